@@ -1,0 +1,488 @@
+"""The engine: what an operation remembers, and the backward pass that differentiates it.
+
+A computation is a chain of *primitives*, functions whose derivative we know:
+
+    out = f(x, y)
+
+Calling one on tensors runs it with NumPy and appends a `Node` that remembers ``f`` and its
+arguments. The nodes form a directed acyclic graph. For a scalar ``loss`` at its end, the
+*cotangent* of a value ``v`` is the derivative of the loss with respect to it,
+
+    g_v = d loss / d v,        an array of v's shape.
+
+If ``out = f(x, y)`` and ``g`` is the cotangent of ``out``, the chain rule gives what this use
+of ``x`` contributes to the cotangent of ``x``: ``g`` times the Jacobian of ``f`` in ``x``, a
+*vector-Jacobian product* (VJP). `defvjp` keeps one VJP for each argument in a table, and
+`backpropagate` walks the graph from the loss to the leaves and adds the contributions up.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+# ---------------------------------------------------------------- is the graph being recorded?
+
+# A context variable rather than a global: it holds for one thread or asyncio task only.
+_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+
+
+def is_grad_enabled() -> bool:
+    """Tell whether operations are being recorded in this thread or task.
+
+    >>> with no_grad():
+    ...     is_grad_enabled()
+    False
+    """
+    return _grad_enabled.get()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside the block; also a decorator, ``@no_grad()``.
+
+    Holds for the current thread or asyncio task only, as evaluation in one thread must not
+    switch off training in another.
+
+    >>> from microgrand import Tensor
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> with no_grad():
+    ...     (2 * w).requires_grad
+    False
+    """
+    token = _grad_enabled.set(False)
+    try:
+        yield
+    finally:
+        _grad_enabled.reset(token)
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Record again inside the block, also within `no_grad`.
+
+    >>> from microgrand import Tensor
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> with no_grad(), enable_grad():
+    ...     (2 * w).requires_grad
+    True
+    """
+    token = _grad_enabled.set(True)
+    try:
+        yield
+    finally:
+        _grad_enabled.reset(token)
+
+
+# ------------------------------------------------------------------------------- the graph
+
+NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Node:
+    """A value and how it came to be: ``value = primitive(*args, **kwargs)``.
+
+    A leaf, a value that nothing computed, has ``primitive = None``. The arguments are kept as
+    they were given: an argument that is a `Node` is a parent in the graph, anything else is a
+    constant. References only ever point from results to arguments, so there are no cycles and
+    reference counting alone frees a graph.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "args",  # what the primitive was called with; None for a leaf and after freeing
+        "gradient",  # d loss / d value, accumulated by `backward`; None until then
+        "kwargs",
+        "primitive",
+        "requires_grad",  # does a leaf that wants a gradient lie upstream, or is this one?
+        "retains_grad",  # should a computed value keep its gradient, too?
+        "saved_version",  # the arguments' versions, added up, when this was computed
+        "value",  # an array, or a NumPy scalar as NumPy returns for 0-d results
+        "version",  # how often `value` was changed in place; only leaves ever are
+    )
+
+    #: The class of computed values: `Tensor`, which tensor.py builds on this one.
+    result_class: ClassVar[type[Node]]
+
+    args: tuple[Any, ...] | None
+    gradient: Any
+    kwargs: Mapping[str, Any]
+    primitive: Callable[..., Any] | None
+    requires_grad: bool
+    retains_grad: bool
+    saved_version: int
+    value: Any
+    version: int
+
+
+def new_node(cls: type[Node], value: Any, requires_grad: bool = False) -> Any:
+    """Make a leaf of class `cls` that holds `value`, without any check."""
+    node = cls.__new__(cls)
+    node.value = value
+    node.requires_grad = requires_grad
+    node.primitive = node.args = node.gradient = None
+    node.kwargs = NO_KEYWORDS
+    node.retains_grad = False
+    node.version = node.saved_version = 0
+    return node
+
+
+def apply(
+    primitive: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] = NO_KEYWORDS
+) -> Any:
+    """Call `primitive` on the arguments' values and record the call if a gradient may flow.
+
+    Without a node among `args` this is the plain call. Every operation on tensors comes
+    through here, so this function is short on purpose: it costs about one microsecond.
+    """
+    values = []
+    found = tracked = False
+    version = 0
+    for arg in args:
+        if isinstance(arg, Node):
+            found = True
+            if arg.requires_grad:
+                tracked = True
+                version += arg.version
+            arg = arg.value
+        values.append(arg)
+    if tracked and (tracked := _grad_enabled.get()):
+        check_rules(primitive, args, kwargs)
+    value = primitive(*values, **kwargs)
+    if not found:
+        return value
+    node = new_node(Node.result_class, value, tracked)
+    if tracked:
+        node.primitive = primitive
+        node.args = args
+        node.kwargs = kwargs
+        node.saved_version = version
+    return node
+
+
+# ------------------------------------------------------------------- primitives and their VJPs
+
+VJP = Callable[..., Any]
+
+
+class Rules:
+    """The derivative of one primitive: a VJP for each argument, or one joint VJP for all."""
+
+    __slots__ = ("joint", "keywords", "most_args", "vjps")
+
+    def __init__(self, vjps: tuple[VJP | None, ...], joint: VJP | None) -> None:
+        self.vjps = vjps
+        self.joint = joint
+        # What the VJPs' own signatures accept, so that a call with an argument that they do
+        # not know is refused when it is made, not when its gradient is wanted.
+        self.keywords: Set[str] | None = None
+        self.most_args: int | None = None
+        ahead = 2 if joint is None else 3  # g, out (and needed) stand before the arguments
+        first = joint or next((vjp for vjp in vjps if vjp is not None), None)
+        code = getattr(first, "__code__", None)
+        if code is not None:
+            named = code.co_argcount + code.co_kwonlyargcount
+            if not code.co_flags & 0x08:  # no **kwargs
+                self.keywords = frozenset(code.co_varnames[ahead:named])
+            if not code.co_flags & 0x04:  # no *args
+                self.most_args = code.co_argcount - ahead
+
+
+#: The table: from a NumPy function or one of our own to its derivative.
+rules_of: dict[Callable[..., Any], Rules] = {}
+
+
+def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = None) -> None:
+    """Give a NumPy function or a `primitive` its derivative.
+
+    Parameters
+    ----------
+    function
+        A NumPy function or ufunc, or what `primitive` returned.
+    *vjps
+        One for each positional argument, ``None`` where there is no derivative. Each is called
+        as ``vjp(g, out, *args, **kwargs)`` with the cotangent ``g`` of the result, the result
+        ``out`` and what the function was called with, and returns the argument's cotangent.
+        Where NumPy broadcast the argument, the engine sums the cotangent back to its shape.
+    joint
+        Instead of `vjps`, for functions of any number of arguments: one function, called as
+        ``joint(g, out, needed, *args, **kwargs)``, that returns a sequence with a cotangent for
+        each argument. ``needed`` holds a bool for each: where it is False, return ``None``.
+
+    Notes
+    -----
+    Write VJPs with NumPy functions only. They run on arrays in `backward`, and on tensors when
+    the derivative is itself differentiated: so the same line serves every order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import Tensor, defvjp, primitive
+    >>> softplus = primitive(lambda x: np.logaddexp(0.0, x))
+    >>> defvjp(softplus, lambda g, out, x: g / (1 + np.exp(-x)))
+    >>> x = Tensor(0.0, requires_grad=True)
+    >>> softplus(x).backward()
+    >>> x.grad
+    array(0.5)
+    """
+    if bool(vjps) == (joint is not None):
+        raise TypeError("defvjp expects either one VJP for each argument, or joint=...; "
+                        f"given {len(vjps)} VJPs and joint={joint!r}")  # fmt: skip
+    for rule in (function, *vjps, joint):
+        if rule is not None and not callable(rule):
+            raise TypeError(f"defvjp expects functions, got {rule!r}")
+    rules_of[getattr(function, "undifferentiated", function)] = Rules(vjps, joint)
+
+
+class primitive:
+    """Make a function that works on arrays callable on tensors; a decorator.
+
+    Inside the function the tensors are plain arrays, and nothing is recorded but the one call.
+    Its derivative is given by `defvjp`. Tensors must be positional arguments.
+
+    Raises
+    ------
+    TypeError
+        When called with a tensor that requires a gradient in an argument without a VJP.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import Tensor, defvjp, primitive
+    >>> @primitive
+    ... def cube(x):
+    ...     return x * x * x
+    >>> defvjp(cube, lambda g, out, x: 3 * g * x**2)
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> cube(x).sum().backward()
+    >>> x.grad
+    array([ 3., 12.])
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.undifferentiated = function
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function; record the call if an argument is a tensor."""
+        for name, arg in kwargs.items():
+            if isinstance(arg, Node):
+                raise TypeError(
+                    f"{name_of(self)} was given a tensor as the keyword argument {name!r}; "
+                    "give tensors to a primitive by position"
+                )
+        return apply(self.undifferentiated, args, kwargs)
+
+
+def check_rules(
+    primitive: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Raise TypeError now if the call could not be differentiated later."""
+    rules = rules_of.get(primitive)
+    if rules is None:
+        raise TypeError(
+            f"{name_of(primitive)} has no derivative; give it one with microgrand.defvjp, "
+            "or take its argument out of the graph with .detach()"
+        )
+    if kwargs and rules.keywords is not None and not kwargs.keys() <= rules.keywords:
+        unknown = ", ".join(sorted(kwargs.keys() - rules.keywords))
+        raise TypeError(
+            f"{name_of(primitive)} is not differentiable when called with the argument "
+            f"{unknown}; leave it out, or take the tensor out of the graph with .detach()"
+        )
+    if rules.joint is not None:
+        return
+    if rules.most_args is not None and len(args) > rules.most_args:
+        raise TypeError(
+            f"{name_of(primitive)} is differentiable with at most {rules.most_args} positional "
+            f"arguments, got {len(args)}; give the others by keyword"
+        )
+    vjps = rules.vjps
+    if len(vjps) < len(args) or None in vjps:
+        for i, arg in enumerate(args):
+            if isinstance(arg, Node) and arg.requires_grad and (i >= len(vjps) or not vjps[i]):
+                raise TypeError(
+                    f"{name_of(primitive)} has no derivative with respect to argument {i}; "
+                    "give it one with microgrand.defvjp, or call it with .detach()"
+                )
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Name a function as its users write it: ``np.tanh``, ``mymodule.f``."""
+    module = getattr(function, "__module__", None) or ""
+    if isinstance(function, np.ufunc) or module.split(".")[0] == "numpy":
+        module = module.replace("numpy", "np", 1) if "." in module else "np"
+    name = getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
+    return f"{module}.{name}" if module else str(name)
+
+
+# -------------------------------------------------------------------------- the backward pass
+
+
+def topological_order(output: Node) -> list[Node]:
+    """List the nodes upstream of `output` that require a gradient, arguments before results.
+
+    A depth-first search with a stack of its own instead of recursion, so that a chain of a
+    million operations is no problem. A node goes on the stack a second time, followed by a
+    ``None``, below its parents: when it comes up again they are all in the list.
+    """
+    order: list[Node] = []
+    visited: set[Node] = set()
+    stack: list[Node | None] = [output]
+    while stack:
+        node = stack.pop()
+        if node is None:
+            order.append(stack.pop())  # type: ignore[arg-type]  # a None always follows a node
+        elif node not in visited:
+            visited.add(node)
+            if node.primitive is None:
+                order.append(node)
+                continue
+            if node.args is None:
+                raise RuntimeError(
+                    "backward through a graph that has been freed: an earlier backward() freed "
+                    "the values it had saved. Call the first one with retain_graph=True, or "
+                    "compute the loss anew"
+                )
+            stack.append(node)
+            stack.append(None)
+            version = 0
+            for arg in node.args:
+                if isinstance(arg, Node) and arg.requires_grad:
+                    version += arg.version
+                    if arg not in visited:
+                        stack.append(arg)
+            if version != node.saved_version:
+                raise RuntimeError(
+                    f"an argument of {name_of(node.primitive)} was changed in place after the "
+                    "call (by an optimizer's step, say), so its gradient would be wrong; call "
+                    "backward() before the change, or compute the loss anew"
+                )
+    return order
+
+
+def backpropagate(
+    output: Node,
+    cotangent: Any,
+    wanted: Set[Node] | None = None,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+) -> dict[Node, Any]:
+    """Carry the cotangent of `output` back through its graph.
+
+    Each node is visited once, after all its uses have added to its cotangent. A VJP is
+    computed only for arguments that need one.
+
+    Parameters
+    ----------
+    output, cotangent
+        Where to begin, and with what: an array of the output's shape.
+    wanted
+        The nodes whose cotangents are returned. By default the gradient is added to
+        ``gradient`` of every leaf, and of the nodes with ``retains_grad``.
+    create_graph
+        Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
+    retain_graph
+        Keep what the graph saved. By default it is freed on the way.
+    """
+    order = topological_order(output)
+    relevant: set[Node] | None = None
+    if wanted is not None:
+        relevant = set(wanted)
+        for node in order:
+            if any(isinstance(arg, Node) and arg in relevant for arg in node.args or ()):
+                relevant.add(node)
+    cotangents = {output: cotangent}
+    found: dict[Node, Any] = {}
+    while order:
+        node = order.pop()
+        if node not in cotangents:
+            continue
+        g = cotangents.pop(node)
+        if wanted is not None:
+            if node in wanted:
+                found[node] = g
+                continue
+        elif node.primitive is None or node.retains_grad:
+            accumulate(node, g)
+        if node.primitive is None:
+            continue
+
+        args: Sequence[Any] = node.args or ()
+        rules = rules_of[node.primitive]
+        out = node if create_graph else node.value
+        given = args if create_graph else [a.value if isinstance(a, Node) else a for a in args]
+        needed = [
+            isinstance(arg, Node) and arg.requires_grad and (relevant is None or arg in relevant)
+            for arg in args
+        ]
+        shares = rules.joint(g, out, needed, *given, **node.kwargs) if rules.joint else None
+        for i, arg in enumerate(args):
+            if not needed[i]:
+                continue
+            if shares is not None:
+                share = shares[i]
+            else:
+                share = rules.vjps[i](g, out, *given, **node.kwargs)  # type: ignore[misc]
+            value = arg.value
+            try:
+                if share.shape != value.shape or share.dtype != value.dtype:
+                    share = fit(share, value, node.primitive)
+            except AttributeError:
+                raise TypeError(
+                    f"the VJP of {name_of(node.primitive)} returned {share!r} for argument {i}, "
+                    f"expected an array of shape {value.shape}"
+                ) from None
+            cotangents[arg] = cotangents[arg] + share if arg in cotangents else share
+        if not retain_graph:
+            node.args = None
+    return found
+
+
+def fit(cotangent: Any, value: Any, primitive: Callable[..., Any]) -> Any:
+    """Undo broadcasting and casting: bring `cotangent` to the shape and dtype of `value`.
+
+    Broadcasting copies a value along new leading axes and along axes of length 1. A value
+    used many times receives the sum of its uses' cotangents: so sum over those axes.
+    """
+    shape = value.shape
+    new_axes = cotangent.ndim - len(shape)
+    if cotangent.shape != shape:
+        stretched = tuple(
+            new_axes + axis
+            for axis, length in enumerate(shape)
+            if length == 1 and new_axes >= 0 and cotangent.shape[new_axes + axis] != 1
+        )
+        axes = tuple(range(new_axes)) + stretched
+        if axes:
+            cotangent = np.sum(cotangent, axis=axes, keepdims=True)
+            cotangent = np.reshape(cotangent, cotangent.shape[max(new_axes, 0) :])
+        if cotangent.shape != shape:
+            raise ValueError(
+                f"the VJP of {name_of(primitive)} returned a cotangent of shape "
+                f"{cotangent.shape} for an argument of shape {shape}"
+            )
+    if cotangent.dtype != value.dtype:
+        cotangent = cotangent.astype(value.dtype)
+    return cotangent
+
+
+# Threads may share parameters; without the lock, two that add at once would lose one gradient.
+_accumulating = threading.Lock()
+
+
+def accumulate(node: Node, cotangent: Any) -> None:
+    """Add a cotangent to the node's own gradient array, which shares memory with nothing."""
+    with _accumulating:
+        if node.gradient is None:
+            node.gradient = np.empty_like(node.value)
+            node.gradient[...] = cotangent
+        else:
+            node.gradient += cotangent

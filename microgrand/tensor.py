@@ -1,0 +1,691 @@
+"""The Tensor: an array with a gradient, which NumPy's own functions accept.
+
+NumPy asks its operands whether they want to handle a call themselves: ufuncs such as ``np.exp``
+through ``__array_ufunc__``, other functions such as ``np.concatenate`` through
+``__array_function__``. A `Tensor` says yes, and the engine records the call. Operators and
+methods are shorthands for the NumPy function of the same meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .engine import (
+    NO_KEYWORDS,
+    Node,
+    apply,
+    backpropagate,
+    defvjp,
+    is_grad_enabled,
+    name_of,
+    new_node,
+    primitive,
+    rules_of,
+)
+from .masks import apply_mask, positive_mask
+
+# ------------------------------------------------------- what a NumPy function does to tensors
+
+#: NumPy functions that are built from others: from the function to what is called instead. Also
+#: ``(ufunc, method)`` for the methods of ufuncs, such as ``(np.add, "reduce")``.
+stand_ins: dict[Any, Callable[..., Any]] = {}
+
+#: NumPy functions with a derivative of zero or none at all; they return plain arrays.
+constant_functions: set[Any] = set()
+
+
+def call(function: Callable[..., Any], key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Call a NumPy function, some of whose arguments hold tensors.
+
+    `key` is how the tables know the function. In order of preference: a stand-in, a constant
+    function, a primitive with VJPs; any other function works as long as no gradient is lost.
+    """
+    if any(isinstance(array, Tensor) for array in as_tuple(kwargs.get("out"))):
+        raise TypeError(
+            f"{name_of(function)} cannot write into a Tensor given as out=; "
+            "use its result instead, y = f(x)"
+        )
+    if kwargs.get("out") is None:
+        if key in stand_ins:
+            return stand_ins[key](*args, **kwargs)
+        if key in rules_of:
+            if any(isinstance(value, Tensor) for value in kwargs.values()):
+                args, kwargs = by_position(function, args, kwargs)
+            # A list would mean repetition or comparison as a whole to Python's operators.
+            args = tuple(np.asarray(arg) if isinstance(arg, list) else arg for arg in args)
+            return apply(key, args, kwargs)
+    if key not in constant_functions and records_gradient((args, tuple(kwargs.values()))):
+        if kwargs.get("out") is not None:
+            raise TypeError(
+                f"{name_of(function)} with out= would lose the gradient of its argument: an array "
+                "has no graph. Leave out= away, or call it with .detach()"
+            )
+        raise TypeError(
+            f"{name_of(function)} is not supported on a Tensor that requires a gradient; "
+            "give it a derivative with microgrand.defvjp, or call it with .detach()"
+        )
+    return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """Wrap in a tuple what is not one."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def unwrap(value: Any) -> Any:
+    """Replace tensors by their arrays, also within lists and tuples."""
+    if isinstance(value, Tensor):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        return type(value)([unwrap(item) for item in value])
+    return value
+
+
+def records_gradient(value: Any) -> bool:
+    """Tell whether `value` holds, at any depth, a tensor whose gradient is being recorded."""
+    if isinstance(value, Tensor):
+        return value.requires_grad and is_grad_enabled()
+    return isinstance(value, (list, tuple)) and any(records_gradient(item) for item in value)
+
+
+def by_position(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Move keyword arguments that are tensors, as in ``np.sum(a=x)``, to their positions."""
+    import inspect
+
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    return bound.args, bound.kwargs
+
+
+# -------------------------------------------------------------------------------- operators
+
+
+def binary_operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make ``x + y`` and its reflected form, for when only ``y`` is a tensor."""
+
+    def operator(self: Tensor, other: Any) -> Any:
+        if isinstance(other, (list, tuple)):
+            other = np.asarray(other)
+        return apply(ufunc, (self, other))
+
+    def reflected(self: Tensor, other: Any) -> Any:
+        if isinstance(other, (list, tuple)):
+            other = np.asarray(other)
+        return apply(ufunc, (other, self))
+
+    return operator, reflected
+
+
+def constant_operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make ``x < y``, ``x // y`` and other operators that return plain arrays."""
+
+    def operator(self: Tensor, other: Any) -> Any:
+        return ufunc(self.value, unwrap(other))
+
+    def reflected(self: Tensor, other: Any) -> Any:
+        return ufunc(other, self.value)
+
+    return operator, reflected
+
+
+def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
+    """Make ``x += y``: a write into a leaf's array, but a new tensor where a graph is recorded."""
+
+    def operator(self: Tensor, other: Any) -> Any:
+        if self.primitive is not None or (records_gradient(other) and not self.requires_grad):
+            return apply(ufunc, (self, np.asarray(other) if isinstance(other, list) else other))
+        if self.requires_grad and is_grad_enabled():
+            raise RuntimeError(
+                "in-place change of a leaf that requires a gradient; update parameters inside "
+                "`with no_grad():`, or write x = x + y for a new tensor"
+            )
+        self.value = ufunc(self.value, unwrap(other), out=np.asarray(self.value))
+        self.version += 1
+        return self
+
+    return operator
+
+
+# ---------------------------------------------------------------------------------- indexing
+
+
+@primitive
+def getitem(x: Any, index: Any) -> Any:
+    """Select ``x[index]``."""
+    return x[index]
+
+
+@primitive
+def add_at(g: Any, index: Any, like: Any) -> Any:
+    """Add `g` to zeros of the shape of `like` at ``index``: the transpose of `getitem`.
+
+    An element that an integer index selects twice receives both of its cotangents.
+    """
+    total = np.zeros_like(like, dtype=g.dtype)
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(is_integer_array(part) for part in parts):
+        np.add.at(total, index, g)
+    else:
+        total[index] = g
+    return total
+
+
+def is_integer_array(part: Any) -> bool:
+    """Tell whether this part of an index may select an element more than once."""
+    return isinstance(part, (list, tuple)) or (
+        getattr(part, "ndim", 0) > 0 and part.dtype.kind in "iu"
+    )
+
+
+defvjp(getitem, lambda g, out, x, index: add_at(g, index, unwrap(x)))
+defvjp(add_at, lambda h, out, g, index, like: getitem(h, index))
+
+
+# ---------------------------------------------------------------------------------- the class
+
+
+class Tensor(Node):
+    """A NumPy array that remembers how it was computed, to be differentiated.
+
+    Parameters
+    ----------
+    data
+        Array, number or nested list. An array is wrapped without a copy; anything else gets
+        the dtype that ``np.asarray`` gives it.
+    dtype
+        Convert the data to this NumPy dtype.
+    requires_grad
+        Whether `backward` is to compute the gradient of this tensor.
+
+    Raises
+    ------
+    TypeError
+        If `data` is a tensor, or a gradient is asked of integers or booleans.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import Tensor
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> loss = np.sum(x**2)
+    >>> loss
+    Tensor(14., requires_grad=True)
+    >>> loss.backward()
+    >>> x.grad
+    array([2., 4., 6.])
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> None:
+        if isinstance(data, Tensor):
+            raise TypeError(
+                "Tensor() was given a Tensor; use it as it is, or data.detach() for one that "
+                "shares its values but is not part of its graph"
+            )
+        # Arrays of other libraries that speak NumPy's protocols are kept as they are.
+        if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
+            data = np.asarray(data, dtype)
+        elif dtype is not None:
+            data = data.astype(dtype, copy=False)
+        self.value = data
+        self.primitive = self.args = self.gradient = None
+        self.kwargs = NO_KEYWORDS
+        self.retains_grad = False
+        self.version = self.saved_version = 0
+        if requires_grad:
+            check_differentiable_dtype(data.dtype)
+        self.requires_grad = bool(requires_grad)
+
+    # ---- NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__":
+            return call(ufunc, ufunc, inputs, kwargs)
+        return call(getattr(ufunc, method), (ufunc, method), inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return call(function, function, args, kwargs)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.requires_grad:
+            raise TypeError(
+                "a Tensor that requires a gradient cannot become a plain array, as its graph "
+                "would be lost; use .detach() for the values, np.stack to join tensors"
+            )
+        return np.array(self.value, dtype=dtype, copy=copy)
+
+    # ---- values
+
+    @property
+    def data(self) -> Any:
+        """The array itself. Assigning replaces a leaf's values; shape and dtype must match.
+
+        Writing into it, ``x.data[0] = 1``, is seen by no check: do not do so between computing
+        a loss and its ``backward()``.
+        """
+        return self.value
+
+    @data.setter
+    def data(self, new: Any) -> None:
+        if self.primitive is not None:
+            raise RuntimeError(
+                "only a leaf's data may be replaced, and this tensor was computed by "
+                f"{name_of(self.primitive)}; use .detach() for a leaf with its values"
+            )
+        new = np.asarray(unwrap(new)) if not hasattr(new, "__array_function__") else unwrap(new)
+        if new.shape != self.shape or new.dtype != self.dtype:
+            raise ValueError(
+                f"data of shape {new.shape} and dtype {new.dtype} cannot replace data of shape "
+                f"{self.shape} and dtype {self.dtype}"
+            )
+        self.value = new
+        self.version += 1
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that `backward` has accumulated: a plain array, or None before it."""
+        return self.gradient
+
+    @grad.setter
+    def grad(self, new: Any) -> None:
+        if new is not None and (
+            isinstance(new, Tensor) or not hasattr(new, "dtype") or new.shape != self.shape
+        ):
+            raise TypeError(
+                f"grad is None or an array of shape {self.shape}, got {type(new).__name__}"
+                f" {getattr(new, 'shape', repr(new))}; write x.grad = None to clear it"
+            )
+        self.gradient = new if new is None else np.array(new, dtype=self.dtype)
+
+    shape = property(lambda self: self.value.shape, doc="Lengths of the axes, a tuple.")
+    dtype = property(lambda self: self.value.dtype, doc="NumPy dtype of the elements.")
+    ndim = property(lambda self: self.value.ndim, doc="Number of axes.")
+    size = property(lambda self: self.value.size, doc="Number of elements.")
+
+    def numpy(self) -> Any:
+        """Return the values as a plain array that shares memory.
+
+        Raises TypeError if the tensor requires a gradient: write ``x.detach().numpy()``.
+        """
+        return np.asarray(self)
+
+    def detach(self) -> Tensor:
+        """Return a leaf with the same memory that is not part of the graph."""
+        return new_node(Tensor, self.value)  # type: ignore[no-any-return]
+
+    def item(self) -> Any:
+        """Return the only element as a Python number; ValueError if there is not just one."""
+        if self.size != 1:
+            raise ValueError(
+                f"only a tensor of one element is a number, this one has shape {self.shape}; "
+                "use .tolist(), or reduce it first"
+            )
+        return self.value.item()
+
+    def tolist(self) -> Any:
+        """Return the values as nested lists of Python numbers."""
+        return self.value.tolist()
+
+    # ---- differentiation
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation computed this tensor."""
+        return self.primitive is None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for a leaf's gradient, or no longer; returns the tensor itself."""
+        if self.primitive is not None:
+            raise RuntimeError(
+                "requires_grad can be changed for leaves only, and this tensor was computed by "
+                f"{name_of(self.primitive)}; use .detach() for one outside the graph"
+            )
+        if requires_grad:
+            check_differentiable_dtype(self.dtype)
+            self.value = np.asanyarray(self.value) if self.ndim == 0 else self.value
+        self.requires_grad = bool(requires_grad)
+        return self
+
+    def retain_grad(self) -> Tensor:
+        """Make `backward` store the gradient of this computed tensor, too; returns it."""
+        if not self.requires_grad:
+            raise RuntimeError("a tensor that does not require a gradient has none to retain")
+        self.retains_grad = True
+        return self
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add d self / d leaf to the ``grad`` of every leaf upstream that requires one.
+
+        Parameters
+        ----------
+        gradient
+            The cotangent to begin with, of this tensor's shape. May be left out for a tensor
+            of one element, where it is 1.
+        retain_graph
+            Keep the graph for another call. By default it is freed on the way.
+
+        Raises
+        ------
+        RuntimeError
+            Without a graph, on a freed graph, when a saved value has been changed in place, or
+            without `gradient` on a tensor of several elements.
+        ValueError
+            If `gradient` has another shape.
+
+        Examples
+        --------
+        >>> from microgrand import Tensor
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> (3 * x).backward([1.0, 10.0])
+        >>> x.grad
+        array([ 3., 30.])
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward() on a tensor without a graph: nothing it was computed from has "
+                "requires_grad=True, or it was computed under no_grad()"
+            )
+        if gradient is None:
+            if self.size != 1:
+                raise RuntimeError(
+                    f"backward() begins at a scalar loss, and this tensor has shape {self.shape}; "
+                    "reduce it with .sum() or .mean(), or give gradient= of that shape"
+                )
+            gradient = np.ones_like(self.value)
+        else:
+            gradient = np.asarray(unwrap(gradient))
+            if gradient.shape != self.shape:
+                raise ValueError(
+                    f"gradient has shape {gradient.shape}, expected {self.shape}, the shape of "
+                    "the tensor that backward() is called on"
+                )
+            gradient = gradient.astype(self.dtype, copy=False)
+        backpropagate(self, gradient, retain_graph=retain_graph)
+
+    # ---- operators
+
+    __add__, __radd__ = binary_operator(np.add)
+    __sub__, __rsub__ = binary_operator(np.subtract)
+    __mul__, __rmul__ = binary_operator(np.multiply)
+    __truediv__, __rtruediv__ = binary_operator(np.true_divide)
+    __mod__, __rmod__ = binary_operator(np.remainder)
+    __pow__, __rpow__ = binary_operator(np.power)
+    __matmul__, __rmatmul__ = binary_operator(np.matmul)
+
+    __floordiv__, __rfloordiv__ = constant_operator(np.floor_divide)
+    __and__, __rand__ = constant_operator(np.bitwise_and)
+    __or__, __ror__ = constant_operator(np.bitwise_or)
+    __xor__, __rxor__ = constant_operator(np.bitwise_xor)
+    __lshift__, __rlshift__ = constant_operator(np.left_shift)
+    __rshift__, __rrshift__ = constant_operator(np.right_shift)
+    __lt__, __gt__ = constant_operator(np.less)
+    __le__, __ge__ = constant_operator(np.less_equal)
+    __eq__, _ = constant_operator(np.equal)
+    __ne__, _ = constant_operator(np.not_equal)
+    del _
+    __hash__ = Node.__hash__  # by identity: the engine keeps tensors in sets and dicts
+
+    __iadd__ = in_place_operator(np.add)
+    __isub__ = in_place_operator(np.subtract)
+    __imul__ = in_place_operator(np.multiply)
+    __itruediv__ = in_place_operator(np.true_divide)
+    __ipow__ = in_place_operator(np.power)
+
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
+        return other // self, other % self
+
+    def __neg__(self) -> Any:
+        return apply(np.negative, (self,))
+
+    def __pos__(self) -> Any:
+        return apply(np.positive, (self,))
+
+    def __abs__(self) -> Any:
+        return apply(np.absolute, (self,))
+
+    def __invert__(self) -> Any:
+        return np.invert(self.value)
+
+    # ---- as a Python object
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        return int(self.value.__index__())
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, item: Any) -> bool:
+        return bool(np.any(self.value == unwrap(item)))
+
+    def __getitem__(self, index: Any) -> Any:
+        return getitem(self, unwrap(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a Tensor does not support item assignment, as saved values must not change; build "
+            "the new value with np.where(mask, new, x)"
+        )
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        # np.array_repr shows the dtype where it is not the default; "Tensor(" is one letter
+        # longer than "array(", so further lines move by one.
+        text = np.array_repr(np.asarray(self.value)).removeprefix("array(").removesuffix(")")
+        text = text.replace("\n", "\n ")
+        return f"Tensor({text}, requires_grad=True)" if self.requires_grad else f"Tensor({text})"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __reduce__(self) -> Any:
+        if self.primitive is not None:
+            raise RuntimeError(
+                "only leaves can be copied by copy.deepcopy or pickled, and this tensor was "
+                f"computed by {name_of(self.primitive)}; use .detach() or .copy()"
+            )
+        return rebuild, (type(self), self.value, self.requires_grad, self.gradient)
+
+    # ---- array methods: each is the NumPy function of its name
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Sum over all axes, or over `axis`, an int or a tuple; as `numpy.sum`."""
+        return np.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Average over all axes, or over `axis`; as `numpy.mean`."""
+        return np.mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Largest element, over `axis`; ties share the gradient evenly; as `numpy.max`."""
+        return np.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Smallest element, over `axis`; ties share the gradient evenly; as `numpy.min`."""
+        return np.min(self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Multiply the elements, over `axis`; as `numpy.prod`."""
+        return np.prod(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
+        """Variance over `axis`, with divisor n - ddof; as `numpy.var`."""
+        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
+        """Standard deviation over `axis`, with divisor n - ddof; as `numpy.std`."""
+        return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def ptp(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Range, largest minus smallest, over `axis`; as `numpy.ptp`."""
+        return self.max(axis, keepdims) - self.min(axis, keepdims)
+
+    def cumsum(self, axis: Any = None) -> Any:
+        """Cumulative sum along `axis`, or of the flattened tensor; as `numpy.cumsum`."""
+        return np.cumsum(self, axis=axis)
+
+    def cumprod(self, axis: Any = None) -> Any:
+        """Cumulative product along `axis`, or of the flattened tensor; as `numpy.cumprod`."""
+        return np.cumprod(self, axis=axis)
+
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Index of the largest element, a plain array; as `numpy.argmax`."""
+        return np.argmax(self.value, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Index of the smallest element, a plain array; as `numpy.argmin`."""
+        return np.argmin(self.value, axis=axis, keepdims=keepdims)
+
+    def argsort(self, axis: Any = -1) -> Any:
+        """Indices that sort along `axis`, a plain array; as `numpy.argsort`."""
+        return np.argsort(self.value, axis=axis)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Whether all elements are true, a plain array; as `numpy.all`."""
+        return np.all(self.value, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Whether any element is true, a plain array; as `numpy.any`."""
+        return np.any(self.value, axis=axis, keepdims=keepdims)
+
+    def nonzero(self) -> Any:
+        """Indices of the nonzero elements, plain arrays; as `numpy.nonzero`."""
+        return np.nonzero(self.value)
+
+    def round(self, decimals: int = 0) -> Any:
+        """Round to `decimals`, a plain array, since the derivative is zero; as `numpy.round`."""
+        return np.round(self.value, decimals)
+
+    def reshape(self, *shape: Any) -> Any:
+        """Give a new shape, ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def ravel(self) -> Any:
+        """Flatten to one axis."""
+        return np.reshape(self, -1)
+
+    def flatten(self) -> Any:
+        """Flatten to one axis; as `ravel`, since tensors are not written into."""
+        return np.reshape(self, -1)
+
+    def transpose(self, *axes: Any) -> Any:
+        """Permute the axes, in reverse order by default; as `numpy.transpose`."""
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        return np.transpose(self, order)
+
+    @property
+    def T(self) -> Any:
+        """The tensor with its axes in reverse order."""
+        return np.transpose(self)
+
+    @property
+    def mT(self) -> Any:
+        """The tensor with its last two axes swapped."""
+        if self.ndim < 2:
+            raise ValueError(f"matrix transpose needs two axes or more, got shape {self.shape}")
+        return np.swapaxes(self, -1, -2)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Any:
+        """Swap two axes."""
+        return np.swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """Remove axes of length 1, all or those in `axis`."""
+        return np.squeeze(self, axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+        """Diagonal of the matrix that two axes span; as `numpy.diagonal`."""
+        return np.diagonal(self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+        """Sum of the diagonal; as `numpy.trace`."""
+        return np.trace(self, offset, axis1, axis2)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Any:
+        """Repeat each element; as `numpy.repeat`."""
+        return np.repeat(self, repeats, axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Any:
+        """Select along an axis by integer indices; as `numpy.take`."""
+        return np.take(self, indices, axis)
+
+    def clip(self, min: Any = None, max: Any = None) -> Any:
+        """Limit the values to ``[min, max]``; as `numpy.clip`."""
+        return np.clip(self, min, max)
+
+    def dot(self, other: Any) -> Any:
+        """Dot product; as `numpy.dot`."""
+        return np.dot(self, other)
+
+    def sort(self, axis: int | None = -1) -> Any:
+        """Return a sorted copy, where an array's own ``sort`` would write in place."""
+        return np.sort(self, axis)
+
+    def astype(self, dtype: Any) -> Any:
+        """Convert to another float dtype; other dtypes give a plain array, without gradient."""
+        if np.dtype(dtype).kind != "f":
+            return self.value.astype(dtype)
+        return cast(self, dtype)
+
+    def copy(self) -> Any:
+        """Return a copy that is part of the graph."""
+        return np.copy(self)
+
+    def relu(self) -> Any:
+        """Replace negative elements by zero; the derivative at zero is zero."""
+        return apply_mask(self, positive_mask(self.value))
+
+
+Node.result_class = Tensor
+
+
+@primitive
+def cast(x: Any, dtype: Any) -> Any:
+    """Convert `x` to `dtype`."""
+    return x.astype(dtype)
+
+
+# The engine casts every cotangent to its argument's dtype, so nothing is left to do.
+defvjp(cast, lambda g, out, x, dtype: g)
+
+
+def check_differentiable_dtype(dtype: Any) -> None:
+    """Raise TypeError for a dtype that has no derivatives here."""
+    if dtype.kind != "f":
+        raise TypeError(
+            f"requires_grad needs floating-point data, got dtype {dtype}; "
+            "write Tensor(data, dtype=float, requires_grad=True)"
+        )
+
+
+def rebuild(cls: type[Tensor], data: Any, requires_grad: bool, grad: Any) -> Tensor:
+    """Make a leaf again from what `Tensor.__reduce__` gave to pickle or copy."""
+    tensor: Tensor = new_node(cls, data, requires_grad)
+    tensor.gradient = grad
+    return tensor
