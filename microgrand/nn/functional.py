@@ -1,0 +1,304 @@
+"""What the layers and losses compute, as functions of their inputs and parameters.
+
+Each that is a primitive is computed in one step, with its derivative beside it.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from ..engine import defvjp, primitive
+from ..masks import apply_mask, positive_mask, random_mask
+from ..random import default_rng
+from ..tensor import Tensor
+
+
+def as_tensor(x: Any, dtype: Any = None) -> Any:
+    """Make `x` a tensor, of floating dtype `dtype` if given."""
+    if not isinstance(x, Tensor):
+        x = Tensor(x, dtype=dtype)
+    elif dtype is not None and x.dtype != dtype:
+        x = x.astype(dtype)
+    return x
+
+
+# ------------------------------------------------------------------------------- linear
+
+
+@primitive
+def affine(x: Any, weight: Any, bias: Any) -> Any:
+    """Compute ``x W^T + b``."""
+    out = x @ weight.T
+    if bias is not None:
+        out += bias
+    return out
+
+
+def affine_vjp_weight(g: Any, out: Any, x: Any, weight: Any, bias: Any) -> Any:
+    """``g^T x``, summed over all rows of the batch."""
+    return np.reshape(g, (-1, weight.shape[0])).T @ np.reshape(x, (-1, weight.shape[1]))
+
+
+defvjp(
+    affine,
+    lambda g, out, x, weight, bias: g @ weight,
+    affine_vjp_weight,
+    lambda g, out, x, weight, bias: g,
+)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """Apply the affine map ``x W^T + b`` to the last axis of `x`.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of shape ``(..., in_features)``; it is cast to the dtype of `weight`.
+    weight
+        Tensor of shape ``(out_features, in_features)``.
+    bias
+        Tensor of shape ``(out_features,)``, or None.
+
+    Returns
+    -------
+    Tensor
+        Of shape ``(..., out_features)``.
+
+    Raises
+    ------
+    ValueError
+        If the last axis of `x` is not of length ``in_features``.
+
+    Examples
+    --------
+    >>> from microgrand import Tensor
+    >>> from microgrand.nn import functional as F
+    >>> F.linear([[1.0, 2.0]], Tensor([[3.0, 4.0]]), Tensor([0.5]))
+    Tensor([[11.5]])
+    """
+    x = as_tensor(x, weight.dtype)
+    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
+        raise ValueError(
+            f"linear got an input of shape {x.shape} for a weight of shape {weight.shape}, which "
+            f"is (out_features, in_features); the input's last axis must be {weight.shape[-1]}"
+        )
+    return affine(x, weight, bias)
+
+
+# -------------------------------------------------------------------------- relu, dropout
+
+
+def relu(x: Any) -> Any:
+    """Replace negative elements by zero; the derivative at zero is zero.
+
+    A ``nan`` stays ``nan``.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.relu([-1.0, 0.0, 2.0])
+    Tensor([0., 0., 2.])
+    """
+    x = as_tensor(x)
+    return apply_mask(x, positive_mask(x.value))
+
+
+def dropout(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Zero each element with probability `p` in training, and scale the others by 1/(1-p).
+
+    Parameters
+    ----------
+    x
+        Tensor or array of any shape and float dtype.
+    p
+        Probability that an element is dropped, ``0 <= p <= 1``. Some texts give the probability
+        of keeping one instead: ``p = 1 - keep_prob``.
+    training
+        If False, return `x` as it is.
+    rng
+        Draws the mask; the library's generator by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand.nn import functional as F
+    >>> F.dropout(np.ones(8), p=0.5, rng=np.random.default_rng(1))
+    Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
+    """
+    check_probability(p)
+    x = as_tensor(x)
+    return drop(x, draw_mask(x, p, rng), p) if training else x
+
+
+def draw_mask(x: Any, p: float, rng: np.random.Generator | None) -> Any:
+    """Draw which elements of `x` are kept; read-only, as the backward pass will use it, too."""
+    mask = random_mask(x.shape, 1 - p, default_rng if rng is None else rng)
+    mask.flags.writeable = False
+    return mask
+
+
+def drop(x: Any, mask: Any, p: float) -> Any:
+    """Apply a mask drawn with drop probability `p`, so that the expected value stays `x`."""
+    return apply_mask(x, mask, 1 / (1 - p) if p < 1 else 1.0)
+
+
+def check_probability(p: Any) -> None:
+    """Raise if `p` is not a probability of dropping a unit."""
+    if not isinstance(p, numbers.Real) or isinstance(p, bool):
+        raise TypeError(f"dropout's p is a number from 0 to 1, got {p!r}")
+    if not 0 <= float(p) <= 1:
+        raise ValueError(
+            f"dropout's p, the probability of dropping a unit, is from 0 to 1, got {p!r}; "
+            "from a probability of keeping one, p = 1 - keep_prob"
+        )
+
+
+# -------------------------------------------------------------------------------- losses
+
+
+@primitive
+def softmax(x: Any, axis: int = -1) -> Any:
+    """Normalise ``exp(x)`` to sum 1 along `axis`, without overflow at any finite `x`.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.softmax(Tensor([0.0, 1000.0]))
+    Tensor([0., 1.])
+    """
+    unnormalised = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return unnormalised / np.sum(unnormalised, axis=axis, keepdims=True)
+
+
+# d s_i / d x_j = s_i (delta_ij - s_j)
+defvjp(
+    softmax,
+    lambda g, out, x, axis=-1: out * (g - np.sum(g * out, axis=axis, keepdims=True)),
+)
+
+
+@primitive
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """Logarithm of `softmax`, exact also where that underflows to zero.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.log_softmax(Tensor([0.0, 1000.0]))
+    Tensor([-1000.,     0.])
+    """
+    shifted = x - np.max(x, axis=axis, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+defvjp(
+    log_softmax,
+    lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True),
+)
+
+
+@primitive
+def mean_negative_log_likelihood(logits: Any, one_hot: Any) -> Any:
+    """Average ``-log softmax(logits)`` over the rows, at the entry where `one_hot` is True."""
+    shifted = logits - np.max(logits, axis=1, keepdims=True)
+    log_sum = np.log(np.sum(np.exp(shifted), axis=1))
+    return np.mean(log_sum - shifted[one_hot])
+
+
+# The well-known (softmax - one_hot) / n.
+defvjp(
+    mean_negative_log_likelihood,
+    lambda g, out, logits, one_hot: (softmax(logits, axis=1) - one_hot) * (g / len(one_hot)),
+)
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """Average over a batch of ``-log softmax(logits)[label]``.
+
+    Parameters
+    ----------
+    logits
+        Tensor of shape ``(n, classes)``, unnormalised; any finite values.
+    labels
+        Integers from 0 to ``classes - 1``, an array or tensor of shape ``(n,)``.
+
+    Returns
+    -------
+    Tensor
+        0-d.
+
+    Raises
+    ------
+    TypeError
+        If the labels are not integers.
+    ValueError
+        If the shapes do not fit, or a label is not a class.
+
+    Examples
+    --------
+    >>> from microgrand import Tensor
+    >>> from microgrand.nn import functional as F
+    >>> f"{F.cross_entropy(Tensor([[0.0, 0.0], [1000.0, 0.0]]), [0, 0]):.4f}"
+    '0.3466'
+    """
+    logits = as_tensor(logits)
+    labels = labels.value if isinstance(labels, Tensor) else np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"cross_entropy needs integer class labels, got dtype {labels.dtype}; convert them "
+            "with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
+        )
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), got "
+            f"{logits.shape} and {labels.shape}"
+        )
+    classes = logits.shape[1]
+    one_hot = np.expand_dims(labels, 1) == np.arange(classes)
+    if np.count_nonzero(one_hot) != len(labels):
+        wrong = labels[(labels < 0) | (labels >= classes)][0]
+        raise ValueError(
+            f"label {wrong} is not a class: logits of shape {logits.shape} have the classes "
+            f"0 to {classes - 1}"
+        )
+    return mean_negative_log_likelihood(logits, one_hot)
+
+
+def mse_loss(prediction: Any, target: Any) -> Any:
+    """Average the squared difference over all elements.
+
+    Parameters
+    ----------
+    prediction, target
+        Tensors or arrays of the same shape.
+
+    Returns
+    -------
+    Tensor
+        0-d.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ. Broadcasting ``(n, 1)`` against ``(n,)`` would compare each
+        prediction with every target.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.mse_loss([1.0, 2.0], [1.0, 4.0])
+    Tensor(2.)
+    """
+    prediction = as_tensor(prediction)
+    target = as_tensor(target, prediction.dtype)
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"mse_loss needs equal shapes, got a prediction of shape {prediction.shape} and a "
+            f"target of shape {target.shape}; give one the other's shape with reshape"
+        )
+    return np.mean(np.square(prediction - target))

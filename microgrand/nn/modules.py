@@ -1,0 +1,472 @@
+"""Modules: layers and losses that hold their parameters, and know whether they are training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..masks import apply_mask, positive_mask
+from ..random import default_rng
+from ..tensor import Tensor
+from . import functional as F
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns.
+
+    Parameters
+    ----------
+    data
+        Array of a float dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.Parameter(np.zeros(2))
+    Tensor([0., 0.], requires_grad=True)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = True) -> None:
+        super().__init__(data, dtype=dtype, requires_grad=requires_grad)
+
+
+class Module:
+    """Something with parameters that is called like a function; the base of layers and models.
+
+    A subclass assigns parameters and other modules to attributes, also within lists, tuples and
+    dicts, and defines ``forward``.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> class Net(nn.Module):
+    ...     def __init__(self):
+    ...         self.hidden = nn.Linear(2, 8)
+    ...         self.output = nn.Linear(8, 1)
+    ...     def forward(self, x):
+    ...         return self.output(self.hidden(x).relu())
+    >>> [name for name, _ in Net().named_parameters()]
+    ['hidden.weight', 'hidden.bias', 'output.weight', 'output.bias']
+    """
+
+    #: Whether the module behaves as in training; set by `train` and `eval`.
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output by `forward`."""
+        return self.forward(*args, **kwargs)
+
+    # ---- what the module is made of
+
+    def attributes(self) -> Iterable[tuple[str, Any]]:
+        """List the names and values among which parameters and modules are looked for."""
+        return vars(self).items()
+
+    def children(self) -> Iterator[tuple[str, Module | Parameter]]:
+        """Yield the module's own modules and parameters with their names."""
+        for name, value in self.attributes():
+            yield from find_members(name, value)
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Yield this module, as ``""``, and all below it with their dotted names, each once."""
+        seen = set()
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            prefix, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield prefix, module
+            below = [
+                (f"{prefix}.{name}" if prefix else name, child)
+                for name, child in module.children()
+                if isinstance(child, Module)
+            ]
+            stack.extend(reversed(below))
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all below it, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield all parameters with their dotted names; a shared one once, by its first name.
+
+        Raises
+        ------
+        TypeError
+            If an attribute is a tensor that requires a gradient but not a `Parameter`, since no
+            optimizer would be given it.
+        """
+        seen = set()
+        for prefix, module in self.named_modules():
+            for name, child in module.children():
+                if isinstance(child, Parameter) and child not in seen:
+                    seen.add(child)
+                    yield (f"{prefix}.{name}" if prefix else name), child
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield all parameters, each once; what an optimizer is given."""
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    # ---- modes and gradients
+
+    def train(self, mode: bool = True) -> Module:
+        """Set training mode, or evaluation mode if `mode` is False, here and below."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Module:
+        """Set evaluation mode here and below: dropout keeps every unit."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # ---- saving and loading
+
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return copies of all parameters' values by name.
+
+        Examples
+        --------
+        >>> from microgrand import nn
+        >>> {name: value.shape for name, value in nn.Linear(3, 2).state_dict().items()}
+        {'weight': (2, 3), 'bias': (2,)}
+        """
+        return {name: parameter.value.copy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Write the values of a `state_dict` into the parameters, in place.
+
+        Parameters
+        ----------
+        state
+            From each parameter's name to an array of its shape; ``numpy.load`` of an ``.npz``
+            file will do.
+
+        Raises
+        ------
+        ValueError
+            If entries are missing, unknown or of another shape, or are not real numbers. Then
+            no parameter has been changed.
+        """
+        parameters = dict(self.named_parameters())
+        arrays = {
+            name: np.asarray(value.detach() if isinstance(value, Tensor) else value)
+            for name, value in state.items()
+        }
+        problems = [f"missing: {name}" for name in parameters if name not in arrays]
+        problems += [f"unknown: {name}" for name in arrays if name not in parameters]
+        for name, parameter in parameters.items():
+            if name in arrays and arrays[name].shape != parameter.shape:
+                problems.append(f"{name}: shape {arrays[name].shape}, expected {parameter.shape}")
+            elif name in arrays and arrays[name].dtype.kind not in "fiu":
+                problems.append(f"{name}: dtype {arrays[name].dtype}, expected {parameter.dtype}")
+        if problems:
+            raise ValueError(
+                f"load_state_dict refused, nothing was changed in {type(self).__name__}; "
+                + "; ".join(problems)
+            )
+        for name, parameter in parameters.items():
+            parameter.value[...] = arrays[name]
+            parameter.version += 1
+
+    # ---- as text
+
+    def extra_repr(self) -> str:
+        """Return what stands between the parentheses of the `repr` of a module without parts."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  ({name}): " + repr(child).replace("\n", "\n  ")
+            for name, child in self.children()
+            if isinstance(child, Module)
+        ]
+        inside = "\n" + "\n".join(lines) + "\n" if lines else self.extra_repr()
+        return f"{type(self).__name__}({inside})"
+
+
+def find_members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
+    """Yield the modules and parameters in an attribute's value, also within containers."""
+    if isinstance(value, (Module, Parameter)):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from find_members(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from find_members(f"{name}.{key}", item)
+    elif isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+        raise TypeError(
+            f"attribute {name!r} is a Tensor that requires a gradient but not a Parameter, so it "
+            "would not be trained; make it nn.Parameter(data), or keep it in a plain array"
+        )
+
+
+class Sequential(Module):
+    """Modules applied one after the other.
+
+    Parameters
+    ----------
+    *layers
+        Modules; each is given the output of the one before.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> net = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
+    >>> len(net), net[2], net[1:3]
+    (4, Dropout(p=0.5), Sequential(
+      (0): ReLU()
+      (1): Dropout(p=0.5)
+    ))
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise TypeError(
+                    f"Sequential takes modules, got {layer!r} at position {i}; give them one by "
+                    "one, Sequential(a, b), or unpack a list, Sequential(*layers)"
+                )
+        self.layers = layers
+
+    def attributes(self) -> Iterable[tuple[str, Any]]:
+        """List the layers by number: the parameter names are ``0.weight``, ``0.bias``, ..."""
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layers in order."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(*self.layers[index])
+        return self.layers[index]
+
+
+class Linear(Module):
+    """The affine map ``x W^T + b`` on the last axis.
+
+    Weight and bias are drawn uniformly from ``[-k, k]`` with ``k = 1 / sqrt(in_features)``, as
+    PyTorch does: its Kaiming-uniform rule with slope ``a = sqrt(5)`` comes to that.
+
+    Parameters
+    ----------
+    in_features, out_features
+        Lengths of the last axis of input and output, at least 1.
+    bias
+        Whether there is a ``b``.
+    dtype
+        Floating dtype of the parameters; the input is cast to it.
+    rng
+        Draws the initial values; the library's generator by default.
+
+    Attributes
+    ----------
+    weight
+        Parameter of shape ``(out_features, in_features)``.
+    bias
+        Parameter of shape ``(out_features,)``, or None.
+
+    Raises
+    ------
+    ValueError
+        When made with lengths below 1, or called with another input width.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> layer = nn.Linear(3, 2)
+    >>> layer(np.ones((5, 3))).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        for name, features in ("in_features", in_features), ("out_features", out_features):
+            if not isinstance(features, (int, np.integer)) or isinstance(features, bool):
+                raise TypeError(f"Linear's {name} is an int, got {features!r}")
+            if features < 1:
+                raise ValueError(f"Linear's {name} is at least 1, got {features}")
+        rng = default_rng if rng is None else rng
+        bound = 1 / np.sqrt(in_features)
+        self.weight = Parameter(
+            rng.uniform(-bound, bound, (out_features, in_features)), dtype=dtype
+        )
+        self.bias = (
+            Parameter(rng.uniform(-bound, bound, out_features), dtype=dtype) if bias else None
+        )
+
+    def forward(self, x: Any) -> Any:
+        """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        out_features, in_features = self.weight.shape
+        return (
+            f"in_features={in_features}, out_features={out_features}, bias={self.bias is not None}"
+        )
+
+
+class ReLU(Module):
+    """``max(x, 0)``, by a mask that the backward pass uses again.
+
+    Attributes
+    ----------
+    mask
+        Boolean array, True where the latest call kept its input; None before the first call.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> relu = nn.ReLU()
+    >>> relu([-1.0, 0.0, 2.0])
+    Tensor([0., 0., 2.])
+    >>> relu.mask
+    array([False, False,  True])
+    """
+
+    mask: Any = None
+
+    def forward(self, x: Any) -> Any:
+        """Zero what is not positive."""
+        x = F.as_tensor(x)
+        self.mask = positive_mask(x.value)
+        return apply_mask(x, self.mask)
+
+
+class Dropout(Module):
+    """Zero each unit with probability `p` in training; do nothing in evaluation.
+
+    The units that are kept are multiplied by ``1 / (1 - p)``, so that their expected value
+    stays the same and evaluation needs no scaling ("inverted" dropout). A dropped unit is
+    exactly zero forward, and so is its gradient: each call's mask is saved with the call.
+
+    Parameters
+    ----------
+    p
+        Probability of dropping a unit, ``0 <= p <= 1``. Some texts give the probability of
+        keeping one instead: ``p = 1 - keep_prob``.
+    rng
+        Draws the masks; the library's generator by default.
+
+    Attributes
+    ----------
+    mask
+        Boolean array, one byte a unit, True where the latest call in training kept a unit;
+        None before the first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `p` is not a number from 0 to 1.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: A Simple Way to Prevent
+    Neural Networks from Overfitting", JMLR 15 (2014), 1929-1958.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> dropout = nn.Dropout(0.5, rng=np.random.default_rng(1))
+    >>> dropout(np.ones(8))
+    Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
+    >>> dropout.mask.astype(int)
+    array([0, 0, 1, 1, 0, 0, 1, 0])
+    >>> dropout.eval()(np.ones(8))
+    Tensor([1., 1., 1., 1., 1., 1., 1., 1.])
+    """
+
+    mask: Any = None
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        self.p = p
+        self.rng = rng
+
+    @property
+    def p(self) -> float:
+        """Probability of dropping a unit."""
+        return self._p
+
+    @p.setter
+    def p(self, p: float) -> None:
+        F.check_probability(p)
+        self._p = p
+
+    def forward(self, x: Any) -> Any:
+        """Drop units in training."""
+        x = F.as_tensor(x)
+        if not self.training:
+            return x
+        self.mask = F.draw_mask(x, self.p, self.rng)
+        return F.drop(x, self.mask, self.p)
+
+    def extra_repr(self) -> str:
+        """Return the probability."""
+        return f"p={self.p}"
+
+
+class CrossEntropyLoss(Module):
+    """Average of ``-log softmax(logits)[label]``; see `functional.cross_entropy`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> loss = nn.CrossEntropyLoss()
+    >>> f"{loss([[0.0, 0.0], [1000.0, 0.0]], [0, 0]):.4f}"
+    '0.3466'
+    """
+
+    def forward(self, logits: Any, labels: Any) -> Any:
+        """Compare logits ``(n, classes)`` with integer labels ``(n,)``."""
+        return F.cross_entropy(logits, labels)
+
+
+class MSELoss(Module):
+    """Average squared difference; see `functional.mse_loss`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.MSELoss()([1.0, 2.0], [1.0, 4.0])
+    Tensor(2.)
+    """
+
+    def forward(self, prediction: Any, target: Any) -> Any:
+        """Compare a prediction with a target of the same shape."""
+        return F.mse_loss(prediction, target)
