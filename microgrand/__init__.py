@@ -2,6 +2,29 @@
 
 __version__ = "0.1.0"
 
-from . import masks, vjps
+from . import data, nn, optim, vjps
 from .engine import defvjp, enable_grad, is_grad_enabled, no_grad, primitive
+from .random import manual_seed
 from .tensor import Tensor
+from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+__all__ = [
+    "Tensor",
+    "data",
+    "defvjp",
+    "enable_grad",
+    "grad",
+    "hessian",
+    "hvp",
+    "is_grad_enabled",
+    "jacobian",
+    "jvp",
+    "manual_seed",
+    "nn",
+    "no_grad",
+    "optim",
+    "primitive",
+    "value_and_grad",
+    "vjp",
+    "vjps",
+]
