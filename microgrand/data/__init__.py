@@ -1,0 +1,334 @@
+"""Data to train on: digits that come with the package, MNIST's files, splits and mini-batches.
+
+Images and labels are plain NumPy arrays; their first axis counts the samples.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Images = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+# ---------------------------------------------------------------------------------- data sets
+
+
+def load_digits() -> tuple[Images, Labels]:
+    """Return 1,797 images of handwritten digits, and which digits they show.
+
+    They are the test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and
+    C. Kaynak (1998, https://doi.org/10.24432/C50P49, licence CC BY 4.0).
+
+    Returns
+    -------
+    images
+        float32 array of shape (1797, 8, 8), from 0 (paper) to 1 (ink).
+    labels
+        int64 array of shape (1797,), from 0 to 9.
+
+    Examples
+    --------
+    >>> from microgrand.data import load_digits
+    >>> images, labels = load_digits()
+    >>> images.shape
+    (1797, 8, 8)
+    >>> labels[:5]
+    array([0, 1, 2, 3, 4])
+    """
+    file = resources.files(__name__).joinpath("digits.npz")
+    with file.open("rb") as stream, np.load(stream) as arrays:
+        return np.divide(arrays["images"], 16, dtype=np.float32), arrays["labels"].astype(np.int64)
+
+
+def load_mnist(folder: str | PathLike[str]) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
+    """Read MNIST, or a data set in its format, from four files in a folder.
+
+    The files are ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
+    ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``. Each may end in ``.gz``, and
+    may have a dot for its second hyphen: ``train-images.idx3-ubyte``.
+
+    Returns
+    -------
+    (train_images, train_labels), (test_images, test_labels)
+        Images are float32 arrays of shape (n, height, width), from 0 (background) to 1;
+        labels are int64 arrays of shape (n,).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or one of the files is missing.
+    ValueError
+        If a file is damaged or holds something else, or if images and labels differ in number.
+
+    Examples
+    --------
+    >>> from microgrand.data import load_mnist
+    >>> (x_train, y_train), (x_test, y_test) = load_mnist("mnist")  # doctest: +SKIP
+    """
+    train_images, train_labels, test_images, test_labels = (
+        _find(Path(folder), name)
+        for name in (
+            "train-images-idx3-ubyte",
+            "train-labels-idx1-ubyte",
+            "t10k-images-idx3-ubyte",
+            "t10k-labels-idx1-ubyte",
+        )
+    )
+    return _read_labelled(train_images, train_labels), _read_labelled(test_images, test_labels)
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Return the path of an MNIST file, however its name is spelled."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder; put the four MNIST files into one")
+    dotted = name.replace("-idx", ".idx")
+    spellings = (name, f"{name}.gz", dotted, f"{dotted}.gz")
+    for spelling in spellings:
+        if (folder / spelling).is_file():
+            return folder / spelling
+    # Some programs unpack each file into a folder of its name, hence the slash.
+    content = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    more = f" and {len(content) - 20} more" if len(content) > 20 else ""
+    raise FileNotFoundError(
+        f"{folder} has no file {' or '.join(spellings)}; it holds "
+        f"{', '.join(content[:20]) or 'nothing'}{more}"
+    )
+
+
+def _read_labelled(images_path: Path, labels_path: Path) -> tuple[Images, Labels]:
+    """Read the images of one file and their labels from another."""
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    for path, array, ndim in ((images_path, images, 3), (labels_path, labels, 1)):
+        if array.ndim != ndim or array.dtype != np.uint8:
+            raise ValueError(
+                f"{path} holds an array of dtype {array.dtype} and shape {array.shape}, expected "
+                f"uint8 and {ndim} dimension(s); is it another file under a wrong name?"
+            )
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_path} holds {len(images)} images, but {labels_path} holds {len(labels)} "
+            "labels; take both from the same data set"
+        )
+    return np.divide(images, 255, dtype=np.float32), labels.astype(np.int64)
+
+
+# --------------------------------------------------------------------------------- idx files
+
+_IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: str | PathLike[str]) -> Array:
+    """Read one file in the idx format, MNIST's, gzipped or not.
+
+    Such a file consists of two zero bytes, a byte that tells the dtype, a byte that tells the
+    number of dimensions, their lengths as 32-bit integers, and the elements in C order; its
+    numbers are big-endian (http://yann.lecun.com/exdb/mnist).
+
+    Returns
+    -------
+    array
+        Writable array in the machine's own byte order: uint8, int8, int16, int32, float32 or
+        float64.
+
+    Raises
+    ------
+    ValueError
+        If the file is not in this format, is cut short or too long.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from microgrand.data import read_idx
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "labels")
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4]))
+    ...     read_idx(path)
+    array([5, 0, 4], dtype=uint8)
+    """
+    content = Path(path).read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"{path} is a damaged gzip file ({error}), expected a complete one; "
+                "download it again"
+            ) from error
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_DTYPES:
+        known = ", ".join(f"{code:02x}" for code in _IDX_DTYPES)
+        raise ValueError(
+            f"{path} begins with the bytes {content[:4].hex(' ') or '(none)'}, expected those of "
+            f"an idx file: 00 00, a dtype among {known}, and the number of dimensions"
+        )
+    dtype, ndim = np.dtype(_IDX_DTYPES[content[2]]), content[3]
+    start = 4 + 4 * ndim
+    if len(content) < start:
+        raise ValueError(
+            f"{path} has {len(content)} bytes, expected at least {start} for the header of an "
+            f"array of {ndim} dimensions; it is cut short, get a complete copy"
+        )
+    shape = struct.unpack(f">{ndim}I", content[4:start])
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        raise ValueError(
+            f"{path} has {len(content)} bytes, expected {expected} for the header and an array of "
+            f"dtype {dtype.name} and shape {shape}; it is damaged, get a complete copy"
+        )
+    big_endian = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return big_endian.astype(dtype.newbyteorder("="))
+
+
+# ------------------------------------------------------------------- splits and mini-batches
+
+
+def train_test_split(
+    *arrays: Array, train_size: int, rng: int | np.random.Generator
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Deal the samples out at random into a part to train on and a part to test on.
+
+    Parameters
+    ----------
+    *arrays
+        Arrays with the same number of samples, such as images and labels.
+    train_size
+        Number of samples in the first part; the others are in the second.
+    rng
+        A seed, or the generator to draw from.
+
+    Returns
+    -------
+    train, test
+        Two tuples with a copy of its samples from each of the arrays.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    ValueError
+        If the arrays differ in length, or a part would be empty.
+
+    Examples
+    --------
+    >>> from microgrand.data import load_digits, train_test_split
+    >>> x, y = load_digits()
+    >>> (x_train, y_train), (x_test, y_test) = train_test_split(x, y, train_size=1500, rng=0)
+    >>> x_train.shape, y_test.shape
+    ((1500, 8, 8), (297,))
+    """
+    length = _checked_length(arrays)
+    _check_count("train_size", train_size)
+    if not 1 <= train_size < length:
+        raise ValueError(
+            f"train_size must be at least 1 and below the number of samples, {length}, "
+            f"got {train_size}; leave samples for both parts"
+        )
+    order = _generator(rng).permutation(length)
+    train, test = order[:train_size], order[train_size:]
+    return (
+        tuple(array.take(train, axis=0) for array in arrays),
+        tuple(array.take(test, axis=0) for array in arrays),
+    )
+
+
+def batches(
+    *arrays: Array, batch_size: int, rng: int | np.random.Generator
+) -> Iterator[tuple[Array, ...]]:
+    """Iterate over the samples once, in random order, a mini-batch at a time.
+
+    Parameters
+    ----------
+    *arrays
+        Arrays with the same number of samples, such as images and labels.
+    batch_size
+        Number of samples in a batch; the last batch has those that are left.
+    rng
+        A seed, or the generator to draw from. A generator gives another order at each call, a
+        seed the same one: make the generator once, before the loop over the epochs.
+
+    Returns
+    -------
+    iterator
+        Over tuples with a copy of the batch's samples from each of the arrays.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    ValueError
+        If the arrays differ in length or are empty, or `batch_size` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand.data import batches
+    >>> x, y = np.zeros((5, 8, 8)), np.arange(5)
+    >>> rng = np.random.default_rng(0)
+    >>> for x_batch, y_batch in batches(x, y, batch_size=2, rng=rng):
+    ...     print(x_batch.shape, y_batch.shape)
+    (2, 8, 8) (2,)
+    (2, 8, 8) (2,)
+    (1, 8, 8) (1,)
+    """
+    length = _checked_length(arrays)
+    _check_count("batch_size", batch_size)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    order = _generator(rng).permutation(length)
+    # A generator expression, as the body of a generator function would check nothing until the
+    # first batch is asked for.
+    return (
+        tuple(array.take(order[start : start + batch_size], axis=0) for array in arrays)
+        for start in range(0, length, batch_size)
+    )
+
+
+def _checked_length(arrays: tuple[Array, ...]) -> int:
+    """Return the number of samples that all the arrays have."""
+    if not arrays:
+        raise TypeError("expected at least one array, got none; pass the images and the labels")
+    for index, array in enumerate(arrays):
+        if not isinstance(array, np.ndarray) or array.ndim == 0:
+            given = "a 0-d array" if isinstance(array, np.ndarray) else type(array).__name__
+            raise TypeError(
+                f"array {index} must be a NumPy array of at least one dimension, got {given}; "
+                "convert a list with np.asarray, a tensor with .numpy()"
+            )
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) > 1 or lengths[0] == 0:
+        raise ValueError(
+            "the arrays must have the same number of samples along their first axis, at least "
+            f"one; got {lengths}"
+        )
+    return lengths[0]
+
+
+def _check_count(name: str, value: int) -> None:
+    """Raise TypeError if the value is not an integer."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(
+            f"{name} must be an integer, a number of samples, got {value!r}; "
+            "for a fraction write int(0.8 * len(x))"
+        )
+
+
+def _generator(rng: int | np.random.Generator) -> np.random.Generator:
+    """Return the generator that was given, or one seeded with the number that was."""
+    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer, np.random.Generator)):
+        raise TypeError(
+            f"rng must be a seed or a numpy.random.Generator, got {rng!r}; pass rng=0, say, or "
+            "np.random.default_rng(0)"
+        )
+    return np.random.default_rng(rng)
