@@ -1,0 +1,122 @@
+"""Record what torch.nn computes, for tests/test_nn.py to compare with: writes nn.json.
+
+Run by hand, ``python tests/recorded/record_nn.py``, where PyTorch is installed; the tests only
+read the file. It was made with PyTorch 2.13.0 on a CPU.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+STEPS = 8
+LEARNING_RATE = 0.5
+INF, NAN = float("inf"), float("nan")
+
+
+def function_cases(rng):
+    """Give (name, function of microgrand.nn.functional, arrays with a gradient, constants)."""
+
+    def normal(*shape):
+        return rng.normal(size=shape).round(3)
+
+    weight, bias = normal(3, 4), normal(3)
+    yield "linear, no batch", "linear", [normal(4), weight, bias], {}
+    yield "linear, batch", "linear", [normal(5, 4), weight, bias], {}
+    yield "linear, two batch axes", "linear", [normal(2, 3, 4), weight, bias], {}
+    yield "linear, no bias", "linear", [normal(5, 4), weight], {}
+    yield "linear, empty batch", "linear", [np.zeros((0, 4)), weight, bias], {}
+    yield "relu", "relu", [np.array([-2.0, -0.0, 0.0, 3.0, -INF, INF, NAN])], {}
+    for name in "softmax", "log_softmax":
+        yield f"{name}, last axis", name, [normal(2, 3)], {"axis": -1}
+        yield f"{name}, first axis", name, [normal(2, 3, 2)], {"axis": 0}
+        yield f"{name}, large", name, [np.array([[0.0, 1000.0], [-1e30, 1e30]])], {"axis": 1}
+        yield f"{name}, masked", name, [np.array([-INF, 0.0, 1.0])], {"axis": 0}
+    labels = {"labels": np.array([0, 2, 1, 2])}
+    yield "cross_entropy", "cross_entropy", [normal(4, 3)], labels
+    yield "cross_entropy, large", "cross_entropy", [1e30 * normal(4, 3)], labels
+    yield "cross_entropy, confident", "cross_entropy", [40 * normal(4, 3)], labels
+    yield "cross_entropy, one class", "cross_entropy", [normal(2, 1)], {"labels": np.zeros(2, int)}
+    yield "cross_entropy, empty", "cross_entropy", [np.zeros((0, 3))], {"labels": np.zeros(0, int)}
+    yield "mse_loss", "mse_loss", [normal(4, 2), normal(4, 2)], {}
+    yield "mse_loss, 0-d", "mse_loss", [np.array(2.0), np.array(-1.0)], {}
+    yield "mse_loss, empty", "mse_loss", [np.zeros((0, 2)), np.zeros((0, 2))], {}
+
+
+def torch_function(name, tensors, constants):
+    """Call PyTorch's function of the same meaning."""
+    F = torch.nn.functional
+    if name == "cross_entropy":
+        return F.cross_entropy(*tensors, torch.tensor(constants["labels"]))
+    if name in ("softmax", "log_softmax"):
+        return getattr(F, name)(*tensors, dim=constants["axis"])
+    return getattr(F, name)(*tensors)
+
+
+def run_function(name, arrays, constants, rng):
+    """Return what one case is given and what comes out of it, as lists for JSON."""
+    tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+    out = torch_function(name, tensors, constants)
+    cotangent = rng.normal(size=tuple(out.shape)).round(3)
+    out.backward(torch.tensor(cotangent))
+    return {
+        "function": name,
+        "shapes": [list(array.shape) for array in arrays],
+        "arrays": [array.tolist() for array in arrays],
+        "constants": {key: np.asarray(value).tolist() for key, value in constants.items()},
+        "cotangent": np.asarray(cotangent).tolist(),
+        "output": out.tolist(),
+        "gradients": [tensor.grad.tolist() for tensor in tensors],
+    }
+
+
+def run_training(rng):
+    """Train a small network without dropout by gradient descent."""
+    net = torch.nn.Sequential(
+        torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 5), torch.nn.ReLU(),
+        torch.nn.Linear(5, 3),
+    ).double()  # fmt: skip
+    x, labels = rng.normal(size=(12, 4)).round(3), rng.integers(0, 3, 12)
+    start = {
+        name: rng.uniform(-0.6, 0.6, tuple(value.shape)).round(3)
+        for name, value in net.state_dict().items()
+    }
+    net.load_state_dict({name: torch.tensor(value) for name, value in start.items()})
+    loss_function = torch.nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = loss_function(net(torch.tensor(x)), torch.tensor(labels))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return {
+        "x": x.tolist(),
+        "labels": labels.tolist(),
+        "learning_rate": LEARNING_RATE,
+        "repr": repr(net),
+        "start": {name: value.tolist() for name, value in start.items()},
+        "losses": losses,
+        "end": {name: value.tolist() for name, value in net.state_dict().items()},
+    }
+
+
+def main():
+    """Write nn.json, a case a line."""
+    rng = np.random.default_rng(0)
+    functions = ",\n".join(
+        f"{json.dumps(title)}: {json.dumps(run_function(name, arrays, constants, rng))}"
+        for title, name, arrays, constants in function_cases(rng)
+    )
+    training = json.dumps(run_training(rng))
+    Path(__file__).with_name("nn.json").write_text(
+        f'{{\n"torch": "{torch.__version__}",\n'
+        f'"functions": {{\n{functions}\n}},\n"training": {training}\n}}\n'
+    )
+
+
+if __name__ == "__main__":
+    import torch  # not above: pytest imports this file when it looks for doctests
+
+    main()

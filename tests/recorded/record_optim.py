@@ -1,0 +1,98 @@
+"""Record what torch.optim does, for tests/test_optim.py to compare with: writes optim.json.
+
+Run by hand, ``python tests/recorded/record_optim.py``, where PyTorch is installed; the tests only
+read the file. It was made with PyTorch 2.13.0 on a CPU.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+SHAPES = [(2, 3), (4,), ()]
+STEPS = 10
+RECORDED_AFTER = [1, 4, 10]  # steps
+
+# name of the case: the optimizer, its options, and what the loop below does besides
+CASES = {
+    "SGD": ("SGD", {"lr": 0.1}, {}),
+    "SGD, weight decay": ("SGD", {"lr": 0.1, "weight_decay": 0.2}, {}),
+    "momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}, {}),
+    "momentum, weight decay": ("SGD", {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.2}, {}),
+    "Nesterov": ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}, {}),
+    "Nesterov, weight decay, lr changes, some gradients are None": (
+        "SGD",
+        {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.2},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "momentum, lr changes": ("SGD", {"lr": 0.1, "momentum": 0.9}, {"lr_changes": True}),
+    "Adam, defaults": ("Adam", {}, {}),
+    "Adam, betas": ("Adam", {"lr": 0.1, "betas": [0.5, 0.8]}, {}),
+    "Adam, betas of 0": ("Adam", {"lr": 0.1, "betas": [0.0, 0.0]}, {}),
+    "Adam, large eps": ("Adam", {"lr": 0.1, "eps": 0.5}, {}),
+    "Adam, gradients near eps": ("Adam", {"lr": 0.1, "eps": 1e-8}, {"grad_scale": 1e-8}),
+    "Adam, weight decay": ("Adam", {"lr": 0.1, "weight_decay": 0.2}, {}),
+    "Adam, weight decay, lr changes, some gradients are None": (
+        "Adam",
+        {"lr": 0.1, "weight_decay": 0.2},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "AdamW, defaults": ("AdamW", {}, {}),
+    "AdamW, weight decay": ("AdamW", {"lr": 0.1, "weight_decay": 0.2}, {}),
+    "AdamW, no weight decay": ("AdamW", {"lr": 0.1, "weight_decay": 0.0}, {}),
+    "AdamW, lr changes, some gradients are None": (
+        "AdamW",
+        {"lr": 0.1, "weight_decay": 0.2},
+        {"lr_changes": True, "some_none": True},
+    ),
+}
+
+
+def record(name, options, initial, grads, dtype, lr_changes=False, some_none=False, grad_scale=1):
+    """Return the values of all parameters, one after the other, after some of the steps."""
+    parameters = [torch.nn.Parameter(torch.tensor(values, dtype=dtype)) for values in initial]
+    optimizer = getattr(torch.optim, name)(parameters, **options)
+    recorded = []
+    for step in range(STEPS):
+        if lr_changes:
+            optimizer.param_groups[0]["lr"] = 0.1 / (1 + step)
+        for index, parameter in enumerate(parameters):
+            parameter.grad = grad_scale * torch.tensor(grads[step][index], dtype=dtype)
+            if some_none and (step + index) % 3 == 0:
+                parameter.grad = None
+        optimizer.step()
+        if step + 1 in RECORDED_AFTER:
+            digits = 9 if dtype == torch.float32 else 17  # enough to tell every float apart
+            values = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+            recorded.append([float(f"{value:.{digits}g}") for value in values.tolist()])
+    return recorded
+
+
+def main():
+    """Write optim.json."""
+    rng = np.random.default_rng(0)
+    initial = [rng.normal(size=shape).round(3).tolist() for shape in SHAPES]
+    grads = [[rng.normal(size=shape).round(3).tolist() for shape in SHAPES] for _ in range(STEPS)]
+    cases = [
+        {"name": name, "optimizer": optimizer, "options": options, "loop": loop}
+        | {
+            str(dtype).removeprefix("torch."): record(
+                optimizer, options, initial, grads, dtype, **loop
+            )
+            for dtype in (torch.float32, torch.float64)
+        }
+        for name, (optimizer, options, loop) in CASES.items()
+    ]
+    head = {"torch": torch.__version__, "recorded_after": RECORDED_AFTER}
+    data = ",\n".join(
+        [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
+        + [f'"initial": {json.dumps(initial)}', f'"grads": {json.dumps(grads)}']
+        + ['"cases": [\n' + ",\n".join(json.dumps(case) for case in cases) + "\n]"]
+    )
+    Path(__file__).with_name("optim.json").write_text("{\n" + data + "\n}\n")
+
+
+if __name__ == "__main__":
+    import torch  # not above: pytest imports this file when it looks for doctests
+
+    main()

@@ -1,0 +1,332 @@
+"""Tests of microgrand.optim: trajectories recorded from PyTorch, textbook formulas, misuse."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microgrand import Tensor, optim
+from microgrand.optim import SGD, Adam, AdamW
+
+# Made by record_optim.py beside it.
+RECORDED = json.loads(Path(__file__).with_name("recorded").joinpath("optim.json").read_text())
+CLASSES = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}
+
+# One optimizer of each kind; `textbook` below knows their options.
+OPTIMIZERS = {
+    "SGD": lambda parameters: SGD(parameters, 0.1),
+    "Nesterov": lambda parameters: SGD(parameters, 0.1, 0.9, weight_decay=0.2, nesterov=True),
+    "Adam": lambda parameters: Adam(parameters, 0.1, weight_decay=0.2),
+    "AdamW": lambda parameters: AdamW(parameters, 0.1, weight_decay=0.2),
+}
+every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS)
+
+
+def parameter(values, dtype=np.float64):
+    return Tensor(np.array(values, dtype), requires_grad=True)
+
+
+# ---------------------------------------------------------------------------- against PyTorch
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case["name"])
+def test_trajectory_is_that_of_pytorch(case, dtype):
+    parameters = [parameter(values, dtype) for values in RECORDED["initial"]]
+    optimizer = CLASSES[case["optimizer"]](parameters, **case["options"])
+    expected = iter(case[dtype])
+    for step, grads in enumerate(RECORDED["grads"]):
+        if case["loop"].get("lr_changes"):
+            optimizer.lr = 0.1 / (1 + step)
+        for index, (tensor, grad) in enumerate(zip(parameters, grads, strict=True)):
+            tensor.grad = np.array(grad, dtype) * case["loop"].get("grad_scale", 1)
+            if case["loop"].get("some_none") and (step + index) % 3 == 0:
+                tensor.grad = None
+        optimizer.step()
+        if step + 1 in RECORDED["recorded_after"]:
+            values = np.concatenate([tensor.data.reshape(-1) for tensor in parameters])
+            assert values.dtype == dtype
+            # A few roundings of the largest values on the way, about 2.
+            atol = 8 * np.finfo(dtype).eps
+            np.testing.assert_allclose(values, next(expected), rtol=0, atol=atol)
+    assert next(expected, None) is None
+
+
+# ------------------------------------------------------------------------- against the formulas
+
+
+def textbook(kind, data, grads):
+    """What the optimizer does, in the words of the papers and over whole arrays."""
+    lr, decay = 0.1, 0.2
+    velocity = first = second = 0
+    for step, grad in enumerate(grads, start=1):
+        if kind in ("Nesterov", "Adam"):
+            grad = grad + decay * data
+        if kind == "SGD":
+            data = data - lr * grad
+        if kind == "Nesterov":
+            velocity = 0.9 * velocity + grad
+            data = data - lr * (grad + 0.9 * velocity)
+        if kind == "AdamW":
+            data = data - lr * decay * data
+        if kind in ("Adam", "AdamW"):
+            first = 0.9 * first + 0.1 * grad
+            second = 0.999 * second + 0.001 * grad**2
+            unbiased = first / (1 - 0.9**step), second / (1 - 0.999**step)
+            data = data - lr * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+    return data
+
+
+def laid_out(array, layout):
+    """Give a copy of the array other strides."""
+    if layout == "fortran":
+        return np.array(array, order="F")
+    if layout == "reversed":
+        return np.array(array[..., ::-1])[..., ::-1] if array.ndim else array.copy()
+    if layout == "spread":
+        wide = np.zeros([2 * length for length in array.shape], array.dtype)
+        view = wide[tuple(slice(None, None, 2) for _ in array.shape)] if array.ndim else wide
+        view[...] = array
+        return view
+    return array.copy()
+
+
+@every_optimizer
+@given(
+    shape=st.lists(st.integers(0, 5), max_size=3),
+    layout=st.sampled_from(["C", "fortran", "reversed", "spread"]),
+    grad_layout=st.sampled_from(["C", "fortran", "reversed", "spread"]),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_update_is_the_formula_for_any_shape_and_strides(
+    kind, shape, layout, grad_layout, dtype, seed
+):
+    rng = np.random.default_rng(seed)
+    start, *grads = rng.uniform(0.5, 2, size=(4, *shape)).astype(dtype)
+    start, grads = np.asarray(start), [np.asarray(grad) for grad in grads]
+    data = laid_out(start, layout)
+    tensor = Tensor(data, requires_grad=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optim, "_BLOCK_BYTES", 64)  # several blocks also for small arrays
+        optimizer = OPTIMIZERS[kind]([tensor])
+        for grad in grads:
+            # Set past the property, which copies: a gradient from the engine may have any strides.
+            tensor.gradient = laid_out(grad, grad_layout)
+            optimizer.step()
+            np.testing.assert_array_equal(tensor.grad, grad)
+    assert tensor.data is data
+    assert data.dtype == dtype
+    expected = textbook(kind, start.astype(float), [grad.astype(float) for grad in grads])
+    np.testing.assert_allclose(data, expected, rtol=0, atol=16 * np.finfo(dtype).eps)
+
+
+@every_optimizer
+def test_large_parameter_is_updated_to_its_last_element(kind):
+    size = 2 * optim._BLOCK_BYTES // 8 + 3
+    start, grad = np.random.default_rng(0).uniform(0.5, 2, size=(2, size))
+    tensor = parameter(start)
+    optimizer = OPTIMIZERS[kind]([tensor])
+    tensor.grad = grad
+    optimizer.step()
+    np.testing.assert_allclose(tensor.data, textbook(kind, start, [grad]), rtol=1e-14)
+
+
+# --------------------------------------------------------------------------------- behaviour
+
+
+@every_optimizer
+def test_step_without_gradients_changes_nothing(kind):
+    tensor = parameter([1.0, 2.0])
+    optimizer = OPTIMIZERS[kind]([tensor])
+    optimizer.step()
+    np.testing.assert_array_equal(tensor.data, [1.0, 2.0])
+    assert tensor.version == 0
+
+
+@every_optimizer
+def test_step_is_seen_by_a_graph_that_saved_the_values(kind):
+    tensor = parameter([1.0, 2.0])
+    loss = (tensor * tensor).sum()
+    tensor.grad = np.ones(2)
+    OPTIMIZERS[kind]([tensor]).step()
+    with pytest.raises(RuntimeError):
+        loss.backward()
+
+
+def test_zero_grad_sets_every_grad_to_none():
+    tensors = [parameter([1.0, 2.0]), parameter(3.0)]
+    optimizer = SGD(tensors, 0.1)
+    (tensors[0].sum() * tensors[1]).backward()
+    assert all(tensor.grad is not None for tensor in tensors)
+    optimizer.zero_grad()
+    assert [tensor.grad for tensor in tensors] == [None, None]
+
+
+def test_generator_of_parameters_is_read_once():
+    tensors = [parameter([1.0, 2.0]), parameter(3.0)]
+    optimizer = SGD((tensor for tensor in tensors), 0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (tensors[0].sum() * tensors[1]).backward()
+        optimizer.step()
+    # d/dx = y, d/dy = sum(x): y = 3, 2.7 and sum(x) = 3, 2.4 at the two steps
+    np.testing.assert_allclose(tensors[0].data, [1 - 0.57, 2 - 0.57])
+    np.testing.assert_allclose(tensors[1].data, 3 - 0.54)
+
+
+@every_optimizer
+def test_numpy_number_as_lr_keeps_float32(kind):
+    """A float64 scalar, as a schedule of np.cos returns, would make all arithmetic float64."""
+    results = []
+    for lr in (0.01, np.float64(0.01)):
+        tensor = parameter(np.linspace(-1, 1, 1000), np.float32)
+        optimizer = OPTIMIZERS[kind]([tensor])
+        optimizer.lr = lr
+        tensor.grad = np.linspace(1, 3, 1000, dtype=np.float32)
+        optimizer.step()
+        results.append(tensor.data)
+    np.testing.assert_array_equal(*results)
+    assert type(optimizer.lr) is float
+
+
+@every_optimizer
+def test_pickle_keeps_parameters_and_optimizer_together(kind):
+    tensor = parameter([1.0, 2.0])
+    optimizer = OPTIMIZERS[kind]([tensor])
+    tensor.grad = np.array([0.5, -1.0])
+    optimizer.step()
+    loaded_tensor, loaded = pickle.loads(pickle.dumps((tensor, optimizer)))
+    assert loaded.parameters[0] is loaded_tensor
+    for each, its_optimizer in ((tensor, optimizer), (loaded_tensor, loaded)):
+        each.grad = np.array([0.25, 3.0])
+        its_optimizer.step()
+    np.testing.assert_array_equal(loaded_tensor.data, tensor.data)
+
+
+@every_optimizer
+def test_minimum_is_found(kind):
+    tensor = parameter([4.0, -3.0])
+    optimizer = OPTIMIZERS[kind]([tensor])
+    optimizer.weight_decay = 0
+    for _ in range(200):
+        optimizer.zero_grad()
+        ((tensor - np.array([1.0, 2.0])) ** 2).sum().backward()
+        optimizer.step()
+    np.testing.assert_allclose(tensor.data, [1.0, 2.0], atol=1e-2)
+
+
+# ------------------------------------------------------------------------------------ misuse
+
+
+class Model:
+    """Looks like a module."""
+
+    def parameters(self):
+        return [parameter(1.0)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        (parameter([1.0]), TypeError, r"got one Tensor; write \[tensor\]"),
+        (Model(), TypeError, r"got a module of type Model; pass module\.parameters\(\)"),
+        (Model().parameters, TypeError, r"got method; pass model\.parameters\(\)"),
+        (3.0, TypeError, "got float"),
+        ([np.ones(2)], TypeError, r"parameters\[0\] must be a Tensor, got ndarray"),
+        ([parameter(1.0), ("w", parameter(1.0))], TypeError, r"parameters\[1\] .* got tuple"),
+        ([], ValueError, r"no parameters; pass model\.parameters\(\)"),
+        (iter(()), ValueError, "no parameters"),
+        ([Tensor([1.0])], ValueError, r"parameters\[0\] does not require a gradient; .*=True"),
+        ([parameter([1.0]) * 0.1], ValueError, r"parameters\[0\] must be a leaf, .* wrap them"),
+        (
+            [Tensor(np.broadcast_to(1.0, 3), requires_grad=True)],
+            ValueError,
+            r"parameters\[0\] is read-only .* copy",
+        ),
+    ],
+)
+def test_parameters_of_another_kind(parameters, error, message):
+    with pytest.raises(error, match=message):
+        SGD(parameters, 0.1)
+
+
+def test_same_parameter_twice():
+    one, two = parameter(1.0), parameter(1.0)
+    with pytest.raises(ValueError, match=r"parameters\[2\] is the same tensor as parameters\[0\]"):
+        Adam([one, two, one])
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (SGD, "lr"),
+        (SGD, "momentum"),
+        (SGD, "weight_decay"),
+        (Adam, "lr"),
+        (Adam, "eps"),
+        (Adam, "weight_decay"),
+        (AdamW, "lr"),
+        (AdamW, "weight_decay"),
+    ],
+)
+def test_number_out_of_its_range(kind, name, value):
+    with pytest.raises(ValueError, match=rf"{name} must be .*, got {value}"):
+        kind([parameter(1.0)], **{"lr": 0.1, name: value})
+
+
+@pytest.mark.parametrize("value", ["0.1", None, 1j, True, [0.1], Tensor(0.1), np.array(0.1)])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(SGD, "lr"), (SGD, "momentum"), (SGD, "weight_decay"), (Adam, "eps"), (AdamW, "lr")],
+)
+def test_not_a_number(kind, name, value):
+    with pytest.raises(TypeError, match=f"{name} must be a number"):
+        kind([parameter(1.0)], **{"lr": 0.1, name: value})
+
+
+@pytest.mark.parametrize(
+    ("betas", "error", "message"),
+    [
+        ((1.0, 0.999), ValueError, r"betas\[0\] must be in \[0, 1\), got 1.0"),
+        ((0.9, 1.5), ValueError, r"betas\[1\] must be in \[0, 1\), got 1.5"),
+        ((-0.9, 0.5), ValueError, r"betas\[0\]"),
+        ((0.9, float("nan")), ValueError, r"betas\[1\]"),
+        ((0.9, "0.999"), TypeError, r"betas\[1\] must be a number"),
+        (0.9, TypeError, "betas must be a pair .* got 0.9"),
+        ((0.9, 0.99, 0.999), TypeError, "betas must be a pair"),
+    ],
+)
+def test_betas_out_of_their_ranges(betas, error, message):
+    with pytest.raises(error, match=message):
+        Adam([parameter(1.0)], betas=betas)
+
+
+def test_momentum_of_one_would_never_forget():
+    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\), got 1"):
+        SGD([parameter(1.0)], 0.1, momentum=1)
+
+
+def test_nesterov_without_momentum():
+    with pytest.raises(ValueError, match="nesterov=True needs a momentum above 0"):
+        SGD([parameter(1.0)], 0.1, nesterov=True)
+
+
+@pytest.mark.parametrize(
+    ("lr", "error"), [(-1, ValueError), (np.nan, ValueError), ("1", TypeError)]
+)
+def test_lr_is_checked_when_it_changes(lr, error):
+    optimizer = Adam([parameter(1.0)])
+    with pytest.raises(error, match="lr must be"):
+        optimizer.lr = lr
+    assert optimizer.lr == 1e-3
+
+
+def test_arguments_in_the_order_of_pytorch_do_not_change_their_meaning():
+    with pytest.raises(TypeError, match="positional"):
+        SGD([parameter(1.0)], 0.1, 0.9, 0, 1e-4)
