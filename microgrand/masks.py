@@ -18,8 +18,8 @@ import numpy as np
 
 from .engine import defvjp, primitive
 
-#: Integers of the same width as a float, to work on its bits.
-INTEGER_OF_WIDTH = {2: np.int16, 4: np.int32, 8: np.int64}
+#: The integer of the same width as a float, to work on its bits.
+INTEGER_OF_FLOAT = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
 
 @primitive
@@ -29,15 +29,22 @@ def apply_mask(x: Any, mask: Any, scale: float = 1.0) -> Any:
     Not a multiplication by the mask, as a dropped ``inf`` would become ``inf * 0 = nan``.
     Instead the bits of ``x`` are ANDed with the negated mask, an integer whose bits are all 1
     (-1) or all 0. On a million float32 this takes 0.4 ns an element, ``np.where`` 2 to 4.
+    That serves the other floats. There the mask comes after the scale, which may be beyond the
+    largest float16: ``0 * inf`` would be ``nan`` once more.
 
     Parameters
     ----------
     x
-        Array or tensor of any float dtype.
+        Array or tensor of any float dtype and shape.
     mask
         Boolean array, one byte an element, of a shape that broadcasts with that of `x`.
     scale
         Factor for what is kept.
+
+    Raises
+    ------
+    TypeError
+        If `mask` is not boolean.
 
     Examples
     --------
@@ -45,13 +52,16 @@ def apply_mask(x: Any, mask: Any, scale: float = 1.0) -> Any:
     >>> apply_mask(np.array([1.0, np.inf, np.nan]), np.array([True, False, False]), 2.0)
     array([2., 0., 0.])
     """
-    width = x.dtype.itemsize
-    if width in INTEGER_OF_WIDTH and x.dtype.isnative:
-        bits = x.view(INTEGER_OF_WIDTH[width])
-        kept = np.bitwise_and(bits, np.negative(mask.view(np.int8))).view(x.dtype)
-    else:  # long double
-        kept = np.where(mask, x, np.zeros_like(x))
-    return kept if scale == 1.0 else kept * scale
+    if mask.dtype.kind != "b":
+        raise TypeError(f"a mask is a boolean array, got dtype {mask.dtype}; compare, as in x > 0")
+    integer = INTEGER_OF_FLOAT.get(x.dtype)
+    if integer is None:
+        scaled = x if scale == 1.0 else x * scale
+        return np.where(mask, scaled, np.zeros_like(scaled))
+    kept = np.bitwise_and(x.view(integer), np.negative(mask.view(np.int8))).view(x.dtype)
+    if scale != 1.0:
+        kept *= scale  # in place, which saves a quarter of the time on a million float32
+    return kept
 
 
 defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale))
@@ -59,7 +69,9 @@ defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale)
 
 def positive_mask(x: Any) -> Any:
     """Return ReLU's mask: False where ``x <= 0``, so that a ``nan`` stays visible."""
-    return np.logical_not(x <= 0)
+    if x.dtype.kind == "c":
+        raise TypeError(f"relu is a function of real numbers, got dtype {x.dtype}")
+    return read_only(np.logical_not(x <= 0))
 
 
 def random_mask(shape: tuple[int, ...], keep_probability: float, rng: np.random.Generator) -> Any:
@@ -85,4 +97,12 @@ def random_mask(shape: tuple[int, ...], keep_probability: float, rng: np.random.
     if rest:
         ties = np.flatnonzero(draws == threshold)
         mask[ties] = rng.random(ties.size) < rest
-    return mask.reshape(shape)
+    return read_only(mask.reshape(shape))
+
+
+def read_only(mask: Any) -> Any:
+    """Forbid writing into a mask, as the backward pass will use it, too."""
+    mask = mask[...]  # makes an array of the NumPy scalar that a 0-d comparison returns
+    if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag
+        mask.flags.writeable = False
+    return mask

@@ -12,15 +12,20 @@ import numpy as np
 
 from ..engine import defvjp, primitive
 from ..masks import apply_mask, positive_mask, random_mask
-from ..random import default_rng
+from ..random import generator
 from ..tensor import Tensor
 
 
-def as_tensor(x: Any, dtype: Any = None) -> Any:
-    """Make `x` a tensor, of floating dtype `dtype` if given."""
+def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
+    """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
     if not isinstance(x, Tensor):
-        x = Tensor(x, dtype=dtype)
-    elif dtype is not None and x.dtype != dtype:
+        x = Tensor(x)
+    if x.dtype.kind not in kinds:
+        raise TypeError(
+            f"expected floating-point numbers, got dtype {x.dtype}; convert an array of other "
+            "numbers with x.astype(np.float32)"
+        )
+    if dtype is not None and x.dtype != dtype:
         x = x.astype(dtype)
     return x
 
@@ -58,19 +63,21 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     x
         Tensor or array of shape ``(..., in_features)``; it is cast to the dtype of `weight`.
     weight
-        Tensor of shape ``(out_features, in_features)``.
+        Tensor or array of shape ``(out_features, in_features)``.
     bias
-        Tensor of shape ``(out_features,)``, or None.
+        Tensor or array of shape ``(out_features,)``, or None.
 
     Returns
     -------
     Tensor
-        Of shape ``(..., out_features)``.
+        Of shape ``(..., out_features)`` and the dtype of `weight`.
 
     Raises
     ------
+    TypeError
+        If an argument is not of a float dtype.
     ValueError
-        If the last axis of `x` is not of length ``in_features``.
+        If the shapes do not fit.
 
     Examples
     --------
@@ -79,12 +86,25 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> F.linear([[1.0, 2.0]], Tensor([[3.0, 4.0]]), Tensor([0.5]))
     Tensor([[11.5]])
     """
+    weight = as_tensor(weight)
+    if weight.ndim != 2:
+        raise ValueError(
+            f"linear needs a weight of shape (out_features, in_features), got {weight.shape}"
+        )
     x = as_tensor(x, weight.dtype)
-    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
+    if x.shape[-1:] != weight.shape[1:]:
         raise ValueError(
             f"linear got an input of shape {x.shape} for a weight of shape {weight.shape}, which "
-            f"is (out_features, in_features); the input's last axis must be {weight.shape[-1]}"
+            f"is (out_features, in_features); the input's last axis must be {weight.shape[1]}"
         )
+    if bias is not None:
+        bias = as_tensor(bias, weight.dtype)
+        if bias.shape != weight.shape[:1]:
+            raise ValueError(
+                f"linear got a bias of shape {bias.shape} for a weight of shape {weight.shape}, "
+                f"which is (out_features, in_features); the bias must be of shape "
+                f"{weight.shape[:1]}"
+            )
     return affine(x, weight, bias)
 
 
@@ -130,16 +150,9 @@ def dropout(
     >>> F.dropout(np.ones(8), p=0.5, rng=np.random.default_rng(1))
     Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
     """
-    check_probability(p)
+    p = drop_probability(p)
     x = as_tensor(x)
-    return drop(x, draw_mask(x, p, rng), p) if training else x
-
-
-def draw_mask(x: Any, p: float, rng: np.random.Generator | None) -> Any:
-    """Draw which elements of `x` are kept; read-only, as the backward pass will use it, too."""
-    mask = random_mask(x.shape, 1 - p, default_rng if rng is None else rng)
-    mask.flags.writeable = False
-    return mask
+    return drop(x, random_mask(x.shape, 1 - p, generator(rng)), p) if training else x
 
 
 def drop(x: Any, mask: Any, p: float) -> Any:
@@ -147,23 +160,48 @@ def drop(x: Any, mask: Any, p: float) -> Any:
     return apply_mask(x, mask, 1 / (1 - p) if p < 1 else 1.0)
 
 
-def check_probability(p: Any) -> None:
-    """Raise if `p` is not a probability of dropping a unit."""
-    if not isinstance(p, numbers.Real) or isinstance(p, bool):
-        raise TypeError(f"dropout's p is a number from 0 to 1, got {p!r}")
-    if not 0 <= float(p) <= 1:
-        raise ValueError(
-            f"dropout's p, the probability of dropping a unit, is from 0 to 1, got {p!r}; "
+def drop_probability(p: Any) -> float:
+    """Return `p` as a Python float, which changes no dtype, or raise if it is no probability."""
+    is_number = isinstance(p, numbers.Real) and not isinstance(p, bool)
+    if not is_number or not 0 <= p <= 1:
+        raise (ValueError if is_number else TypeError)(
+            f"dropout's p, the probability of dropping a unit, is a number from 0 to 1, got {p!r}; "
             "from a probability of keeping one, p = 1 - keep_prob"
         )
+    return float(p)
 
 
 # -------------------------------------------------------------------------------- losses
 
 
+def subtract_max(x: Any, axis: int) -> Any:
+    """Subtract the maximum along `axis`, so that ``exp`` of it cannot overflow."""
+    largest = np.max(x, axis=axis, keepdims=True)
+    if largest.dtype.kind != "f":
+        raise TypeError(
+            f"expected floating-point numbers, got dtype {largest.dtype}; convert an array of "
+            "other numbers with x.astype(np.float32)"
+        )
+    # A difference too large for the dtype is -inf, and exp(-inf) is 0, as it should be.
+    with np.errstate(over="ignore"):
+        return x - largest
+
+
 @primitive
 def softmax(x: Any, axis: int = -1) -> Any:
     """Normalise ``exp(x)`` to sum 1 along `axis`, without overflow at any finite `x`.
+
+    Parameters
+    ----------
+    x
+        Tensor of a float dtype, at least 1-d. An array gives an array.
+    axis
+        The axis of the classes.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not of a float dtype.
 
     Examples
     --------
@@ -171,7 +209,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
     >>> F.softmax(Tensor([0.0, 1000.0]))
     Tensor([0., 1.])
     """
-    unnormalised = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    unnormalised = np.exp(subtract_max(x, axis))
     return unnormalised / np.sum(unnormalised, axis=axis, keepdims=True)
 
 
@@ -186,13 +224,25 @@ defvjp(
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """Logarithm of `softmax`, exact also where that underflows to zero.
 
+    Parameters
+    ----------
+    x
+        Tensor of a float dtype, at least 1-d. An array gives an array.
+    axis
+        The axis of the classes.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not of a float dtype.
+
     Examples
     --------
     >>> from microgrand.nn import functional as F
     >>> F.log_softmax(Tensor([0.0, 1000.0]))
     Tensor([-1000.,     0.])
     """
-    shifted = x - np.max(x, axis=axis, keepdims=True)
+    shifted = subtract_max(x, axis)
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
@@ -205,7 +255,7 @@ defvjp(
 @primitive
 def mean_negative_log_likelihood(logits: Any, one_hot: Any) -> Any:
     """Average ``-log softmax(logits)`` over the rows, at the entry where `one_hot` is True."""
-    shifted = logits - np.max(logits, axis=1, keepdims=True)
+    shifted = subtract_max(logits, axis=1)
     log_sum = np.log(np.sum(np.exp(shifted), axis=1))
     return np.mean(log_sum - shifted[one_hot])
 
@@ -235,7 +285,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     Raises
     ------
     TypeError
-        If the labels are not integers.
+        If the logits are not floats, or the labels not integers.
     ValueError
         If the shapes do not fit, or a label is not a class.
 
@@ -248,7 +298,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     """
     logits = as_tensor(logits)
     labels = labels.value if isinstance(labels, Tensor) else np.asarray(labels)
-    if labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
             f"cross_entropy needs integer class labels, got dtype {labels.dtype}; convert them "
             "with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
@@ -274,8 +324,10 @@ def mse_loss(prediction: Any, target: Any) -> Any:
 
     Parameters
     ----------
-    prediction, target
-        Tensors or arrays of the same shape.
+    prediction
+        Tensor or array of a float dtype, which the result has, too.
+    target
+        Real numbers of the same shape.
 
     Returns
     -------
@@ -284,6 +336,8 @@ def mse_loss(prediction: Any, target: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If the prediction is not of a float dtype, or the target not of real numbers.
     ValueError
         If the shapes differ. Broadcasting ``(n, 1)`` against ``(n,)`` would compare each
         prediction with every target.
@@ -295,7 +349,7 @@ def mse_loss(prediction: Any, target: Any) -> Any:
     Tensor(2.)
     """
     prediction = as_tensor(prediction)
-    target = as_tensor(target, prediction.dtype)
+    target = as_tensor(target, prediction.dtype, kinds="fiub")
     if prediction.shape != target.shape:
         raise ValueError(
             f"mse_loss needs equal shapes, got a prediction of shape {prediction.shape} and a "

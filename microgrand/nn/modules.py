@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..masks import apply_mask, positive_mask
-from ..random import default_rng
+from ..masks import apply_mask, positive_mask, random_mask
+from ..random import generator
 from ..tensor import Tensor
 from . import functional as F
 
@@ -19,7 +19,7 @@ class Parameter(Tensor):
     Parameters
     ----------
     data
-        Array of a float dtype.
+        Array of a float dtype, or a tensor outside any graph; wrapped without a copy.
 
     Examples
     --------
@@ -32,6 +32,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, *, dtype: Any = None, requires_grad: bool = True) -> None:
+        if isinstance(data, Tensor):
+            data = data.numpy()  # raises for one whose graph would be lost
         super().__init__(data, dtype=dtype, requires_grad=requires_grad)
 
 
@@ -65,13 +67,26 @@ class Module:
         """Compute the output by `forward`."""
         return self.forward(*args, **kwargs)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if (
+            isinstance(vars(self).get(name), Parameter)
+            and value is not None
+            and not isinstance(value, Parameter)
+        ):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a Parameter, and {type(value).__name__} in its "
+                f"place would not be trained; change its values with .{name}.data = array, or "
+                "assign nn.Parameter(data)"
+            )
+        super().__setattr__(name, value)
+
     # ---- what the module is made of
 
     def attributes(self) -> Iterable[tuple[str, Any]]:
         """List the names and values among which parameters and modules are looked for."""
         return vars(self).items()
 
-    def children(self) -> Iterator[tuple[str, Module | Parameter]]:
+    def members(self) -> Iterator[tuple[str, Module | Parameter]]:
         """Yield the module's own modules and parameters with their names."""
         for name, value in self.attributes():
             yield from find_members(name, value)
@@ -88,7 +103,7 @@ class Module:
             yield prefix, module
             below = [
                 (f"{prefix}.{name}" if prefix else name, child)
-                for name, child in module.children()
+                for name, child in module.members()
                 if isinstance(child, Module)
             ]
             stack.extend(reversed(below))
@@ -109,7 +124,7 @@ class Module:
         """
         seen = set()
         for prefix, module in self.named_modules():
-            for name, child in module.children():
+            for name, child in module.members():
                 if isinstance(child, Parameter) and child not in seen:
                     seen.add(child)
                     yield (f"{prefix}.{name}" if prefix else name), child
@@ -123,8 +138,13 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Set training mode, or evaluation mode if `mode` is False, here and below."""
+        if not isinstance(mode, bool):
+            raise TypeError(
+                f"train() sets the training mode, True or False, got {type(mode).__name__}; the "
+                "loop that trains is written by hand, with an optimizer"
+            )
         for module in self.modules():
-            module.training = bool(mode)
+            module.training = mode
         return self
 
     def eval(self) -> Module:
@@ -160,13 +180,21 @@ class Module:
 
         Raises
         ------
+        TypeError
+            If `state` is not a mapping.
         ValueError
             If entries are missing, unknown or of another shape, or are not real numbers. Then
             no parameter has been changed.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                "load_state_dict takes a mapping from names to arrays, got "
+                f"{type(state).__name__}; a file is read with np.load"
+            )
         parameters = dict(self.named_parameters())
+        # Copies, since an entry may be another parameter's own array.
         arrays = {
-            name: np.asarray(value.detach() if isinstance(value, Tensor) else value)
+            name: np.array(value.data if isinstance(value, Tensor) else value)
             for name, value in state.items()
         }
         problems = [f"missing: {name}" for name in parameters if name not in arrays]
@@ -194,7 +222,7 @@ class Module:
     def __repr__(self) -> str:
         lines = [
             f"  ({name}): " + repr(child).replace("\n", "\n  ")
-            for name, child in self.children()
+            for name, child in self.members()
             if isinstance(child, Module)
         ]
         inside = "\n" + "\n".join(lines) + "\n" if lines else self.extra_repr()
@@ -248,7 +276,8 @@ class Sequential(Module):
 
     def attributes(self) -> Iterable[tuple[str, Any]]:
         """List the layers by number: the parameter names are ``0.weight``, ``0.bias``, ..."""
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
+        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
+        yield from ((name, value) for name, value in vars(self).items() if name != "layers")
 
     def forward(self, x: Any) -> Any:
         """Apply the layers in order."""
@@ -294,8 +323,9 @@ class Linear(Module):
 
     Raises
     ------
-    ValueError
-        When made with lengths below 1, or called with another input width.
+    TypeError, ValueError
+        When made with lengths that are not integers from 1, or called with another input width
+        or an input that is not of a float dtype.
 
     Examples
     --------
@@ -320,7 +350,9 @@ class Linear(Module):
                 raise TypeError(f"Linear's {name} is an int, got {features!r}")
             if features < 1:
                 raise ValueError(f"Linear's {name} is at least 1, got {features}")
-        rng = default_rng if rng is None else rng
+        if not isinstance(bias, (bool, np.bool_)):
+            raise TypeError(f"Linear's bias is True or False, got {bias!r}")
+        rng = generator(rng)
         bound = 1 / np.sqrt(in_features)
         self.weight = Parameter(
             rng.uniform(-bound, bound, (out_features, in_features)), dtype=dtype
@@ -347,7 +379,8 @@ class ReLU(Module):
     Attributes
     ----------
     mask
-        Boolean array, True where the latest call kept its input; None before the first call.
+        Boolean array, one byte a unit, True where the latest call kept its input; None before
+        the first call. Read-only.
 
     Examples
     --------
@@ -387,7 +420,7 @@ class Dropout(Module):
     ----------
     mask
         Boolean array, one byte a unit, True where the latest call in training kept a unit;
-        None before the first.
+        None before the first. Read-only.
 
     Raises
     ------
@@ -416,6 +449,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         self.p = p
+        generator(rng)  # raises if it is not one
         self.rng = rng
 
     @property
@@ -425,15 +459,14 @@ class Dropout(Module):
 
     @p.setter
     def p(self, p: float) -> None:
-        F.check_probability(p)
-        self._p = p
+        self._p = F.drop_probability(p)
 
     def forward(self, x: Any) -> Any:
         """Drop units in training."""
         x = F.as_tensor(x)
         if not self.training:
             return x
-        self.mask = F.draw_mask(x, self.p, self.rng)
+        self.mask = random_mask(x.shape, 1 - self.p, generator(self.rng))
         return F.drop(x, self.mask, self.p)
 
     def extra_repr(self) -> str:
