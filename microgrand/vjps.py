@@ -112,16 +112,16 @@ defvjp(np.power, power_vjp_base, power_vjp_exponent)
 defvjp(np.float_power, power_vjp_base, power_vjp_exponent)
 defvjp(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
 defvjp(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.trunc(x / y))
-# A nan wins, as it does in NumPy: `not less` rather than `greater`.
+# maximum and minimum are nan where either argument is: a nan wins.
 defvjp(
     np.maximum,
-    lambda g, out, x, y: share_ties(g, ~np.less(x, y), np.equal(x, y)),
-    lambda g, out, x, y: share_ties(g, ~np.less(y, x), np.equal(x, y)),
+    lambda g, out, x, y: share_ties(g, np.greater(x, y) | np.isnan(x), np.equal(x, y)),
+    lambda g, out, x, y: share_ties(g, np.greater(y, x) | np.isnan(y), np.equal(x, y)),
 )
 defvjp(
     np.minimum,
-    lambda g, out, x, y: share_ties(g, ~np.less(y, x), np.equal(x, y)),
-    lambda g, out, x, y: share_ties(g, ~np.less(x, y), np.equal(x, y)),
+    lambda g, out, x, y: share_ties(g, np.less(x, y) | np.isnan(x), np.equal(x, y)),
+    lambda g, out, x, y: share_ties(g, np.less(y, x) | np.isnan(y), np.equal(x, y)),
 )
 # fmax and fmin pass over a nan, unless both are.
 defvjp(
@@ -177,7 +177,7 @@ def count(x: Any, axis: Any) -> int:
 
 def extremum_vjp(g: Any, out: Any, x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     """Share the cotangent evenly among the elements that equal the largest or smallest."""
-    winners = np.equal(x, unwrap(expand(out, x, axis, keepdims)))
+    winners = np.equal(x, unwrap(expand(out, x, axis, keepdims))) | np.isnan(x)  # nan wins
     ties = np.sum(winners, axis=axis, keepdims=True, dtype=g.dtype)
     return np.where(winners, expand(g, x, axis, keepdims) / ties, 0)
 
@@ -193,7 +193,7 @@ def var_vjp(
 def std_vjp(
     g: Any, out: Any, x: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False
 ) -> Any:
-    """Differentiate: d std / d x = (x - mean) / ((n - ddof) std), and 0 where all elements are equal."""
+    """Differentiate: d std / d x = (x - mean) / ((n - ddof) std); 0 where all are equal."""
     spread = expand(out, x, axis, keepdims)
     centered = x - np.mean(x, axis=axis, keepdims=True)
     slope = centered / ((count(x, axis) - ddof) * np.where(spread == 0, 1, spread))
@@ -278,7 +278,10 @@ def einsum_vjp(
                 factors.append(np.eye(length, dtype=g.dtype))
                 letters.append(letter + twin)
                 letter = twin
-            elif not any(letter in term for term in letters):
+            elif not any(
+                letter in term and factor.shape[term.index(letter)] == length
+                for term, factor in zip(letters, factors, strict=True)
+            ):  # in none of the others, or in those of length 1 that are broadcast
                 factors.append(np.ones(length, dtype=g.dtype))
                 letters.append(letter)
             wanted += letter
@@ -352,7 +355,7 @@ defvjp(
 @primitive
 def pick(x: Any, numbers: Any) -> Any:
     """Pick elements of `x` by their number, counted from 1 in C order; number 0 is a zero."""
-    return np.where(numbers == 0, 0, np.take(x, numbers - 1, mode="clip"))
+    return np.concatenate([np.zeros_like(x, shape=1), np.ravel(x)])[numbers]
 
 
 @primitive
@@ -392,9 +395,12 @@ for selection in SELECTIONS:
 
 def sort_vjp(g: Any, out: Any, x: Any, axis: int = -1, kind: Any = None) -> Any:
     """Send each cotangent to where its element came from."""
+    shape = x.shape
+    if axis is None:
+        x, axis = np.reshape(x, -1), 0
     order = np.argsort(x, axis=axis, kind="stable")
     shared = average_over_ties(g, unwrap(out), axis)
-    return np.take_along_axis(shared, np.argsort(order, axis=axis), axis=axis)
+    return np.reshape(np.take_along_axis(shared, np.argsort(order, axis=axis), axis=axis), shape)
 
 
 @primitive

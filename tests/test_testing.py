@@ -1,0 +1,368 @@
+"""gradcheck must be able to fail: wrong derivatives are planted, and it must say what is wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from microgrand import Tensor, defvjp, primitive
+from microgrand.masks import apply_mask, random_mask
+from microgrand.tensor import unwrap
+from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
+
+MODES = pytest.mark.parametrize("mode", ["full", "fast"])
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def x34():
+    return rng().uniform(0.5, 2, (3, 4))
+
+
+def with_vjps(function, *vjps):
+    """Make a primitive of a function and of VJPs, right or wrong ones."""
+    made = primitive(lambda *args: function(*args))
+    defvjp(made, *vjps)
+    return made
+
+
+def report_of(fn, *inputs, **options):
+    """Return what gradcheck raises."""
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(fn, *inputs, **options)
+    return str(caught.value)
+
+
+# --------------------------------------------------------------------- what is right passes
+
+
+@MODES
+@pytest.mark.parametrize("order", [1, 2])
+def test_right_derivatives_pass(mode, order):
+    def several(x, y, z):
+        return np.tanh(x @ y) * z, np.sum(x, axis=0), z
+
+    assert gradcheck(several, x34(), np.ones(4), np.array(2.0), mode=mode, order=order)
+
+
+@MODES
+def test_empty_and_constant_functions_pass(mode):
+    assert gradcheck(lambda x: x * 2, np.zeros((0, 3)), order=2, mode=mode)
+    assert gradcheck(lambda x, y: x[:0], x34(), x34(), order=2, mode=mode)
+    assert gradcheck(lambda x: (3.0, np.ones(2)), x34(), order=2, mode=mode)
+    assert gradcheck(lambda x: [x * 2, np.argsort(x)], x34(), order=2, mode=mode)
+    assert gradcheck(lambda: Tensor(1.0), mode=mode)
+
+
+@MODES
+@pytest.mark.parametrize("scale", [1e-100, 1e-8, 1.0, 1e8, 1e100])
+def test_steps_follow_the_scale_of_the_input(mode, scale):
+    x = x34() * scale
+    assert gradcheck(lambda x: np.log(x) + np.sqrt(x) / np.sqrt(scale), x, mode=mode)
+    wrong = with_vjps(np.log, lambda g, out, x: 1.0001 * g / x)
+    assert "1.0001 times" in report_of(wrong, x, mode=mode)
+
+
+@MODES
+def test_elements_of_different_scales_pass(mode):
+    assert gradcheck(np.log, np.array([1e-4, 1.0, 1e3, 30.0]), mode=mode)
+    assert gradcheck(lambda x: x**3, np.array([0.0, 1e-6, 1.0, -1e3]), mode=mode)
+
+
+@MODES
+@pytest.mark.parametrize("fn", [Tensor.relu, lambda x: np.maximum(x, 0) ** 2])
+@pytest.mark.parametrize("distance", [1e-3, 1e-6, 1e-7])
+def test_a_kink_nearby_is_no_mistake(mode, distance, fn):
+    assert gradcheck(fn, np.array([distance, -distance, 1.0]), mode=mode)
+
+
+@MODES
+def test_a_kink_in_the_derivative_is_no_mistake_of_first_order(mode):
+    assert gradcheck(lambda x: x.relu() ** 2, np.array([1.0, 0.0, -1.0]), mode=mode)
+
+
+@MODES
+def test_small_derivatives_of_saturated_functions_pass(mode):
+    assert gradcheck(np.tanh, np.array([3.0, 7.0, 18.0, 40.0]), order=2, mode=mode)
+
+
+def test_tensors_that_the_function_closes_over_keep_their_gradients():
+    weight = Tensor([1.0, 2.0], requires_grad=True)
+    assert gradcheck(lambda x: np.sum(x * weight), np.ones(2), order=2)
+    assert weight.grad is None
+
+
+def test_inputs_are_left_as_they_are():
+    x = x34()
+    gradcheck(np.sin, x, order=2)
+    assert np.array_equal(x, x34())
+
+
+# ---------------------------------------------------------------------- what is wrong fails
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("vjp", "cause"),
+    [
+        (lambda g, out, x: -2 * g * x, "the sign is wrong"),
+        (lambda g, out, x: 4 * g * x, "2 times too large"),
+        (lambda g, out, x: g * x, "2 times too small"),
+        (lambda g, out, x: -6 * g * x, "3 times too large, and the sign is wrong"),
+        (lambda g, out, x: 24 * g * x, "12 is also a number of elements here"),
+        (lambda g, out, x: g * x / 6, "1/n is one too many"),
+        (lambda g, out, x: 2.74 * g * x, "found is 1.37 times the expected"),
+        (lambda g, out, x: 0 * g, "no gradient arrives"),
+        (lambda g, out, x: g * np.nan, "backward produces nan"),
+    ],
+)
+def test_a_wrong_vjp_of_the_square_is_explained(vjp, cause, mode):
+    assert cause in report_of(with_vjps(np.square, vjp), x34(), mode=mode)
+
+
+@MODES
+def test_a_missing_division_in_a_mean(mode):
+    mean = with_vjps(np.mean, lambda g, out, x: g * np.ones_like(x))
+    report = report_of(mean, x34(), mode=mode)
+    assert "12 times too large; 12 is also a number of elements here, so perhaps a 1/n" in report
+
+
+@MODES
+def test_a_transposed_result(mode):
+    square = with_vjps(np.square, lambda g, out, x: (2 * g * x).T)
+    assert "transposed: axes 0 and 1" in report_of(square, x34()[:, :3], mode=mode)
+
+
+@MODES
+def test_a_derivative_that_forgets_one_use(mode):
+    # x * (a constant that is x) lacks half of the derivative.
+    assert "2 times too small" in report_of(lambda x: x * x.detach(), x34(), mode=mode)
+    assert "no gradient arrives" in report_of(lambda x: x.detach() * 2, x34(), mode=mode)
+
+
+def test_the_report_names_input_and_element_and_numbers():
+    def vjp(g, out, x, y):
+        share = g * x
+        share[2] *= 1.25
+        return share
+
+    wrong = with_vjps(np.multiply, lambda g, out, x, y: g * y, vjp)
+    report = report_of(wrong, np.array([1.0, 2.0, 4.0]), np.ones(3))
+    assert "d output[2] / d input 1[2]" in report
+    assert "found by backward: 5\n" in report
+    assert "expected from differences: 4" in report
+    assert "relative error: 0.2," in report
+    assert "cause" not in report
+    assert "input 1[2]" in report_of(wrong, np.array([1.0, 2.0, 4.0]), np.ones(3), mode="fast")
+
+
+def test_outputs_of_a_tuple_are_numbered():
+    wrong = with_vjps(np.sin, lambda g, out, x: g)
+    report = report_of(lambda x: (x, wrong(x)), x34())
+    assert "d output 1[0, 0] / d input 0[0, 0]" in report
+
+
+@MODES
+def test_a_wrong_second_derivative(mode):
+    # Right at first order; but this derivative does not depend on x.
+    wrong = with_vjps(np.sin, lambda g, out, x: g * np.cos(unwrap(x)))
+    assert gradcheck(wrong, x34(), mode=mode)
+    report = report_of(wrong, x34(), order=2, mode=mode)
+    assert "wrong derivative d gradient of input 0[0, 0] / d input 0[0, 0]" in report or (
+        mode == "fast" and "(gradient of input along a random cotangent) / d input 0[" in report
+    )
+    assert "no gradient arrives" in report
+
+
+def test_one_wrong_element_of_many_is_found():
+    def vjp(g, out, x):
+        share = 2 * g * x
+        share[65_432] += 1e-2
+        return share
+
+    report = report_of(with_vjps(np.square, vjp), np.linspace(1, 2, 100_000), mode="fast")
+    assert "d input 0[65432]" in report
+
+
+def test_the_fast_mode_takes_a_handful_of_evaluations():
+    calls = []
+
+    def fn(x):
+        calls.append(x)
+        return np.tanh(x)
+
+    assert gradcheck(fn, np.linspace(-1, 1, 1000), mode="fast")
+    assert len(calls) == 7
+
+
+def test_a_check_does_the_same_every_time():
+    wrong = with_vjps(np.sin, lambda g, out, x: 2 * g * np.cos(x))
+    assert report_of(wrong, x34(), mode="fast") == report_of(wrong, x34(), mode="fast")
+
+
+# ------------------------------------------------- what is not differentiable, not precise ...
+
+
+@MODES
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_kink(mode, order):
+    x = np.array([1.0, 0.0, -1.0])
+    # For order 2 the kink is in the derivative only.
+    report = report_of(lambda x: x.relu() ** order, x, mode=mode, order=order)
+    assert "a kink at this point" in report
+    assert "input 0[1]" in report
+    if mode == "full" and order == 1:
+        assert "the slope is 0 on the left and 1 on the right" in report
+
+
+@MODES
+def test_equal_maxima_are_a_kink(mode):
+    wrong = with_vjps(np.max, lambda g, out, x: g * (np.arange(x.size) == np.argmax(x)))
+    assert "a kink at this point" in report_of(wrong, np.array([1.0, 2.0, 2.0]), mode=mode)
+
+
+@MODES
+def test_a_random_mask_must_be_held_still(mode):
+    generator = rng()
+
+    def dropout(x):
+        return apply_mask(x, random_mask(x.shape, 0.5, generator), 2.0)
+
+    report = report_of(dropout, x34(), mode=mode)
+    assert "not deterministic: two evaluations at one point gave" in report
+    assert "apply_mask(x, mask)" in report
+    mask = random_mask((3, 4), 0.5, generator)
+    assert gradcheck(lambda x: apply_mask(x, mask, 2.0), x34(), mode=mode, order=2)
+
+
+def test_a_draw_that_shows_only_later_is_noticed():
+    # The same values on the first two evaluations: the mistake shows first, the cause then.
+    count = iter(range(1000))
+    report = report_of(lambda x: x * (1 if next(count) < 3 else 1 + next(count) / 7), np.ones(2))
+    assert "not deterministic" in report
+
+
+@MODES
+def test_float32_is_too_coarse(mode):
+    report = report_of(np.exp, x34().astype(np.float32), mode=mode)
+    assert "input 0 has dtype float32, too coarse" in report
+    report = report_of(lambda x: np.exp(x.astype(np.float32)), x34(), mode=mode)
+    assert "output 0 has dtype float32, too coarse" in report
+
+
+@MODES
+def test_float32_on_the_way_is_noticed(mode):
+    def fn(x):
+        return np.exp(x.astype(np.float32)).astype(np.float64)
+
+    report = report_of(fn, x34(), mode=mode)
+    assert "is a part of it computed in float32?" in report
+
+
+@MODES
+def test_outside_the_domain(mode):
+    assert "inside its domain" in report_of(np.log, np.array([1.0, -1.0]), mode=mode)
+
+
+# ------------------------------------------------------------------------- other frameworks
+
+
+class Scalars:
+    """A tensor of a toy framework, whose backward may forget to add, or to undo broadcasting."""
+
+    adds = True
+
+    def __init__(self, array, parents=()):
+        self.array = array
+        self.parents = parents
+        self.grad = None
+
+    def __mul__(self, other):
+        return Scalars(self.array * other.array, [(self, other.array), (other, self.array)])
+
+    def backward(self, g):
+        self.grad = g if self.grad is None or not self.adds else self.grad + g
+        for parent, factor in self.parents:
+            parent.backward(g * factor)
+
+
+def toy_gradients(outputs, cotangents, leaves, create_graph):
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        output.backward(cotangent.array)
+    return [leaf.grad for leaf in leaves]
+
+
+TOY = Adapter(tensor=Scalars, array=lambda x: getattr(x, "array", x), gradients=toy_gradients)
+
+
+@MODES
+def test_a_framework_of_backward_and_grad(mode):
+    assert gradcheck(lambda x, y: x * y * x, x34(), x34() + 1, adapter=TOY, mode=mode)
+
+
+@MODES
+def test_a_gradient_overwritten_instead_of_added(mode, monkeypatch):
+    monkeypatch.setattr(Scalars, "adds", False)
+    assert gradcheck(lambda x, y: x * y, x34(), x34() + 1, adapter=TOY, mode=mode)
+    report = report_of(lambda x, y: x * y * x, x34(), x34() + 1, adapter=TOY, mode=mode)
+    assert "overwritten instead of added" in report
+
+
+def test_broadcasting_that_is_not_undone():
+    report = report_of(lambda x, y: x * y, x34(), np.ones(4), adapter=TOY)
+    assert "gradient of input 1 has shape (3, 4), expected (4,)" in report
+    assert "broadcasting is not undone" in report
+
+
+def test_a_gradient_of_transposed_shape():
+    adapter = replace(
+        MICROGRAND, gradients=lambda *args: [g.T for g in MICROGRAND.gradients(*args)]
+    )
+    assert "the result is transposed" in report_of(np.sin, x34(), adapter=adapter)
+
+
+def test_pytorch():
+    torch = pytest.importorskip("torch")
+    adapter = Adapter(
+        tensor=lambda array: torch.tensor(array, requires_grad=True),
+        array=lambda tensor: tensor.detach().numpy(),
+        gradients=lambda outputs, cotangents, leaves, create_graph: torch.autograd.grad(
+            outputs, leaves, cotangents, create_graph=create_graph, allow_unused=True
+        ),
+    )
+    for mode in ("full", "fast"):
+        assert gradcheck(
+            lambda x, y: torch.tanh(x @ y), x34(), x34().T, order=2, mode=mode, adapter=adapter
+        )
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            context.save_for_backward(x)
+            return torch.sin(x)
+
+        @staticmethod
+        def backward(context, g):
+            return -g * torch.cos(context.saved_tensors[0])
+
+    assert "the sign is wrong" in report_of(Wrong.apply, x34(), adapter=adapter)
+
+
+# ------------------------------------------------------------------------------------ misuse
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "error", "message"),
+    [
+        (np.arange(3), {}, TypeError, "input 0 has dtype int64, expected float64"),
+        (Tensor([1.0]), {}, TypeError, "an array"),
+        (np.array([1.0, np.inf]), {}, ValueError, "input 0 is not finite"),
+        (np.ones(2), {"order": 3}, ValueError, "order 1 or 2"),
+        (np.ones(2), {"mode": "slow"}, ValueError, "mode 'full' or 'fast'"),
+    ],
+)
+def test_misuse(given, options, error, message):
+    with pytest.raises(error, match=message):
+        gradcheck(np.sin, given, **options)
