@@ -1,0 +1,1 @@
+"""The derivative table, entry by entry: values against NumPy, derivatives against differences."""

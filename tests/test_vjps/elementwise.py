@@ -1,0 +1,110 @@
+"""Checks of functions that work element by element."""
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+from hypothesis import strategies as st
+
+from microgrand import vjps
+
+from .cases import CHECKS, Case, arrays, broadcastable, covers, shapes, signed, some_constant
+
+FORMS = ("array", "list", "number")  # that a constant may have
+ANY, POSITIVE, UNIT = (-2.0, 2.0), (0.5, 3.0), (-0.8, 0.8)
+
+for functions, domain in (
+    ([np.negative, np.positive, np.square, np.exp, np.exp2, np.expm1, np.sin, np.cos], ANY),
+    ([np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh], ANY),
+    ([np.deg2rad, np.radians, np.rad2deg, np.degrees], ANY),
+    ([np.sqrt, np.log, np.log2, np.log10], POSITIVE),
+    ([np.log1p], (-0.5, 2.0)),
+    ([np.tan, np.arcsin, np.arccos, np.arctanh], UNIT),
+    ([np.arccosh], (1.2, 3.0)),
+):
+    for function in functions:
+        CHECKS[function] = st.builds(lambda x, f=function: Case(f, [x]), arrays(shapes(), *domain))
+for function in (np.absolute, np.fabs, np.cbrt, np.reciprocal):
+    CHECKS[function] = st.builds(lambda x, f=function: Case(f, [x]), signed(shapes()))
+
+
+@covers(
+    *(np.add, np.subtract, np.multiply, np.true_divide, np.hypot, np.arctan2, np.copysign),
+    *(np.logaddexp, np.logaddexp2),
+)
+@st.composite
+def binary(draw, function):
+    values = [draw(signed(shape)) for shape in draw(broadcastable(2))]
+    return draw(some_constant(function, values, FORMS))
+
+
+@covers(np.power, np.float_power)
+@st.composite
+def powers(draw, function):
+    if draw(st.sampled_from([True, True, False])):
+        base, exponent = draw(broadcastable(2))
+        values = [draw(arrays(base, 0.5, 2.0)), draw(arrays(exponent))]
+        return draw(some_constant(function, values, FORMS))
+    x = draw(signed(shapes()))
+    whole = draw(st.sampled_from([2, 0, 1, 3, -1, -2, 2.0, 0.0, 1.0, 3.0, -1.0]))
+    if draw(st.booleans()):
+        whole = np.full(draw(st.sampled_from([(), (1,), x.shape])), whole)
+        if whole.dtype.kind == "i" and draw(st.booleans()):
+            whole = whole.astype(np.int32)
+    return Case(lambda x: function(x, whole), [x])
+
+
+@covers(np.remainder, np.fmod, np.divmod)
+@st.composite
+def remainders(draw, function):
+    # Quotients near 0.5, -1.5 and so on: away from whole numbers, where the result jumps.
+    shape, other = draw(broadcastable(2))
+    whole = draw(hnp.arrays(np.int64, shape, elements=st.integers(-2, 2)))
+    x = whole + draw(arrays(shape, 0.3, 0.7))
+    return draw(some_constant(function, [x, draw(signed(other, 0.97, 1.03))], FORMS))
+
+
+@covers(np.maximum, np.minimum, np.fmax, np.fmin)
+@st.composite
+def extrema_of_two(draw, function):
+    # Multiples of 0.5 against those plus 0.25: neither equal nor nearly so.
+    shape, other = draw(broadcastable(2))
+    x, y = (
+        draw(hnp.arrays(np.int64, s, elements=st.integers(-3, 3))) / 2 + draw(arrays(s, -0.1, 0.1))
+        for s in (shape, other)
+    )
+    return draw(some_constant(function, [x, y + 0.25], FORMS))
+
+
+@covers(np.ldexp)
+@st.composite
+def ldexps(draw, function):
+    shape, other = draw(broadcastable(2))
+    exponent = draw(hnp.arrays(np.int32, other, elements=st.integers(-3, 3)))
+    return Case(lambda x: function(x, exponent), [draw(arrays(shape))])
+
+
+@covers(np.where)
+@st.composite
+def wheres(draw, function):
+    shape, *others = draw(broadcastable(3))
+    condition = draw(hnp.arrays(bool, shape))
+    values = [draw(arrays(other)) for other in others]
+    return draw(some_constant(lambda x, y: function(condition, x, y), values, FORMS))
+
+
+@covers(np.clip, vjps.elementwise.clip)
+@st.composite
+def clips(draw, function):
+    # The limits are near -0.5 and 0.5, the values not.
+    shape, low, high = draw(broadcastable(3))
+    x = draw(hnp.arrays(np.int64, shape, elements=st.integers(-1, 1)))
+    x = x + draw(arrays(shape, -0.3, 0.3))
+    low, high = draw(arrays(low, -0.6, -0.4)), draw(arrays(high, 0.4, 0.6))
+    kind = draw(st.sampled_from(["both", "low", "high", "crossed"]))
+    forms = FORMS if function is np.clip else ["array"]
+    if kind == "low":
+        return draw(some_constant(lambda x, low: function(x, low, None), [x, low], forms))
+    if kind == "high":
+        return draw(some_constant(lambda x, high: function(x, None, high), [x, high], forms))
+    if kind == "crossed":
+        low, high = high, low
+    return draw(some_constant(function, [x, low, high], forms))

@@ -1,0 +1,56 @@
+"""Checks of the primitives that layers, losses and masks are made of."""
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+from hypothesis import strategies as st
+
+from microgrand import masks, tensor
+from microgrand.nn import functional
+from microgrand.tensor import unwrap
+
+from .cases import Case, an_axis, arrays, broadcastable, covers, full_side, shapes, some_constant
+
+
+@covers(functional.affine)
+@st.composite
+def affines(draw, function):
+    rows, inputs, outputs = draw(shapes(0, 2)), draw(full_side), draw(full_side)
+    bias = draw(st.sampled_from([(outputs,), (1,)]))
+    values = [draw(arrays(shape)) for shape in ((*rows, inputs), (outputs, inputs), bias)]
+    if draw(st.booleans()):
+        return draw(some_constant(lambda x, w: function(x, w, None), values[:2], ["array"]))
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(functional.softmax, functional.log_softmax)
+@st.composite
+def softmaxes(draw, function):
+    x = draw(arrays(shapes(1, sides=full_side)))
+    axis = draw(an_axis(x.ndim))
+    return Case(lambda x: function(x, axis=axis), [x])
+
+
+@covers(functional.mean_negative_log_likelihood)
+@st.composite
+def likelihoods(draw, function):
+    x = draw(arrays(shapes(2, 2, full_side)))
+    labels = draw(hnp.arrays(np.int64, len(x), elements=st.integers(0, x.shape[1] - 1)))
+    one_hot = np.eye(x.shape[1], dtype=bool)[labels]
+    # The third argument is not independent of the first: it is what the forward pass has saved.
+    return Case(lambda x: function(x, one_hot, functional.log_softmax(unwrap(x))), [x])
+
+
+@covers(masks.apply_mask)
+@st.composite
+def masked(draw, function):
+    shape, other = draw(broadcastable(2))
+    mask = draw(hnp.arrays(bool, other))
+    scale = draw(st.sampled_from([1.0, 2.0, 1 / 0.7]))
+    return Case(lambda x: function(x, mask, scale), [draw(arrays(shape))])
+
+
+@covers(tensor.cast)
+@st.composite
+def casts(draw, function):
+    # To float64 only: what float32 loses is not seen by the derivative, but by differences.
+    return Case(lambda x: function(x, np.float64), [draw(arrays(shapes()))])

@@ -1,0 +1,175 @@
+"""The table at special points: ties, zeros, nan, infinities; and dtypes."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from microgrand import Tensor, tensor
+from microgrand.engine import backpropagate
+from microgrand.nn import functional
+from microgrand.testing import gradcheck
+
+
+def grads_of(fn, *inputs, weights=1.0):
+    """Return the gradients of ``sum(weights * fn(*inputs))``."""
+    leaves = [Tensor(np.array(x, dtype=float), requires_grad=True) for x in inputs]
+    np.sum(fn(*leaves) * weights).backward()
+    return [leaf.grad for leaf in leaves]
+
+
+nan, inf = np.nan, np.inf
+
+
+@pytest.mark.parametrize("function", [np.max, np.amax, np.maximum.reduce])
+def test_equal_largest_elements_share_evenly(function):
+    (grad,) = grads_of(lambda x: function(x, axis=1), [[1, 2, 2], [3, 3, 3], [5, 4, 0]])
+    assert_array_equal(grad, [[0, 1 / 2, 1 / 2], [1 / 3, 1 / 3, 1 / 3], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("function", [np.min, np.amin, np.minimum.reduce])
+def test_equal_smallest_elements_share_evenly(function):
+    (grad,) = grads_of(lambda x: function(x, axis=1), [[2, 1, 1], [3, 3, 3], [5, 4, 0]])
+    assert_array_equal(grad, [[0, 1 / 2, 1 / 2], [1 / 3, 1 / 3, 1 / 3], [0, 0, 1]])
+
+
+def test_ptp_of_equal_elements_has_derivative_zero():
+    assert_array_equal(grads_of(np.ptp, [2, 2])[0], [0, 0])
+
+
+@pytest.mark.parametrize("function", [np.maximum, np.minimum, np.fmax, np.fmin])
+def test_equal_arguments_share_evenly(function):
+    larger = function in (np.maximum, np.fmax)
+    x, y = grads_of(function, [1, 1, 2], [1, 2, 1])
+    assert_array_equal(x, [1 / 2, 1 - larger, larger])
+    assert_array_equal(y, [1 / 2, larger, 1 - larger])
+
+
+@pytest.mark.parametrize("axis", [-1, 0, None])
+def test_sort_shares_evenly_among_equal_elements(axis):
+    (grad,) = grads_of(lambda x: np.sort(x, axis=axis), [2, 1, 2, 3], weights=[1, 10, 100, 5])
+    assert_array_equal(grad, [55, 1, 55, 5])
+
+
+def test_ties_at_second_order_are_linear_too():
+    # The shares are fixed, so max(x)^2 at (3, 3) is ((x0 + x1) / 2)^2.
+    x = Tensor([3.0, 3.0], requires_grad=True)
+    first = backpropagate(np.max(x) ** 2, np.array(1.0), {x}, create_graph=True)[x]
+    second = backpropagate(first, np.array([1.0, 0.0]), {x})[x]
+    assert_array_equal(second, [1 / 2, 1 / 2])
+
+
+@pytest.mark.parametrize("function", [np.absolute, np.fabs])
+def test_absolute_has_derivative_zero_at_zero(function):
+    assert_array_equal(grads_of(function, [-2, 0, -0.0, 3])[0], [-1, 0, 0, 1])
+
+
+@pytest.mark.parametrize("function", [Tensor.relu, functional.relu])
+def test_relu_has_derivative_zero_at_zero(function):
+    assert_array_equal(grads_of(function, [-1, -0.0, 0, 1e-300, inf, -inf])[0], [0, 0, 0, 1, 1, 0])
+
+
+def test_clip_has_derivative_one_at_its_limits():
+    x, low, high = grads_of(np.clip, [0, 1, 1.5, 2, 3], 1, 2)
+    assert_array_equal(x, [0, 1, 1, 1, 0])
+    assert (low, high) == (1, 1)
+    # Crossed limits: the upper one is the result, whatever x is.
+    x, low, high = grads_of(np.clip, [0, 1.5, 3], 2, 1)
+    assert_array_equal(x, [0, 0, 0])
+    assert (low, high) == (0, 3)
+
+
+def test_std_of_equal_elements_has_derivative_zero():
+    (grad,) = grads_of(lambda x: np.std(x, axis=1), [[2, 2, 2], [-1, 0, 1]])
+    assert_allclose(grad, [[0, 0, 0], np.array([-1, 0, 1]) / (3 * np.sqrt(2 / 3))])
+
+
+@pytest.mark.parametrize("function", [np.power, np.float_power])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_power_at_base_zero(function, as_array):
+    for exponent, first, second in ((0, 0, 0), (1, 1, 0), (2, 0, 2), (3, 0, 0)):
+        exponent = np.array([float(exponent)]) if as_array else exponent
+        x = Tensor([0.0], requires_grad=True)
+        grad = backpropagate(function(x, exponent), np.ones(1), {x}, create_graph=True)[x]
+        assert_array_equal(tensor.unwrap(grad), [first])
+        if isinstance(grad, Tensor):
+            assert_array_equal(backpropagate(grad, np.ones(1), {x}).get(x, [0]), [second])
+
+
+def test_power_with_respect_to_the_exponent_of_zero():
+    assert_array_equal(grads_of(np.power, [0, 0, 0], [0, 1, 2.5])[1], [0, 0, 0])
+    assert_array_equal(grads_of(lambda y: 0**y, [0, 1, 2.5])[0], [0, 0, 0])
+
+
+def test_nan_wins_comparisons_as_in_numpy():
+    for function in (np.max, np.min):
+        assert_array_equal(grads_of(function, [1, nan, 3])[0], [0, 1, 0])
+        assert_array_equal(grads_of(function, [nan, nan, 3])[0], [1 / 2, 1 / 2, 0])
+    for function in (np.maximum, np.minimum):
+        x, y = grads_of(function, [nan, 1], [1, nan])
+        assert_array_equal(x, [1, 0])
+        assert_array_equal(y, [0, 1])
+    for function in (np.fmax, np.fmin):
+        x, y = grads_of(function, [nan, 1], [1, nan])
+        assert_array_equal(x, [0, 1])
+        assert_array_equal(y, [1, 0])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std, np.cumsum, np.cumprod, Tensor.relu],
+)
+def test_nan_stays_visible(function):
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(tensor.unwrap(function(Tensor([1.0, 2.0, nan])))).any()
+        # Where the value is nan and the derivative depends on it, so is the derivative.
+        (grad,) = grads_of(lambda x: function(x) ** 2, [1.0, 2.0, nan])
+    assert np.isnan(grad).any()
+
+
+@pytest.mark.parametrize("function", [np.prod, np.cumprod])
+@pytest.mark.parametrize("zeros", [[0], [1, 3], [0, 2, 4], [0, 1, 2, 3, 4]])
+def test_products_with_zeros(function, zeros):
+    x = np.array([1.5, -2.0, 3.0, 0.5, -1.25])
+    x[zeros] = 0
+    gradcheck(function, x, order=2)
+
+
+def test_product_of_nothing():
+    x = Tensor(np.zeros((0, 2)), requires_grad=True)
+    assert_array_equal(np.prod(x, axis=0).detach(), [1, 1])
+    assert np.cumprod(x, axis=0).shape == (0, 2)
+
+
+# ------------------------------------------------------------------------------------ dtypes
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.sum(x, dtype=np.float64),
+        lambda x: np.mean(x, dtype=np.float64),
+        lambda x: x * np.arange(3.0),
+        lambda x: 2 * x + 1.5,
+        lambda x: x**2 + x**0.5,
+        lambda x: x[[0, 0, 1]],
+        lambda x: np.sort(x),
+        lambda x: np.sort(np.concatenate([x, x])),
+        lambda x: np.std(x) + np.max(x),
+        lambda x: np.float_power(x, 2),
+        lambda x: np.where(x > 1, x, 0),
+        lambda x: np.einsum("i,i", x, x),
+        lambda x: x.astype(np.float64).relu(),
+    ],
+)
+def test_a_gradient_has_the_dtype_of_its_tensor(function, dtype):
+    x = Tensor(np.array([1, 2, 3], dtype), requires_grad=True)
+    out = function(x)
+    assert out.dtype == function(np.array([1, 2, 3], dtype).view(ArrayWithRelu)).dtype
+    np.sum(out).backward()
+    assert x.grad.dtype == dtype
+
+
+class ArrayWithRelu(np.ndarray):
+    def relu(self):
+        return np.maximum(self, 0)

@@ -1,0 +1,167 @@
+"""One test for every entry of the table, and one that every function of NumPy has its place."""
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from microgrand import Tensor, tensor
+from microgrand.engine import Rules, backpropagate, name_of, rules_of
+from microgrand.tensor import constant_functions, stand_ins
+from microgrand.testing import GradcheckError, gradcheck
+
+from . import elementwise, layers, products, reductions, shapes  # noqa: F401  they register their checks
+from .cases import CHECKS
+
+
+def label(key):
+    return f"{key[0].__name__}.{key[1]}" if isinstance(key, tuple) else name_of(key)
+
+
+def test_every_entry_of_the_table_has_a_check():
+    # Other tests may define derivatives of their own functions.
+    table = {f for f in rules_of if name_of(f).startswith(("np.", "microgrand."))}
+    missing = [label(key) for key in (table | set(stand_ins)) - set(CHECKS)]
+    assert not missing, f"no check in CHECKS for {missing}"
+    unknown = [label(key) for key in set(CHECKS) - set(rules_of) - set(stand_ins)]
+    assert not unknown, f"CHECKS has {unknown}, which the table has not"
+
+
+def scattered(x):
+    """Return `x` in memory that is neither contiguous nor in order."""
+    x = np.asarray(x)
+    every_other = (..., *(slice(None, None, -2),) * x.ndim)
+    view = np.zeros([2 * length for length in x.shape], x.dtype)[every_other]
+    view[...] = x
+    return view
+
+
+def as_outputs(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def gradients(call, inputs, layout=np.array):
+    """Return the values of a call, and the gradients of their sum weighted with 1, 2, 3 ..."""
+    leaves = [Tensor(layout(x), requires_grad=True) for x in inputs]
+    outputs = as_outputs(call(*leaves))
+    totals = [np.zeros_like(x) for x in inputs]
+    for out in outputs:
+        if not isinstance(out, Tensor) or not out.requires_grad:  # one of several, say
+            continue
+        cotangent = 1 + np.arange(out.size, dtype=out.dtype).reshape(out.shape)
+        found = backpropagate(out, layout(cotangent), set(leaves), retain_graph=True)
+        for total, leaf in zip(totals, leaves, strict=True):
+            if leaf in found:
+                assert found[leaf].dtype == leaf.dtype
+                assert found[leaf].shape == leaf.shape
+                total += found[leaf]
+    return [tensor.unwrap(out) for out in outputs], totals
+
+
+def check(key, case):
+    for dtype in (np.float32, np.float64):
+        inputs = [x.astype(dtype) for x in case.inputs]
+        expected = as_outputs(case.call(*inputs))
+        values, grads = gradients(case.call, inputs)
+        for value, array in zip(values, expected, strict=True):
+            assert value.dtype == array.dtype
+            assert value.shape == array.shape
+            # A primitive runs NumPy itself. What stands in for a function may round differently.
+            assert_allclose(value, array, rtol=0 if key in rules_of else 1e3 * np.finfo(dtype).eps)
+    scattered_values, scattered_grads = gradients(case.call, inputs, scattered)
+    for found, expected in zip(scattered_values + scattered_grads, values + grads, strict=True):
+        assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    gradcheck(case.call, *case.inputs, order=2)
+
+
+@pytest.mark.parametrize("key", CHECKS, ids=label)
+@given(data=st.data())
+def test_values_and_derivatives(key, data):
+    check(key, data.draw(CHECKS[key]))
+
+
+def scaled(vjp):
+    return lambda g, *args, **kwargs: vjp(1.001 * g, *args, **kwargs)
+
+
+def scaled_joint(joint):
+    def wrong(*args, **kwargs):
+        return [None if share is None else 1.001 * share for share in joint(*args, **kwargs)]
+
+    return wrong
+
+
+def without_graph(vjp):
+    return lambda *args, **kwargs: tensor.unwrap(vjp(*args, **kwargs))
+
+
+@pytest.mark.parametrize("wrong", [scaled, without_graph])
+@pytest.mark.parametrize("key", [key for key in CHECKS if key in rules_of], ids=label)
+def test_checks_notice_a_wrong_derivative(key, wrong, monkeypatch):
+    # Off by a thousandth, or right at first order and a constant at second, in each argument.
+    rules = rules_of[key]
+    if rules.joint:
+        change = scaled_joint if wrong is scaled else wrong
+        mutants = [Rules((), change(rules.joint))]
+    else:
+        mutants = [
+            Rules((*rules.vjps[:i], wrong(vjp), *rules.vjps[i + 1 :]), None)
+            for i, vjp in enumerate(rules.vjps)
+            # The derivative of copysign with respect to its second argument is 0, also if scaled.
+            if vjp and not (key is np.copysign and i == 1)
+        ]
+
+    @settings(phases=[Phase.generate], database=None, print_blob=False, report_multiple_bugs=False)
+    @given(CHECKS[key])
+    def run(case):
+        gradcheck(case.call, *case.inputs, order=2, mode="fast")
+
+    for mutant in mutants:
+        monkeypatch.setitem(rules_of, key, mutant)
+        with pytest.raises(GradcheckError):
+            run()
+
+
+# ------------------------------------------------------------------------ constant functions
+
+# How to call those that need more than one array.
+CONSTANT_CALLS = {
+    **dict.fromkeys(
+        [np.isclose, np.allclose, np.array_equal, np.array_equiv, np.isin, np.searchsorted],
+        lambda f, x: f(x, x),
+    ),
+    np.digitize: lambda f, x: f(x, np.array([0.0, 1.0])),
+    np.argpartition: lambda f, x: f(x, 1),
+    np.lexsort: lambda f, x: f((x, x)),
+    np.result_type: lambda f, x: f(x, np.float32),
+    np.can_cast: lambda f, x: f(x.dtype, np.float32),
+    np.full_like: lambda f, x: f(x, 7),
+}
+ON_INTEGERS = {
+    *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift),
+    np.bincount,
+}
+
+
+def call_constant(key, x):
+    if isinstance(key, tuple):
+        ufunc, method = key
+        return getattr(ufunc, method)(*[x] * (2 if method == "outer" else 1))
+    if isinstance(key, np.ufunc):
+        return key(*[x] * key.nin)
+    return CONSTANT_CALLS.get(key, lambda f, x: f(x))(key, x)
+
+
+@pytest.mark.parametrize("key", sorted(constant_functions, key=label), ids=label)
+def test_constant_functions_return_plain_values(key):
+    integers = key in ON_INTEGERS
+    x = np.array([0, 1, 2]) if integers else np.array([-1.5, 0.5, 2.5])
+    found = call_constant(key, Tensor(x, requires_grad=not integers))
+    assert tensor.unwrap(found) is found or isinstance(found, (list, tuple))
+    if key not in (np.empty_like, np.array_repr, np.array_str, np.array2string):
+        for part, expected in zip(
+            as_outputs(found), as_outputs(call_constant(key, x)), strict=True
+        ):
+            assert not isinstance(part, Tensor)
+            assert_array_equal(part, expected)
