@@ -20,11 +20,10 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -44,8 +43,46 @@ def is_grad_enabled() -> bool:
     return _grad_enabled.get()
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class GradMode:
+    """What `no_grad` and `enable_grad` have in common: a block, or a decorator of a function."""
+
+    enabled: ClassVar[bool]
+
+    def __init__(self, *misplaced: Any) -> None:
+        if misplaced:
+            name = type(self).__name__
+            raise TypeError(
+                f"{name} was given {misplaced[0]!r}; it takes no argument: write `with {name}():`, "
+                f"or `@{name}()` with parentheses"
+            )
+
+    def __enter__(self) -> None:
+        self.token = _grad_enabled.set(self.enabled)
+
+    def __exit__(self, *exception: Any) -> None:
+        _grad_enabled.reset(self.token)
+
+    def __call__(self, function: Function) -> Function:
+        """Return `function` with its whole body inside such a block."""
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & 0x2A0:
+            # A generator's or a coroutine's body runs after the call, outside the block.
+            raise TypeError(
+                f"@{type(self).__name__}() has no effect on the generator or coroutine "
+                f"{name_of(function)}; write `with {type(self).__name__}():` inside it"
+            )
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return inside  # type: ignore[return-value]  # it is called as `function` is
+
+
+class no_grad(GradMode):
     """Record nothing inside the block; also a decorator, ``@no_grad()``.
 
     Holds for the current thread or asyncio task only, as evaluation in one thread must not
@@ -57,16 +94,12 @@ def no_grad() -> Iterator[None]:
     ...     (2 * w).requires_grad
     False
     """
-    token = _grad_enabled.set(False)
-    try:
-        yield
-    finally:
-        _grad_enabled.reset(token)
+
+    enabled = False
 
 
-@contextmanager
-def enable_grad() -> Iterator[None]:
-    """Record again inside the block, also within `no_grad`.
+class enable_grad(GradMode):
+    """Record again inside the block, also within `no_grad`; also a decorator.
 
     >>> from microgrand import Tensor
     >>> w = Tensor([1.0, 2.0], requires_grad=True)
@@ -74,11 +107,8 @@ def enable_grad() -> Iterator[None]:
     ...     (2 * w).requires_grad
     True
     """
-    token = _grad_enabled.set(True)
-    try:
-        yield
-    finally:
-        _grad_enabled.reset(token)
+
+    enabled = True
 
 
 # ------------------------------------------------------------------------------- the graph
@@ -101,9 +131,9 @@ class Node:
         "gradient",  # d loss / d value, accumulated by `backward`; None until then
         "kwargs",
         "primitive",
-        "requires_grad",  # does a leaf that wants a gradient lie upstream, or is this one?
         "retains_grad",  # should a computed value keep its gradient, too?
         "saved_version",  # the arguments' versions, added up, when this was computed
+        "tracked",  # does a leaf that requires a gradient lie upstream, or is this one?
         "value",  # an array, or a NumPy scalar as NumPy returns for 0-d results
         "version",  # how often `value` was changed in place; only leaves ever are
     )
@@ -115,22 +145,33 @@ class Node:
     gradient: Any
     kwargs: Mapping[str, Any]
     primitive: Callable[..., Any] | None
-    requires_grad: bool
     retains_grad: bool
     saved_version: int
+    tracked: bool
     value: Any
     version: int
 
 
-def new_node(cls: type[Node], value: Any, requires_grad: bool = False) -> Any:
-    """Make a leaf of class `cls` that holds `value`, without any check."""
+def new_node(
+    cls: type[Node],
+    value: Any,
+    tracked: bool = False,
+    primitive: Callable[..., Any] | None = None,
+    args: tuple[Any, ...] | None = None,
+    kwargs: Mapping[str, Any] = NO_KEYWORDS,
+    saved_version: int = 0,
+) -> Any:
+    """Make a node of class `cls`, by default a leaf, without any check."""
     node = cls.__new__(cls)
     node.value = value
-    node.requires_grad = requires_grad
-    node.primitive = node.args = node.gradient = None
-    node.kwargs = NO_KEYWORDS
+    node.tracked = tracked
+    node.primitive = primitive
+    node.args = args
+    node.kwargs = kwargs
+    node.saved_version = saved_version
+    node.gradient = None
     node.retains_grad = False
-    node.version = node.saved_version = 0
+    node.version = 0
     return node
 
 
@@ -148,9 +189,9 @@ def apply(
     for arg in args:
         if isinstance(arg, Node):
             found = True
-            if arg.requires_grad:
+            if arg.tracked:
                 tracked = True
-                version += arg.version
+            version += arg.version
             arg = arg.value
         values.append(arg)
     if tracked and (tracked := _grad_enabled.get()):
@@ -158,13 +199,31 @@ def apply(
     value = primitive(*values, **kwargs)
     if not found:
         return value
-    node = new_node(Node.result_class, value, tracked)
-    if tracked:
-        node.primitive = primitive
-        node.args = args
-        node.kwargs = kwargs
-        node.saved_version = version
-    return node
+    if type(value) is not np.ndarray or (tracked and value.dtype.kind != "f"):
+        check_result(primitive, value, tracked)
+    if not tracked:
+        return new_node(Node.result_class, value)
+    return new_node(Node.result_class, value, True, primitive, args, kwargs, version)
+
+
+def check_result(primitive: Callable[..., Any], value: Any, tracked: bool) -> None:
+    """Raise TypeError if `value` is not an array, or one through which no gradient can flow."""
+    if isinstance(value, Node):
+        raise TypeError(
+            f"{name_of(primitive)} computed with a tensor that is not among its arguments, whose "
+            "gradient would be lost; make it an argument, or take its .detach().numpy()"
+        )
+    if not hasattr(value, "dtype"):
+        raise TypeError(
+            f"{name_of(primitive)} returned {value!r:.60}, expected an array; what is called on "
+            "tensors has one array as its result"
+        )
+    if tracked and value.dtype.kind != "f":
+        raise TypeError(
+            f"{name_of(primitive)} gave a result of dtype {value.dtype}, and only floating-point "
+            "results have gradients; give it float arguments, or take the tensor out of the graph "
+            "with .detach()"
+        )
 
 
 # ------------------------------------------------------------------- primitives and their VJPs
@@ -193,6 +252,12 @@ class Rules:
                 self.keywords = frozenset(code.co_varnames[ahead:named])
             if not code.co_flags & 0x04:  # no *args
                 self.most_args = code.co_argcount - ahead
+                if self.most_args < 1:
+                    raise TypeError(
+                        "a VJP is called as vjp(g, out, *args, **kwargs), a joint one as "
+                        "joint(g, out, needed, *args, **kwargs); got one that takes "
+                        f"{code.co_argcount} positional arguments"
+                    )
 
 
 #: The table: from a NumPy function or one of our own to its derivative.
@@ -219,7 +284,8 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
     Notes
     -----
     Write VJPs with NumPy functions only. They run on arrays in `backward`, and on tensors when
-    the derivative is itself differentiated: so the same line serves every order.
+    the derivative is itself differentiated: so the same line serves every order. A VJP must not
+    write into ``g``, ``out`` or the arguments, as others use them, too.
 
     Examples
     --------
@@ -267,6 +333,8 @@ class primitive:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"primitive expects a function, got {function!r}")
         self.undifferentiated = function
         functools.update_wrapper(self, function)
 
@@ -278,7 +346,16 @@ class primitive:
                     f"{name_of(self)} was given a tensor as the keyword argument {name!r}; "
                     "give tensors to a primitive by position"
                 )
+        for arg in args:
+            if isinstance(arg, (list, tuple)) and any(isinstance(item, Node) for item in arg):
+                raise TypeError(
+                    f"{name_of(self)} was given a {type(arg).__name__} of tensors; give each "
+                    "tensor as an argument of its own, f(*tensors)"
+                )
         return apply(self.undifferentiated, args, kwargs)
+
+    def __reduce__(self) -> str:
+        return self.undifferentiated.__qualname__  # copied and pickled as functions are: by name
 
 
 def check_rules(
@@ -307,7 +384,7 @@ def check_rules(
     vjps = rules.vjps
     if len(vjps) < len(args) or None in vjps:
         for i, arg in enumerate(args):
-            if isinstance(arg, Node) and arg.requires_grad and (i >= len(vjps) or not vjps[i]):
+            if (i >= len(vjps) or not vjps[i]) and isinstance(arg, Node) and arg.tracked:
                 raise TypeError(
                     f"{name_of(primitive)} has no derivative with respect to argument {i}; "
                     "give it one with microgrand.defvjp, or call it with .detach()"
@@ -315,7 +392,10 @@ def check_rules(
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Name a function as its users write it: ``np.tanh``, ``mymodule.f``."""
+    """Name a function as its users write it: ``np.tanh``, ``np.add.at``, ``mymodule.f``."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, np.ufunc):
+        return f"{name_of(owner)}.{function.__name__}"
     module = getattr(function, "__module__", None) or ""
     if isinstance(function, np.ufunc) or module.split(".")[0] == "numpy":
         module = module.replace("numpy", "np", 1) if "." in module else "np"
@@ -355,9 +435,9 @@ def topological_order(output: Node) -> list[Node]:
             stack.append(None)
             version = 0
             for arg in node.args:
-                if isinstance(arg, Node) and arg.requires_grad:
+                if isinstance(arg, Node):
                     version += arg.version
-                    if arg not in visited:
+                    if arg.tracked and arg not in visited:
                         stack.append(arg)
             if version != node.saved_version:
                 raise RuntimeError(
@@ -388,7 +468,8 @@ def backpropagate(
         The nodes whose cotangents are returned. By default the gradient is added to
         ``gradient`` of every leaf, and of the nodes with ``retains_grad``.
     create_graph
-        Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
+        Run the VJPs on tensors rather than arrays, so that the results have a graph, too. It
+        contains this one, which is therefore kept.
     retain_graph
         Keep what the graph saved. By default it is freed on the way.
     """
@@ -420,14 +501,20 @@ def backpropagate(
         out = node if create_graph else node.value
         given = args if create_graph else [a.value if isinstance(a, Node) else a for a in args]
         needed = [
-            isinstance(arg, Node) and arg.requires_grad and (relevant is None or arg in relevant)
+            isinstance(arg, Node) and arg.tracked and (relevant is None or arg in relevant)
             for arg in args
         ]
-        shares = rules.joint(g, out, needed, *given, **node.kwargs) if rules.joint else None
+        if rules.joint is not None:
+            shares = rules.joint(g, out, needed, *given, **node.kwargs)
+            if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
+                raise TypeError(
+                    f"the joint VJP of {name_of(node.primitive)} returned {shares!r:.60}, expected "
+                    f"a list of {len(args)}, one cotangent for each argument"
+                )
         for i, arg in enumerate(args):
             if not needed[i]:
                 continue
-            if shares is not None:
+            if rules.joint is not None:
                 share = shares[i]
             else:
                 share = rules.vjps[i](g, out, *given, **node.kwargs)  # type: ignore[misc]
@@ -441,7 +528,7 @@ def backpropagate(
                     f"expected an array of shape {value.shape}"
                 ) from None
             cotangents[arg] = cotangents[arg] + share if arg in cotangents else share
-        if not retain_graph:
+        if not (retain_graph or create_graph):
             node.args = None
     return found
 
@@ -470,6 +557,11 @@ def fit(cotangent: Any, value: Any, primitive: Callable[..., Any]) -> Any:
                 f"{cotangent.shape} for an argument of shape {shape}"
             )
     if cotangent.dtype != value.dtype:
+        if cotangent.dtype.kind != "f":
+            raise TypeError(
+                f"the VJP of {name_of(primitive)} returned a cotangent of dtype "
+                f"{cotangent.dtype} for an argument of dtype {value.dtype}"
+            )
         cotangent = cotangent.astype(value.dtype)
     return cotangent
 

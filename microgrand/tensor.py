@@ -8,7 +8,9 @@ methods are shorthands for the NumPy function of the same meaning.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -37,28 +39,40 @@ stand_ins: dict[Any, Callable[..., Any]] = {}
 constant_functions: set[Any] = set()
 
 
-def call(function: Callable[..., Any], key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+#: NumPy functions that write into their first argument.
+writers: set[Any] = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
+
+
+def call(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Call a NumPy function, some of whose arguments hold tensors.
 
-    `key` is how the tables know the function. In order of preference: a stand-in, a constant
-    function, a primitive with VJPs; any other function works as long as no gradient is lost.
+    `key` is how the tables know the function. In order of preference: a primitive with VJPs, a
+    stand-in, a constant function; any other function works as long as no gradient is lost.
     """
-    if any(isinstance(array, Tensor) for array in as_tuple(kwargs.get("out"))):
-        raise TypeError(
-            f"{name_of(function)} cannot write into a Tensor given as out=; "
-            "use its result instead, y = f(x)"
-        )
-    if kwargs.get("out") is None:
+    out = kwargs.pop("out", None)
+    if out is None:
+        if key in rules_of:
+            if kwargs and any(isinstance(value, Tensor) for value in kwargs.values()):
+                args, kwargs = by_position(function, args, kwargs)
+            # A list would mean repetition or comparison as a whole to the operators in a VJP. So
+            # would a tuple; but to functions other than ufuncs it means axes or a shape.
+            sequences = (list, tuple) if isinstance(function, np.ufunc) else list
+            args = tuple([np.asarray(x) if isinstance(x, sequences) else x for x in args])
+            return apply(key, args, kwargs)
         if key in stand_ins:
             return stand_ins[key](*args, **kwargs)
-        if key in rules_of:
-            if any(isinstance(value, Tensor) for value in kwargs.values()):
-                args, kwargs = by_position(function, args, kwargs)
-            # A list would mean repetition or comparison as a whole to Python's operators.
-            args = tuple(np.asarray(arg) if isinstance(arg, list) else arg for arg in args)
-            return apply(key, args, kwargs)
+    written = as_tuple(out)
+    if function in writers or function.__name__ == "at":  # np.add.at and so on
+        written += args[:1]
+    if any(isinstance(array, Tensor) for array in written):
+        raise TypeError(
+            f"{name_of(function)} cannot write into a Tensor, as graphs may have saved its values; "
+            "use a result instead, y = f(x) or np.where(mask, new, x)"
+        )
+    if out is not None:
+        kwargs["out"] = out
     if key not in constant_functions and records_gradient((args, tuple(kwargs.values()))):
-        if kwargs.get("out") is not None:
+        if out is not None:
             raise TypeError(
                 f"{name_of(function)} with out= would lose the gradient of its argument: an array "
                 "has no graph. Leave out= away, or call it with .detach()"
@@ -80,23 +94,38 @@ def unwrap(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.value
     if isinstance(value, (list, tuple)):
-        return type(value)([unwrap(item) for item in value])
+        items = [unwrap(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
     return value
 
 
 def records_gradient(value: Any) -> bool:
     """Tell whether `value` holds, at any depth, a tensor whose gradient is being recorded."""
     if isinstance(value, Tensor):
-        return value.requires_grad and is_grad_enabled()
+        return value.tracked and is_grad_enabled()
     return isinstance(value, (list, tuple)) and any(records_gradient(item) for item in value)
 
 
 def by_position(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
     """Move keyword arguments that are tensors, as in ``np.sum(a=x)``, to their positions."""
-    import inspect
+    if not isinstance(function, np.ufunc):  # ufuncs take their operands by position only
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        args, kwargs = bound.args, bound.kwargs
+    for name, value in kwargs.items():
+        if records_gradient(value):
+            raise TypeError(
+                f"{name_of(function)} is not differentiable with respect to its argument {name}; "
+                "call it with .detach()"
+            )
+    return args, {name: unwrap(value) for name, value in kwargs.items()}
 
-    bound = inspect.signature(function).bind(*args, **kwargs)
-    return bound.args, bound.kwargs
+
+def outer(ufunc: np.ufunc, x: Any, y: Any, **kwargs: Any) -> Any:
+    """Call `ufunc` on each element of `x` with each of `y`, by broadcasting `x` along y's axes."""
+    return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y, **kwargs)
+
+
+stand_ins[np.divmod] = lambda x, y: (np.floor_divide(x, y), np.remainder(x, y))
 
 
 # -------------------------------------------------------------------------------- operators
@@ -134,9 +163,9 @@ def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
     """Make ``x += y``: a write into a leaf's array, but a new tensor where a graph is recorded."""
 
     def operator(self: Tensor, other: Any) -> Any:
-        if self.primitive is not None or (records_gradient(other) and not self.requires_grad):
-            return apply(ufunc, (self, np.asarray(other) if isinstance(other, list) else other))
-        if self.requires_grad and is_grad_enabled():
+        if self.primitive is not None or (records_gradient(other) and not self.tracked):
+            return call(ufunc, ufunc, (self, other), {})
+        if records_gradient(self):
             raise RuntimeError(
                 "in-place change of a leaf that requires a gradient; update parameters inside "
                 "`with no_grad():`, or write x = x + y for a new tensor"
@@ -151,10 +180,12 @@ def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
 # ---------------------------------------------------------------------------------- indexing
 
 
-@primitive
-def getitem(x: Any, index: Any) -> Any:
+def select(x: Any, index: Any) -> Any:
     """Select ``x[index]``."""
     return x[index]
+
+
+getitem = primitive(select)
 
 
 @primitive
@@ -165,18 +196,18 @@ def add_at(g: Any, index: Any, like: Any) -> Any:
     """
     total = np.zeros_like(like, dtype=g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
-    if any(is_integer_array(part) for part in parts):
-        np.add.at(total, index, g)
-    else:
+    if all(selects_once(part) for part in parts):
         total[index] = g
+    else:
+        np.add.at(total, index, g)
     return total
 
 
-def is_integer_array(part: Any) -> bool:
-    """Tell whether this part of an index may select an element more than once."""
-    return isinstance(part, (list, tuple)) or (
-        getattr(part, "ndim", 0) > 0 and part.dtype.kind in "iu"
-    )
+def selects_once(part: Any) -> bool:
+    """Tell whether this part of an index surely selects no element twice."""
+    if part is None or isinstance(part, (int, slice, EllipsisType)):
+        return True
+    return isinstance(part, (np.ndarray, np.generic)) and (part.ndim == 0 or part.dtype == bool)
 
 
 defvjp(getitem, lambda g, out, x, index: add_at(g, index, unwrap(x)))
@@ -235,22 +266,26 @@ class Tensor(Node):
         self.kwargs = NO_KEYWORDS
         self.retains_grad = False
         self.version = self.saved_version = 0
+        if data.dtype.kind in "OSU":
+            raise TypeError(f"Tensor() expects numbers, got {data!r:.60}")
         if requires_grad:
             check_differentiable_dtype(data.dtype)
-        self.requires_grad = bool(requires_grad)
+        self.tracked = bool(requires_grad)
 
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__":
             return call(ufunc, ufunc, inputs, kwargs)
+        if method == "outer":
+            return outer(ufunc, *inputs, **kwargs)
         return call(getattr(ufunc, method), (ufunc, method), inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return call(function, function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        if self.requires_grad:
+        if self.tracked:
             raise TypeError(
                 "a Tensor that requires a gradient cannot become a plain array, as its graph "
                 "would be lost; use .detach() for the values, np.stack to join tensors"
@@ -291,14 +326,17 @@ class Tensor(Node):
 
     @grad.setter
     def grad(self, new: Any) -> None:
-        if new is not None and (
-            isinstance(new, Tensor) or not hasattr(new, "dtype") or new.shape != self.shape
-        ):
-            raise TypeError(
-                f"grad is None or an array of shape {self.shape}, got {type(new).__name__}"
-                f" {getattr(new, 'shape', repr(new))}; write x.grad = None to clear it"
-            )
-        self.gradient = new if new is None else np.array(new, dtype=self.dtype)
+        if new is not None:
+            dtype = getattr(new, "dtype", None)
+            if isinstance(new, Tensor) or dtype is None or dtype.kind not in "fiu":
+                raise TypeError(
+                    "grad is None or an array of real numbers, got "
+                    f"{type(new).__name__} {new!r:.60}; write x.grad = None to clear it"
+                )
+            if new.shape != self.shape:
+                raise ValueError(f"grad of shape {new.shape} does not fit shape {self.shape}")
+            new = np.array(new, dtype=self.dtype)
+        self.gradient = new
 
     shape = property(lambda self: self.value.shape, doc="Lengths of the axes, a tuple.")
     dtype = property(lambda self: self.value.dtype, doc="NumPy dtype of the elements.")
@@ -332,12 +370,12 @@ class Tensor(Node):
     # ---- differentiation
 
     @property
-    def is_leaf(self) -> bool:
-        """Whether no recorded operation computed this tensor."""
-        return self.primitive is None
+    def requires_grad(self) -> bool:
+        """Whether `backward` reaches this tensor; may be assigned to a leaf."""
+        return self.tracked
 
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Ask for a leaf's gradient, or no longer; returns the tensor itself."""
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
         if self.primitive is not None:
             raise RuntimeError(
                 "requires_grad can be changed for leaves only, and this tensor was computed by "
@@ -345,13 +383,23 @@ class Tensor(Node):
             )
         if requires_grad:
             check_differentiable_dtype(self.dtype)
-            self.value = np.asanyarray(self.value) if self.ndim == 0 else self.value
-        self.requires_grad = bool(requires_grad)
+            if self.ndim == 0:  # an array, to be updated in place
+                self.value = np.asanyarray(self.value)
+        self.tracked = bool(requires_grad)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation computed this tensor."""
+        return self.primitive is None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for a leaf's gradient, or no longer; returns the tensor itself."""
+        self.requires_grad = requires_grad
         return self
 
     def retain_grad(self) -> Tensor:
         """Make `backward` store the gradient of this computed tensor, too; returns it."""
-        if not self.requires_grad:
+        if not self.tracked:
             raise RuntimeError("a tensor that does not require a gradient has none to retain")
         self.retains_grad = True
         return self
@@ -374,6 +422,8 @@ class Tensor(Node):
             without `gradient` on a tensor of several elements.
         ValueError
             If `gradient` has another shape.
+        TypeError
+            If `gradient` does not hold real numbers.
 
         Examples
         --------
@@ -383,7 +433,7 @@ class Tensor(Node):
         >>> x.grad
         array([ 3., 30.])
         """
-        if not self.requires_grad:
+        if not self.tracked:
             raise RuntimeError(
                 "backward() on a tensor without a graph: nothing it was computed from has "
                 "requires_grad=True, or it was computed under no_grad()"
@@ -397,6 +447,11 @@ class Tensor(Node):
             gradient = np.ones_like(self.value)
         else:
             gradient = np.asarray(unwrap(gradient))
+            if gradient.dtype.kind not in "fiu":
+                raise TypeError(
+                    f"gradient has dtype {gradient.dtype}, expected real numbers of shape "
+                    f"{self.shape}"
+                )
             if gradient.shape != self.shape:
                 raise ValueError(
                     f"gradient has shape {gradient.shape}, expected {self.shape}, the shape of "
@@ -432,13 +487,15 @@ class Tensor(Node):
     __isub__ = in_place_operator(np.subtract)
     __imul__ = in_place_operator(np.multiply)
     __itruediv__ = in_place_operator(np.true_divide)
+    __imod__ = in_place_operator(np.remainder)
     __ipow__ = in_place_operator(np.power)
+    __imatmul__ = in_place_operator(np.matmul)
 
-    def __divmod__(self, other: Any) -> tuple[Any, Any]:
-        return self // other, self % other
+    def __divmod__(self, other: Any) -> Any:
+        return np.divmod(self, other)
 
-    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
-        return other // self, other % self
+    def __rdivmod__(self, other: Any) -> Any:
+        return np.divmod(other, self)
 
     def __neg__(self) -> Any:
         return apply(np.negative, (self,))
@@ -483,7 +540,7 @@ class Tensor(Node):
         return bool(np.any(self.value == unwrap(item)))
 
     def __getitem__(self, index: Any) -> Any:
-        return getitem(self, unwrap(index))
+        return apply(select, (self, unwrap(index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
@@ -496,10 +553,10 @@ class Tensor(Node):
 
     def __repr__(self) -> str:
         # np.array_repr shows the dtype where it is not the default; "Tensor(" is one letter
-        # longer than "array(", so further lines move by one.
+        # longer than "array(", so further lines that are not blank move by one.
         text = np.array_repr(np.asarray(self.value)).removeprefix("array(").removesuffix(")")
-        text = text.replace("\n", "\n ")
-        return f"Tensor({text}, requires_grad=True)" if self.requires_grad else f"Tensor({text})"
+        text = text.replace("\n ", "\n  ")
+        return f"Tensor({text}, requires_grad=True)" if self.tracked else f"Tensor({text})"
 
     def __str__(self) -> str:
         return str(self.value)
@@ -510,7 +567,7 @@ class Tensor(Node):
                 "only leaves can be copied by copy.deepcopy or pickled, and this tensor was "
                 f"computed by {name_of(self.primitive)}; use .detach() or .copy()"
             )
-        return rebuild, (type(self), self.value, self.requires_grad, self.gradient)
+        return rebuild, (type(self), self.value, self.tracked, self.gradient)
 
     # ---- array methods: each is the NumPy function of its name
 
@@ -648,8 +705,12 @@ class Tensor(Node):
         return np.sort(self, axis)
 
     def astype(self, dtype: Any) -> Any:
-        """Convert to another float dtype; other dtypes give a plain array, without gradient."""
-        if np.dtype(dtype).kind != "f":
+        """Convert to another float dtype; an integer or boolean one gives a plain array.
+
+        Raises TypeError for other dtypes if the tensor requires a gradient.
+        """
+        dtype = np.dtype(dtype)
+        if dtype.kind in "biu" or (dtype.kind != "f" and not records_gradient(self)):
             return self.value.astype(dtype)
         return cast(self, dtype)
 
@@ -687,5 +748,5 @@ def check_differentiable_dtype(dtype: Any) -> None:
 def rebuild(cls: type[Tensor], data: Any, requires_grad: bool, grad: Any) -> Tensor:
     """Make a leaf again from what `Tensor.__reduce__` gave to pickle or copy."""
     tensor: Tensor = new_node(cls, data, requires_grad)
-    tensor.gradient = grad
+    tensor.grad = grad  # a copy of its own, also where copy.copy() shares the data
     return tensor
