@@ -322,12 +322,19 @@ def _zeros_like(parameters: Iterable[Tensor]) -> list[Array]:
     return [np.zeros_like(parameter.data, order="C") for parameter in parameters]
 
 
-def _blocks(data: Array, *others: Array) -> Iterator[list[Array]]:
-    """Yield matching flat blocks of arrays of one shape, and scratch space for each block.
+def _blocks(data: Array, *others: Array) -> Iterable[list[Array]]:
+    """Cut arrays of one shape into matching blocks, and add scratch space for each block.
 
     What is written into the blocks of `data` ends up in `data`. For the others this is only
     certain where they are contiguous.
     """
+    if data.nbytes <= _BLOCK_BYTES:
+        return [[data, *others, np.empty_like(data)]]
+    return _flat_blocks(data, *others)
+
+
+def _flat_blocks(data: Array, *others: Array) -> Iterator[list[Array]]:
+    """Yield the blocks of arrays that take more than one."""
     # Views of contiguous arrays, copies of others.
     flat = [array.reshape(-1) for array in (data, *others)]
     length = _BLOCK_BYTES // data.itemsize

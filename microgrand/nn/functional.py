@@ -5,6 +5,7 @@ Each that is a primitive is computed in one step, with its derivative beside it.
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any
 
@@ -42,16 +43,17 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     return out
 
 
-def affine_vjp_weight(g: Any, out: Any, x: Any, weight: Any, bias: Any) -> Any:
-    """``g^T x``, summed over all rows of the batch."""
-    return np.reshape(g, (-1, weight.shape[0])).T @ np.reshape(x, (-1, weight.shape[1]))
+def rows(x: Any) -> Any:
+    """Flatten all axes but the last into one: the rows of a batch."""
+    return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
+# The bias and each row of the weight take part in every row of the batch: hence the sums.
 defvjp(
     affine,
     lambda g, out, x, weight, bias: g @ weight,
-    affine_vjp_weight,
-    lambda g, out, x, weight, bias: g,
+    lambda g, out, x, weight, bias: rows(g).T @ rows(x),
+    lambda g, out, x, weight, bias: np.add.reduce(rows(g), axis=0),
 )
 
 
@@ -176,7 +178,7 @@ def drop_probability(p: Any) -> float:
 
 def subtract_max(x: Any, axis: int) -> Any:
     """Subtract the maximum along `axis`, so that ``exp`` of it cannot overflow."""
-    largest = np.max(x, axis=axis, keepdims=True)
+    largest = np.maximum.reduce(x, axis=axis, keepdims=True)
     if largest.dtype.kind != "f":
         raise TypeError(
             f"expected floating-point numbers, got dtype {largest.dtype}; convert an array of "
@@ -210,7 +212,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
     Tensor([0., 1.])
     """
     unnormalised = np.exp(subtract_max(x, axis))
-    return unnormalised / np.sum(unnormalised, axis=axis, keepdims=True)
+    return unnormalised / np.add.reduce(unnormalised, axis=axis, keepdims=True)
 
 
 # d s_i / d x_j = s_i (delta_ij - s_j)
@@ -243,7 +245,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     Tensor([-1000.,     0.])
     """
     shifted = subtract_max(x, axis)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
 
 
 defvjp(
@@ -253,18 +255,24 @@ defvjp(
 
 
 @primitive
-def mean_negative_log_likelihood(logits: Any, one_hot: Any) -> Any:
-    """Average ``-log softmax(logits)`` over the rows, at the entry where `one_hot` is True."""
-    shifted = subtract_max(logits, axis=1)
-    log_sum = np.log(np.sum(np.exp(shifted), axis=1))
-    return np.mean(log_sum - shifted[one_hot])
+def mean_negative_log_likelihood(logits: Any, one_hot: Any, log_probabilities: Any) -> Any:
+    """Average ``-log softmax(logits)`` over the rows, at the entry where `one_hot` is True.
+
+    What the backward pass needs as well, ``log_softmax(logits)``, is given as a constant.
+    """
+    return -np.add.reduce(log_probabilities[one_hot]) / len(one_hot)
 
 
-# The well-known (softmax - one_hot) / n.
-defvjp(
-    mean_negative_log_likelihood,
-    lambda g, out, logits, one_hot: (softmax(logits, axis=1) - one_hot) * (g / len(one_hot)),
-)
+def mean_negative_log_likelihood_vjp(
+    g: Any, out: Any, logits: Any, one_hot: Any, log_probabilities: Any
+) -> Any:
+    """Return the well-known ``(softmax - one_hot) / n``."""
+    if isinstance(logits, Tensor):  # to be differentiated again, for which constants will not do
+        log_probabilities = log_softmax(logits)
+    return (np.exp(log_probabilities) - one_hot) * (g / len(one_hot))
+
+
+defvjp(mean_negative_log_likelihood, mean_negative_log_likelihood_vjp)
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -309,14 +317,14 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"{logits.shape} and {labels.shape}"
         )
     classes = logits.shape[1]
-    one_hot = np.expand_dims(labels, 1) == np.arange(classes)
+    one_hot = labels[:, None] == np.arange(classes)
     if np.count_nonzero(one_hot) != len(labels):
         wrong = labels[(labels < 0) | (labels >= classes)][0]
         raise ValueError(
             f"label {wrong} is not a class: logits of shape {logits.shape} have the classes "
             f"0 to {classes - 1}"
         )
-    return mean_negative_log_likelihood(logits, one_hot)
+    return mean_negative_log_likelihood(logits, one_hot, log_softmax(logits.value))
 
 
 def mse_loss(prediction: Any, target: Any) -> Any:
