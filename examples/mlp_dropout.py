@@ -6,8 +6,8 @@ probability p, anew in every training step, so that no unit can rely on any othe
 
 The comparison is paired: the two nets of a seed begin with the same weights and see the same
 images in the same order. The defaults were chosen for a clear effect: a wide net, few images,
-many epochs. With ``--train-size 1200`` most of it is gone from the accuracy, with ``--widths 16``
-dropout does harm, and with ``--p 0`` both nets must do exactly the same.
+many epochs. With ``--train-size 1200`` there is little left to gain in accuracy, with
+``--widths 16`` dropout does harm, and with ``--p 0`` both nets must do exactly the same.
 """
 
 import argparse
@@ -222,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     option = parser.add_argument
     option("--data-folder", type=Path, help="folder with MNIST's four idx files, not the digits")
     option("--p", type=float, default=0.5, help="probability of dropping a hidden unit")
-    option("--widths", type=int, nargs="+", default=[128, 128, 128], help="of the hidden layers")
+    option("--widths", type=int, nargs="+", default=[128, 128, 128], help="units of hidden layers")
     option("--epochs", type=int, default=80, help="passes over the training images")
     option("--lr", type=float, default=0.001, help="learning rate of Adam")
     option("--train-size", type=int, default=200, help="number of images to train on")
