@@ -114,6 +114,7 @@ class enable_grad(GradMode):
 # ------------------------------------------------------------------------------- the graph
 
 NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
+ARRAY_TYPES = (np.ndarray, np.generic)
 
 
 class Node:
@@ -195,11 +196,13 @@ def apply(
             arg = arg.value
         values.append(arg)
     if tracked and (tracked := _grad_enabled.get()):
-        check_rules(primitive, args, kwargs)
+        rules = rules_of.get(primitive)
+        if kwargs or rules is None or rules.complete_for != len(args):
+            check_rules(primitive, args, kwargs)
     value = primitive(*values, **kwargs)
     if not found:
         return value
-    if type(value) is not np.ndarray or (tracked and value.dtype.kind != "f"):
+    if not isinstance(value, ARRAY_TYPES) or (tracked and value.dtype.kind != "f"):
         check_result(primitive, value, tracked)
     if not tracked:
         return new_node(Node.result_class, value)
@@ -234,11 +237,14 @@ VJP = Callable[..., Any]
 class Rules:
     """The derivative of one primitive: a VJP for each argument, or one joint VJP for all."""
 
-    __slots__ = ("joint", "keywords", "most_args", "vjps")
+    __slots__ = ("complete_for", "joint", "keywords", "most_args", "new_arrays", "vjps")
 
-    def __init__(self, vjps: tuple[VJP | None, ...], joint: VJP | None) -> None:
+    def __init__(self, vjps: tuple[VJP | None, ...], joint: VJP | None, new_arrays: bool) -> None:
         self.vjps = vjps
         self.joint = joint
+        self.new_arrays = new_arrays
+        # With this number of arguments, and no keywords, nothing needs to be checked in a call.
+        self.complete_for = -1 if joint or None in vjps else len(vjps)
         # What the VJPs' own signatures accept, so that a call with an argument that they do
         # not know is refused when it is made, not when its gradient is wanted.
         self.keywords: Set[str] | None = None
@@ -264,7 +270,12 @@ class Rules:
 rules_of: dict[Callable[..., Any], Rules] = {}
 
 
-def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = None) -> None:
+def defvjp(
+    function: Callable[..., Any],
+    *vjps: VJP | None,
+    joint: VJP | None = None,
+    new_arrays: bool = False,
+) -> None:
     """Give a NumPy function or a `primitive` its derivative.
 
     Parameters
@@ -280,6 +291,10 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
         Instead of `vjps`, for functions of any number of arguments: one function, called as
         ``joint(g, out, needed, *args, **kwargs)``, that returns a sequence with a cotangent for
         each argument. ``needed`` holds a bool for each: where it is False, return ``None``.
+    new_arrays
+        Promise that each VJP always returns an array that it has made and that nothing else
+        refers to. `backward` then makes it a leaf's ``grad`` as it is, without a copy: for a
+        weight of 1024x1024 this saves a tenth of a training step.
 
     Notes
     -----
@@ -304,7 +319,7 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
     for rule in (function, *vjps, joint):
         if rule is not None and not callable(rule):
             raise TypeError(f"defvjp expects functions, got {rule!r}")
-    rules_of[getattr(function, "undifferentiated", function)] = Rules(vjps, joint)
+    rules_of[getattr(function, "undifferentiated", function)] = Rules(vjps, joint, new_arrays)
 
 
 class primitive:
@@ -481,6 +496,7 @@ def backpropagate(
             if any(isinstance(arg, Node) and arg in relevant for arg in node.args or ()):
                 relevant.add(node)
     cotangents = {output: cotangent}
+    unshared: set[Node] = set()  # leaves whose cotangent is an array that nothing else refers to
     found: dict[Node, Any] = {}
     while order:
         node = order.pop()
@@ -492,7 +508,7 @@ def backpropagate(
                 found[node] = g
                 continue
         elif node.primitive is None or node.retains_grad:
-            accumulate(node, g)
+            accumulate(node, g, node in unshared)
         if node.primitive is None:
             continue
 
@@ -500,19 +516,12 @@ def backpropagate(
         rules = rules_of[node.primitive]
         out = node if create_graph else node.value
         given = args if create_graph else [a.value if isinstance(a, Node) else a for a in args]
-        needed = [
-            isinstance(arg, Node) and arg.tracked and (relevant is None or arg in relevant)
-            for arg in args
-        ]
         if rules.joint is not None:
-            shares = rules.joint(g, out, needed, *given, **node.kwargs)
-            if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
-                raise TypeError(
-                    f"the joint VJP of {name_of(node.primitive)} returned {shares!r:.60}, expected "
-                    f"a list of {len(args)}, one cotangent for each argument"
-                )
+            shares = joint_shares(rules.joint, g, out, node, given, relevant)
         for i, arg in enumerate(args):
-            if not needed[i]:
+            if not (isinstance(arg, Node) and arg.tracked):
+                continue
+            if relevant is not None and arg not in relevant:
                 continue
             if rules.joint is not None:
                 share = shares[i]
@@ -527,10 +536,33 @@ def backpropagate(
                     f"the VJP of {name_of(node.primitive)} returned {share!r} for argument {i}, "
                     f"expected an array of shape {value.shape}"
                 ) from None
-            cotangents[arg] = cotangents[arg] + share if arg in cotangents else share
+            if arg in cotangents:
+                cotangents[arg] = cotangents[arg] + share
+            else:
+                cotangents[arg] = share
+                if rules.new_arrays and arg.primitive is None:
+                    unshared.add(arg)
         if not (retain_graph or create_graph):
             node.args = None
     return found
+
+
+def joint_shares(
+    joint: VJP, g: Any, out: Any, node: Node, given: Sequence[Any], relevant: Set[Node] | None
+) -> Sequence[Any]:
+    """Call a joint VJP, and check that it returns a cotangent for each argument."""
+    args = node.args or ()
+    needed = [
+        isinstance(arg, Node) and arg.tracked and (relevant is None or arg in relevant)
+        for arg in args
+    ]
+    shares = joint(g, out, needed, *given, **node.kwargs)
+    if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
+        raise TypeError(
+            f"the joint VJP of {name_of(node.primitive or joint)} returned {shares!r:.60}, "
+            f"expected a list of {len(args)}, one cotangent for each argument"
+        )
+    return shares
 
 
 def fit(cotangent: Any, value: Any, primitive: Callable[..., Any]) -> Any:
@@ -549,7 +581,7 @@ def fit(cotangent: Any, value: Any, primitive: Callable[..., Any]) -> Any:
         )
         axes = tuple(range(new_axes)) + stretched
         if axes:
-            cotangent = np.sum(cotangent, axis=axes, keepdims=True)
+            cotangent = np.add.reduce(cotangent, axis=axes, keepdims=True)
             cotangent = np.reshape(cotangent, cotangent.shape[max(new_axes, 0) :])
         if cotangent.shape != shape:
             raise ValueError(
@@ -570,11 +602,16 @@ def fit(cotangent: Any, value: Any, primitive: Callable[..., Any]) -> Any:
 _accumulating = threading.Lock()
 
 
-def accumulate(node: Node, cotangent: Any) -> None:
-    """Add a cotangent to the node's own gradient array, which shares memory with nothing."""
+def accumulate(node: Node, cotangent: Any, unshared: bool) -> None:
+    """Add a cotangent to the node's own gradient array, which shares memory with nothing.
+
+    The first one becomes that array if it is `unshared`, and is copied into a new one if not.
+    """
     with _accumulating:
-        if node.gradient is None:
+        if node.gradient is not None:
+            node.gradient += cotangent
+        elif unshared and isinstance(cotangent, np.ndarray):
+            node.gradient = cotangent
+        else:
             node.gradient = np.empty_like(node.value)
             node.gradient[...] = cotangent
-        else:
-            node.gradient += cotangent

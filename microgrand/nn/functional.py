@@ -54,6 +54,7 @@ defvjp(
     lambda g, out, x, weight, bias: g @ weight,
     lambda g, out, x, weight, bias: rows(g).T @ rows(x),
     lambda g, out, x, weight, bias: np.add.reduce(rows(g), axis=0),
+    new_arrays=True,
 )
 
 
