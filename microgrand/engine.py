@@ -19,6 +19,7 @@ of ``x`` contributes to the cotangent of ``x``: ``g`` times the Jacobian of ``f`
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
@@ -186,18 +187,24 @@ def apply(
     """
     values = []
     found = tracked = False
-    version = 0
-    for arg in args:
+    version = last_tracked = 0
+    for i, arg in enumerate(args):
         if isinstance(arg, Node):
             found = True
             if arg.tracked:
                 tracked = True
+                last_tracked = i
             version += arg.version
             arg = arg.value
         values.append(arg)
     if tracked and (tracked := _grad_enabled.get()):
         rules = rules_of.get(primitive)
-        if kwargs or rules is None or rules.complete_for != len(args):
+        if (
+            rules is None
+            or kwargs
+            or last_tracked >= rules.without_gap
+            or len(args) > rules.most_args
+        ):
             check_rules(primitive, args, kwargs)
     value = primitive(*values, **kwargs)
     if not found:
@@ -237,18 +244,18 @@ VJP = Callable[..., Any]
 class Rules:
     """The derivative of one primitive: a VJP for each argument, or one joint VJP for all."""
 
-    __slots__ = ("complete_for", "joint", "keywords", "most_args", "new_arrays", "vjps")
+    __slots__ = ("joint", "keywords", "most_args", "new_arrays", "vjps", "without_gap")
 
     def __init__(self, vjps: tuple[VJP | None, ...], joint: VJP | None, new_arrays: bool) -> None:
         self.vjps = vjps
         self.joint = joint
         self.new_arrays = new_arrays
-        # With this number of arguments, and no keywords, nothing needs to be checked in a call.
-        self.complete_for = -1 if joint or None in vjps else len(vjps)
+        # So many arguments from the first on have a VJP: enough, for most calls.
+        self.without_gap = (*vjps, None).index(None)
         # What the VJPs' own signatures accept, so that a call with an argument that they do
         # not know is refused when it is made, not when its gradient is wanted.
         self.keywords: Set[str] | None = None
-        self.most_args: int | None = None
+        self.most_args = sys.maxsize
         ahead = 2 if joint is None else 3  # g, out (and needed) stand before the arguments
         first = joint or next((vjp for vjp in vjps if vjp is not None), None)
         code = getattr(first, "__code__", None)
@@ -391,7 +398,7 @@ def check_rules(
         )
     if rules.joint is not None:
         return
-    if rules.most_args is not None and len(args) > rules.most_args:
+    if len(args) > rules.most_args:
         raise TypeError(
             f"{name_of(primitive)} is differentiable with at most {rules.most_args} positional "
             f"arguments, got {len(args)}; give the others by keyword"
