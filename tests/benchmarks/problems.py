@@ -1,0 +1,35 @@
+"""What all contenders are given, and how they hand back what they made of it.
+
+Every contender is a process of its own and makes these arrays anew: the seed makes them equal.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+LEARNING_RATE = 0.1
+#: Factor and summand of the chain x = x * FACTOR, x = x + SUMMAND, ...: its values stay near 1.
+FACTOR, SUMMAND = 0.999, 0.001
+
+
+def network(widths, batch):
+    """Give inputs, labels and, for each layer, weight ``(out, in)`` and bias, in float32."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch, widths[0])).astype(np.float32)
+    labels = rng.integers(0, widths[-1], batch)
+    layers = []
+    for fan_in, fan_out in pairwise(widths):
+        bound = 1 / np.sqrt(fan_in)
+        weight = rng.uniform(-bound, bound, (fan_out, fan_in)).astype(np.float32)
+        bias = rng.uniform(-bound, bound, fan_out).astype(np.float32)
+        layers.append((weight, bias))
+    return x, labels, layers
+
+
+def training_results(loss, gradients, before, after):
+    """Name what a training step computed: loss, gradients, and how the parameters changed."""
+    results = {"loss": np.asarray(loss)}
+    for i, gradient in enumerate(gradients):
+        results[f"gradient {i}"] = np.asarray(gradient)
+        results[f"change {i}"] = np.asarray(after[i]) - np.asarray(before[i])
+    return results
