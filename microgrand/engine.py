@@ -246,7 +246,9 @@ class Rules:
 
     __slots__ = ("joint", "keywords", "most_args", "new_arrays", "vjps", "without_gap")
 
-    def __init__(self, vjps: tuple[VJP | None, ...], joint: VJP | None, new_arrays: bool) -> None:
+    def __init__(
+        self, vjps: tuple[VJP | None, ...], joint: VJP | None, new_arrays: bool = False
+    ) -> None:
         self.vjps = vjps
         self.joint = joint
         self.new_arrays = new_arrays
