@@ -178,12 +178,16 @@ def new_node(
 
 
 def apply(
-    primitive: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] = NO_KEYWORDS
+    primitive: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] = NO_KEYWORDS,
+    equivalent: Callable[..., Any] | None = None,
 ) -> Any:
     """Call `primitive` on the arguments' values and record the call if a gradient may flow.
 
     Without a node among `args` this is the plain call. Every operation on tensors comes
-    through here, so this function is short on purpose: it costs about one microsecond.
+    through here, so this function is short on purpose: it costs about one microsecond. What is
+    called may be a faster `equivalent` of the primitive.
     """
     values = []
     found = tracked = False
@@ -206,7 +210,7 @@ def apply(
             or len(args) > rules.most_args
         ):
             check_rules(primitive, args, kwargs)
-    value = primitive(*values, **kwargs)
+    value = (equivalent or primitive)(*values, **kwargs)
     if not found:
         return value
     if not isinstance(value, ARRAY_TYPES) or (tracked and value.dtype.kind != "f"):

@@ -9,6 +9,7 @@ methods are shorthands for the NumPy function of the same meaning.
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Iterator
 from types import EllipsisType
 from typing import Any
@@ -131,38 +132,44 @@ stand_ins[np.divmod] = lambda x, y: (np.floor_divide(x, y), np.remainder(x, y))
 # -------------------------------------------------------------------------------- operators
 
 
-def binary_operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Make ``x + y`` and its reflected form, for when only ``y`` is a tensor."""
+def binary_operator(
+    ufunc: np.ufunc, equivalent: Callable[..., Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make ``x + y`` and its reflected form, for when only ``y`` is a tensor.
 
-    def operator(self: Tensor, other: Any) -> Any:
+    Arrays' operators call the ufunc, but those of NumPy's scalars, which 0-d results are, do not:
+    they take 0.06 us instead of 1.2 us, which makes micrograd's kind of nets 1.5 times faster.
+    """
+
+    def operate(self: Tensor, other: Any) -> Any:
         if isinstance(other, (list, tuple)):
             other = np.asarray(other)
-        return apply(ufunc, (self, other))
+        return apply(ufunc, (self, other), NO_KEYWORDS, equivalent)
 
     def reflected(self: Tensor, other: Any) -> Any:
         if isinstance(other, (list, tuple)):
             other = np.asarray(other)
-        return apply(ufunc, (other, self))
+        return apply(ufunc, (other, self), NO_KEYWORDS, equivalent)
 
-    return operator, reflected
+    return operate, reflected
 
 
 def constant_operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make ``x < y``, ``x // y`` and other operators that return plain arrays."""
 
-    def operator(self: Tensor, other: Any) -> Any:
+    def operate(self: Tensor, other: Any) -> Any:
         return ufunc(self.value, unwrap(other))
 
     def reflected(self: Tensor, other: Any) -> Any:
         return ufunc(other, self.value)
 
-    return operator, reflected
+    return operate, reflected
 
 
 def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
     """Make ``x += y``: a write into a leaf's array, but a new tensor where a graph is recorded."""
 
-    def operator(self: Tensor, other: Any) -> Any:
+    def operate(self: Tensor, other: Any) -> Any:
         if self.primitive is not None or (records_gradient(other) and not self.tracked):
             return call(ufunc, ufunc, (self, other), {})
         if records_gradient(self):
@@ -174,7 +181,7 @@ def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
         self.version += 1
         return self
 
-    return operator
+    return operate
 
 
 # ---------------------------------------------------------------------------------- indexing
@@ -462,13 +469,13 @@ class Tensor(Node):
 
     # ---- operators
 
-    __add__, __radd__ = binary_operator(np.add)
-    __sub__, __rsub__ = binary_operator(np.subtract)
-    __mul__, __rmul__ = binary_operator(np.multiply)
-    __truediv__, __rtruediv__ = binary_operator(np.true_divide)
-    __mod__, __rmod__ = binary_operator(np.remainder)
-    __pow__, __rpow__ = binary_operator(np.power)
-    __matmul__, __rmatmul__ = binary_operator(np.matmul)
+    __add__, __radd__ = binary_operator(np.add, operator.add)
+    __sub__, __rsub__ = binary_operator(np.subtract, operator.sub)
+    __mul__, __rmul__ = binary_operator(np.multiply, operator.mul)
+    __truediv__, __rtruediv__ = binary_operator(np.true_divide, operator.truediv)
+    __mod__, __rmod__ = binary_operator(np.remainder, operator.mod)
+    __pow__, __rpow__ = binary_operator(np.power, operator.pow)
+    __matmul__, __rmatmul__ = binary_operator(np.matmul, operator.matmul)
 
     __floordiv__, __rfloordiv__ = constant_operator(np.floor_divide)
     __and__, __rand__ = constant_operator(np.bitwise_and)
@@ -498,7 +505,7 @@ class Tensor(Node):
         return np.divmod(other, self)
 
     def __neg__(self) -> Any:
-        return apply(np.negative, (self,))
+        return apply(np.negative, (self,), NO_KEYWORDS, operator.neg)
 
     def __pos__(self) -> Any:
         return apply(np.positive, (self,))

@@ -10,7 +10,6 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from importlib import resources
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,7 @@ def load_digits() -> tuple[Images, Labels]:
     >>> labels[:5]
     array([0, 1, 2, 3, 4])
     """
-    file = resources.files(__name__).joinpath("digits.npz")
-    with file.open("rb") as stream, np.load(stream) as arrays:
+    with np.load(Path(__file__).with_name("digits.npz")) as arrays:
         return np.divide(arrays["images"], 16, dtype=np.float32), arrays["labels"].astype(np.int64)
 
 
