@@ -368,14 +368,17 @@ class primitive:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function; record the call if an argument is a tensor."""
-        for name, arg in kwargs.items():
-            if isinstance(arg, Node):
-                raise TypeError(
-                    f"{name_of(self)} was given a tensor as the keyword argument {name!r}; "
-                    "give tensors to a primitive by position"
-                )
+        if kwargs:
+            for name, arg in kwargs.items():
+                if isinstance(arg, Node):
+                    raise TypeError(
+                        f"{name_of(self)} was given a tensor as the keyword argument {name!r}; "
+                        "give tensors to a primitive by position"
+                    )
         for arg in args:
-            if isinstance(arg, (list, tuple)) and any(isinstance(item, Node) for item in arg):
+            if (arg.__class__ is list or arg.__class__ is tuple) and any(
+                isinstance(item, Node) for item in arg
+            ):
                 raise TypeError(
                     f"{name_of(self)} was given a {type(arg).__name__} of tensors; give each "
                     "tensor as an argument of its own, f(*tensors)"

@@ -83,7 +83,7 @@ class Optimizer(ABC):
         remembers about it.
         """
         for index, parameter in enumerate(self.parameters):
-            if parameter.grad is not None:
+            if parameter.gradient is not None:
                 self._update(index, parameter)
                 parameter.version += 1  # tells graphs that have saved the values
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import defvjp, primitive
+from ..engine import apply, defvjp, primitive
 from ..masks import apply_mask, positive_mask, random_mask
 from ..random import generator
 from ..tensor import Tensor
@@ -21,12 +21,15 @@ def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
     """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
     if not isinstance(x, Tensor):
         x = Tensor(x)
-    if x.dtype.kind not in kinds:
+    elif x.value.dtype is dtype:  # most calls end here
+        return x
+    given = x.value.dtype
+    if given.kind not in kinds:
         raise TypeError(
-            f"expected floating-point numbers, got dtype {x.dtype}; convert an array of other "
+            f"expected floating-point numbers, got dtype {given}; convert an array of other "
             "numbers with x.astype(np.float32)"
         )
-    if dtype is not None and x.dtype != dtype:
+    if dtype is not None and given != dtype:
         x = x.astype(dtype)
     return x
 
@@ -34,7 +37,6 @@ def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
 # ------------------------------------------------------------------------------- linear
 
 
-@primitive
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Compute ``x W^T + b``."""
     out = x @ weight.T
@@ -90,25 +92,24 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Tensor([[11.5]])
     """
     weight = as_tensor(weight)
-    if weight.ndim != 2:
-        raise ValueError(
-            f"linear needs a weight of shape (out_features, in_features), got {weight.shape}"
-        )
-    x = as_tensor(x, weight.dtype)
-    if x.shape[-1:] != weight.shape[1:]:
+    dtype, shape = weight.value.dtype, weight.value.shape
+    if len(shape) != 2:
+        raise ValueError(f"linear needs a weight of shape (out_features, in_features), got {shape}")
+    x = as_tensor(x, dtype)
+    if x.value.shape[-1:] != shape[1:]:
         raise ValueError(
             f"linear got an input of shape {x.shape} for a weight of shape {weight.shape}, which "
             f"is (out_features, in_features); the input's last axis must be {weight.shape[1]}"
         )
     if bias is not None:
-        bias = as_tensor(bias, weight.dtype)
-        if bias.shape != weight.shape[:1]:
+        bias = as_tensor(bias, dtype)
+        if bias.value.shape != shape[:1]:
             raise ValueError(
                 f"linear got a bias of shape {bias.shape} for a weight of shape {weight.shape}, "
                 f"which is (out_features, in_features); the bias must be of shape "
                 f"{weight.shape[:1]}"
             )
-    return affine(x, weight, bias)
+    return apply(affine, (x, weight, bias))
 
 
 # -------------------------------------------------------------------------- relu, dropout
@@ -255,7 +256,6 @@ defvjp(
 )
 
 
-@primitive
 def mean_negative_log_likelihood(logits: Any, one_hot: Any, log_probabilities: Any) -> Any:
     """Average ``-log softmax(logits)`` over the rows, at the entry where `one_hot` is True.
 
@@ -325,7 +325,8 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"label {wrong} is not a class: logits of shape {logits.shape} have the classes "
             f"0 to {classes - 1}"
         )
-    return mean_negative_log_likelihood(logits, one_hot, log_softmax(logits.value))
+    saved = log_softmax(logits.value)
+    return apply(mean_negative_log_likelihood, (logits, one_hot, saved))
 
 
 def mse_loss(prediction: Any, target: Any) -> Any:

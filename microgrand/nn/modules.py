@@ -69,7 +69,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if (
-            isinstance(vars(self).get(name), Parameter)
+            isinstance(self.__dict__.get(name), Parameter)
             and value is not None
             and not isinstance(value, Parameter)
         ):
@@ -78,7 +78,7 @@ class Module:
                 f"place would not be trained; change its values with .{name}.data = array, or "
                 "assign nn.Parameter(data)"
             )
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
     # ---- what the module is made of
 
