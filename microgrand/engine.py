@@ -60,11 +60,14 @@ class GradMode:
                 f"or `@{name}()` with parentheses"
             )
 
+        self.before: list[bool] = []  # a list, as one object may be entered within itself
+
     def __enter__(self) -> None:
-        self.token = _grad_enabled.set(self.enabled)
+        self.before.append(_grad_enabled.get())
+        _grad_enabled.set(self.enabled)
 
     def __exit__(self, *exception: Any) -> None:
-        _grad_enabled.reset(self.token)
+        _grad_enabled.set(self.before.pop())
 
     def __call__(self, function: Function) -> Function:
         """Return `function` with its whole body inside such a block."""
@@ -201,7 +204,8 @@ def apply(
             version += arg.version
             arg = arg.value
         values.append(arg)
-    if tracked and (tracked := _grad_enabled.get()):
+    recorded = tracked and _grad_enabled.get()
+    if recorded:
         rules = rules_of.get(primitive)
         if (
             rules is None
@@ -213,9 +217,12 @@ def apply(
     value = (equivalent or primitive)(*values, **kwargs)
     if not found:
         return value
-    if not isinstance(value, ARRAY_TYPES) or (tracked and value.dtype.kind != "f"):
-        check_result(primitive, value, tracked)
-    if not tracked:
+    if not isinstance(value, ARRAY_TYPES) or (recorded and value.dtype.kind != "f"):
+        check_result(primitive, value, recorded)
+    if not recorded:
+        if tracked and value.base is not None:
+            # A view of a parameter, taken under no_grad, must not change in the next step.
+            value = value.copy()
         return new_node(Node.result_class, value)
     return new_node(Node.result_class, value, True, primitive, args, kwargs, version)
 

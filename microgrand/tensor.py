@@ -58,13 +58,21 @@ def call(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
             # A list would mean repetition or comparison as a whole to the operators in a VJP. So
             # would a tuple; but to functions other than ufuncs it means axes or a shape.
             sequences = (list, tuple) if isinstance(function, np.ufunc) else list
-            args = tuple([np.asarray(x) if isinstance(x, sequences) else x for x in args])
+            operands = len(rules_of[key].vjps)
+            args = tuple(
+                [
+                    np.asarray(x) if i < operands and isinstance(x, sequences) else x
+                    for i, x in enumerate(args)
+                ]
+            )
             return apply(key, args, kwargs)
         if key in stand_ins:
-            return stand_ins[key](*args, **kwargs)
+            stand_in = stand_ins[key]
+            if accepts(stand_in, len(args), kwargs):
+                return stand_in(*args, **kwargs)
     written = as_tuple(out)
     if function in writers or function.__name__ == "at":  # np.add.at and so on
-        written += args[:1]
+        written += args[:1] or tuple(kwargs.get(name) for name in ("dst", "a", "arr"))
     if any(isinstance(array, Tensor) for array in written):
         raise TypeError(
             f"{name_of(function)} cannot write into a Tensor, as graphs may have saved its values; "
@@ -78,11 +86,29 @@ def call(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
                 f"{name_of(function)} with out= would lose the gradient of its argument: an array "
                 "has no graph. Leave out= away, or call it with .detach()"
             )
+        if key in stand_ins:
+            raise TypeError(
+                f"{name_of(function)} is not differentiable when called with these arguments, "
+                f"{len(args)} by position and {', '.join(kwargs) or 'none'} by name; leave the "
+                "rarer ones out, or take the tensor out of the graph with .detach()"
+            )
         raise TypeError(
             f"{name_of(function)} is not supported on a Tensor that requires a gradient; "
             "give it a derivative with microgrand.defvjp, or call it with .detach()"
         )
     return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
+
+
+def accepts(function: Callable[..., Any], positions: int, names: Any) -> bool:
+    """Tell whether a function written in Python takes so many arguments and these keywords."""
+    code = getattr(function, "__code__", None)
+    if code is None:  # NumPy's own functions stand in for their aliases
+        return True
+    several, any_name = code.co_flags & 0x04, code.co_flags & 0x08
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return bool(several or positions <= code.co_argcount) and bool(
+        any_name or all(name in known for name in names)
+    )
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
@@ -167,7 +193,7 @@ def constant_operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[...
 
 
 def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
-    """Make ``x += y``: a write into a leaf's array, but a new tensor where a graph is recorded."""
+    """Make ``x += y``: new values for a leaf, but a new tensor where a graph is recorded."""
 
     def operate(self: Tensor, other: Any) -> Any:
         if self.primitive is not None or (records_gradient(other) and not self.tracked):
@@ -177,7 +203,9 @@ def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
                 "in-place change of a leaf that requires a gradient; update parameters inside "
                 "`with no_grad():`, or write x = x + y for a new tensor"
             )
-        self.value = ufunc(self.value, unwrap(other), out=np.asarray(self.value))
+        # A new array in the old one's place, as others may look at its memory: results that
+        # are views of it, and the caller's own array.
+        self.value = ufunc(self.value, unwrap(other), out=np.empty_like(self.value))
         self.version += 1
         return self
 
@@ -230,8 +258,9 @@ class Tensor(Node):
     Parameters
     ----------
     data
-        Array, number or nested list. An array is wrapped without a copy; anything else gets
-        the dtype that ``np.asarray`` gives it.
+        Array, number or nested list. An array is wrapped without a copy: between computing a
+        loss and its ``backward()``, do not write into it, nor into any other array that was
+        used, as no check sees it. Anything else gets the dtype that ``np.asarray`` gives it.
     dtype
         Convert the data to this NumPy dtype.
     requires_grad
@@ -262,6 +291,11 @@ class Tensor(Node):
             raise TypeError(
                 "Tensor() was given a Tensor; use it as it is, or data.detach() for one that "
                 "shares its values but is not part of its graph"
+            )
+        if isinstance(data, np.ndarray) and type(data) not in (np.ndarray, np.memmap):
+            raise TypeError(
+                f"Tensor() takes plain arrays, got a {type(data).__name__}, whose operators mean "
+                "other things; convert it with np.asarray(data)"
             )
         # Arrays of other libraries that speak NumPy's protocols are kept as they are.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
@@ -358,8 +392,13 @@ class Tensor(Node):
         return np.asarray(self)
 
     def detach(self) -> Tensor:
-        """Return a leaf with the same memory that is not part of the graph."""
-        return new_node(Tensor, self.value)  # type: ignore[no-any-return]
+        """Return a leaf with the same values that is not part of the graph.
+
+        Of a leaf it has a copy, as an optimizer's step changes a leaf's memory; a computed value,
+        which nothing changes, shares its memory.
+        """
+        value = self.value.copy() if self.primitive is None else self.value
+        return new_node(Tensor, value)  # type: ignore[no-any-return]
 
     def item(self) -> Any:
         """Return the only element as a Python number; ValueError if there is not just one."""
@@ -392,6 +431,8 @@ class Tensor(Node):
             check_differentiable_dtype(self.dtype)
             if self.ndim == 0:  # an array, to be updated in place
                 self.value = np.asanyarray(self.value)
+            if not self.tracked:
+                self.version += 1  # calls before did not record it: their gradient lacks a part
         self.tracked = bool(requires_grad)
 
     @property
@@ -522,6 +563,7 @@ class Tensor(Node):
         return bool(self.value)
 
     def __float__(self) -> float:
+        # NumPy calls this for array[0] = tensor, too, which no check can tell from float(loss).
         return float(self.item())
 
     def __int__(self) -> int:
@@ -578,35 +620,35 @@ class Tensor(Node):
 
     # ---- array methods: each is the NumPy function of its name
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def sum(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Sum over all axes, or over `axis`, an int or a tuple; as `numpy.sum`."""
         return np.sum(self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def mean(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Average over all axes, or over `axis`; as `numpy.mean`."""
         return np.mean(self, axis=axis, keepdims=keepdims)
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def max(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Largest element, over `axis`; ties share the gradient evenly; as `numpy.max`."""
         return np.max(self, axis=axis, keepdims=keepdims)
 
-    def min(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def min(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Smallest element, over `axis`; ties share the gradient evenly; as `numpy.min`."""
         return np.min(self, axis=axis, keepdims=keepdims)
 
-    def prod(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def prod(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Multiply the elements, over `axis`; as `numpy.prod`."""
         return np.prod(self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
+    def var(self, axis: Any = None, ddof: float = 0, keepdims: Any = False) -> Any:
         """Variance over `axis`, with divisor n - ddof; as `numpy.var`."""
         return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
 
-    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
+    def std(self, axis: Any = None, ddof: float = 0, keepdims: Any = False) -> Any:
         """Standard deviation over `axis`, with divisor n - ddof; as `numpy.std`."""
         return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
 
-    def ptp(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def ptp(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Range, largest minus smallest, over `axis`; as `numpy.ptp`."""
         return self.max(axis, keepdims) - self.min(axis, keepdims)
 
@@ -618,11 +660,11 @@ class Tensor(Node):
         """Cumulative product along `axis`, or of the flattened tensor; as `numpy.cumprod`."""
         return np.cumprod(self, axis=axis)
 
-    def argmax(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def argmax(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Index of the largest element, a plain array; as `numpy.argmax`."""
         return np.argmax(self.value, axis=axis, keepdims=keepdims)
 
-    def argmin(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def argmin(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Index of the smallest element, a plain array; as `numpy.argmin`."""
         return np.argmin(self.value, axis=axis, keepdims=keepdims)
 
@@ -630,11 +672,11 @@ class Tensor(Node):
         """Indices that sort along `axis`, a plain array; as `numpy.argsort`."""
         return np.argsort(self.value, axis=axis)
 
-    def all(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def all(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Whether all elements are true, a plain array; as `numpy.all`."""
         return np.all(self.value, axis=axis, keepdims=keepdims)
 
-    def any(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def any(self, axis: Any = None, keepdims: Any = False) -> Any:
         """Whether any element is true, a plain array; as `numpy.any`."""
         return np.any(self.value, axis=axis, keepdims=keepdims)
 

@@ -4,6 +4,8 @@ import copy
 import json
 import pickle
 import re
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -811,3 +813,54 @@ def test_a_generator_of_its_own_leaves_the_librarys_untouched():
     assert default_rng.random() == expected
     again = nn.Linear(2, 3, rng=np.random.default_rng(5))
     np.testing.assert_array_equal(net[0].weight.data, again.weight.data)
+
+
+@pytest.mark.parametrize(
+    ("bias", "words"),
+    [
+        (np.full(2, 1e300), "bias: numbers beyond the range of float32"),
+        ([[1.0], [2.0, 3.0]], "bias: "),
+    ],
+)
+def test_an_entry_that_does_not_fit_changes_nothing(bias, words):
+    layer = nn.Linear(2, 2)
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match=words):
+        layer.load_state_dict({"weight": np.full((2, 2), 7.0), "bias": bias})
+    np.testing.assert_array_equal(layer.weight.data, before["weight"])
+
+
+def test_a_read_only_parameter_refuses_a_load_before_anything_is_changed():
+    layer = nn.Linear(2, 2)
+    layer.bias = nn.Parameter(np.broadcast_to(np.float32(0), (2,)))
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match="bias: the parameter's array is read-only"):
+        layer.load_state_dict({"weight": np.full((2, 2), 7.0), "bias": np.ones(2)})
+    np.testing.assert_array_equal(layer.weight.data, before["weight"])
+
+
+def test_two_parameters_of_one_name_are_refused():
+    net = nn.Module()
+    net.parts = {1: nn.Parameter(np.zeros(1)), "1": nn.Parameter(np.zeros(1))}
+    with pytest.raises(ValueError, match=r"two parameters have the name 'parts\.1'"):
+        list(net.parameters())
+
+
+def test_threads_may_share_a_module():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    relu, wrong = nn.ReLU(), []
+
+    def call(x):
+        expected = np.maximum(x, 0)
+        wrong.extend(1 for _ in range(3000) if not np.array_equal(relu(x).data, expected))
+
+    threads = [threading.Thread(target=call, args=(sign * np.ones(4),)) for sign in (1, -1)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong

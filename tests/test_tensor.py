@@ -542,9 +542,17 @@ def test_an_array_is_wrapped_without_a_copy(array):
     assert Tensor(array, dtype=array.dtype).data is array
     assert (Tensor(array).shape, Tensor(array).ndim) == (array.shape, array.ndim)
     assert (Tensor(array).dtype, Tensor(array).size) == (array.dtype, array.size)
-    assert Tensor(array).detach().data is array
+    assert not np.shares_memory(Tensor(array).detach().data, array)
     assert np.asarray(Tensor(array)) is array
     assert not np.shares_memory(np.array(Tensor(array)), array)
+
+
+def test_subclasses_of_arrays_are_refused(tmp_path):
+    for data in (np.ones((1, 1)).view(np.matrix), np.ma.masked_array([1.0])):
+        with pytest.raises(TypeError, match=r"plain arrays.*np\.asarray"):
+            Tensor(data)
+    mapped = np.memmap(tmp_path / "data", np.float64, "w+", shape=(2,))
+    assert Tensor(mapped).data is mapped
 
 
 @pytest.mark.parametrize("data", [1, 1.5, True, 1j, [1, 2], [[1.0], [2.0]], (1,), range(3), []])
@@ -553,13 +561,14 @@ def test_other_data_gets_the_dtype_that_numpy_gives_it(data):
     assert Tensor(data, dtype=complex).dtype == complex
 
 
-def test_detach_and_data_share_memory():
+def test_detach_copies_leaves_and_shares_what_was_computed():
     x = Tensor(X.copy(), requires_grad=True)
     y = x.detach()
     assert y.is_leaf
     assert not y.requires_grad
     x.data[0, 0] = 9
-    assert y.tolist()[0][0] == 9
+    assert y.tolist()[0][0] != 9
+    assert np.shares_memory((computed := x * 2).detach().data, computed.data)
     assert x.requires_grad_(False) is x
     assert x.numpy() is x.data
 

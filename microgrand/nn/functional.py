@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import apply, defvjp, primitive
+from ..engine import defvjp, primitive
 from ..masks import apply_mask, positive_mask, random_mask
 from ..random import generator
 from ..tensor import Tensor
@@ -37,6 +37,7 @@ def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
 # ------------------------------------------------------------------------------- linear
 
 
+@primitive
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Compute ``x W^T + b``."""
     out = x @ weight.T
@@ -109,7 +110,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
                 f"which is (out_features, in_features); the bias must be of shape "
                 f"{weight.shape[:1]}"
             )
-    return apply(affine, (x, weight, bias))
+    return affine(x, weight, bias)
 
 
 # -------------------------------------------------------------------------- relu, dropout
@@ -155,6 +156,8 @@ def dropout(
     Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
     """
     p = drop_probability(p)
+    if not isinstance(training, bool):
+        raise TypeError(f"dropout's training is True or False, got {training!r}")
     x = as_tensor(x)
     return drop(x, random_mask(x.shape, 1 - p, generator(rng)), p) if training else x
 
@@ -256,6 +259,7 @@ defvjp(
 )
 
 
+@primitive
 def mean_negative_log_likelihood(logits: Any, one_hot: Any, log_probabilities: Any) -> Any:
     """Average ``-log softmax(logits)`` over the rows, at the entry where `one_hot` is True.
 
@@ -326,7 +330,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"0 to {classes - 1}"
         )
     saved = log_softmax(logits.value)
-    return apply(mean_negative_log_likelihood, (logits, one_hot, saved))
+    return mean_negative_log_likelihood(logits, one_hot, saved)
 
 
 def mse_loss(prediction: Any, target: Any) -> Any:

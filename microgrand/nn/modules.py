@@ -122,12 +122,16 @@ class Module:
             If an attribute is a tensor that requires a gradient but not a `Parameter`, since no
             optimizer would be given it.
         """
-        seen = set()
+        seen: dict[Parameter, str] = {}
+        names = set()
         for prefix, module in self.named_modules():
             for name, child in module.members():
                 if isinstance(child, Parameter) and child not in seen:
-                    seen.add(child)
-                    yield (f"{prefix}.{name}" if prefix else name), child
+                    name = seen[child] = f"{prefix}.{name}" if prefix else name
+                    if name in names:
+                        raise ValueError(f"two parameters have the name {name!r}; rename one")
+                    names.add(name)
+                    yield name, child
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield all parameters, each once; what an optimizer is given."""
@@ -192,26 +196,22 @@ class Module:
                 f"{type(state).__name__}; a file is read with np.load"
             )
         parameters = dict(self.named_parameters())
-        # Copies, since an entry may be another parameter's own array.
-        arrays = {
-            name: np.array(value.data if isinstance(value, Tensor) else value)
-            for name, value in state.items()
-        }
-        problems = [f"missing: {name}" for name in parameters if name not in arrays]
-        problems += [f"unknown: {name}" for name in arrays if name not in parameters]
-        for name, parameter in parameters.items():
-            if name in arrays and arrays[name].shape != parameter.shape:
-                problems.append(f"{name}: shape {arrays[name].shape}, expected {parameter.shape}")
-            elif name in arrays and arrays[name].dtype.kind not in "fiu":
-                problems.append(f"{name}: dtype {arrays[name].dtype}, expected {parameter.dtype}")
+        problems = [f"missing: {name}" for name in parameters if name not in state]
+        problems += [f"unknown: {name}" for name in state if name not in parameters]
+        new = {}
+        for name in parameters.keys() & state.keys():
+            try:
+                new[name] = as_value_of(parameters[name], state[name])
+            except (TypeError, ValueError) as error:
+                problems.append(f"{name}: {error}")
         if problems:
             raise ValueError(
                 f"load_state_dict refused, nothing was changed in {type(self).__name__}; "
-                + "; ".join(problems)
+                + "; ".join(sorted(problems))
             )
-        for name, parameter in parameters.items():
-            parameter.value[...] = arrays[name]
-            parameter.version += 1
+        for name, value in new.items():
+            parameters[name].value[...] = value
+            parameters[name].version += 1
 
     # ---- as text
 
@@ -244,6 +244,22 @@ def find_members(name: str, value: Any) -> Iterator[tuple[str, Module | Paramete
             f"attribute {name!r} is a Tensor that requires a gradient but not a Parameter, so it "
             "would not be trained; make it nn.Parameter(data), or keep it in a plain array"
         )
+
+
+def as_value_of(parameter: Parameter, given: Any) -> Any:
+    """Convert an entry of a state dict to a new array for `parameter`, or raise."""
+    array = np.asarray(given.data if isinstance(given, Tensor) else given)
+    if not getattr(parameter.value.flags, "writeable", True):
+        raise ValueError("the parameter's array is read-only")
+    if array.shape != parameter.shape:
+        raise ValueError(f"shape {array.shape}, expected {parameter.shape}")
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"dtype {array.dtype}, expected {parameter.dtype}")
+    with np.errstate(over="ignore"):
+        value = array.astype(parameter.dtype)
+    if np.isinf(value).any() and not np.isinf(array).any():
+        raise ValueError(f"numbers beyond the range of {parameter.dtype}")
+    return value
 
 
 class Sequential(Module):
@@ -291,7 +307,7 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
-    def __getitem__(self, index: int | slice) -> Module:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return Sequential(*self.layers[index])
         return self.layers[index]
@@ -397,8 +413,8 @@ class ReLU(Module):
     def forward(self, x: Any) -> Any:
         """Zero what is not positive."""
         x = F.as_tensor(x)
-        self.mask = positive_mask(x.value)
-        return apply_mask(x, self.mask)
+        mask = self.mask = positive_mask(x.value)  # another thread may replace self.mask
+        return apply_mask(x, mask)
 
 
 class Dropout(Module):
@@ -466,8 +482,9 @@ class Dropout(Module):
         x = F.as_tensor(x)
         if not self.training:
             return x
-        self.mask = random_mask(x.shape, 1 - self.p, generator(self.rng))
-        return F.drop(x, self.mask, self.p)
+        p = self.p
+        mask = self.mask = random_mask(x.shape, 1 - p, generator(self.rng))
+        return F.drop(x, mask, p)  # not self.mask, which another thread may replace
 
     def extra_repr(self) -> str:
         """Return the probability."""
