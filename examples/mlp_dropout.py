@@ -31,6 +31,7 @@ from microgrand.nn.functional import cross_entropy
 from microgrand.optim import Adam
 
 BATCH_SIZE = 20
+FORMATS = (".png", ".pdf", ".svg")
 MEASURES = ("train loss", "test loss", "gap", "test accuracy", "training-mode loss")
 
 # ------------------------------------------------------------------------------------ training
@@ -233,9 +234,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sets = load_mnist(options.data_folder) if options.data_folder else [load_digits()]
     except (OSError, ValueError) as error:
         parser.error(f"--data-folder: {error}")
-    sets = [(images.reshape(len(images), -1), labels) for images, labels in sets]
+    sets = [(images.reshape(len(images), math.prod(images.shape[1:])), y) for images, y in sets]
     data, test_set = sets[0], sets[1] if options.data_folder else None
-    most, folder = len(data[0]) - 1, options.picture.parent
+    most, picture = len(data[0]) - 1, options.picture
+    (size, classes), *others = [(images.shape[1:], set(labels)) for images, labels in sets]
     for possible, message in (
         (0 <= options.p <= 1, f"--p is a probability, from 0 to 1, got {options.p}"),
         (min(options.widths) >= 1, f"--widths are at least 1, got {options.widths}"),
@@ -243,7 +245,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         (0 < options.lr < math.inf, f"--lr is positive and finite, got {options.lr}"),
         (1 <= options.train_size <= most, f"--train-size is 1 to {most}, got {options.train_size}"),
         (options.seeds >= 2, f"--seeds is at least 2, for a spread, got {options.seeds}"),
-        (folder.is_dir(), f"--picture: there is no folder {folder}; make it first"),
+        (picture.parent.is_dir(), f"--picture: there is no folder {picture.parent}; make it first"),
+        (picture.suffix in FORMATS, f"--picture ends in {', '.join(FORMATS)}, got {picture}"),
+        (not picture.is_dir(), f"--picture is a file, and {picture} is a folder"),
+        (
+            all(other == size and some <= classes for other, some in others),
+            "--data-folder: the test images are of another size or class than those to train on",
+        ),
     ):
         if not possible:
             parser.error(message)

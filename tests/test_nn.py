@@ -4,8 +4,6 @@ import copy
 import json
 import pickle
 import re
-import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -846,21 +844,10 @@ def test_two_parameters_of_one_name_are_refused():
         list(net.parameters())
 
 
-def test_threads_may_share_a_module():
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    relu, wrong = nn.ReLU(), []
+@pytest.mark.parametrize("layer", [nn.ReLU, nn.Dropout])
+def test_a_call_applies_its_own_mask_whatever_another_thread_stores(layer):
+    class Shared(layer):
+        # As if another thread always stored its mask between a write and the next read.
+        mask = property(lambda self: np.zeros(100, bool), lambda self, new: None)
 
-    def call(x):
-        expected = np.maximum(x, 0)
-        wrong.extend(1 for _ in range(3000) if not np.array_equal(relu(x).data, expected))
-
-    threads = [threading.Thread(target=call, args=(sign * np.ones(4),)) for sign in (1, -1)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert not wrong
+    assert Shared()(np.ones(100)).data.any()
