@@ -318,8 +318,14 @@ class AdamW(Adam):
 
 
 def _zeros_like(parameters: Iterable[Tensor]) -> list[Array]:
-    """Make room for what an optimizer remembers about each parameter."""
-    return [np.zeros_like(parameter.data, order="C") for parameter in parameters]
+    """Make room for what an optimizer remembers about each parameter.
+
+    At least in float32: sums of squares would soon be beyond the largest float16, 65504.
+    """
+    return [
+        np.zeros_like(p.data, dtype=np.result_type(p.dtype, np.float32), order="C")
+        for p in parameters
+    ]
 
 
 def _blocks(data: Array, *others: Array) -> Iterable[list[Array]]:

@@ -330,3 +330,14 @@ def test_lr_is_checked_when_it_changes(lr, error):
 def test_arguments_in_the_order_of_pytorch_do_not_change_their_meaning():
     with pytest.raises(TypeError, match="positional"):
         SGD([parameter(1.0)], 0.1, 0.9, 0, 1e-4)
+
+
+@pytest.mark.parametrize("optimizer", [Adam, AdamW])
+def test_adam_does_not_overflow_in_float16(optimizer):
+    parameter = Tensor(np.ones(1, np.float16), requires_grad=True)
+    optimizer = optimizer([parameter], lr=0.01)
+    for _ in range(300):
+        parameter.grad = np.full(1, 20.0, np.float16)
+        optimizer.step()
+    assert parameter.dtype == np.float16
+    assert parameter.item() < -1.5  # 1 - 300 * 0.01, apart from rounding; with decay, less
