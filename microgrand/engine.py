@@ -217,7 +217,7 @@ def apply(
     value = (equivalent or primitive)(*values, **kwargs)
     if not found:
         return value
-    if not isinstance(value, ARRAY_TYPES) or (recorded and value.dtype.kind != "f"):
+    if not isinstance(value, ARRAY_TYPES) or (recorded and value.dtype.kind not in "fc"):
         check_result(primitive, value, recorded)
     if not recorded:
         if tracked and value.base is not None:
@@ -239,7 +239,7 @@ def check_result(primitive: Callable[..., Any], value: Any, tracked: bool) -> No
             f"{name_of(primitive)} returned {value!r:.60}, expected an array; what is called on "
             "tensors has one array as its result"
         )
-    if tracked and value.dtype.kind != "f":
+    if tracked and value.dtype.kind not in "fc":
         raise TypeError(
             f"{name_of(primitive)} gave a result of dtype {value.dtype}, and only floating-point "
             "results have gradients; give it float arguments, or take the tensor out of the graph "
@@ -612,7 +612,10 @@ def fit(cotangent: Any, value: Any, primitive: Callable[..., Any]) -> Any:
                 f"{cotangent.shape} for an argument of shape {shape}"
             )
     if cotangent.dtype != value.dtype:
-        if cotangent.dtype.kind != "f":
+        if cotangent.dtype.kind == "c" and value.dtype.kind == "f":
+            # Of a complex z, a cotangent g means d loss = Re(g dz); this argument's dz is real.
+            cotangent = np.real(cotangent)
+        if cotangent.dtype.kind not in "fc":
             raise TypeError(
                 f"the VJP of {name_of(primitive)} returned a cotangent of dtype "
                 f"{cotangent.dtype} for an argument of dtype {value.dtype}"

@@ -486,6 +486,11 @@ class Tensor(Node):
                 "backward() on a tensor without a graph: nothing it was computed from has "
                 "requires_grad=True, or it was computed under no_grad()"
             )
+        if self.dtype.kind == "c":
+            raise RuntimeError(
+                f"backward() begins at real numbers, and this tensor is of dtype {self.dtype}; "
+                "take np.real, np.imag or np.abs of it first"
+            )
         if gradient is None:
             if self.size != 1:
                 raise RuntimeError(

@@ -257,6 +257,11 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
                 f"{f'shape {value.shape}' if hasattr(value, 'shape') else type(value).__name__}; "
                 "reduce it with np.sum, or use jacobian or vjp"
             )
+        if value.dtype.kind == "c":
+            raise TypeError(
+                f"a gradient is of a real number, and the function returned one of dtype "
+                f"{value.dtype}; take np.real, np.imag or np.abs of it"
+            )
         gradients = pullback(np.ones(value.shape))
         return value, gradients[0] if isinstance(argnums, int) else gradients
 

@@ -231,7 +231,7 @@ def test_what_grad_may_be_set_to():
 # -------------------------------------------------------------------------------- operands
 
 
-@pytest.mark.parametrize("operand", [None, "text", object(), [None], ["a"], {}, 1j, Fraction(1, 2)])
+@pytest.mark.parametrize("operand", [None, "text", object(), [None], ["a"], {}, Fraction(1, 2)])
 def test_operands_that_are_no_real_numbers(operand):
     x = leaf(1.0, 2.0)
     for call in (
@@ -247,12 +247,10 @@ def test_operands_that_are_no_real_numbers(operand):
         y += operand
 
 
-@pytest.mark.parametrize("dtype", [complex, object, str, "M8[s]"])
+@pytest.mark.parametrize("dtype", [object, str, "M8[s]"])
 def test_astype_refuses_what_would_lose_the_gradient(dtype):
     with pytest.raises(TypeError):
         leaf(1.0).astype(dtype)
-    if dtype is complex:
-        assert Tensor(1.0).astype(dtype) == 1
 
 
 # ------------------------------------------------------------------- unsupported functions
@@ -261,11 +259,10 @@ def test_astype_refuses_what_would_lose_the_gradient(dtype):
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda x: np.fft.fft(x), r"np\.fft\.fft"),
-        (lambda x: np.subtract.reduce(x), r"np\.subtract\.reduce"),
+        (lambda x: np.unique(x), r"np\.unique"),
+        (lambda x: np.linalg.eig(np.diag(x)), r"np\.linalg\.eig"),
         (lambda x: np.add.reduceat(x, [0, 1]), r"np\.add\.reduceat"),
-        (lambda x: np.modf(x), r"np\.modf"),
-        (lambda x: np.block([[x], [x]]), r"np\.block"),
+        (lambda x: np.nextafter(x, 1.0), r"np\.nextafter"),
     ],
 )
 def test_functions_without_a_derivative_say_what_to_do(call, name):
@@ -279,11 +276,9 @@ def test_functions_without_a_derivative_say_what_to_do(call, name):
         lambda x: np.exp(x, where=np.ones(3, bool)),
         lambda x: np.exp(x, where=Tensor(True)),
         lambda x: np.exp(x, dtype=np.float32),
-        lambda x: np.sum(x, initial=1.0),
         lambda x: np.sum(x, initial=x[0]),
         lambda x: np.sum(x.detach(), initial=x[0]),
         lambda x: np.max(x.detach(), initial=x[0]),
-        lambda x: np.sum(x, where=[True, False, True]),
     ],
 )
 def test_arguments_without_a_derivative_are_refused(call):
@@ -291,10 +286,9 @@ def test_arguments_without_a_derivative_are_refused(call):
         call(leaf(1.0, 2.0, 3.0))
 
 
-@pytest.mark.parametrize("dtype", [int, complex])
-def test_a_result_without_gradients_is_refused(dtype):
+def test_a_result_without_gradients_is_refused():
     with pytest.raises(TypeError, match=r"np\.sum gave a result of dtype"):
-        np.sum(leaf(1.0, 2.0), dtype=dtype)
+        np.sum(leaf(1.0, 2.0), dtype=int)
 
 
 # ------------------------------------------------------------ silent losses of gradients

@@ -6,8 +6,47 @@ Broadcasting is undone by the engine. VJPs use NumPy functions only, so that the
 be differentiated. Functions that NumPy builds from others are built from ours, by stand-ins.
 
 Conventions where no derivative exists: equal elements that compete (``max``, ``maximum``,
-``sort``) share the gradient evenly; ``abs`` has 0 at 0, ``std`` 0 where all elements are equal,
-``clip`` 1 at its bounds.
+``sort``, ``median``) share the gradient evenly; ``abs`` has 0 at 0, and so have norms, ``hypot``
+and ``arctan2``; ``std`` has 0 where all elements are equal, ``clip`` 1 at its bounds. A matrix that
+a function takes to be symmetric has a symmetric gradient. Eigenvectors and singular vectors of
+repeated values have no derivative, nor has the inverse of a singular matrix: asking for one raises
+``LinAlgError``.
+
+Not supported on tensors that require a gradient, and why:
+
+- ``eig eigvals``: complex in general; ``eigh`` is there for symmetric matrices.
+- ``i0``: its derivative is the Bessel function i1, which NumPy lacks.
+- ``nextafter``: a step between neighbouring numbers is no function to be differentiated.
+- ``real_if_close sort_complex``: the dtype of the result depends on the values.
+- ``histogram histogram2d histogramdd histogram_bin_edges``: counts are piecewise constant; for
+  weighted ones there is ``bincount``.
+- ``unique unique_all unique_counts unique_inverse unique_values intersect1d setdiff1d setxor1d
+  union1d``: which of several equal elements is kept is arbitrary; select with the indices that
+  they return for ``x.detach()``.
+- ``trim_zeros``: a slice whose ends depend on the values; slice with ends from ``np.nonzero``.
+- ``piecewise``: it writes into an array; ``np.select`` and ``np.where`` are there.
+- ``poly polyadd polyder polydiv polyfit polyint polymul polysub roots``: the old interface to
+  polynomials, but for ``polyval`` and ``vander``; ``convolve`` multiplies, ``lstsq`` fits.
+- ``geomspace logspace``: powers of ``linspace``.
+- ``ix_ packbits unpackbits isnat einsum_path busday_count busday_offset is_busday
+  datetime_as_string save savetxt savez savez_compressed``: no functions of real numbers.
+- ``copyto fill_diagonal place put put_along_axis putmask``, ``ufunc.at``, ``out=``: they write into
+  an array, and graphs need the old values.
+- ``ufunc.reduceat``, and ``reduce`` and ``accumulate`` of ufuncs that are not associative.
+- ``where=`` of ufuncs: it leaves elements undefined; ``np.where`` chooses between values.
+- Options: ``weights`` and a tensor ``q`` of quantiles, other ``mode`` of ``pad`` than constant,
+  edge, reflect, symmetric and wrap, and the arbitrary columns that ``svd`` and ``qr`` add to make
+  a matrix of another shape square.
 """
 
-from . import constants, elementwise, products, reductions, shapes
+from . import (
+    calculus,
+    constants,
+    elementwise,
+    fourier,
+    linalg,
+    products,
+    reductions,
+    shapes,
+    statistics,
+)

@@ -19,12 +19,16 @@ constant_functions.update(
     [np.floor, np.ceil, np.trunc, np.fix, np.rint, np.round, np.around, np.sign],
     [np.floor_divide, np.spacing, np.digitize, np.searchsorted],
     [np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift],
+    [np.bitwise_count, np.gcd, np.lcm],
     # positions and counts
     [np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.lexsort],
     [np.nonzero, np.flatnonzero, np.argwhere, np.count_nonzero],
+    [np.linalg.matrix_rank, np.tril_indices_from, np.triu_indices_from, np.diag_indices_from],
+    [np.ravel_multi_index, np.unravel_index],
     # shapes and types
     [np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type],
     [np.zeros_like, np.ones_like, np.empty_like],
+    [np.common_type, np.shares_memory, np.may_share_memory],
     [np.array_repr, np.array_str, np.array2string],
 )
 for ufunc in (np.logical_and, np.logical_or, np.logical_xor):

@@ -18,7 +18,6 @@ LOG_10 = math.log(10.0)
 
 defvjp(np.negative, lambda g, out, x: -g)
 defvjp(np.positive, lambda g, out, x: g)
-defvjp(np.absolute, lambda g, out, x: g * np.sign(x))
 defvjp(np.fabs, lambda g, out, x: g * np.sign(x))
 defvjp(np.square, lambda g, out, x: g * 2 * x)
 defvjp(np.sqrt, lambda g, out, x: g / (2 * out))
@@ -50,6 +49,77 @@ defvjp(np.deg2rad, lambda g, out, x: g * (math.pi / 180))
 defvjp(np.radians, lambda g, out, x: g * (math.pi / 180))
 defvjp(np.rad2deg, lambda g, out, x: g * (180 / math.pi))
 defvjp(np.degrees, lambda g, out, x: g * (180 / math.pi))
+
+
+def not_zero(x: Any) -> Any:
+    """Replace zeros by ones: for a divisor of something that is to be 0 where it is 0."""
+    return np.where(np.equal(x, 0), 1, x)
+
+
+def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
+    """``g sign(x)``, which for a complex number is ``g conj(x) / |x|``; 0 at 0."""
+    if x.dtype.kind == "c":
+        return g * np.conj(x) / not_zero(out)
+    return g * np.sign(x)
+
+
+defvjp(np.absolute, absolute_vjp)
+defvjp(
+    np.nan_to_num,
+    lambda g, out, x, copy=True, nan=0.0, posinf=None, neginf=None: np.where(np.isfinite(x), g, 0),
+)
+defvjp(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi: g)
+
+
+@stands_in_for(np.sinc)
+def _sinc(x: Any) -> Any:
+    # sin(y) / y; near 0, where its derivatives cancel to noise, the series of it.
+    y = x * math.pi
+    near = np.less(np.abs(unwrap(y)), 1)
+    square = np.where(near, y, 0) ** 2
+    series: Any = 1.0
+    for k in range(18, 0, -2):
+        series = 1 - square / (k * (k + 1)) * series
+    y = np.where(near, 1, y)
+    return np.where(near, series, np.sin(y) / y)
+
+
+@primitive
+def fractional_part(x: Any) -> Any:
+    """Return the first result of ``np.modf``."""
+    return np.modf(x)[0]
+
+
+defvjp(fractional_part, lambda g, out, x: g)
+
+
+@stands_in_for(np.modf)
+def _modf(x: Any) -> Any:
+    return fractional_part(x), np.modf(unwrap(x))[1]
+
+
+@stands_in_for(np.frexp)
+def _frexp(x: Any) -> Any:
+    exponent = np.frexp(unwrap(x))[1]
+    return np.ldexp(x, -exponent), exponent
+
+
+# ---------------------------------------------------------------------------- complex numbers
+
+# The cotangent g of a complex z is defined by d loss = Re(sum(g dz)), without a conjugate. Then
+# all VJPs of functions that are differentiable in the complex plane hold as they stand. The engine
+# takes the real part where a complex cotangent arrives at a real argument.
+
+defvjp(np.real, lambda g, out, z: g)
+defvjp(np.imag, lambda g, out, z: g * -1j)
+defvjp(np.conjugate, lambda g, out, z: np.conj(g))
+
+
+@stands_in_for(np.angle)
+def _angle(z: Any, deg: bool = False) -> Any:
+    angle = np.arctan2(np.imag(z), np.real(z))
+    return angle * (180 / math.pi) if deg else angle
+
 
 # ------------------------------------------------------------------ elementwise, two arguments
 
@@ -101,26 +171,51 @@ defvjp(
     lambda g, out, x, y: share_ties(g, np.less(x, y) | np.isnan(y), np.equal(x, y)),
     lambda g, out, x, y: share_ties(g, np.less(y, x) | np.isnan(x), np.equal(x, y)),
 )
-defvjp(np.hypot, lambda g, out, x, y: g * x / out, lambda g, out, x, y: g * y / out)
 defvjp(
-    np.arctan2,
-    lambda g, out, y, x: g * x / (x**2 + y**2),
-    lambda g, out, y, x: -g * y / (x**2 + y**2),
+    np.hypot,
+    lambda g, out, x, y: g * x / not_zero(out),
+    lambda g, out, x, y: g * y / not_zero(out),
 )
 defvjp(
+    np.arctan2,
+    lambda g, out, y, x: g * x / not_zero(x**2 + y**2),
+    lambda g, out, y, x: -g * y / not_zero(x**2 + y**2),
+)
+
+
+def difference(x: Any, out: Any) -> Any:
+    """``x - out``, the logarithm of the share of `x` in a sum `out` of exponentials.
+
+    An infinite sum has the larger of both as its only part, or both in equal shares.
+    """
+    return np.where(np.isinf(out), 0, x) - np.where(np.isinf(out), 0, out)
+
+
+def shares(g: Any, out: Any, x: Any, y: Any, share: Any) -> Any:
+    """Give `g` to `x` by its share in the sum; an infinite sum is a maximum."""
+    infinite = share_ties(g, np.greater(x, y), np.equal(x, y))
+    return np.where(np.isinf(out), infinite, g * share)
+
+
+defvjp(
     np.logaddexp,
-    lambda g, out, x, y: g * np.exp(x - out),
-    lambda g, out, x, y: g * np.exp(y - out),
+    lambda g, out, x, y: shares(g, out, x, y, np.exp(difference(x, out))),
+    lambda g, out, x, y: shares(g, out, y, x, np.exp(difference(y, out))),
 )
 defvjp(
     np.logaddexp2,
-    lambda g, out, x, y: g * np.exp2(x - out),
-    lambda g, out, x, y: g * np.exp2(y - out),
+    lambda g, out, x, y: shares(g, out, x, y, np.exp2(difference(x, out))),
+    lambda g, out, x, y: shares(g, out, y, x, np.exp2(difference(y, out))),
 )
 defvjp(
     np.copysign,
     lambda g, out, x, y: g * np.sign(x) * np.copysign(1.0, unwrap(y)),
     lambda g, out, x, y: np.zeros_like(g),
+)
+defvjp(
+    np.heaviside,
+    lambda g, out, x, at_zero: np.zeros_like(g),
+    lambda g, out, x, at_zero: np.where(np.equal(x, 0), g, 0),
 )
 defvjp(np.ldexp, lambda g, out, x, exponent: np.ldexp(g, exponent))
 defvjp(

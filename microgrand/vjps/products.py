@@ -84,12 +84,119 @@ def _outer(a: Any, b: Any) -> Any:
 
 @stands_in_for(np.vdot)
 def _vdot(a: Any, b: Any) -> Any:
-    return np.matmul(np.reshape(a, -1), np.reshape(b, -1))
+    return np.matmul(np.conj(np.reshape(a, -1)), np.reshape(b, -1))
 
 
-@stands_in_for(np.trace)
-def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1)
+@stands_in_for(np.linalg.outer)
+def _vector_outer(x1: Any, x2: Any, /) -> Any:
+    if np.ndim(x1) != 1 or np.ndim(x2) != 1:
+        raise ValueError(f"outer takes vectors, got shapes {np.shape(x1)} and {np.shape(x2)}")
+    return np.outer(x1, x2)
+
+
+@stands_in_for(np.linalg.matmul)
+def _matmul(x1: Any, x2: Any, /) -> Any:
+    return np.matmul(x1, x2)
+
+
+@stands_in_for(np.linalg.tensordot)
+def _array_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    return np.tensordot(x1, x2, axes)
+
+
+@stands_in_for(np.vecdot, np.linalg.vecdot)
+def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    rows = np.expand_dims(np.conj(np.moveaxis(as_array(x1), axis, -1)), -2)
+    columns = np.expand_dims(np.moveaxis(as_array(x2), axis, -1), -1)
+    return np.squeeze(rows @ columns, (-2, -1))
+
+
+@stands_in_for(np.matvec)
+def _matvec(x1: Any, x2: Any, /) -> Any:
+    return np.squeeze(np.matmul(x1, np.expand_dims(x2, -1)), -1)
+
+
+@stands_in_for(np.vecmat)
+def _vecmat(x1: Any, x2: Any, /) -> Any:
+    return np.squeeze(np.matmul(np.expand_dims(np.conj(x1), -2), x2), -2)
+
+
+@stands_in_for(np.kron)
+def _kron(a: Any, b: Any) -> Any:
+    # Axes of a and b take turns; then each pair becomes one.
+    a, b = as_array(a), as_array(b)
+    ndim = max(a.ndim, b.ndim)
+    a_shape, b_shape = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
+    a = np.reshape(a, [n for length in a_shape for n in (length, 1)])
+    b = np.reshape(b, [n for length in b_shape for n in (1, length)])
+    return np.reshape(a * b, [n * m for n, m in zip(a_shape, b_shape, strict=True)])
+
+
+@stands_in_for(np.cross)
+def _cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = np.moveaxis(as_array(a), axisa, -1), np.moveaxis(as_array(b), axisb, -1)
+    if a.shape[-1] != 3 or b.shape[-1] != 3:
+        raise ValueError(
+            "np.cross on tensors takes vectors of length 3, "
+            f"got lengths {a.shape[-1]} and {b.shape[-1]}"
+        )
+    following, last = [1, 2, 0], [2, 0, 1]
+    out = a[..., following] * b[..., last] - a[..., last] * b[..., following]
+    return np.moveaxis(out, -1, axisc)
+
+
+@stands_in_for(np.linalg.cross)
+def _array_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    return np.cross(x1, x2, axis=axis)
+
+
+# ---------------------------------------------------------------------------- convolutions
+
+
+@primitive
+def convolve(a: Any, v: Any) -> Any:
+    """Convolve two vectors: all places where they overlap."""
+    return np.convolve(a, v)
+
+
+# out_k = sum_i a_i v_(k-i), so the cotangent of a_i is sum_k g_k v_(k-i): v runs backwards.
+defvjp(
+    convolve,
+    lambda g, out, a, v: np.convolve(g, np.flip(v), "valid"),
+    lambda g, out, a, v: np.convolve(g, np.flip(a), "valid"),
+)
+
+
+def part_of(full: Any, a: Any, v: Any, mode: str, mirrored: bool) -> Any:
+    """Cut what `mode` asks for out of the full convolution of `a` and `v`."""
+    short, long = sorted([len(a), len(v)])
+    if mode == "full":
+        return full
+    if mode == "same":
+        start, length = short - 1 - short // 2, long
+    elif mode == "valid":
+        start, length = short - 1, long - short + 1
+    else:
+        raise ValueError(f"mode is 'full', 'same' or 'valid', got {mode!r}")
+    if mirrored:
+        start = len(full) - length - start
+    return full[start : start + length]
+
+
+@stands_in_for(np.convolve)
+def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    a, v = np.atleast_1d(a), np.atleast_1d(v)
+    return part_of(convolve(a, v), a, v, mode, False)
+
+
+@stands_in_for(np.correlate)
+def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    a, v = np.atleast_1d(a), np.atleast_1d(v)
+    return part_of(convolve(a, np.conj(np.flip(v))), a, v, mode, len(v) > len(a))
 
 
 # --------------------------------------------------------------------------- einsum
@@ -172,13 +279,23 @@ def explicit_subscripts(subscripts: str, shapes: list[tuple[int, ...]]) -> str:
     return ",".join(terms) + "->" + output
 
 
+def from_lists(*operands: Any) -> tuple[Any, ...]:
+    """Write ``x, [0, 1], y, [1, 2], [0, 2]`` as ``"ab,bc->ac", x, y``."""
+
+    def term(numbers: Any) -> str:
+        return "".join("..." if number is Ellipsis else LETTERS[number] for number in numbers)
+
+    pairs = len(operands) // 2
+    subscripts = ",".join(term(operands[2 * i + 1]) for i in range(pairs))
+    if len(operands) % 2:
+        subscripts += "->" + term(operands[-1])
+    return (subscripts, *operands[: 2 * pairs : 2])
+
+
 @stands_in_for(np.einsum)
 def _einsum(*operands: Any, optimize: Any = False) -> Any:
     if not isinstance(operands[0], str):
-        raise TypeError(
-            "np.einsum on tensors takes its subscripts as a string, "
-            "np.einsum('ij,jk->ik', x, y), not as lists of numbers"
-        )
+        operands = from_lists(*operands)
     arrays = [as_array(operand) for operand in operands[1:]]
     subscripts = explicit_subscripts(operands[0], [array.shape for array in arrays])
     return einsum(*arrays, subscripts=subscripts, optimize=optimize)

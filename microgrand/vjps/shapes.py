@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 
 from ..engine import defvjp, primitive
-from ..tensor import stand_ins
+from ..tensor import Tensor, records_gradient, stand_ins, unwrap
 from .rules import as_array, stands_in_for
 
 # ------------------------------------------------------------------------------------- axes
 
-defvjp(np.reshape, lambda g, out, x, shape, order="C": np.reshape(g, x.shape, order=order))
+
+def reshape_vjp(g: Any, out: Any, x: Any, shape: Any, order: str = "C") -> Any:
+    """Read the cotangent in the order in which `x` was read."""
+    if order == "A":  # as in memory, that of x and not of g
+        order = "F" if unwrap(x).flags.fnc else "C"
+    return np.reshape(g, x.shape, order=order)
+
+
+defvjp(np.reshape, reshape_vjp)
 defvjp(np.expand_dims, lambda g, out, x, axis: np.reshape(g, x.shape))
 defvjp(np.squeeze, lambda g, out, x, axis=None: np.reshape(g, x.shape))
 defvjp(np.swapaxes, lambda g, out, x, axis1, axis2: np.swapaxes(g, axis1, axis2))
@@ -35,6 +43,8 @@ defvjp(np.copy, lambda g, out, x, order="K": g)
 
 @stands_in_for(np.ravel)
 def _ravel(a: Any, order: Any = "C") -> Any:
+    if order == "K":
+        raise ValueError("np.ravel of a Tensor takes order 'C', 'F' or 'A', got 'K'")
     return np.reshape(a, -1, order=order)
 
 
@@ -98,9 +108,109 @@ SELECTIONS: list[Callable[..., Any]] = [
     *(np.flip, np.fliplr, np.flipud, np.roll, np.rot90, np.rollaxis),
     *(np.repeat, np.tile, np.resize, np.take, np.take_along_axis, np.delete),
     *(np.diag, np.diagflat, np.diagonal, np.tril, np.triu),
+    *(np.fft.fftshift, np.fft.ifftshift, np.lib.stride_tricks.sliding_window_view),
 ]
 for selection in SELECTIONS:
     defvjp(selection, selection_vjp(selection))
+
+
+@stands_in_for(np.matrix_transpose, np.linalg.matrix_transpose)
+def _matrix_transpose(x: Any, /) -> Any:
+    if x.ndim < 2:
+        raise ValueError(f"matrix transpose needs two axes or more, got shape {x.shape}")
+    return np.swapaxes(x, -1, -2)
+
+
+@stands_in_for(np.linalg.diagonal)
+def _matrix_diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    return np.diagonal(x, offset, -2, -1)
+
+
+@stands_in_for(np.trace)
+def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
+    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+@stands_in_for(np.linalg.trace)
+def _matrix_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    return np.trace(x, offset, -2, -1, dtype)
+
+
+@stands_in_for(np.compress)
+def _compress(condition: Any, a: Any, axis: int | None = None) -> Any:
+    return np.take(a, np.flatnonzero(unwrap(condition)), axis)
+
+
+@stands_in_for(np.extract)
+def _extract(condition: Any, arr: Any) -> Any:
+    return np.take(arr, np.flatnonzero(unwrap(condition)))
+
+
+@stands_in_for(np.choose)
+def _choose(a: Any, choices: Any, *, mode: Any = "raise") -> Any:
+    which = np.choose(unwrap(a), np.arange(len(choices)), mode=mode)  # as `mode` understands it
+    which, *arrays = np.broadcast_arrays(which, *choices)
+    return np.squeeze(np.take_along_axis(np.stack(arrays), np.expand_dims(which, 0), 0), 0)
+
+
+@stands_in_for(np.select)
+def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    out = default
+    for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
+        if np.asarray(unwrap(condition)).dtype != bool:
+            raise TypeError("np.select needs boolean conditions; compare, as in x > 0")
+        out = np.where(condition, choice, out)
+    return out
+
+
+@stands_in_for(np.insert)
+def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+    # np.insert, called on the numbers of all elements, tells how to pick them.
+    arr, values = as_array(arr), as_array(values)
+    first = np.reshape(np.arange(1, arr.size + 1), arr.shape)
+    second = np.reshape(np.arange(arr.size + 1, arr.size + values.size + 1), values.shape)
+    elements = np.concatenate([np.reshape(arr, -1), np.reshape(values.astype(arr.dtype), -1)])
+    return pick(elements, np.insert(first, obj, second, axis))
+
+
+# --------------------------------------------------------------------------------- padding
+
+PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
+
+
+@primitive
+def pad(x: Any, pad_width: Any, mode: Any) -> Any:
+    """Pad with zeros or, in other modes, with elements of `x`."""
+    return np.pad(x, pad_width, mode)
+
+
+defvjp(pad, selection_vjp(np.pad))
+
+
+@stands_in_for(np.pad)
+def _pad(
+    array: Any,
+    pad_width: Any,
+    mode: Any = "constant",
+    *,
+    constant_values: Any = 0,
+    reflect_type: str = "even",
+) -> Any:
+    if mode not in PAD_MODES or reflect_type != "even":
+        raise TypeError(
+            f"np.pad is differentiable with mode {', '.join(PAD_MODES)} and reflect_type even, "
+            f"got mode={mode!r} and reflect_type={reflect_type!r}"
+        )
+    if records_gradient(constant_values):
+        raise TypeError("np.pad has no derivative with respect to constant_values")
+    out = pad(array, pad_width, mode)
+    if mode != "constant":
+        return out
+    constants = np.pad(
+        np.zeros_like(unwrap(array)), pad_width, constant_values=unwrap(constant_values)
+    )
+    return np.where(np.pad(np.ones(array.shape, bool), pad_width), out, constants)
+
 
 # -------------------------------------------------------------------------- joining
 
@@ -131,6 +241,24 @@ def _concatenate(arrays: Any, axis: int | None = 0) -> Any:
     if axis is None:
         return concatenate(*[np.reshape(array, -1) for array in arrays])
     return concatenate(*[as_array(array) for array in arrays], axis=axis)
+
+
+@stands_in_for(np.block)
+def _block(arrays: Any) -> Any:
+    def depth_of(part: Any) -> int:
+        return 1 + depth_of(part[0]) if isinstance(part, list) and part else 0
+
+    def ndim_of(part: Any) -> int:
+        return max(map(ndim_of, part)) if isinstance(part, list) else int(np.ndim(part))
+
+    def join(part: Any, axis: int) -> Any:
+        if isinstance(part, list):
+            return np.concatenate([join(item, axis + 1) for item in part], axis)
+        return np.reshape(part, (1,) * (ndim - np.ndim(part)) + np.shape(part))
+
+    depth = depth_of(arrays)
+    ndim = max(depth, ndim_of(arrays))
+    return join(arrays, -depth)
 
 
 @stands_in_for(np.stack)
@@ -205,3 +333,77 @@ def _vsplit(ary: Any, indices_or_sections: Any) -> Any:
 @stands_in_for(np.dsplit)
 def _dsplit(ary: Any, indices_or_sections: Any) -> Any:
     return np.split(ary, indices_or_sections, 2)
+
+
+@stands_in_for(np.unstack)
+def _unstack(x: Any, /, *, axis: int = 0) -> Any:
+    if x.ndim == 0:
+        raise ValueError("np.unstack needs at least one axis, got a 0-d array")
+    return tuple(np.moveaxis(x, axis, 0))
+
+
+# ----------------------------------------------------------------- broadcasting and applying
+
+
+@stands_in_for(np.broadcast_arrays)
+def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    arrays = [as_array(array) for array in args]
+    shape = np.broadcast_shapes(*[array.shape for array in arrays])
+    return tuple(np.broadcast_to(array, shape) for array in arrays)
+
+
+@stands_in_for(np.full_like)
+def _full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    *,
+    shape: Any = None,
+    device: Any = None,
+) -> Any:
+    shape = np.shape(a) if shape is None else shape
+    if not isinstance(fill_value, Tensor):
+        return np.full_like(unwrap(a), fill_value, dtype, shape=shape)
+    return np.broadcast_to(fill_value, shape).astype(
+        np.asarray(unwrap(a)).dtype if dtype is None else dtype
+    )
+
+
+@stands_in_for(np.meshgrid)
+def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    arrays = []
+    for axis, x in enumerate(xi):
+        axis = 1 - axis if indexing == "xy" and axis < 2 <= len(xi) else axis
+        length = np.size(x)
+        arrays.append(np.reshape(x, [length if a == axis else 1 for a in range(len(xi))]))
+    return tuple(arrays) if sparse else np.broadcast_arrays(*arrays)
+
+
+@stands_in_for(np.astype)
+def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    return x.astype(dtype)
+
+
+@stands_in_for(np.apply_along_axis)
+def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
+    place = axis % arr.ndim
+    arr = np.moveaxis(arr, axis, -1)
+    others = arr.shape[:-1]
+    results = [as_array(func1d(arr[i], *args, **kwargs)) for i in np.ndindex(others)]
+    if not results:
+        raise ValueError(f"np.apply_along_axis needs elements, got shape {arr.shape}")
+    out = np.reshape(np.stack(results), others + results[0].shape)
+    # The axes of the results belong where the axis was.
+    new = range(len(others), out.ndim)
+    return np.moveaxis(out, list(new), [place + i for i in range(len(new))])
+
+
+@stands_in_for(np.apply_over_axes)
+def _apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
+    for axis in (axes,) if isinstance(axes, int) else axes:
+        axis = axis % a.ndim
+        out = func(a, axis)
+        a = out if out.ndim == a.ndim else np.expand_dims(out, axis)
+    return a

@@ -58,6 +58,7 @@ def arrays(draw, shape, low=-2.0, high=2.0):
     """
     if isinstance(shape, st.SearchStrategy):
         shape = draw(shape)
+    shape = (shape,) if isinstance(shape, int) else shape
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n = math.prod(shape)
     places = rng.permutation(n) + rng.uniform(0.2, 0.8, n)

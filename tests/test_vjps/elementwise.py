@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from microgrand import vjps
 
-from .cases import CHECKS, Case, arrays, broadcastable, covers, shapes, signed, some_constant
+from .cases import (
+    CHECKS,
+    Case,
+    an_axis,
+    arrays,
+    broadcastable,
+    covers,
+    shapes,
+    signed,
+    some_constant,
+)
 
 FORMS = ("array", "list", "number")  # that a constant may have
 ANY, POSITIVE, UNIT = (-2.0, 2.0), (0.5, 3.0), (-0.8, 0.8)
@@ -14,6 +24,7 @@ ANY, POSITIVE, UNIT = (-2.0, 2.0), (0.5, 3.0), (-0.8, 0.8)
 for functions, domain in (
     ([np.negative, np.positive, np.square, np.exp, np.exp2, np.expm1, np.sin, np.cos], ANY),
     ([np.arctan, np.sinh, np.cosh, np.tanh, np.arcsinh], ANY),
+    ([np.sinc], ANY),
     ([np.deg2rad, np.radians, np.rad2deg, np.degrees], ANY),
     ([np.sqrt, np.log, np.log2, np.log10], POSITIVE),
     ([np.log1p], (-0.5, 2.0)),
@@ -22,7 +33,7 @@ for functions, domain in (
 ):
     for function in functions:
         CHECKS[function] = st.builds(lambda x, f=function: Case(f, [x]), arrays(shapes(), *domain))
-for function in (np.absolute, np.fabs, np.cbrt, np.reciprocal):
+for function in (np.absolute, np.fabs, np.cbrt, np.reciprocal, np.nan_to_num, np.frexp):
     CHECKS[function] = st.builds(lambda x, f=function: Case(f, [x]), signed(shapes()))
 
 
@@ -82,6 +93,14 @@ def ldexps(draw, function):
     return Case(lambda x: function(x, exponent), [draw(arrays(shape))])
 
 
+@covers(np.heaviside)
+@st.composite
+def steps(draw, function):
+    shape, other = draw(broadcastable(2))
+    x = draw(hnp.arrays(np.int64, shape, elements=st.integers(-1, 1))).astype(float)
+    return Case(lambda y: function(x.astype(y.dtype), y), [draw(arrays(other))])
+
+
 @covers(np.where)
 @st.composite
 def wheres(draw, function):
@@ -108,3 +127,73 @@ def clips(draw, function):
     if kind == "crossed":
         low, high = high, low
     return draw(some_constant(function, [x, low, high], forms))
+
+
+@covers(np.modf, vjps.elementwise.fractional_part)
+@st.composite
+def fractions(draw, function):
+    shape = draw(shapes())
+    whole = draw(hnp.arrays(np.int64, shape, elements=st.integers(-3, 3)))
+    return Case(function, [whole + draw(arrays(shape, 0.2, 0.8)) * np.where(whole < 0, -1, 1)])
+
+
+@covers(np.unwrap)
+@st.composite
+def unwraps(draw, function):
+    x = draw(arrays(shapes(1), -9, 9))
+    axis = draw(an_axis(x.ndim))
+    return Case(lambda x: function(x, axis=axis), [x])
+
+
+# ---------------------------------------------------------------------------- complex numbers
+
+
+def parts(z):
+    return np.real(z), np.imag(z)
+
+
+@covers(np.real, np.imag, np.conjugate)
+@st.composite
+def of_complex(draw, function):
+    return Case(lambda x: parts(function(x * (1 + 2j))), [draw(arrays(shapes()))])
+
+
+@covers(np.angle)
+@st.composite
+def angles(draw, function):
+    shape = draw(shapes())
+    deg = draw(st.booleans())
+    values = [draw(arrays(shape, 0.5, 2.0)), draw(signed(shape))]
+    return Case(lambda x, y: function(x + 1j * y, deg), values)
+
+
+COMPLEX = {
+    "absolute": np.absolute,
+    "conjugate": lambda z: parts(np.conj(z)),
+    "real": np.real,
+    "imag": np.imag,
+    "product": lambda z: parts(z * z.T),
+    "quotient": lambda z: parts((1 + 2j) / z),
+    "exp": lambda z: parts(np.exp(z)),
+    "power": lambda z: parts(z**3),
+    "sqrt": lambda z: parts(np.sqrt(z)),
+    "matmul": lambda z: parts(z @ z),
+    "einsum": lambda z: parts(np.einsum("ij,kj->ik", z, z)),
+    "sum of squares": lambda z: np.sum(np.abs(z) ** 2),
+    "prod": lambda z: parts(np.prod(z, 0)),
+    "mean": lambda z: parts(np.mean(z, 1)),
+    "var": np.var,
+    "std": np.std,
+    "cumsum": lambda z: parts(np.cumsum(z)),
+    "vdot": lambda z: parts(np.vdot(z, z @ z)),
+    "vecdot": lambda z: parts(np.vecdot(z, z.T)),
+    "correlate": lambda z: parts(np.correlate(z[0], z[1], "full")),
+    "norm": np.linalg.norm,
+    "inv": lambda z: parts(np.linalg.inv(z)),
+    "det": lambda z: parts(np.linalg.det(z)),
+    "solve": lambda z: parts(np.linalg.solve(z, z.T)),
+    "getitem": lambda z: parts(z[[0, 1, 0]]),
+    "roll": lambda z: parts(np.roll(z, 1)),
+    "concatenate": lambda z: parts(np.concatenate([z, z])),
+    "where": lambda z: parts(np.where([True, False], z, 1)),
+}

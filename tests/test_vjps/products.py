@@ -119,3 +119,80 @@ def explicit_einsums(draw, function):
     return draw(
         some_constant(lambda *xs: function(*xs, subscripts=subscripts), operands, ["array"])
     )
+
+
+@covers(np.linalg.outer)
+@st.composite
+def vector_outers(draw, function):
+    values = [draw(arrays(shapes(1, 1))), draw(arrays(shapes(1, 1)))]
+    return draw(some_constant(function, values))
+
+
+@covers(np.linalg.matmul)
+@st.composite
+def array_matmuls(draw, function):
+    return draw(matmuls(function))
+
+
+@covers(np.linalg.tensordot)
+@st.composite
+def array_tensordots(draw, function):
+    return draw(tensordots(lambda x, y, axes: function(x, y, axes=axes)))
+
+
+@covers(np.vecdot, np.linalg.vecdot)
+@st.composite
+def vector_dots(draw, function):
+    shape, other = draw(broadcastable(2))
+    k = draw(side)
+    values = [draw(arrays((*shape[-1:], k))), draw(arrays((*other[-1:], k)))]
+    if draw(st.booleans()):
+        values = [np.moveaxis(x, -1, 0) for x in values]
+        if {x.ndim for x in values} == {2}:
+            return draw(some_constant(lambda x, y: function(x, y, axis=0), values, ["array"]))
+        values = [np.moveaxis(x, 0, -1) for x in values]
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(np.matvec, np.vecmat)
+@st.composite
+def matrix_and_vector(draw, function):
+    n, m = draw(side), draw(side)
+    batch, other = draw(broadcastable(2))
+    matrix = draw(arrays((*batch[-1:], n, m)))
+    vector = draw(arrays((*other[-1:], m if function is np.matvec else n)))
+    values = [matrix, vector] if function is np.matvec else [vector, matrix]
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(np.kron)
+@st.composite
+def krons(draw, function):
+    values = [draw(arrays(shapes())), draw(arrays(shapes(0, 2)))]
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(np.cross, np.linalg.cross)
+@st.composite
+def crosses(draw, function):
+    shape, other = draw(broadcastable(2))
+    values = [draw(arrays((*shape[-2:], 3))), draw(arrays((*other[-2:], 3)))]
+    if function is np.cross and draw(st.booleans()):
+        a, b = values
+        a = np.moveaxis(a, -1, 0)
+        call = lambda a, b: function(a, b, axisa=0, axisc=0)
+        return draw(some_constant(call, [a, b], ["array"]))
+    if values[0].ndim == values[1].ndim and draw(st.booleans()):
+        values = [np.moveaxis(x, -1, 0) for x in values]
+        return draw(some_constant(lambda a, b: function(a, b, axis=0), values, ["array"]))
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(np.convolve, np.correlate, vjps.products.convolve)
+@st.composite
+def convolutions(draw, function):
+    values = [draw(arrays(draw(st.integers(1, 5)))) for _ in range(2)]
+    if function is vjps.products.convolve:
+        return draw(some_constant(function, values, ["array"]))
+    mode = draw(st.sampled_from(["full", "same", "valid"]))
+    return draw(some_constant(lambda a, v: function(a, v, mode), values))

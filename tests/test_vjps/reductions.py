@@ -19,15 +19,58 @@ from .cases import (
 )
 
 
-@covers(np.sum, np.prod)
+@covers(np.sum, np.prod, np.nansum, np.nanprod)
 @st.composite
 def sums(draw, function):
     x = draw(signed(shapes()))
-    axis, keepdims = draw(reduction_axes(x.ndim)), draw(st.booleans())
-    return Case(lambda x: function(x, axis=axis, keepdims=keepdims), [x])
+    options = {"axis": draw(reduction_axes(x.ndim)), "keepdims": draw(st.booleans())}
+    if draw(st.booleans()):
+        options["where"] = draw(hnp.arrays(bool, x.shape[-1:]))
+    if draw(st.booleans()):
+        options["initial"] = 1.5
+    if draw(st.integers(0, 3)) == 0:
+        options["dtype"] = np.float64
+    return Case(some_nan(draw, function, options), [x])
 
 
-@covers(np.mean, np.max, np.min, np.amax, np.amin, np.ptp)
+def some_nan(draw, function, options):
+    """Call `function`; if it is a nan-version, after making some elements nan.
+
+    What is nan because no number is left becomes 0.
+    """
+    pattern = draw(st.sampled_from([[False], [True, False, False], [False, True]]))
+
+    def call(x):
+        if function.__name__.startswith("nan"):
+            x = np.where(np.resize(pattern, x.shape), np.nan, x)
+        out = function(x, **options)
+        return np.where(np.isfinite(out), out, 0)
+
+    return call
+
+
+@covers(np.max, np.min, np.amax, np.amin, np.nanmax, np.nanmin)
+@st.composite
+def extrema(draw, function):
+    x = draw(arrays(shapes(sides=full_side)))
+    options = {"axis": draw(reduction_axes(x.ndim)), "keepdims": draw(st.booleans())}
+    if draw(st.booleans()):
+        options["initial"] = draw(st.sampled_from([-3.0, 0.123, 3.0]))
+        options["where"] = draw(hnp.arrays(bool, x.shape))
+    return Case(some_nan(draw, function, options), [x])
+
+
+@covers(np.mean, np.nanmean)
+@st.composite
+def means(draw, function):
+    x = draw(arrays(shapes(sides=full_side)))
+    options = {"axis": draw(reduction_axes(x.ndim)), "keepdims": draw(st.booleans())}
+    if function is np.mean and draw(st.booleans()):
+        options["where"] = np.resize([True, True, False], x.shape)
+    return Case(some_nan(draw, function, options), [x])
+
+
+@covers(np.ptp)
 @st.composite
 def reductions(draw, function):
     x = draw(arrays(shapes(sides=full_side)))
@@ -35,25 +78,44 @@ def reductions(draw, function):
     return Case(lambda x: function(x, axis=axis, keepdims=keepdims), [x])
 
 
-@covers(np.var, np.std)
+@covers(np.var, np.std, np.nanvar, np.nanstd)
 @st.composite
 def spreads(draw, function):
-    x = draw(arrays(shapes(1, sides=st.sampled_from([2, 3]))))
+    x = draw(arrays(shapes(1, sides=st.sampled_from([3, 4]))))
     axes = st.none() | an_axis(x.ndim) | several_axes(x.ndim, 1)
-    axis, keepdims = draw(axes), draw(st.booleans())
-    ddof = draw(st.sampled_from([0, 1, 0.5]))
-    return Case(lambda x: function(x, axis=axis, ddof=ddof, keepdims=keepdims), [x])
+    options = {"axis": draw(axes), "keepdims": draw(st.booleans())}
+    options[draw(st.sampled_from(["ddof", "correction"]))] = draw(st.sampled_from([0, 1, 0.5]))
+    if function in (np.nanvar, np.nanstd):
+        options["axis"] = None  # along which there are enough numbers
+    elif draw(st.booleans()):
+        options["where"] = np.resize([True, True, False, True], x.shape[-1:])
+        options["axis"] = None
+    return Case(some_nan(draw, function, options), [x])
 
 
-@covers(np.cumsum, np.cumprod)
+@covers(np.cumsum, np.cumprod, np.nancumsum, np.nancumprod)
 @st.composite
 def running(draw, function):
     x = draw(signed(shapes()))
     axis = draw(st.none() | an_axis(x.ndim) if x.ndim else st.none())
-    return Case(lambda x: function(x, axis=axis), [x])
+    dtype = draw(st.sampled_from([None, np.float64]))
+    return Case(some_nan(draw, function, {"axis": axis, "dtype": dtype}), [x])
 
 
-@covers((np.add, "reduce"), (np.multiply, "reduce"), (np.maximum, "reduce"), (np.minimum, "reduce"))
+@covers(np.cumulative_sum, np.cumulative_prod)
+@st.composite
+def cumulatives(draw, function):
+    x = draw(signed(shapes(1)))
+    options = {"axis": draw(an_axis(x.ndim)), "include_initial": draw(st.booleans())}
+    if x.ndim == 1 and draw(st.booleans()):
+        del options["axis"]
+    return Case(lambda x: function(x, **options), [x])
+
+
+@covers(
+    *((f, "reduce") for f in (np.add, np.multiply, np.maximum, np.minimum, np.fmax, np.fmin)),
+    *((f, "reduce") for f in (np.logaddexp, np.logaddexp2, np.hypot)),
+)
 @st.composite
 def reduce_methods(draw, key):
     ufunc, _ = key
@@ -61,40 +123,32 @@ def reduce_methods(draw, key):
     options = {"axis": draw(reduction_axes(x.ndim)), "keepdims": draw(st.booleans())}
     if draw(st.booleans()):
         options = {}
+    if draw(st.booleans()):
+        options["initial"] = 0.75
+        if ufunc not in (np.fmax, np.fmin):
+            options["where"] = draw(hnp.arrays(bool, x.shape))
     return Case(lambda x: ufunc.reduce(x, **options), [x])
 
 
-@covers((np.add, "accumulate"), (np.multiply, "accumulate"))
+@covers(
+    *((f, "accumulate") for f in (np.add, np.multiply, np.maximum, np.minimum, np.fmax, np.fmin)),
+    *((f, "accumulate") for f in (np.logaddexp, np.logaddexp2, np.hypot)),
+    *((f, method) for f in (np.subtract, np.true_divide) for method in ("reduce", "accumulate")),
+)
 @st.composite
 def accumulate_methods(draw, key):
-    ufunc, _ = key
-    x = draw(signed(shapes(1)))
+    ufunc, method = key
+    x = draw(signed(shapes(1, sides=full_side)))
     axes = draw(st.lists(an_axis(x.ndim), max_size=1))
-    return Case(lambda x: ufunc.accumulate(x, *axes), [x])
+    return Case(lambda x: getattr(ufunc, method)(x, *axes), [x])
 
 
-@covers(np.diff)
+@covers(np.bincount, vjps.reductions.weighted_counts)
 @st.composite
-def differences(draw, function):
-    x = draw(arrays(shapes(1)))
-    n, axis = draw(st.integers(0, 3)), draw(an_axis(x.ndim))
-    return Case(lambda x: function(x, n, axis), [x])
-
-
-@covers(np.sort)
-@st.composite
-def sorts(draw, function):
-    x = draw(arrays(shapes(1)))
-    options = draw(st.sampled_from([{}, {"axis": None}, {"axis": draw(an_axis(x.ndim))}]))
-    if draw(st.booleans()):
-        options = {**options, "kind": "stable"}
-    return Case(lambda x: function(x, **options), [x])
-
-
-@covers(vjps.reductions.average_over_ties)
-@st.composite
-def averages(draw, function):
-    g = draw(arrays(shapes(1)))
-    axis = draw(an_axis(g.ndim))
-    ordered = np.sort(draw(hnp.arrays(np.float64, g.shape, elements=st.integers(0, 2))), axis)
-    return Case(lambda g: function(g, ordered, axis), [g])
+def counts(draw, function):
+    x = draw(hnp.arrays(np.int64, draw(full_side), elements=st.integers(0, 4)))
+    least = draw(st.integers(0, 7))
+    weights = draw(arrays(x.shape))
+    if function is np.bincount:
+        return Case(lambda w: function(x, w, least), [weights])
+    return Case(lambda w: function(w, x, least), [weights])

@@ -14,6 +14,7 @@ from .cases import (
     Case,
     an_axis,
     arrays,
+    broadcastable,
     covers,
     full_side,
     several_axes,
@@ -33,6 +34,19 @@ def diagonals(draw, function):
 
 CHECKS[np.diagonal] = diagonals(np.diagonal)
 CHECKS[np.trace] = diagonals(np.trace)
+
+
+@covers(np.linalg.diagonal, np.linalg.trace)
+@st.composite
+def matrix_diagonals(draw, function):
+    offset = draw(st.integers(-3, 3))
+    return Case(lambda x: function(x, offset=offset), [draw(arrays(shapes(2)))])
+
+
+@covers(np.matrix_transpose, np.linalg.matrix_transpose)
+@st.composite
+def matrix_transposes(draw, function):
+    return Case(function, [draw(arrays(shapes(2)))])
 
 
 @covers(np.reshape)
@@ -412,3 +426,158 @@ def named_splits(draw, function):
     x = draw(arrays(shapes({np.hsplit: 1, np.vsplit: 2, np.dsplit: 3}[function])))
     where = draw(st.lists(st.integers(0, 3), max_size=2) | st.just(1))
     return Case(lambda x: tuple(function(x, where)), [x])
+
+
+@covers(np.unstack)
+@st.composite
+def unstacks(draw, function):
+    x = draw(arrays(shapes(1)))
+    axis = draw(an_axis(x.ndim))
+    return Case(lambda x: function(x, axis=axis), [x])
+
+
+@covers(np.block)
+@st.composite
+def blocks(draw, function):
+    n, m, k, j = draw(side), draw(side), draw(side), draw(side)
+    if draw(st.booleans()):
+        values = [draw(arrays((n,))), draw(arrays(()))]
+        return draw(some_constant(lambda x, y: function([x, y, x]), values, ["array"]))
+    values = [draw(arrays(shape)) for shape in ((n, m), (n, k), (j, m), (j, k))]
+    return draw(some_constant(lambda a, b, c, d: function([[a, b], [c, d]]), values, ["array"]))
+
+
+@covers(np.compress, np.extract)
+@st.composite
+def compressions(draw, function):
+    x = draw(arrays(shapes(1)))
+    if function is np.extract:
+        condition = draw(hnp.arrays(bool, x.shape))
+        return Case(lambda x: function(condition, x), [x])
+    axis = draw(st.none() | an_axis(x.ndim))
+    length = x.size if axis is None else x.shape[axis]
+    condition = draw(hnp.arrays(bool, draw(st.integers(0, length))))
+    return Case(lambda x: function(condition, x, axis=axis), [x])
+
+
+@covers(np.choose)
+@st.composite
+def choices(draw, function):
+    shape, *others = draw(broadcastable(3))
+    mode = draw(st.sampled_from(["raise", "wrap", "clip"]))
+    limit = 1 if mode == "raise" else 4
+    which = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, limit)))
+    values = [draw(arrays(other)) for other in others]
+    call = lambda *xs: function(which, xs, mode=mode)
+    return draw(some_constant(call, values, ["array"]))
+
+
+@covers(np.select)
+@st.composite
+def selects(draw, function):
+    shape, one, two, *others = draw(broadcastable(5))
+    conditions = [draw(hnp.arrays(bool, one)), draw(hnp.arrays(bool, two))]
+    values = [draw(arrays(other)) for other in (shape, others[0])]
+    default = draw(st.sampled_from([0, 1.5])) if draw(st.booleans()) else draw(arrays(others[1]))
+    call = lambda x, y: function(conditions, [x, y], np.asarray(default, dtype=y.dtype))
+    return draw(some_constant(call, values, ["array"]))
+
+
+@covers(np.insert)
+@st.composite
+def insertions(draw, function):
+    x = draw(arrays(shapes(1)))
+    axis = draw(st.none() | an_axis(x.ndim))
+    length = x.size if axis is None else x.shape[axis]
+    place = st.integers(-length, length)
+    if draw(st.booleans()):
+        values = [x, draw(arrays(()))]
+        where = draw(place)
+    else:
+        where = draw(st.lists(place, min_size=2, max_size=2))
+        values = [x, draw(arrays((2,) if axis in (None, x.ndim - 1, -1) else ()))]
+    return draw(some_constant(lambda x, y: function(x, where, y, axis), values, ["array"]))
+
+
+@covers(np.pad, vjps.shapes.pad)
+@st.composite
+def pads(draw, function):
+    x = draw(arrays(shapes(1, 2, sides=full_side)))
+    mode = draw(st.sampled_from(vjps.shapes.PAD_MODES))
+    widths = st.integers(0, 4 if x.ndim == 1 else 2)
+    pairs = [(draw(widths), draw(widths)) for _ in x.shape]
+    width = draw(widths | st.just(pairs))
+    if function is np.pad and mode == "constant" and draw(st.booleans()):
+        return Case(lambda x: function(x, width, constant_values=(1.5, 2.5)), [x])
+    return Case(lambda x: function(x, width, mode), [x])
+
+
+@covers(np.fft.fftshift, np.fft.ifftshift)
+@st.composite
+def shifts(draw, function):
+    x = draw(arrays(shapes(1)))
+    axes = draw(st.none() | an_axis(x.ndim) | several_axes(x.ndim, 1))
+    return Case(lambda x: function(x, axes), [x])
+
+
+@covers(np.lib.stride_tricks.sliding_window_view)
+@st.composite
+def windows(draw, function):
+    x = draw(arrays(shapes(1, 2, sides=st.sampled_from([3, 4, 2]))))
+    if draw(st.booleans()):
+        axis = draw(an_axis(x.ndim))
+        return Case(lambda x: function(x, 2, axis=axis), [x])
+    shape = tuple(draw(st.integers(1, n)) for n in x.shape)
+    return Case(lambda x: function(x, shape), [x])
+
+
+@covers(np.broadcast_arrays)
+@st.composite
+def broadcast_lists(draw, function):
+    values = [draw(arrays(shape)) for shape in draw(broadcastable(3))]
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(np.meshgrid)
+@st.composite
+def grids(draw, function):
+    number = draw(st.integers(1, 3))
+    options = {
+        "sparse": draw(st.booleans()),
+        "indexing": draw(st.sampled_from(["xy", "ij"])),
+    }
+    return Case(
+        lambda *xs: tuple(function(*xs, **options)),
+        [draw(arrays(shapes(0, 1))) for _ in range(number)],
+    )
+
+
+@covers(np.astype)
+@st.composite
+def conversions(draw, function):
+    return Case(lambda x: function(x, np.float64), [draw(arrays(shapes()))])
+
+
+@covers(np.apply_along_axis)
+@st.composite
+def applications(draw, function):
+    x = draw(arrays(shapes(1, sides=full_side)))
+    axis = draw(an_axis(x.ndim))
+    func = draw(st.sampled_from([np.sum, lambda row: row * row[0], lambda r: np.outer(r, r)]))
+    return Case(lambda x: function(func, axis, x), [x])
+
+
+@covers(np.apply_over_axes)
+@st.composite
+def repeated_applications(draw, function):
+    x = draw(arrays(shapes(1, sides=full_side)))
+    axes = draw(an_axis(x.ndim) | several_axes(x.ndim, 1))
+    return Case(lambda x: function(np.prod, x, axes), [x])
+
+
+@covers(np.full_like)
+@st.composite
+def fillings(draw, function):
+    like = draw(arrays(shapes()))
+    x = draw(arrays(like.shape[draw(st.integers(0, like.ndim)) :]))
+    return Case(function, [like, x])

@@ -1,5 +1,7 @@
 """The table at special points: ties, zeros, nan, infinities; and dtypes."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,7 +15,9 @@ from microgrand.testing import gradcheck
 def grads_of(fn, *inputs, weights=1.0):
     """Return the gradients of ``sum(weights * fn(*inputs))``."""
     leaves = [Tensor(np.array(x, dtype=float), requires_grad=True) for x in inputs]
-    np.sum(fn(*leaves) * weights).backward()
+    with np.errstate(invalid="ignore"):  # inf - inf in the sum
+        total = np.sum(fn(*leaves) * weights)
+    total.backward()
     return [leaf.grad for leaf in leaves]
 
 
@@ -143,6 +147,122 @@ def test_product_of_nothing():
 # ------------------------------------------------------------------------------------ dtypes
 
 
+@pytest.mark.parametrize("function", [np.logaddexp, np.logaddexp2])
+def test_logaddexp_of_infinite_numbers_is_the_larger_one(function):
+    x, y = grads_of(function, [inf, 0, inf, -inf, -inf, 1], [0, inf, inf, -inf, 1, -inf])
+    assert_array_equal(x, [1, 0, 1 / 2, 1 / 2, 0, 1])
+    assert_array_equal(y, [0, 1, 1 / 2, 1 / 2, 1, 0])
+    gradcheck(function, np.array([1.0, 700.0]), np.array([1.0, -700.0]), order=2)
+
+
+@pytest.mark.parametrize(
+    "function", [np.hypot, np.arctan2, lambda x, y: np.linalg.norm(np.stack([x, y]))]
+)
+def test_lengths_and_angles_have_derivative_zero_at_the_origin(function):
+    for grad in grads_of(function, 0, 0):
+        assert grad == 0
+
+
+@pytest.mark.parametrize("order", [None, 1, 2, 3, 0.5, inf])
+def test_norms_have_derivative_zero_at_zero(order):
+    assert_array_equal(grads_of(lambda x: np.linalg.norm(x, order), [0, 0])[0], [0, 0])
+
+
+def test_sinc_near_zero():
+    for x in (0.0, 1e-300, 1e-8, 1e-3, 0.3, 0.32, -0.3183098861837907):
+        y = Tensor(x, requires_grad=True)
+        first = backpropagate(np.sinc(y), np.array(1.0), {y}, create_graph=True)[y]
+        second = backpropagate(first, np.array(1.0), {y})[y]
+        # d sinc / d x = -pi^2 x / 3 + pi^4 x^3 / 30 - ...
+        series = sum(
+            (-1) ** k * np.pi ** (2 * k) * (2 * k) * x ** (2 * k - 1) / math.factorial(2 * k + 1)
+            for k in range(1, 12)
+        )
+        assert_allclose(tensor.unwrap(first), series, rtol=1e-12)
+        if abs(x) < 1e-3:
+            assert_allclose(second, -(np.pi**2) / 3, rtol=1e-4)
+
+
+def test_median_of_equal_elements_shares_evenly():
+    assert_array_equal(grads_of(np.median, [1, 2, 2, 3])[0], [0, 1 / 2, 1 / 2, 0])
+    assert_array_equal(grads_of(np.median, [2, 2, 2])[0], [1 / 3, 1 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize("function", [np.quantile, np.nanquantile])
+def test_quantiles_and_nan(function):
+    value = function(Tensor([1.0, nan, 3.0], requires_grad=True), 0.5)
+    assert_array_equal(tensor.unwrap(value), function([1.0, nan, 3.0], 0.5))
+
+
+def test_maximum_with_an_initial_value_that_is_equal():
+    assert_array_equal(grads_of(lambda x: np.max(x, initial=2), [1, 2, 2])[0], [0, 1 / 3, 1 / 3])
+    assert_array_equal(grads_of(lambda x: np.max(x, initial=3), [1, 2, 2])[0], [0, 0, 0])
+
+
+# ----------------------------------------------------------- where matrices have no derivative
+
+REPEATED = np.diag([1.0, 1.0, 2.0])
+SINGULAR = np.diag([1.0, 0.0, 2.0])
+
+
+def test_functions_of_all_repeated_eigenvalues_have_a_derivative():
+    assert_array_equal(grads_of(lambda x: np.sum(np.linalg.eigvalsh(x)), REPEATED)[0], np.eye(3))
+    assert_array_equal(grads_of(lambda x: np.sum(np.linalg.eigh(x)[0]), REPEATED)[0], np.eye(3))
+    assert_allclose(grads_of(lambda x: np.linalg.norm(x, "nuc"), REPEATED)[0], np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("function", "matrix", "match"),
+    [
+        (lambda x: np.linalg.eigh(x)[1][0, 2] + np.linalg.eigh(x)[1][0, 1], REPEATED, "repeated"),
+        (
+            lambda x: np.sum(np.linalg.svd(x)[0] * np.arange(9.0).reshape(3, 3)),
+            REPEATED,
+            "repeated",
+        ),
+        (np.linalg.det, SINGULAR, "det .* singular"),
+        (np.linalg.pinv, SINGULAR, "full rank"),
+        (lambda x: np.linalg.qr(x)[0], SINGULAR, "linearly dependent"),
+        (lambda x: np.linalg.slogdet(x)[1], SINGULAR, "slogdet .* singular"),
+        (np.linalg.inv, SINGULAR, "Singular"),
+        (lambda x: np.linalg.svd(x[:, :2], full_matrices=False)[0], SINGULAR, "singular value 0"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_no_derivative_is_an_error(function, matrix, match):
+    with pytest.raises(np.linalg.LinAlgError, match=match):
+        grads_of(function, matrix, weights=np.exp(np.arange(1.0)))
+
+
+def test_second_derivative_of_repeated_eigenvalues_is_an_error():
+    x = Tensor(REPEATED, requires_grad=True)
+    with pytest.raises(np.linalg.LinAlgError, match="repeated"):
+        backpropagate(np.sum(np.linalg.eigvalsh(x) ** 2), np.array(1.0), {x}, create_graph=True)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.linalg.svd(x),
+        lambda x: np.linalg.qr(x, "complete"),
+        lambda x: np.pad(x, 1, "mean"),
+        lambda x: np.quantile(np.arange(3.0), x),
+        lambda x: np.pad(np.ones(3), 1, constant_values=x),
+        lambda x: np.linalg.eigh(x @ x.T * 1j),
+    ],
+)
+def test_what_is_not_supported_is_an_error(call):
+    with pytest.raises((TypeError, ValueError)):
+        call(Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True))
+
+
+def test_einsum_takes_lists_of_numbers():
+    x, y = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4) / 7
+    gradcheck(lambda x, y: np.einsum(x, [0, 1], y, [1, 2]), x, y)
+    gradcheck(lambda x, y: np.einsum(x, [0, 1], y, [1, 2], [2, 0]), x, y)
+    gradcheck(lambda x, y: np.einsum(x, [..., 1], y, [1, ...], [...]), x, y[:, 0])
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize(
     "function",
@@ -173,3 +293,18 @@ def test_a_gradient_has_the_dtype_of_its_tensor(function, dtype):
 class ArrayWithRelu(np.ndarray):
     def relu(self):
         return np.maximum(self, 0)
+
+
+@pytest.mark.parametrize("order", ["C", "F", "A"])
+@pytest.mark.parametrize("x", [np.ones((2, 3)), np.ones((3, 2)).T, np.ones((2, 2, 6))[0, :, ::2]])
+def test_reshape_goes_back_in_the_order_it_came(x, order):
+    weights = np.arange(6.0)
+    x = Tensor(x, requires_grad=True)
+    np.sum(np.ravel(x, order=order) * weights).backward()
+    # Each element's weight, by writing weights where the elements came from.
+    numbers = np.arange(6).reshape(2, 3)
+    like = np.empty_like(x.data, dtype=int)
+    like[...] = numbers
+    expected = np.zeros(6)
+    expected[np.ravel(like, order=order)] = weights
+    np.testing.assert_array_equal(x.grad, expected.reshape(2, 3))

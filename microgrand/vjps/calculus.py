@@ -1,0 +1,152 @@
+"""Differences, integrals, interpolation and polynomials: calculus on sampled functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tensor import unwrap
+from .rules import as_array, stands_in_for
+
+# -------------------------------------------------------------------- differences, integrals
+
+
+@stands_in_for(np.diff)
+def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    a = np.moveaxis(as_array(a), axis, 0)
+    pieces = [
+        np.broadcast_to(piece, (1, *a.shape[1:]))
+        if piece.ndim == 0
+        else np.moveaxis(piece, axis, 0)
+        for piece in (as_array(more) for more in (prepend, append) if more is not None)
+    ]
+    if pieces:
+        pieces.insert(prepend is not None, a)
+        a = np.concatenate(pieces)
+    for _ in range(n):
+        a = a[1:] - a[:-1]
+    return np.moveaxis(a, 0, axis)
+
+
+@stands_in_for(np.ediff1d)
+def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+    ary = as_array(ary)
+    pieces = [to_begin, np.diff(np.reshape(ary, -1)), to_end]
+    pieces = [np.reshape(piece, -1) for piece in pieces if piece is not None]
+    return np.concatenate([piece.astype(ary.dtype) for piece in pieces])
+
+
+@stands_in_for(np.gradient)
+def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    f = as_array(f)
+    f = f if f.dtype.kind in "fc" else f.astype(float)
+    if axis is None:
+        axis = tuple(range(f.ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    spacings = varargs or (1.0,)
+    if len(spacings) == 1:
+        spacings = spacings * len(axes)
+    if len(spacings) != len(axes):
+        raise TypeError(f"gradient got {len(spacings)} spacings for {len(axes)} axes")
+    slopes = [slope_along(f, h, ax, edge_order) for h, ax in zip(spacings, axes, strict=True)]
+    return slopes[0] if len(slopes) == 1 else tuple(slopes)
+
+
+def slope_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
+    """Take the slope of the parabola through each element and its neighbours on both sides."""
+    f = np.moveaxis(f, axis, -1)
+    n = f.shape[-1]
+    if edge_order not in (1, 2) or n < edge_order + 1:
+        raise ValueError(f"edge_order={edge_order} along an axis of length {n}: expected 1 for a "
+                         "length of at least 2, or 2 for at least 3")  # fmt: skip
+    spacing = as_array(spacing)
+    steps = np.diff(spacing) if spacing.ndim else np.broadcast_to(spacing, (n - 1,))
+    if spacing.ndim and spacing.shape != (n,):
+        raise ValueError(f"coordinates of shape {spacing.shape} for an axis of length {n}")
+    slopes = np.diff(f) / steps
+    before, after = steps[:-1], steps[1:]
+    inner = (slopes[..., :-1] * after + slopes[..., 1:] * before) / (before + after)
+    first, last = slopes[..., :1], slopes[..., -1:]
+    if edge_order == 2:  # the same parabola, at its ends
+        first = 2 * first - inner[..., :1]
+        last = 2 * last - inner[..., -1:]
+    return np.moveaxis(np.concatenate([first, inner, last], -1), -1, axis).astype(f.dtype)
+
+
+@stands_in_for(np.trapezoid)
+def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+    y = np.moveaxis(as_array(y), axis, -1)
+    if x is not None:
+        x = as_array(x)
+        dx = np.diff(x if x.ndim == 1 else np.moveaxis(x, axis, -1))
+    return np.sum(dx * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
+
+
+# ------------------------------------------------------------------------------ interpolation
+
+
+@stands_in_for(np.linspace)
+def _linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
+    start, stop = as_array(start), as_array(stop)
+    share = np.linspace(0.0, 1.0, num, endpoint).astype(np.result_type(start.dtype, stop.dtype))
+    share = np.reshape(share, (num,) + (1,) * max(start.ndim, stop.ndim))
+    out = np.moveaxis(start * (1 - share) + stop * share, 0, axis)
+    out = out if dtype is None else out.astype(dtype)
+    return (out, (stop - start) / max(num - endpoint, 1)) if retstep else out
+
+
+@stands_in_for(np.interp)
+def _interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None
+) -> Any:
+    x, xp, fp = (as_array(array).astype(float) for array in (x, xp, fp))
+    if period is not None:
+        x, xp = np.remainder(x, abs(period)), np.remainder(xp, abs(period))
+        order = np.argsort(xp)
+        xp, fp = xp[order], fp[order]
+        xp = np.concatenate([xp[-1:] - abs(period), xp, xp[:1] + abs(period)])
+        fp = np.concatenate([fp[-1:], fp, fp[:1]])
+        left = right = None
+    if len(xp) > 1:
+        i = np.searchsorted(xp, x, side="right") - 1
+        i = np.clip(i, 0, len(xp) - 2)
+        inside = fp[i] + (fp[i + 1] - fp[i]) * (x - xp[i]) / (xp[i + 1] - xp[i])
+    else:
+        inside = np.broadcast_to(fp[0], x.shape)
+    below, above = np.less(x, unwrap(xp)[0]), np.greater(x, unwrap(xp)[-1])
+    out = np.where(below, fp[0] if left is None else left, inside)
+    return np.where(above, fp[-1] if right is None else right, out)
+
+
+# -------------------------------------------------------------------------------- polynomials
+
+
+@stands_in_for(np.polyval)
+def _polyval(p: Any, x: Any) -> Any:
+    x = as_array(x)
+    y = np.zeros_like(x)
+    for coefficient in as_array(p):  # Horner's scheme
+        y = y * x + coefficient
+    return y
+
+
+@stands_in_for(np.vander)
+def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # noqa: N803  NumPy says so
+    x = as_array(x)
+    x = x.astype(np.promote_types(x.dtype, int))
+    n = len(x) if N is None else N
+    powers = [np.ones_like(unwrap(x))]
+    while len(powers) < n:
+        powers.append(powers[-1] * x)
+    return np.stack(powers[:n] if increasing else powers[:n][::-1], 1)
