@@ -22,8 +22,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import backpropagate
-from .tensor import Tensor, unwrap
+from ..engine import backpropagate
+from ..tensor import Tensor, unwrap
 
 Array = NDArray[Any]
 

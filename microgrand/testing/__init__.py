@@ -1,0 +1,41 @@
+"""For tests: gradients against finite differences, and Hypothesis strategies.
+
+`gradcheck` needs NumPy only. ``from microgrand.testing import strategies`` needs Hypothesis, too.
+
+Any framework can be checked that has a backward pass: an `Adapter` tells how to make a tensor,
+how to get its values, and how to get gradients. Here is a framework that can only multiply,
+with the ten lines that check it:
+
+>>> import numpy as np
+>>> class Variable:
+...     def __init__(self, data, parents=()):
+...         self.data, self.parents, self.grad = data, parents, np.zeros_like(data)
+...     def __mul__(self, other):
+...         return Variable(self.data * other.data, [(self, other.data), (other, self.data)])
+...     def backward(self, g):
+...         self.grad = self.grad + g
+...         for parent, factor in self.parents:
+...             parent.backward(g * factor)
+
+>>> from microgrand.testing import Adapter, gradcheck
+>>> def gradients(outputs, cotangents, leaves, create_graph):
+...     for output, cotangent in zip(outputs, cotangents):
+...         output.backward(cotangent.data)
+...     return [Variable(leaf.grad) for leaf in leaves]
+>>> mine = Adapter(tensor=Variable, array=lambda v: v.data, gradients=gradients)
+>>> x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+>>> gradcheck(lambda x, y: x * y * x, x, y, adapter=mine)
+True
+
+Broadcasting is the classic mistake, and this framework makes it:
+
+>>> gradcheck(lambda x, y: x * y, x, np.array(3.0), adapter=mine)
+Traceback (most recent call last):
+    ...
+microgrand.testing.gradcheck.GradcheckError: the gradient of input 1 has shape (2,), expected ()
+cause: broadcasting is not undone; sum the gradient over the axes along which the input was repeated
+"""
+
+from .gradcheck import MICROGRAND, Adapter, GradcheckError, gradcheck
+
+__all__ = ["MICROGRAND", "Adapter", "GradcheckError", "gradcheck"]
