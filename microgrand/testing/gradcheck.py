@@ -364,8 +364,10 @@ def check(point: Point, mode: str, rtol: float, rng: np.random.Generator) -> Non
         rows = np.array([g[k].ravel() for g in gradients]).reshape(len(gradients), scale.size)
         directions = unit_vectors(scale) if mode == "full" else random_directions(scale, rng)
         for j, v in enumerate(directions):
+            # Only what moves: a nan in the gradient of another element is no concern of this one.
+            moving = np.flatnonzero(v)
+            found = rows[:, moving] @ v[moving]
             v = v.reshape(point.inputs[k].shape)
-            found = rows @ v.ravel()
             wrong = differ(found, cotangents @ point.difference(k, v), noise, rtol)
             for step in OTHER_STEPS:
                 if not wrong.any():
@@ -406,7 +408,8 @@ def locate(point: Point, k: int, cotangent: Array, gradient: Array, direction: A
         part = np.zeros(direction.size)
         part[start:end] = direction.ravel()[start:end]
         expected = cotangent @ point.difference(k, part.reshape(direction.shape))
-        return float(np.nan_to_num(np.abs(gradient @ part - expected), nan=np.inf))
+        found = gradient[start:end] @ part[start:end]
+        return float(np.nan_to_num(np.abs(found - expected), nan=np.inf))
 
     start, end = 0, direction.size
     while end - start > 1:

@@ -387,7 +387,7 @@ def root(total: Any, power: float) -> Any:
 
 
 @stands_in_for(np.linalg.vector_norm)
-def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> Any:
     x = as_array(x)
     options = {"axis": axis, "keepdims": keepdims}
     if ord == np.inf:
@@ -409,7 +409,7 @@ def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: An
 
 
 @stands_in_for(np.linalg.matrix_norm)
-def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+def _matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> Any:
     x = as_array(x)
     if ord is None or ord == "fro":
         return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
@@ -426,7 +426,7 @@ def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 
 @stands_in_for(np.linalg.norm)
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
     x = as_array(x)
     axes: Any = axis if isinstance(axis, tuple) or axis is None else (axis,)
     if ord is None or (len(axes) if axes is not None else x.ndim) == 1:

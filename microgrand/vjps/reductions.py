@@ -19,7 +19,7 @@ from .rules import as_array, stands_in_for
 # ------------------------------------------------------------------------ sums and extrema
 
 
-def expand(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+def expand(g: Any, x: Any, axis: Any, keepdims: Any) -> Any:
     """Put back the axes that a reduction of `x` over `axis` removed, as axes of length 1."""
     if keepdims or axis is None:
         return np.reshape(g, g.shape if keepdims else (1,) * x.ndim)
@@ -50,7 +50,7 @@ def sum_vjp(
     axis: Any = None,
     dtype: Any = None,
     *,
-    keepdims: bool = False,
+    keepdims: Any = False,
     initial: Any = 0,
     where: Any = True,
 ) -> Any:
@@ -65,7 +65,7 @@ def mean_vjp(
     axis: Any = None,
     dtype: Any = None,
     *,
-    keepdims: bool = False,
+    keepdims: Any = False,
     where: Any = True,
 ) -> Any:
     """Give every element its share of the cotangent of the mean it is part of."""
@@ -78,7 +78,7 @@ def extremum_vjp(
     x: Any,
     axis: Any = None,
     *,
-    keepdims: bool = False,
+    keepdims: Any = False,
     initial: Any = None,
     where: Any = True,
 ) -> Any:
@@ -100,7 +100,7 @@ def var_vjp(
     *,
     ddof: float = 0,
     correction: float = 0,
-    keepdims: bool = False,
+    keepdims: Any = False,
     where: Any = True,
 ) -> Any:
     """Differentiate: d var / d x = 2 (x - mean) / (n - ddof)."""
@@ -122,7 +122,7 @@ def std_vjp(
     *,
     ddof: float = 0,
     correction: float = 0,
-    keepdims: bool = False,
+    keepdims: Any = False,
     where: Any = True,
 ) -> Any:
     """Differentiate the root of the variance; 0 where all elements are equal."""
@@ -142,7 +142,7 @@ stand_ins[np.amin] = np.min
 
 
 @stands_in_for(np.ptp)
-def _ptp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+def _ptp(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
 
 
@@ -160,7 +160,7 @@ def fold(ufunc: np.ufunc) -> Callable[..., Any]:
         axis: Any = None,
         dtype: Any = None,
         *,
-        keepdims: bool = False,
+        keepdims: Any = False,
         initial: Any = None,
         where: Any = True,
     ) -> Any:
@@ -290,7 +290,7 @@ def nan_where_all_are(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make the version of an extremum in which a nan loses, unless there is nothing else."""
     worst = -np.inf if function is np.max else np.inf
 
-    def nan_version(a: Any, axis: Any = None, *, keepdims: bool = False, **options: Any) -> Any:
+    def nan_version(a: Any, axis: Any = None, *, keepdims: Any = False, **options: Any) -> Any:
         out = function(np.where(np.isnan(a), worst, a), axis, keepdims=keepdims, **options)
         if options:  # an initial value counts as a number
             return out

@@ -19,7 +19,7 @@ from .rules import as_array, stands_in_for
 # ------------------------------------------------------------------------------------- axes
 
 
-def reshape_vjp(g: Any, out: Any, x: Any, shape: Any, order: str = "C") -> Any:
+def reshape_vjp(g: Any, out: Any, x: Any, shape: Any, order: Any = "C") -> Any:
     """Read the cotangent in the order in which `x` was read."""
     if order == "A":  # as in memory, that of x and not of g
         order = "F" if unwrap(x).flags.fnc else "C"

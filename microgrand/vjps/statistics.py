@@ -55,7 +55,7 @@ def _partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect
 
 
 def interpolate_order(
-    a: Any, q: Any, axis: Any, method: Any, keepdims: bool, skip_nan: bool
+    a: Any, q: Any, axis: Any, method: Any, keepdims: Any, skip_nan: bool
 ) -> Any:
     """Interpolate between sorted elements, which is what all kinds of quantiles are.
 
@@ -97,7 +97,7 @@ def _quantile(
     *,
     overwrite_input: bool = False,
     method: str = "linear",
-    keepdims: bool = False,
+    keepdims: Any = False,
 ) -> Any:
     return interpolate_order(a, q, axis, method, keepdims, skip_nan=False)
 
@@ -110,7 +110,7 @@ def _nanquantile(
     *,
     overwrite_input: bool = False,
     method: str = "linear",
-    keepdims: bool = False,
+    keepdims: Any = False,
 ) -> Any:
     return interpolate_order(a, q, axis, method, keepdims, skip_nan=True)
 
@@ -132,14 +132,14 @@ def as_fraction(percent: Any) -> Any:
 
 @stands_in_for(np.median)
 def _median(
-    a: Any, axis: Any = None, *, overwrite_input: bool = False, keepdims: bool = False
+    a: Any, axis: Any = None, *, overwrite_input: bool = False, keepdims: Any = False
 ) -> Any:
     return np.quantile(a, 0.5, axis, keepdims=keepdims)
 
 
 @stands_in_for(np.nanmedian)
 def _nanmedian(
-    a: Any, axis: Any = None, *, overwrite_input: bool = False, keepdims: bool = False
+    a: Any, axis: Any = None, *, overwrite_input: bool = False, keepdims: Any = False
 ) -> Any:
     return np.nanquantile(a, 0.5, axis, keepdims=keepdims)
 
@@ -149,7 +149,7 @@ def _nanmedian(
 
 @stands_in_for(np.average)
 def _average(
-    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False
+    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False
 ) -> Any:
     a = as_array(a)
     if weights is None:
@@ -166,7 +166,8 @@ def _average(
                 )
             weights = np.transpose(weights, np.argsort(axes))
             weights = np.reshape(weights, [n if ax in axes else 1 for ax, n in enumerate(a.shape)])
-        total = np.sum(np.broadcast_to(weights, a.shape), axis=axis, keepdims=keepdims)
+        total = np.broadcast_to(weights, a.shape).astype(np.result_type(a.dtype, weights.dtype))
+        total = np.sum(total, axis=axis, keepdims=keepdims)
         if np.any(np.equal(total, 0)):
             raise ZeroDivisionError("the weights sum to zero, so there is no average")
         out = np.sum(a * weights, axis=axis, keepdims=keepdims) / total
