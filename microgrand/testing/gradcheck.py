@@ -582,10 +582,14 @@ class Failure:
 
     def is_noisy(self) -> str | None:
         """Are the values rougher than rounding to float64 makes them?"""
-        # A smooth function's fourth differences are of order STEP^4, so they show the roughness.
-        # Those of independent errors are sqrt(70) times as large as the errors.
-        values = self.along(STEP * np.arange(-3.0, 4.0))
-        roughness = np.sqrt(np.mean(np.diff(values, 4) ** 2) / 70)
+        # So close to the point a smooth function is a cubic, but for terms of order STEP^4. What
+        # is left of the values shows the roughness. The steps are irregular, as equal ones may
+        # happen to be whole multiples of the spacing that the values are rounded to.
+        steps = np.random.default_rng(1).uniform(-3, 3, 12)
+        values = self.along(STEP * steps)
+        powers = np.vander(steps, 4)
+        residuals = values - powers @ np.linalg.lstsq(powers, values)[0]
+        roughness = np.linalg.norm(residuals) / np.sqrt(len(steps) - 4)
         if roughness > 1e-11 * self.size():
             return (
                 f"the function's values are good to {roughness / self.size():.1g} only, "

@@ -16,7 +16,7 @@ constant_functions.update(
     [np.all, np.any, np.isnan, np.isinf, np.isfinite, np.signbit, np.isin, np.array_equiv],
     [np.isposinf, np.isneginf, np.iscomplex, np.isreal, np.iscomplexobj, np.isrealobj],
     # piecewise constant
-    [np.floor, np.ceil, np.trunc, np.fix, np.rint, np.round, np.around, np.sign],
+    [np.floor, np.ceil, np.trunc, np.rint, np.round, np.around, np.sign],
     [np.floor_divide, np.spacing, np.digitize, np.searchsorted],
     [np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift],
     [np.bitwise_count, np.gcd, np.lcm],
@@ -31,5 +31,7 @@ constant_functions.update(
     [np.common_type, np.shares_memory, np.may_share_memory],
     [np.array_repr, np.array_str, np.array2string],
 )
+if hasattr(np, "fix"):  # which NumPy has begun to phase out in favour of trunc
+    constant_functions.add(np.fix)
 for ufunc in (np.logical_and, np.logical_or, np.logical_xor):
     constant_functions.update([(ufunc, method) for method in ("reduce", "accumulate", "outer")])

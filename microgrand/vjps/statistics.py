@@ -54,9 +54,7 @@ def _partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect
 # -------------------------------------------------------------------------------- quantiles
 
 
-def interpolate_order(
-    a: Any, q: Any, axis: Any, method: Any, keepdims: Any, skip_nan: bool
-) -> Any:
+def interpolate_order(a: Any, q: Any, axis: Any, method: Any, keepdims: Any, skip_nan: bool) -> Any:
     """Interpolate between sorted elements, which is what all kinds of quantiles are.
 
     Of the numbers 0, 1, 2, ..., n - 1 a quantile is its own place in the order: so NumPy's
