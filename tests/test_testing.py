@@ -142,6 +142,16 @@ def test_a_derivative_that_forgets_one_use(mode):
     assert "no gradient arrives" in report_of(lambda x: x.detach() * 2, x34(), mode=mode)
 
 
+@MODES
+def test_one_nan_is_found_where_it_is(mode):
+    def vjp(g, out, x):
+        return np.where(x == 3, np.nan, 2 * g * x)
+
+    report = report_of(with_vjps(np.square, vjp), np.array([1.0, 2.0, 3.0, 4.0]), mode=mode)
+    assert "d input 0[2]" in report
+    assert "backward produces nan" in report
+
+
 def test_the_report_names_input_and_element_and_numbers():
     def vjp(g, out, x, y):
         share = g * x
@@ -258,6 +268,13 @@ def test_float32_on_the_way_is_noticed(mode):
         return np.exp(x.astype(np.float32)).astype(np.float64)
 
     report = report_of(fn, x34(), mode=mode)
+    assert "is a part of it computed in float32?" in report
+
+
+@pytest.mark.parametrize("x", np.linspace(1, 2, 50))
+def test_float32_on_the_way_is_noticed_at_any_point(x):
+    # At some of these, a step is a whole number of float32's spacings, so that equal ones hide it.
+    report = report_of(lambda x: x.astype(np.float32).astype(np.float64) * 3, np.array([x]))
     assert "is a part of it computed in float32?" in report
 
 
