@@ -367,10 +367,14 @@ class primitive:
     array([ 3., 12.])
     """
 
+    __wrapped__: Callable[..., Any]
+
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
             raise TypeError(f"primitive expects a function, got {function!r}")
-        self.undifferentiated = function
+        # What has a derivative, a function of NumPy's or one that is a primitive already, keeps it.
+        known = function in rules_of
+        self.undifferentiated = functools.partial(function) if known else function
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -393,7 +397,7 @@ class primitive:
         return apply(self.undifferentiated, args, kwargs)
 
     def __reduce__(self) -> str:
-        return self.undifferentiated.__qualname__  # copied and pickled as functions are: by name
+        return str(self.__wrapped__.__qualname__)  # copied and pickled as functions are: by name
 
 
 def check_rules(

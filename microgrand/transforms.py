@@ -43,6 +43,9 @@ def map_tree(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     if isinstance(tree, dict):
         return {key: map_tree(function, tree[key], *(o[key] for o in others)) for key in tree}
     if isinstance(tree, (list, tuple)):
+        for other in others:
+            if len(other) != len(tree):
+                raise ValueError(f"expected {len(tree)} arrays in this place, got {len(other)}")
         items = [map_tree(function, *parts) for parts in zip(tree, *others, strict=True)]
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     return function(tree, *others)
@@ -215,6 +218,16 @@ def at_positions(f: Callable[..., Any], argnums: ArgNums, args: Any, kwargs: Any
     return partial, [args[number] for number in numbers]
 
 
+def check_real(value: Any) -> None:
+    """Raise if a function's value is complex, of which only parts have real derivatives."""
+    for part in leaves_of(value):
+        if part.dtype.kind == "c":
+            raise TypeError(
+                f"derivatives are of real numbers, and the function returned some of dtype "
+                f"{part.dtype}; take np.real, np.imag or np.abs of them"
+            )
+
+
 def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
     """Make the function that returns the value of a scalar function and its gradient.
 
@@ -257,11 +270,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
                 f"{f'shape {value.shape}' if hasattr(value, 'shape') else type(value).__name__}; "
                 "reduce it with np.sum, or use jacobian or vjp"
             )
-        if value.dtype.kind == "c":
-            raise TypeError(
-                f"a gradient is of a real number, and the function returned one of dtype "
-                f"{value.dtype}; take np.real, np.imag or np.abs of it"
-            )
+        check_real(value)
         gradients = pullback(np.ones(value.shape))
         return value, gradients[0] if isinstance(argnums, int) else gradients
 
@@ -315,6 +324,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
         if not isinstance(given, (list, tuple)):
             raise TypeError(f"jvp takes {name} as a list or tuple, got {type(given).__name__}")
     value, pullback = vjp(f, *primals)
+    check_real(value)
     zeros = map_tree(lambda part: np.zeros(part.shape, part.dtype), value)
     _, transposed = vjp(pullback, zeros)
     return value, transposed(tuple(tangents))[0]
@@ -340,6 +350,7 @@ def jacobian(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
         partial, chosen = at_positions(f, argnums, args, kwargs)
         value, pullback = vjp(partial, *chosen)
         parts = leaves_of(value)
+        check_real(value)
 
         def rows_of(part: Any) -> Any:
             rows = []

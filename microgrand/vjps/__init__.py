@@ -6,11 +6,12 @@ Broadcasting is undone by the engine. VJPs use NumPy functions only, so that the
 be differentiated. Functions that NumPy builds from others are built from ours, by stand-ins.
 
 Conventions where no derivative exists: equal elements that compete (``max``, ``maximum``,
-``sort``, ``median``) share the gradient evenly; ``abs`` has 0 at 0, and so have norms, ``hypot``
-and ``arctan2``; ``std`` has 0 where all elements are equal, ``clip`` 1 at its bounds. A matrix that
+``sort``, ``median``) share the gradient evenly, but pair by pair in ``accumulate``, and in
+``partition`` one of them gets it all; ``abs`` has 0 at 0, and so have norms, ``hypot``
+and ``arctan2``; ``std`` has 0 where it is computed as 0, ``clip`` 1 at its bounds. A matrix that
 a function takes to be symmetric has a symmetric gradient. Eigenvectors and singular vectors of
-repeated values have no derivative, nor has the inverse of a singular matrix: asking for one raises
-``LinAlgError``.
+repeated values have no derivative, nor has the inverse of a singular matrix; that of its ``det``
+is not computed either, as it rests on the inverse: asking for one raises ``LinAlgError``.
 
 Not supported on tensors that require a gradient, and why:
 
@@ -35,8 +36,13 @@ Not supported on tensors that require a gradient, and why:
 - ``ufunc.reduceat``, and ``reduce`` and ``accumulate`` of ufuncs that are not associative.
 - ``where=`` of ufuncs: it leaves elements undefined; ``np.where`` chooses between values.
 - Options: ``weights`` and a tensor ``q`` of quantiles, other ``mode`` of ``pad`` than constant,
-  edge, reflect, symmetric and wrap, and the arbitrary columns that ``svd`` and ``qr`` add to make
-  a matrix of another shape square.
+  edge, reflect, symmetric and wrap, ``reflect_type="odd"``, tensors as ``constant_values``,
+  ``initial=`` or ``nan=``, ``mean=`` of ``var`` and ``std``, and the arbitrary columns that ``svd``
+  and ``qr`` add to make a matrix of another shape square.
+
+One loss of a gradient cannot be noticed: a 0-d tensor as an option of a function of plain arrays,
+``np.sum(array, initial=tensor)``, or ``array[0] = tensor``. NumPy calls ``float(tensor)``, as one
+does to print a loss. Collect tensors with ``np.stack``.
 """
 
 from . import (

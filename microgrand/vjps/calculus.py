@@ -76,11 +76,16 @@ def slope_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
 
 @stands_in_for(np.trapezoid)
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    y = np.moveaxis(as_array(y), axis, -1)
+    y = as_array(y)
+    before = (slice(None),) * (axis % y.ndim)
     if x is not None:
         x = as_array(x)
-        dx = np.diff(x if x.ndim == 1 else np.moveaxis(x, axis, -1))
-    return np.sum(dx * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
+        if x.ndim == 1:
+            dx = np.reshape(np.diff(x), (-1,) + (1,) * (y.ndim - 1 - len(before)))
+        else:
+            dx = np.diff(x, axis=axis)
+    ends = y[(*before, slice(1, None))] + y[(*before, slice(None, -1))]
+    return np.sum(dx * ends / 2.0, axis=axis)
 
 
 # ------------------------------------------------------------------------------ interpolation

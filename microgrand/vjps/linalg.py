@@ -248,7 +248,9 @@ def eigh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
     w, v = out[..., 0, :], out[..., 1:, :]
     g_w, g_v = g[..., 0, :], g[..., 1:, :]
     turn = transposed(v) @ g_v
-    turn = turn * inverse_gaps(w, turn - transposed(turn), "eigh")
+    asked_for = np.any(np.not_equal(unwrap(g_v), 0), axis=-2, keepdims=True)
+    either = np.logical_or(asked_for, transposed(asked_for))
+    turn = turn * inverse_gaps(w, turn if isinstance(g, Tensor) else either, "eigh")
     return symmetric((times_diagonal(v, g_w) + v @ turn) @ transposed(v))
 
 
@@ -296,7 +298,8 @@ def svd_vjp(g: Any, out: Any, a: Any) -> Any:
 
 def inverse_of(s: Any, factor: Any) -> Any:
     """``1 / s``; an error if the vectors of a singular value 0 are asked for."""
-    zero = np.less_equal(unwrap(s), np.finfo(s.dtype).tiny)
+    largest = np.max(unwrap(s), axis=-1, keepdims=True, initial=0)
+    zero = np.less_equal(unwrap(s), max(factor.shape[-2:]) * np.finfo(s.dtype).eps * largest)
     if np.any(zero) and (isinstance(factor, Tensor) or np.any(times_diagonal(factor, zero))):
         raise LinAlgError(
             "np.linalg.svd of a matrix without full rank: the vectors of the singular value 0 "
@@ -340,14 +343,13 @@ def qr_vjp(g: Any, out: Any, a: Any) -> Any:
     """``(g_q + q sym(m)) r^-T``, with m = r g_r^T - g_q^T q and sym that mirrors its lower half."""
     m = a.shape[-2]
     q, r, g_q, g_r = out[..., :m, :], out[..., m:, :], g[..., :m, :], g[..., m:, :]
+    size = np.abs(np.diagonal(unwrap(r), axis1=-2, axis2=-1))
+    largest = np.max(size, axis=-1, keepdims=True, initial=0)
+    if np.any(np.less_equal(size, m * np.finfo(size.dtype).eps * largest)):
+        raise LinAlgError("np.linalg.qr has no derivative where the columns are linearly dependent")
     middle = r @ transposed(g_r) - transposed(g_q) @ q
     mirrored = np.tril(middle) + transposed(np.tril(middle, -1))
-    try:
-        return transposed(np.linalg.solve(r, transposed(g_q + q @ mirrored)))
-    except LinAlgError:
-        raise LinAlgError(
-            "np.linalg.qr has no derivative where the columns are linearly dependent"
-        ) from None
+    return transposed(np.linalg.solve(r, transposed(g_q + q @ mirrored)))
 
 
 defvjp(qr, qr_vjp)

@@ -21,7 +21,7 @@ from .rules import as_array, stands_in_for
 
 def expand(g: Any, x: Any, axis: Any, keepdims: Any) -> Any:
     """Put back the axes that a reduction of `x` over `axis` removed, as axes of length 1."""
-    if keepdims or axis is None:
+    if keepdims or axis is None or x.ndim == 0:  # NumPy takes axis=0 for a number, too
         return np.reshape(g, g.shape if keepdims else (1,) * x.ndim)
     return np.expand_dims(g, axis)
 
@@ -37,7 +37,7 @@ def count(x: Any, axis: Any, where: Any = True) -> Any:
     if where is not True:
         number = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
         return np.maximum(number, 1)  # where there are none, nothing is to be divided
-    if axis is None:
+    if axis is None or x.ndim == 0:
         return int(x.size)
     axes = axis if isinstance(axis, tuple) else (axis,)
     return math.prod(x.shape[a] for a in axes)
@@ -324,11 +324,19 @@ def along_first_axis(function: Any) -> Callable[..., Any]:
 def first_and_inverses(function: Any, inverse: np.ufunc) -> Callable[..., Any]:
     """Make, of sums or products, the methods of subtract or divide: ``a - b - c = a + -b + -c``."""
 
-    def method(array: Any, axis: int = 0, *args: Any, **options: Any) -> Any:
-        first, rest = np.split(array, [1], axis)
-        return function(np.concatenate([first, inverse(rest)], axis), axis, *args, **options)
+    def reduce(array: Any, axis: int = 0, dtype: Any = None, *, keepdims: Any = False) -> Any:
+        if array.shape[axis] == 0:
+            raise ValueError("an empty axis cannot be reduced by a function without an identity")
+        return function(after_first(array, axis), axis, dtype, keepdims=keepdims)
 
-    return method
+    def accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Any:
+        return function(after_first(array, axis), axis, dtype)
+
+    def after_first(array: Any, axis: int) -> Any:
+        first, rest = np.split(array, [1], axis)
+        return np.concatenate([first, inverse(rest)], axis)
+
+    return accumulate if function in (np.cumsum, np.cumprod) else reduce
 
 
 def length(array: Any, *args: Any, **options: Any) -> Any:

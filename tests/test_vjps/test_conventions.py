@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from microgrand import Tensor, tensor
+from microgrand import Tensor, grad, jacobian, tensor
 from microgrand.engine import backpropagate
 from microgrand.nn import functional
 from microgrand.testing import gradcheck
@@ -159,8 +159,8 @@ def test_logaddexp_of_infinite_numbers_is_the_larger_one(function):
     "function", [np.hypot, np.arctan2, lambda x, y: np.linalg.norm(np.stack([x, y]))]
 )
 def test_lengths_and_angles_have_derivative_zero_at_the_origin(function):
-    for grad in grads_of(function, 0, 0):
-        assert grad == 0
+    for gradient in grads_of(function, 0, 0):
+        assert gradient == 0
 
 
 @pytest.mark.parametrize("order", [None, 1, 2, 3, 0.5, inf])
@@ -308,3 +308,42 @@ def test_reshape_goes_back_in_the_order_it_came(x, order):
     expected = np.zeros(6)
     expected[np.ravel(like, order=order)] = weights
     np.testing.assert_array_equal(x.grad, expected.reshape(2, 3))
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize(("function", "slope"), [(np.sum, 1), (np.max, 1)])
+def test_a_number_may_be_reduced_over_its_first_axis(function, axis, slope):
+    x = Tensor(2.0, requires_grad=True)
+    function(x, axis=axis).backward()
+    assert x.grad == slope
+
+
+def test_trapezoid_takes_a_spacing_for_each_place():
+    y, dx = np.arange(12.0).reshape(4, 3) ** 2, np.arange(1.0, 10.0).reshape(3, 3)
+    x = Tensor(y, requires_grad=True)
+    np.testing.assert_allclose(np.trapezoid(x, dx=dx, axis=0).data, np.trapezoid(y, dx=dx, axis=0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a: np.linalg.svd(a @ np.ones((2, 2)), full_matrices=False)[0],
+        lambda a: np.linalg.qr(a @ np.ones((2, 2)))[0],
+        lambda a: np.linalg.eigh(a.T @ a * 0 + np.eye(2))[1],
+    ],
+)
+def test_vectors_without_a_derivative_raise(call):
+    a = Tensor([[1.0, 2.0], [3.0, 5.0], [7.0, 1.0]], requires_grad=True)
+    with pytest.raises(np.linalg.LinAlgError, match=r"np\.linalg\.(svd|qr|eigh)"):
+        np.sum(call(a)).backward()
+
+
+def test_subtract_reduce_knows_no_initial_value():
+    with pytest.raises(TypeError, match=r"np\.subtract\.reduce is not differentiable"):
+        np.subtract.reduce(Tensor([1.0, 2.0], requires_grad=True), initial=10.0)
+
+
+@pytest.mark.parametrize("transform", [grad, jacobian])
+def test_complex_values_have_no_real_derivative(transform):
+    with pytest.raises(TypeError, match=r"complex128; take np\.real"):
+        transform(lambda x: np.fft.fft(x)[:1])(np.array([1.0, 2.0]))
