@@ -383,3 +383,14 @@ def test_pytorch():
 def test_misuse(given, options, error, message):
     with pytest.raises(error, match=message):
         gradcheck(np.sin, given, **options)
+
+
+def test_complex_outputs_are_refused():
+    with pytest.raises(TypeError, match=r"complex; return np\.real and np\.imag"):
+        gradcheck(np.fft.fft, np.ones(3))
+    assert gradcheck(lambda x: (np.real(np.fft.fft(x)), np.imag(np.fft.fft(x))), np.ones(3))
+
+
+def test_a_check_without_inputs_is_refused():
+    with pytest.raises(TypeError, match="at least one input"):
+        gradcheck(lambda: 1.0)

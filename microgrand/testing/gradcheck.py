@@ -163,6 +163,8 @@ def gradcheck(
         raise ValueError(
             f"gradcheck expects order 1 or 2 and mode 'full' or 'fast', got {order!r} and {mode!r}"
         )
+    if not inputs:
+        raise TypeError("gradcheck needs at least one input, the point to check at; got none")
     arrays = [check_input(k, given) for k, given in enumerate(inputs)]
     names = [f"input {k}" for k in range(len(arrays))]
     rng = np.random.default_rng(0)
@@ -236,6 +238,11 @@ class Point:
         self.output_name = output_name
         self.scales = [scale_of(x) for x in inputs]
         self.values = self.call(inputs)[2]
+        if any(np.iscomplexobj(v) for v in self.values):
+            raise TypeError(
+                f"gradcheck compares real numbers, and {output_name} is complex; return np.real "
+                "and np.imag of it, a tuple"
+            )
         #: For each output the largest of its tensor, to which the rounding is in proportion.
         self.magnitude = flat(
             [np.full(v.size, np.max(np.abs(v), initial=0.0)) for v in self.values]
