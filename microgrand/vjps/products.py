@@ -111,12 +111,12 @@ def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     return np.squeeze(rows @ columns, (-2, -1))
 
 
-@stands_in_for(np.matvec)
+@stands_in_for("matvec")
 def _matvec(x1: Any, x2: Any, /) -> Any:
     return np.squeeze(np.matmul(x1, np.expand_dims(x2, -1)), -1)
 
 
-@stands_in_for(np.vecmat)
+@stands_in_for("vecmat")
 def _vecmat(x1: Any, x2: Any, /) -> Any:
     return np.squeeze(np.matmul(np.expand_dims(np.conj(x1), -2), x2), -2)
 

@@ -239,8 +239,8 @@ def cumulative(function: Callable[..., Any], identity: int) -> Callable[..., Any
     return running
 
 
-stand_ins[np.cumulative_sum] = cumulative(np.cumsum, 0)
-stand_ins[np.cumulative_prod] = cumulative(np.cumprod, 1)
+stands_in_for("cumulative_sum")(cumulative(np.cumsum, 0))
+stands_in_for("cumulative_prod")(cumulative(np.cumprod, 1))
 
 # ------------------------------------------------------------------------------ weighted counts
 

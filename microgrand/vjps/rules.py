@@ -11,11 +11,17 @@ from ..tensor import stand_ins
 
 
 def stands_in_for(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register what is called on tensors instead of NumPy functions; a decorator."""
+    """Register what is called on tensors instead of NumPy functions; a decorator.
+
+    A function that NumPy 2.0 did not have yet is given by its name.
+    """
 
     def register(stand_in: Callable[..., Any]) -> Callable[..., Any]:
         for function in functions:
-            stand_ins[function] = stand_in
+            if not isinstance(function, str):
+                stand_ins[function] = stand_in
+            elif hasattr(np, function):
+                stand_ins[getattr(np, function)] = stand_in
         return stand_in
 
     return register

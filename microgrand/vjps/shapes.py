@@ -335,7 +335,7 @@ def _dsplit(ary: Any, indices_or_sections: Any) -> Any:
     return np.split(ary, indices_or_sections, 2)
 
 
-@stands_in_for(np.unstack)
+@stands_in_for("unstack")
 def _unstack(x: Any, /, *, axis: int = 0) -> Any:
     if x.ndim == 0:
         raise ValueError("np.unstack needs at least one axis, got a 0-d array")

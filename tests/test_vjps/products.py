@@ -154,14 +154,14 @@ def vector_dots(draw, function):
     return draw(some_constant(function, values, ["array"]))
 
 
-@covers(np.matvec, np.vecmat)
+@covers("matvec", "vecmat")
 @st.composite
 def matrix_and_vector(draw, function):
     n, m = draw(side), draw(side)
     batch, other = draw(broadcastable(2))
     matrix = draw(arrays((*batch[-1:], n, m)))
-    vector = draw(arrays((*other[-1:], m if function is np.matvec else n)))
-    values = [matrix, vector] if function is np.matvec else [vector, matrix]
+    vector = draw(arrays((*other[-1:], m if function.__name__ == "matvec" else n)))
+    values = [matrix, vector] if function.__name__ == "matvec" else [vector, matrix]
     return draw(some_constant(function, values, ["array"]))
 
 

@@ -102,7 +102,7 @@ def running(draw, function):
     return Case(some_nan(draw, function, {"axis": axis, "dtype": dtype}), [x])
 
 
-@covers(np.cumulative_sum, np.cumulative_prod)
+@covers("cumulative_sum", "cumulative_prod")
 @st.composite
 def cumulatives(draw, function):
     x = draw(signed(shapes(1)))

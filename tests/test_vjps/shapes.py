@@ -428,7 +428,7 @@ def named_splits(draw, function):
     return Case(lambda x: tuple(function(x, where)), [x])
 
 
-@covers(np.unstack)
+@covers("unstack")
 @st.composite
 def unstacks(draw, function):
     x = draw(arrays(shapes(1)))
