@@ -224,17 +224,15 @@ def test_minimum_is_found(kind):
 
 
 @given(
-    shape=st.lists(st.integers(0, 5), min_size=2, max_size=4),
+    shape=st.sampled_from([(6, 1), (6, 5), (6, 2, 3), (6, 2, 1, 2), (0, 3), (3, 0)]),
     layout=st.sampled_from(["C", "fortran", "reversed", "spread"]),
     dtype=st.sampled_from([np.float16, np.float32, np.float64]),
-    scale=st.sampled_from([0.0, 1e-3, 1.0, 300.0]),
-    max_norm=st.floats(0, 8),
+    max_norm=st.sampled_from([0, 0.3, 1.0, 4.0]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_max_norm_shortens_what_is_too_long_and_nothing_else(
-    shape, layout, dtype, scale, max_norm, seed
-):
-    before = np.random.default_rng(seed).normal(0, scale, shape).astype(dtype)
+def test_max_norm_shortens_what_is_too_long_and_nothing_else(shape, layout, dtype, max_norm, seed):
+    scales = np.array([0, 1e-3, 0.5, 1, 2, 300])[: shape[0]]
+    before = np.random.default_rng(seed).normal(0, scales, shape[::-1]).T.astype(dtype)
     data = laid_out(before, layout)
     tensor = Tensor(data, requires_grad=True)
     project_max_norm([tensor], max_norm)
