@@ -19,19 +19,31 @@ from typing import Any
 # Matrices this small gain nothing from threads, which wait for each other in a busy loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from dropout_experiments import ensemble, features, maxnorm, rate, size, training
+from dropout_experiments import (
+    averaging,
+    calibration,
+    ensemble,
+    features,
+    maxnorm,
+    rate,
+    size,
+    training,
+)
+from dropout_experiments.claims import LEVEL
 from dropout_experiments.runs import Results, Store, finish
 
 EXPERIMENTS = {
     "rate": rate,
     "size": size,
     "features": features,
+    "averaging": averaging,
     "maxnorm": maxnorm,
     "ensemble": ensemble,
+    "calibration": calibration,
 }
 
 
-def report(experiment: Any, results: Results, seeds: int) -> None:
+def report(experiment: Any, results: Results) -> None:
     """Print what the paper found and what was found here."""
     print(f"{experiment.show(results)}\n\nWhat the paper found\n{experiment.PAPER}\n")
     print("Whether the numbers agree")
@@ -41,7 +53,8 @@ def report(experiment: Any, results: Results, seeds: int) -> None:
         "(mean over the seeds ± its standard error; chance: how often luck alone gives a mean at\n"
         "least as far from zero, by a sign-flip test over the seeds; up to 5 % it counts)"
     )
-    if 2 / 2**seeds > 0.05:
+    seeds = len(results.settings("seed"))
+    if 2 / 2**seeds > LEVEL:
         print(f"With {seeds} seeds no claim can be decided; 6 are the fewest that can.")
 
 
@@ -64,8 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="EXPERIMENT")
-    descriptions = {name: experiment.__doc__ for name, experiment in EXPERIMENTS.items()}
-    for name, text in {**descriptions, "all": "All of them, one after the other."}.items():
+    for name, experiment in [*EXPERIMENTS.items(), ("all", None)]:
+        text = experiment.__doc__ if experiment else "All of them, one after the other."
+        seeds, steps = (experiment.SEEDS, experiment.STEPS) if experiment else ("its own",) * 2
         command = commands.add_parser(
             name,
             help=text.partition("\n")[0],
@@ -74,26 +88,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         option = command.add_argument
         option("--data", default="digits", help="digits (the default), mnist1d, or MNIST's folder")
-        option("--seeds", type=int, default=8, help="nets for each setting (8)")
-        option("--steps", type=int, help="mini-batches to train a net on")
-        option("--train-size", type=int, help="examples to train on")
+        option("--seeds", type=int, help=f"nets for each setting (default: {seeds})")
+        option("--steps", type=int, help=f"mini-batches to train a net on (default: {steps})")
+        option("--train-size", type=int, help="examples to train on (default: by the data)")
         option(
             "--folder",
             type=Path,
             default="dropout_paper_results",
-            help="where finished runs and pictures are kept (dropout_paper_results)",
+            help="where finished runs and pictures are kept (default: %(default)s)",
         )
     options = parser.parse_args(argv)
     try:
         data = training.load(options.data)
     except (OSError, ValueError) as error:
         parser.error(f"--data: {error}")
+    seeds, steps, train_size = options.seeds, options.steps, options.train_size
     for possible, message in (
-        (2 <= options.seeds <= 20, f"--seeds is 2 to 20, got {options.seeds}"),
-        (options.steps is None or options.steps > 0, f"--steps is at least 1, got {options.steps}"),
+        # 20 seeds have a million ways to choose the signs of their differences.
+        (seeds is None or 2 <= seeds <= 20, f"--seeds is 2 to 20, got {seeds}"),
+        (steps is None or steps >= 1, f"--steps is at least 1, got {steps}"),
         (
-            options.train_size is None or 1 <= options.train_size <= data.most,
-            f"--train-size is 1 to {data.most} for these data, got {options.train_size}",
+            train_size is None or 1 <= train_size <= data.most,
+            f"--train-size is 1 to {data.most} for these data, got {train_size}",
         ),
         (not options.folder.is_file(), f"--folder: {options.folder} is a file"),
     ):
@@ -103,8 +119,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     todo = []
     for name in chosen:
         experiment = EXPERIMENTS[name]
-        steps = options.steps or experiment.STEPS
-        own = argparse.Namespace(**vars(options) | {"steps": steps})
+        own = argparse.Namespace(
+            seeds=seeds or experiment.SEEDS, steps=steps or experiment.STEPS, train_size=train_size
+        )
         try:
             todo.append((name, experiment, experiment.runs(data, own)))
         except ValueError as error:
@@ -119,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             results = finish(experiment, runs, data, store)
         except KeyboardInterrupt:
             sys.exit(f"\nInterrupted; the same command goes on from {store.path}.")
-        report(experiment, results, options.seeds)
+        report(experiment, results)
         draw(options.folder / f"{name}.png", experiment, results)
 
 

@@ -33,6 +33,7 @@ well in practice. Hinton et al. 2012 (arXiv:1207.0580) say more: with a single h
 softmax it is exactly the normalised geometric mean, and then it gives the right class a higher
 log probability than the thinned nets do on average."""
 STEPS = 1500
+SEEDS = 8
 P = 0.2
 # Nets with 12 units that can be dropped, thus 2^12 thinned nets: widths, and dropout's rate for
 # each layer. What follows the dropped units is a softmax only, or has another ReLU in between.

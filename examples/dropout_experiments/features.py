@@ -22,6 +22,7 @@ dropout, hidden units show no meaningful pattern each, since they work together;
 detect edges, strokes and spots. Both reconstruct test images about equally well. With dropout,
 fewer units are active for an image, and the mean activation of a unit is about 0.7 instead of 2."""
 STEPS = 2000
+SEEDS = 8
 UNITS = 256
 P = 0.5
 BINS = np.linspace(0, 1, 41)

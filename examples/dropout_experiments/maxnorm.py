@@ -22,6 +22,7 @@ constraint lets the rate be large without the weights blowing up, and is of use 
 too. In table 9, on MNIST: 1.25 % error with dropout and weight decay, 1.05 % with dropout and
 max-norm; without dropout 1.62 % with weight decay, 1.35 % with max-norm."""
 STEPS = 600
+SEEDS = 8
 WIDTHS = [128, 128]
 P = 0.5
 RATES = (0.025, 0.05, 0.1, 0.2, 0.4)

@@ -19,6 +19,7 @@ Section 7.4, figure 10, on parts of MNIST of 100 to 50,000 images: for the small
 and 500, dropout brings no improvement, as a large net can learn them by heart in spite of the
 noise. With more images the gain grows up to a point, and then declines."""
 STEPS = 600
+SEEDS = 8
 WIDTHS = [128, 128, 128]
 P_INPUT, P = 0.2, 0.5  # the paper keeps 0.8 of the inputs and 0.5 of the hidden units
 SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
