@@ -19,7 +19,7 @@ and rises again towards p = 1. With p n fixed, so that nets with more dropout ar
 at small p is much lower; p = 0.6 does best, and the usual 0.5 is close to it."""
 STEPS = 600
 SEEDS = 8
-WIDTH, KEPT = 96, 48  # both are the same net at p = 0.5
+WIDTH, KEPT = 128, 64  # both are the same net at p = 0.5
 P_AT_WIDTH = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 P_AT_KEPT = (0.0, 0.2, 0.5, 0.6, 0.8, 0.9)
 
