@@ -204,29 +204,35 @@ class Pass(MaskSource):
             self.masks.append(mask)
             self.owners.append(owner)
             return mask
-        who = "nn.functional" if owner is None else repr(owner)
+        mask = self.masks[i] if i < len(self.masks) else None
+        mixed_up = (
+            mask is not None
+            and owner is not None
+            and owner is not self.owners[i]
+            and any(owner is known for known in self.owners)
+        )
+        if mask is None or mixed_up or mask.shape != shape:
+            raise RuntimeError(self.misfit(i, shape, owner, mixed_up))
+        return mask
+
+    def misfit(self, i: int, shape: tuple[int, ...], owner: Any, mixed_up: bool) -> str:
+        """Say why a call has no mask."""
+        who = "a function" if owner is None else repr(owner)
         if i >= len(self.masks):
-            raise RuntimeError(
+            return (
                 f"DropoutMasks ran out: there are {i}, and {who} asks for another. A block is one "
                 "pass through the net: enter it anew for each, or let hold(net) do so"
             )
-        if (
-            owner is not None
-            and owner is not self.owners[i]
-            and any(owner is known for known in self.owners)
-        ):
-            raise RuntimeError(
-                f"DropoutMasks: mask {i} was drawn for {self.owners[i]!r}, and now {who} asks for "
-                "it, another module of the same net; a pass calls the modules in the same order"
+        if mixed_up:
+            return (
+                f"DropoutMasks: mask {i} was drawn for another module of this net than {who}, "
+                "which asks for it now; each pass must call the modules in the same order"
             )
-        mask = self.masks[i]
-        if mask.shape != shape:
-            raise RuntimeError(
-                f"DropoutMasks: mask {i} has shape {mask.shape}, and {who} needs {shape}; use an "
-                "input of the shape that the masks were drawn for, or give a mask of that shape, "
-                f"as in np.broadcast_to(mask, {shape})"
-            )
-        return mask
+        return (
+            f"DropoutMasks: mask {i} has shape {self.masks[i].shape}, and {who} needs {shape}; use "
+            "an input of the shape that the masks were drawn for, or give a mask of that shape, as "
+            f"in np.broadcast_to(mask, {shape})"
+        )
 
     def finish(self) -> None:
         """Keep what was drawn; raise if masks are left over."""
