@@ -23,6 +23,7 @@ from .modules import (
     ReLU,
     Sequential,
 )
+from .monte_carlo import mc_dropout
 
 __all__ = [
     "AlphaDropout",
@@ -44,4 +45,5 @@ __all__ = [
     "Sequential",
     "WordDropout",
     "functional",
+    "mc_dropout",
 ]
