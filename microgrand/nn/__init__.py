@@ -24,6 +24,7 @@ from .modules import (
     Sequential,
 )
 from .monte_carlo import mc_dropout
+from .schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
 
 __all__ = [
     "AlphaDropout",
@@ -44,6 +45,10 @@ __all__ = [
     "ReLU",
     "Sequential",
     "WordDropout",
+    "cosine_schedule",
+    "curriculum_schedule",
     "functional",
+    "linear_schedule",
     "mc_dropout",
+    "set_dropout",
 ]
