@@ -1,9 +1,21 @@
 """Neural networks: modules that hold parameters, and the functions they apply."""
 
 from . import functional
+from .dropout import (
+    AlphaDropout,
+    DropConnect,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    DropPath,
+    FeatureAlphaDropout,
+    GaussianDropout,
+    WordDropout,
+)
+from .dropout_masks import DropoutMasks
 from .modules import (
     CrossEntropyLoss,
-    Dropout,
     Linear,
     Module,
     MSELoss,
@@ -11,15 +23,32 @@ from .modules import (
     ReLU,
     Sequential,
 )
+from .monte_carlo import mc_dropout
+from .schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
 
 __all__ = [
+    "AlphaDropout",
     "CrossEntropyLoss",
+    "DropConnect",
+    "DropPath",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "DropoutMasks",
+    "FeatureAlphaDropout",
+    "GaussianDropout",
     "Linear",
     "MSELoss",
     "Module",
     "Parameter",
     "ReLU",
     "Sequential",
+    "WordDropout",
+    "cosine_schedule",
+    "curriculum_schedule",
     "functional",
+    "linear_schedule",
+    "mc_dropout",
+    "set_dropout",
 ]
