@@ -77,6 +77,7 @@ def lines(folder):
 
 def test_finished_runs_are_not_done_again(run, calls, tmp_path):
     first = run("size")
+    assert "24 nets with 2 seeds, 2 steps of 50 examples, of 20, 50, 100, 200, 500, 1000\n" in first
     assert len(calls) == len(lines(tmp_path)) == 2 * 6 * 2
     assert "are done already" not in first
     again = run("size")
