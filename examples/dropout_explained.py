@@ -148,17 +148,18 @@ def as_primitive(layer):
 
 
 def held_still(layer):
-    """Make that function draw the same mask in every call."""
+    """Make a function that draws the same mask in every call."""
+    function = as_primitive(layer)
 
     def forward(x):
         layer.rng = np.random.default_rng(1)
-        return as_primitive(layer)(x)
+        return function(x)
 
     return forward
 
 
 def complaint(function, x):
-    """Return the first words of what gradcheck has to say against a function; "" if nothing."""
+    """Return what gradcheck has to say against a function; "" if nothing."""
     try:
         gradcheck(function, x)
     except AssertionError as error:
@@ -182,7 +183,7 @@ N = 100_000
 
 
 def statistics(make):
-    """Return the four numbers of a layer, and how large each would be, and may be off."""
+    """Return four numbers of a layer, each with what is expected and how far it may be off."""
     layer = make(P, np.random.default_rng(2))
     dropped = np.mean(layer.forward(np.ones((1, N))) == 0)
     mean = np.mean(layer.forward(np.ones((1, N))))
