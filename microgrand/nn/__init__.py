@@ -1,9 +1,21 @@
 """Neural networks: modules that hold parameters, and the functions they apply."""
 
 from . import functional
+from .dropout import (
+    AlphaDropout,
+    DropConnect,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    DropPath,
+    FeatureAlphaDropout,
+    GaussianDropout,
+    WordDropout,
+)
+from .dropout_masks import DropoutMasks
 from .modules import (
     CrossEntropyLoss,
-    Dropout,
     Linear,
     Module,
     MSELoss,
@@ -13,13 +25,23 @@ from .modules import (
 )
 
 __all__ = [
+    "AlphaDropout",
     "CrossEntropyLoss",
+    "DropConnect",
+    "DropPath",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "DropoutMasks",
+    "FeatureAlphaDropout",
+    "GaussianDropout",
     "Linear",
     "MSELoss",
     "Module",
     "Parameter",
     "ReLU",
     "Sequential",
+    "WordDropout",
     "functional",
 ]

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..engine import apply, defvjp, primitive
 from ..masks import apply_mask, positive_mask, random_mask
-from ..random import generator
 from ..tensor import Tensor
+from .dropout_masks import draw_mask
 
 
 def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
@@ -118,7 +119,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return apply(affine.undifferentiated, (x, weight, bias))
 
 
-# -------------------------------------------------------------------------- relu, dropout
+# --------------------------------------------------------------------------------- relu
 
 
 def relu(x: Any) -> Any:
@@ -134,6 +135,9 @@ def relu(x: Any) -> Any:
     """
     x = as_tensor(x)
     return apply_mask(x, positive_mask(x.value))
+
+
+# ------------------------------------------------------------------------------- dropout
 
 
 def dropout(
@@ -160,16 +164,121 @@ def dropout(
     >>> F.dropout(np.ones(8), p=0.5, rng=np.random.default_rng(1))
     Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
     """
+    x = as_tensor(x)
+    return drop_at_random(x, x.shape, p, training, rng)
+
+
+def dropout1d(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Zero whole channels of ``(n, channels, length)`` or ``(channels, length)``.
+
+    See `nn.Dropout1d`; the other parameters are those of `dropout`.
+    """
+    x = as_tensor(x)
+    return drop_at_random(x, channel_shape(x.shape, 1), p, training, rng)
+
+
+def dropout2d(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Zero whole channels of ``(n, channels, height, width)``.
+
+    See `nn.Dropout2d`; the other parameters are those of `dropout`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand.nn import functional as F
+    >>> F.dropout2d(np.ones((1, 2, 2, 2)), rng=np.random.default_rng(0))
+    Tensor([[[[2., 2.],
+              [2., 2.]],
+    <BLANKLINE>
+             [[0., 0.],
+              [0., 0.]]]])
+    """
+    x = as_tensor(x)
+    return drop_at_random(x, channel_shape(x.shape, 2), p, training, rng)
+
+
+def dropout3d(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Zero whole channels of ``(n, channels, depth, height, width)``, or without the ``n``.
+
+    See `nn.Dropout3d`; the other parameters are those of `dropout`.
+    """
+    x = as_tensor(x)
+    return drop_at_random(x, channel_shape(x.shape, 3), p, training, rng)
+
+
+def alpha_dropout(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Replace elements by SELU's limit at minus infinity, and keep mean and variance.
+
+    See `nn.AlphaDropout`; the parameters are those of `dropout`. In PyTorch, `training` is False
+    by default here.
+    """
+    x = as_tensor(x)
+    return drop_at_random(x, x.shape, p, training, rng, alpha_drop)
+
+
+def drop_at_random(
+    x: Any,
+    mask_shape: tuple[int, ...],
+    p: Any,
+    training: bool,
+    rng: np.random.Generator | None,
+    apply: Callable[[Any, Any, float], Any] | None = None,
+) -> Any:
+    """Apply one of the kinds of dropout below, `drop` by default, with a mask that is drawn."""
     p = drop_probability(p)
     if not isinstance(training, bool):
         raise TypeError(f"dropout's training is True or False, got {training!r}")
-    x = as_tensor(x)
-    return drop(x, random_mask(x.shape, 1 - p, generator(rng)), p) if training else x
+    mask = draw_mask(mask_shape, lambda shape, rng: random_mask(shape, 1 - p, rng), rng, training)
+    return x if mask is None else (apply or drop)(x, mask, p)
 
 
 def drop(x: Any, mask: Any, p: float) -> Any:
     """Apply a mask drawn with drop probability `p`, so that the expected value stays `x`."""
     return apply_mask(x, mask, 1 / (1 - p) if p < 1 else 1.0)
+
+
+#: The limit of ``selu(x)`` at minus infinity: minus its scale times its alpha.
+SELU_LIMIT = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+
+
+def alpha_drop(x: Any, mask: Any, p: float) -> Any:
+    """Put `SELU_LIMIT` where `mask` is False, then map affinely to keep mean 0 and variance 1.
+
+    With q = 1 - p and the limit L, that mixture has mean p L and variance q (1 + p L^2).
+    """
+    if p == 1:  # nothing is kept, and nothing varies
+        return apply_mask(x, mask)
+    q = 1 - p
+    a = (q * (1 + p * SELU_LIMIT**2)) ** -0.5
+    b = -a * p * SELU_LIMIT
+    return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)
+
+
+def channel_shape(shape: tuple[int, ...], spatial_axes: int) -> tuple[int, ...]:
+    """Return the shape of a mask with one element for each channel of each example."""
+    batched, single = spatial_axes + 2, spatial_axes + 1
+    # (a, b, c) may be a batch of sequences as well as one image: that is not for us to guess.
+    ambiguous = spatial_axes == 2
+    if len(shape) != batched and (len(shape) != single or ambiguous):
+        places = ("length", "height, width", "depth, height, width")[spatial_axes - 1]
+        expected = f"(n, channels, {places})" + ("" if ambiguous else f" or (channels, {places})")
+        mend = (
+            "; give one image a batch axis, x[None], and a batch of sequences to dropout1d"
+            if ambiguous and len(shape) == single
+            else "; which axes share a mask is up to you in nn.Dropout(p, shared_axes=...)"
+        )
+        raise ValueError(
+            f"dropout{spatial_axes}d got an input of shape {shape}, expected {expected}{mend}"
+        )
+    return shape[: len(shape) - spatial_axes] + (1,) * spatial_axes
 
 
 def drop_probability(p: Any) -> float:
