@@ -167,7 +167,7 @@ def new_node(
     saved_version: int = 0,
 ) -> Any:
     """Make a node of class `cls`, by default a leaf, without any check."""
-    node = cls.__new__(cls)
+    node = object.__new__(cls)
     node.value = value
     node.tracked = tracked
     node.primitive = primitive

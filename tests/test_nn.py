@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from microgrand import Tensor, manual_seed, nn, no_grad
 from microgrand.nn import functional as F
@@ -851,3 +852,60 @@ def test_a_call_applies_its_own_mask_whatever_another_thread_stores(layer):
         mask = property(lambda self: np.zeros(100, bool), lambda self, new: None)
 
     assert Shared()(np.ones(100)).data.any()
+
+
+# ------------------------------------------------- ReLU and Dropout, computed as one in Sequential
+
+
+def one_after_the_other(x, p, scaling, shared_axes, training, in_sequential):
+    """Return value, gradient, second derivative and masks, for one seed."""
+    relu = nn.ReLU()
+    dropout = nn.Dropout(
+        p, scaling=scaling, shared_axes=shared_axes, rng=np.random.default_rng(0)
+    ).train(training)
+    leaf = Tensor(x, requires_grad=True)
+    inside = leaf * 1
+    out = nn.Sequential(relu, dropout)(inside) if in_sequential else dropout(relu(inside))
+    out.backward(np.arange(1, x.size + 1, dtype=x.dtype).reshape(x.shape))
+    return out.data, leaf.grad, relu.mask, dropout.mask
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
+@given(
+    x=hnp.arrays(
+        st.sampled_from([np.float16, np.float32, np.float64]),
+        hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=3),
+        elements=st.sampled_from([-1.5, -0.0, 0.0, 2.5, np.inf, -np.inf, np.nan]),
+    ),
+    p=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    scaling=st.sampled_from(["inverted", "classic"]),
+    shared_axes=st.sampled_from([(), -1]),
+    training=st.booleans(),
+)
+def test_sequential_gives_what_relu_and_dropout_give_one_after_the_other(
+    x, p, scaling, shared_axes, training
+):
+    options = x, p, scaling, shared_axes, training
+    found, expected = (one_after_the_other(*options, joined) for joined in (True, False))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        if ours is not None:
+            assert ours.dtype == theirs.dtype
+            assert np.array_equal(np.signbit(ours), np.signbit(theirs)) or ours.dtype == bool
+    relu_mask, dropout_mask = found[2:]
+    assert not relu_mask.flags.writeable
+    assert dropout_mask is None or not dropout_mask.flags.writeable
+
+
+def test_sequential_calls_subclasses_of_relu_and_dropout():
+    class Doubles(nn.Dropout):
+        def forward(self, x):
+            return 2 * x
+
+    class Negates(nn.ReLU):
+        def forward(self, x):
+            return -x
+
+    x = Tensor([1.0, 2.0])
+    assert nn.Sequential(nn.ReLU(), Doubles(0.5))(x).tolist() == [2, 4]
+    assert nn.Sequential(Negates(), nn.Dropout(0.0))(x).tolist() == [-1, -2]

@@ -21,8 +21,8 @@ from .modules import (
     MSELoss,
     Parameter,
     ReLU,
-    Sequential,
 )
+from .sequential import Sequential
 
 __all__ = [
     "AlphaDropout",
