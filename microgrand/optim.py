@@ -360,6 +360,67 @@ def _descend(data: Array, direction: Array, rate: float, scratch: Scratch) -> No
     data -= np.multiply(direction, rate, out=scratch)
 
 
+# -------------------------------------------------------------------------------- constraints
+
+
+def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
+    """Shorten each unit's incoming weights to a Euclidean norm of at most `max_norm`, in place.
+
+    The max-norm constraint: after a step, a vector of weights that has become too long is taken
+    back to the nearest one that is allowed, which has its direction. However large the learning
+    rate, the weights cannot grow without bound (Srivastava et al. 2014, "Dropout: A Simple Way to
+    Prevent Neural Networks from Overfitting", section 5.1; there, 3 to 4 was best for dropout
+    nets on MNIST).
+
+    Parameters
+    ----------
+    weights
+        Tensors of shape ``(out, in)``, with a row for each unit, as `nn.Linear` has, or
+        ``(out, ...)``, as for a convolution; leaves with ``requires_grad=True``. A bias is not
+        among a unit's incoming weights.
+    max_norm
+        The largest norm allowed, at least 0. Vectors that are not longer stay as they are, to
+        the last bit, and so do those that hold ``nan``.
+
+    Raises
+    ------
+    TypeError
+        If `weights` is not an iterable of tensors, or `max_norm` is not a number.
+    ValueError
+        If a tensor has no axis of incoming weights or cannot be changed, or `max_norm` is out of
+        its range. Then nothing has been changed.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> from microgrand.optim import project_max_norm
+    >>> layer = nn.Linear(2, 2)
+    >>> layer.weight.data[:] = [[3.0, 4.0], [0.6, 0.8]]  # of norm 5 and 1
+    >>> project_max_norm([layer.weight], max_norm=2)
+    >>> layer.weight.data
+    array([[1.2, 1.6],
+           [0.6, 0.8]], dtype=float32)
+    """
+    max_norm = _checked_number("max_norm", max_norm)
+    weights = _checked_parameters(weights)
+    for index, weight in enumerate(weights):
+        if weight.ndim < 2:
+            raise ValueError(
+                f"weights[{index}] has shape {weight.shape}, expected (out, in); leave biases "
+                "out: [p for p in model.parameters() if p.ndim > 1]"
+            )
+    for weight in weights:
+        incoming = tuple(range(1, weight.ndim))
+        # In float64, as the squares of float16 are soon beyond its range.
+        data = weight.data
+        squares = np.square(data, dtype=np.float64)
+        norms = np.sqrt(squares.sum(axis=incoming, keepdims=True))
+        factors = np.divide(max_norm, norms, out=np.ones_like(norms), where=norms > max_norm)
+        if (factors < 1).any():
+            data *= factors
+            weight.version += 1  # tells graphs that have saved the values
+
+
 # ----------------------------------------------------------------------------------- misuse
 
 
