@@ -22,6 +22,8 @@ from .modules import (
     Parameter,
     ReLU,
 )
+from .monte_carlo import mc_dropout
+from .schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
 from .sequential import Sequential
 
 __all__ = [
@@ -43,5 +45,10 @@ __all__ = [
     "ReLU",
     "Sequential",
     "WordDropout",
+    "cosine_schedule",
+    "curriculum_schedule",
     "functional",
+    "linear_schedule",
+    "mc_dropout",
+    "set_dropout",
 ]
