@@ -6,6 +6,7 @@ deviations, as all of them state, would be broken by a right generator with prob
 """
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -1147,6 +1148,17 @@ def test_tasks_have_blocks_of_their_own():
         return await asyncio.gather(*map(run, masks))
 
     assert asyncio.run(run_both()) == [True, False]
+
+
+def test_what_was_begun_in_a_block_and_outlives_it_changes_nothing():
+    module = nn.Dropout(0.5)
+    masks = nn.DropoutMasks()
+    with masks:
+        expected = module(X).data
+        context = contextvars.copy_context()  # as asyncio.create_task does
+    context.run(module, X)
+    assert len(masks) == 1
+    np.testing.assert_array_equal(masks.hold(module)(X).data, expected)
 
 
 def test_threads_may_share_masks():
