@@ -770,6 +770,8 @@ def test_all_occurrences_of_a_word_share_its_fate():
         (nn.Dropout3d, F.dropout3d, (3, 4, 1, 2, 2)),
         (nn.Dropout3d, F.dropout3d, (8, 1, 2, 2)),
         (nn.AlphaDropout, F.alpha_dropout, (3, 4)),
+        (nn.FeatureAlphaDropout, F.feature_alpha_dropout, (3, 4, 2)),
+        (nn.FeatureAlphaDropout, F.feature_alpha_dropout, (3, 4)),
     ],
 )
 def test_the_functions_do_what_the_modules_do(make, function, shape):
