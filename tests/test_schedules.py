@@ -35,6 +35,8 @@ def test_a_schedule_goes_monotonically_from_start_to_stop(make, start, stop, ste
 
 
 def test_the_curves():
+    assert nn.linear_schedule(0, 1, 4)(1) == 0.25
+    assert nn.cosine_schedule(0, 1, 3)(1) == pytest.approx(0.25)
     linear, cosine = nn.linear_schedule(0.1, 0.9, 8, 2), nn.cosine_schedule(0.1, 0.9, 8, 2)
     for step in range(12):
         t = min(max((step - 2) / 8, 0), 1)
