@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from microgrand import nn
@@ -17,6 +17,7 @@ LENGTHS = st.integers(0, 50)
     st.sampled_from([nn.linear_schedule, nn.cosine_schedule]),
     PROBABILITIES, PROBABILITIES, LENGTHS, LENGTHS,
 )  # fmt: skip
+@example(nn.linear_schedule, 0.0, 0.5, 0, 3)
 def test_a_schedule_goes_monotonically_from_start_to_stop(make, start, stop, steps, delay):
     schedule = make(start, stop, steps, delay)
     values = np.array([schedule(step) for step in range(delay + steps + 5)])
