@@ -218,9 +218,10 @@ FAULTS = {
     "overwritten": ("backpropagate", "cotangents[arg] + share", "share"),
     "the first use only": ("backpropagate", "cotangents[arg] = cotangents[arg] + share", "pass"),
     "a node before all its uses": (
-        "topological_order",
-        "stack.append(node)\n            stack.append(None)",
-        "order.insert(0, node)",
+        "backpropagate",
+        "if uses[arg] > 1:\n                uses[arg] -= 1\n            else:\n"
+        "                del uses[arg]",
+        "if True:\n                pass",
     ),
     "broadcasting undone by the mean": ("fit", "np.add.reduce", "np.mean"),
 }

@@ -1,5 +1,6 @@
 """gradcheck must be able to fail: wrong derivatives are planted, and it must say what is wrong."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -227,6 +228,30 @@ def test_a_kink(mode, order):
 
 
 @MODES
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("above", [np.greater, np.greater_equal])
+@pytest.mark.parametrize("size", [1.0, -1e-4])
+def test_a_jump(mode, order, above, size):
+    # For order 2 the jump is in the derivative.
+    def fn(x):
+        return x + np.where(above(x, 1.5), size * (x - 1.5 + (order == 1)) ** order, 0)
+
+    report = report_of(fn, np.array([1.0, 1.5, 2.0]), mode=mode, order=order)
+    assert ("a jump" if order == 1 else "a kink") in report
+    assert "input 0[1]" in report
+    if mode == "full" and order == 1 and size == 1:
+        assert "is 1.5 on the left" in report
+        assert "2.5 on the right" in report
+
+
+@MODES
+@pytest.mark.parametrize("distance", [1e-3, 1e-6, 1e-7])
+def test_a_jump_nearby_is_no_mistake(mode, distance):
+    x = 1.5 + np.array([-distance, distance])
+    assert gradcheck(lambda x: np.where(x > 1.5, x**2, x), x, mode=mode)
+
+
+@MODES
 def test_equal_maxima_are_a_kink(mode):
     wrong = with_vjps(np.max, lambda g, out, x: g * (np.arange(x.size) == np.argmax(x)))
     assert "a kink at this point" in report_of(wrong, np.array([1.0, 2.0, 2.0]), mode=mode)
@@ -244,6 +269,27 @@ def test_a_random_mask_must_be_held_still(mode):
     assert "nn.DropoutMasks().hold(fn)" in report
     mask = random_mask((3, 4), 0.5, generator)
     assert gradcheck(lambda x: apply_mask(x, mask, 2.0), x34(), mode=mode, order=2)
+
+
+@MODES
+@pytest.mark.parametrize("call", range(7))
+def test_one_random_evaluation_is_noticed_whichever_it_is(mode, call):
+    # The fast mode makes no more than seven.
+    count = iter(range(1000))
+    report = report_of(lambda x: x * (1 + (next(count) == call)), np.ones(3), mode=mode)
+    assert "not deterministic: two evaluations at one point gave" in report
+
+
+def test_a_function_that_is_random_in_a_tenth_of_its_calls_is_noticed():
+    # 30 evaluations all miss it with probability 0.9^30 = 0.042, so 100 functions are passed
+    # 4.2 times on average, and more than 12 times with probability 3e-4.
+    noticed = 0
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        with contextlib.suppress(GradcheckError):
+            noticed -= gradcheck(lambda x: x * (1 + (generator.random() < 0.1)), np.ones(1))  # noqa: B023
+        noticed += 1
+    assert noticed >= 88
 
 
 def test_a_draw_that_shows_only_later_is_noticed():
@@ -268,6 +314,21 @@ def test_float32_on_the_way_is_noticed(mode):
 
     report = report_of(fn, x34(), mode=mode)
     assert "is a part of it computed in float32?" in report
+
+
+@MODES
+def test_a_mistake_in_float32_is_named(mode):
+    exp = with_vjps(np.exp, lambda g, out, x: 3 * g * out)
+    assert "3 times too large" in report_of(exp, x34().astype(np.float32), mode=mode)
+    assert "3 times too large" in report_of(exp, x34().astype(np.float16), mode=mode)
+    for offset in (0, 100):
+        exp = with_vjps(
+            lambda x, c: c + np.exp(x.astype(np.float32)).astype(np.float64),
+            lambda g, out, x, c: -g * (out - c),
+            lambda g, out, x, c: g,
+        )
+        report = report_of(lambda x: exp(x, offset), x34(), mode=mode)  # noqa: B023
+        assert "the sign is wrong" in report
 
 
 @pytest.mark.parametrize("x", np.linspace(1, 2, 50))

@@ -21,10 +21,10 @@ from .modules import (
     MSELoss,
     Parameter,
     ReLU,
-    Sequential,
 )
 from .monte_carlo import mc_dropout
 from .schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
+from .sequential import Sequential
 
 __all__ = [
     "AlphaDropout",

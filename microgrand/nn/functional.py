@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import defvjp, primitive
+from ..engine import apply, defvjp, primitive
 from ..masks import apply_mask, positive_mask, random_mask
 from ..tensor import Tensor
 from .dropout_masks import draw_mask
@@ -22,9 +22,9 @@ def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
     """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
     if not isinstance(x, Tensor):
         x = Tensor(x)
-    elif x.value.dtype is dtype:  # most calls end here
-        return x
     given = x.value.dtype
+    if given is dtype:  # most calls end here
+        return x
     if given.kind not in kinds:
         raise TypeError(
             f"expected floating-point numbers, got dtype {given}; convert an array of other "
@@ -41,10 +41,15 @@ def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
 @primitive
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Compute ``x W^T + b``."""
-    out = x @ weight.T
+    out = product(x, weight.T)
     if bias is not None:
         out += bias
     return out
+
+
+def product(x: Any, y: Any) -> Any:
+    """Multiply matrices: arrays by ``dot``, which takes 0.5 us for small ones, ``@`` 1.1."""
+    return x @ y if x.ndim != 2 or isinstance(y, Tensor) else x.dot(y)
 
 
 def rows(x: Any) -> Any:
@@ -52,12 +57,21 @@ def rows(x: Any) -> Any:
     return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
+def sum_of_rows(x: Any) -> Any:
+    """Sum over the first axis: of a float array by a product with ones, 0.6 us instead of 1.6."""
+    if not isinstance(x, np.ndarray):
+        return np.add.reduce(x, axis=0)
+    ones = np.empty(len(x), x.dtype)
+    ones.fill(1)
+    return ones.dot(x)
+
+
 # The bias and each row of the weight take part in every row of the batch: hence the sums.
 defvjp(
     affine,
-    lambda g, out, x, weight, bias: g @ weight,
-    lambda g, out, x, weight, bias: rows(g).T @ rows(x),
-    lambda g, out, x, weight, bias: np.add.reduce(rows(g), axis=0),
+    lambda g, out, x, weight, bias: product(g, weight),
+    lambda g, out, x, weight, bias: product(rows(g).T, rows(x)),
+    lambda g, out, x, weight, bias: sum_of_rows(rows(g)),
     new_arrays=True,
 )
 
@@ -111,7 +125,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
                 f"which is (out_features, in_features); the bias must be of shape "
                 f"{weight.shape[:1]}"
             )
-    return affine(x, weight, bias)
+    return apply(affine.undifferentiated, (x, weight, bias))
 
 
 # --------------------------------------------------------------------------------- relu
@@ -219,6 +233,14 @@ def alpha_dropout(
     return drop_at_random(x, x.shape, p, training, rng, alpha_drop)
 
 
+def feature_alpha_dropout(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Do what `alpha_dropout` does to whole channels of ``(n, channels, ...)``."""
+    x = as_tensor(x)
+    return drop_at_random(x, feature_shape(x.shape), p, training, rng, alpha_drop)
+
+
 def drop_at_random(
     x: Any,
     mask_shape: tuple[int, ...],
@@ -274,6 +296,15 @@ def channel_shape(shape: tuple[int, ...], spatial_axes: int) -> tuple[int, ...]:
             f"dropout{spatial_axes}d got an input of shape {shape}, expected {expected}{mend}"
         )
     return shape[: len(shape) - spatial_axes] + (1,) * spatial_axes
+
+
+def feature_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a mask with one element for each channel, whatever axes follow it."""
+    if len(shape) < 2:
+        raise ValueError(
+            f"feature_alpha_dropout got an input of shape {shape}, expected (n, channels, ...)"
+        )
+    return shape[:2] + (1,) * (len(shape) - 2)
 
 
 def drop_probability(p: Any) -> float:
@@ -438,8 +469,8 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"label {wrong} is not a class: logits of shape {logits.shape} have the classes "
             f"0 to {classes - 1}"
         )
-    saved = log_softmax(logits.value)
-    return mean_negative_log_likelihood(logits, one_hot, saved)
+    saved = log_softmax.undifferentiated(logits.value)
+    return apply(mean_negative_log_likelihood.undifferentiated, (logits, one_hot, saved))
 
 
 def mse_loss(prediction: Any, target: Any) -> Any:

@@ -10,8 +10,8 @@ Conventions where no derivative exists: equal elements that compete (``max``, ``
 ``partition`` one of them gets it all; ``abs`` has 0 at 0, and so have norms, ``hypot``
 and ``arctan2``; ``std`` has 0 where it is computed as 0, ``clip`` 1 at its bounds. A matrix that
 a function takes to be symmetric has a symmetric gradient. Eigenvectors and singular vectors of
-repeated values have no derivative, nor has the inverse of a singular matrix; that of its ``det``
-is not computed either, as it rests on the inverse: asking for one raises ``LinAlgError``.
+repeated values have no derivative, nor has the inverse of a singular matrix, and the third one of
+its ``det`` is computed with the inverse: asking for one raises ``LinAlgError``.
 
 Not supported on tensors that require a gradient, and why:
 

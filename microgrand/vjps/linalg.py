@@ -71,23 +71,59 @@ def solve_vjp_left(g: Any, out: Any, a: Any, b: Any) -> Any:
 defvjp(np.linalg.solve, solve_vjp_left, solve_vjp_right)
 
 
-def inverse_or_error(name: str, a: Any) -> Any:
-    """Invert; raise LinAlgError with the name of the function that needs it."""
-    try:
-        return np.linalg.inv(a)
-    except LinAlgError:
-        raise LinAlgError(
-            f"the derivative of np.linalg.{name} is computed with the inverse, and the matrix is "
-            "singular"
-        ) from None
+def inverse_or_error(what: str, a: Any) -> Any:
+    """Invert; raise LinAlgError that says what the inverse is needed for."""
+    if np.min(np.linalg.matrix_rank(unwrap(a)), initial=a.shape[-1]) < a.shape[-1]:
+        raise LinAlgError(f"{what} is computed with the inverse, and the matrix is singular")
+    return np.linalg.inv(a)
 
 
-def det_vjp(g: Any, out: Any, a: Any) -> Any:
-    """``g det(a) a^-T``."""
-    return (g * out)[..., None, None] * transposed(inverse_or_error("det", a))
+# A singular matrix has no inverse, but its determinant has a derivative, the matrix of cofactors.
+# With a = u diag(s) v^T, that is det(u) det(v) u diag(p) v^T, where p_i is the product of all s
+# but s_i: nothing is divided by a 0, or by what rounding has left of it.
 
 
-defvjp(np.linalg.det, det_vjp)
+def products_without_one(s: Any) -> Any:
+    """Return ``p_i``, the product of all elements but the i-th."""
+    return np.prod(np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]), axis=-1)
+
+
+def svd_and_sign(a: Any) -> tuple[Any, Any, Any, Any]:
+    """Return u, s and v^T, and det(u) det(v)."""
+    u, s, vh = np.linalg.svd(a)
+    return u, s, vh, (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
+
+
+@primitive
+def cofactors(a: Any) -> Any:
+    """Return the matrix of cofactors, which is ``det(a) a^-T`` where there is an inverse."""
+    u, s, vh, sign = svd_and_sign(a)
+    return sign * np.conj(times_diagonal(u, products_without_one(s)) @ vh)
+
+
+def cofactors_vjp(g: Any, out: Any, a: Any) -> Any:
+    """``tr(a^-1 g) c - a^-T g^T c`` for the cofactors c, where there is an inverse.
+
+    With the singular values and h = u^T g v, that is det(u) det(v) u m v^T, where m_ii is the sum
+    of p_ij h_jj over all other j, m_ij is -p_ij h_ji, and p_ij is the product of all s but two.
+    """
+    if isinstance(g, Tensor) or isinstance(a, Tensor):  # to be differentiated once more
+        inverse = transposed(inverse_or_error("the third derivative of np.linalg.det", a))
+        trace = np.sum(inverse * g, axis=(-2, -1), keepdims=True)
+        return trace * out - inverse @ transposed(g) @ out
+    u, s, vh, sign = svd_and_sign(a)
+    h = np.conj(transposed(u)) @ g @ np.conj(transposed(vh))
+    p = np.zeros_like(a, dtype=s.dtype)
+    for i in range(s.shape[-1]):
+        p[..., i, :] = products_without_one(np.where(np.arange(s.shape[-1]) == i, 1, s))
+        p[..., i, i] = 0
+    diagonal = np.sum(p * np.diagonal(h, axis1=-2, axis2=-1)[..., None, :], axis=-1)
+    m = np.eye(s.shape[-1], dtype=s.dtype) * diagonal[..., None] - p * transposed(h)
+    return sign * np.conj(u) @ m @ np.conj(vh)
+
+
+defvjp(np.linalg.det, lambda g, out, a: g[..., None, None] * cofactors(a))
+defvjp(cofactors, cofactors_vjp)
 
 
 @primitive
@@ -96,10 +132,13 @@ def log_abs_det(a: Any, value: Any) -> Any:
     return value
 
 
-defvjp(
-    log_abs_det,
-    lambda g, out, a, value: g[..., None, None] * transposed(inverse_or_error("slogdet", a)),
-)
+def log_abs_det_vjp(g: Any, out: Any, a: Any, value: Any) -> Any:
+    """``g a^-T``."""
+    inverse = inverse_or_error("the derivative of np.linalg.slogdet", a)
+    return g[..., None, None] * transposed(inverse)
+
+
+defvjp(log_abs_det, log_abs_det_vjp)
 SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,20 @@ def _partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect
 # -------------------------------------------------------------------------------- quantiles
 
 
-def interpolate_order(a: Any, q: Any, axis: Any, method: Any, keepdims: Any, skip_nan: bool) -> Any:
+def interpolate_order(
+    function: Callable[[Any], Any],
+    a: Any,
+    q: Any,
+    axis: Any,
+    method: Any,
+    keepdims: Any,
+    skip_nan: bool,
+) -> Any:
     """Interpolate between sorted elements, which is what all kinds of quantiles are.
 
     Of the numbers 0, 1, 2, ..., n - 1 a quantile is its own place in the order: so NumPy's
-    function, called on them, tells which elements the quantile of others lies between.
+    function, called on them, tells which elements the quantile of others lies between. Only where
+    numbers are infinite or missing, `function`, which is NumPy's, has a way of its own.
     """
     if records_gradient(q):
         raise TypeError("quantiles have no derivative with respect to q; give q.detach()")
@@ -71,6 +81,9 @@ def interpolate_order(a: Any, q: Any, axis: Any, method: Any, keepdims: Any, ski
     shape = [a.shape[ax] for ax in others]
     length = math.prod(a.shape[ax] for ax in axes)
     ordered = np.sort(np.reshape(np.transpose(a, axes + others), (length, *shape)), 0)
+    value = None if length and np.all(np.isfinite(ordered)) else function(unwrap(a))
+    if length == 0:  # where NumPy returns nan, if anything
+        ordered, length = np.concatenate([ordered, np.full((1, *shape), np.nan)]), 1
 
     nans = np.sum(np.isnan(ordered), 0)  # which sorting has put last
     counts = length - nans if skip_nan else np.where(nans > 0, 0, length)
@@ -84,7 +97,17 @@ def interpolate_order(a: Any, q: Any, axis: Any, method: Any, keepdims: Any, ski
     out = low + (high - low) * (places - below).astype(dtype)
     if keepdims:
         shape = [1 if ax in axes else a.shape[ax] for ax in range(a.ndim)]
-    return np.reshape(out, (*np.shape(q), *shape))
+    out = np.reshape(out, (*np.shape(q), *shape))
+    return out if value is None else with_value(out, value)
+
+
+@primitive
+def with_value(x: Any, value: Any) -> Any:
+    """Return another value than `x`, of which it has the derivative."""
+    return value
+
+
+defvjp(with_value, lambda g, out, x, value: g)
 
 
 @stands_in_for(np.quantile)
@@ -94,10 +117,13 @@ def _quantile(
     axis: Any = None,
     *,
     overwrite_input: bool = False,
-    method: str = "linear",
+    method: Any = "linear",
     keepdims: Any = False,
 ) -> Any:
-    return interpolate_order(a, q, axis, method, keepdims, skip_nan=False)
+    def call(x: Any) -> Any:
+        return np.quantile(x, unwrap(q), axis, method=method, keepdims=keepdims)
+
+    return interpolate_order(call, a, q, axis, method, keepdims, skip_nan=False)
 
 
 @stands_in_for(np.nanquantile)
@@ -107,10 +133,13 @@ def _nanquantile(
     axis: Any = None,
     *,
     overwrite_input: bool = False,
-    method: str = "linear",
+    method: Any = "linear",
     keepdims: Any = False,
 ) -> Any:
-    return interpolate_order(a, q, axis, method, keepdims, skip_nan=True)
+    def call(x: Any) -> Any:
+        return np.nanquantile(x, unwrap(q), axis, method=method, keepdims=keepdims)
+
+    return interpolate_order(call, a, q, axis, method, keepdims, skip_nan=True)
 
 
 @stands_in_for(np.percentile)
@@ -132,14 +161,20 @@ def as_fraction(percent: Any) -> Any:
 def _median(
     a: Any, axis: Any = None, *, overwrite_input: bool = False, keepdims: Any = False
 ) -> Any:
-    return np.quantile(a, 0.5, axis, keepdims=keepdims)
+    def call(x: Any) -> Any:
+        return np.median(x, axis, keepdims=keepdims)
+
+    return interpolate_order(call, a, 0.5, axis, "linear", keepdims, skip_nan=False)
 
 
 @stands_in_for(np.nanmedian)
 def _nanmedian(
     a: Any, axis: Any = None, *, overwrite_input: bool = False, keepdims: Any = False
 ) -> Any:
-    return np.nanquantile(a, 0.5, axis, keepdims=keepdims)
+    def call(x: Any) -> Any:
+        return np.nanmedian(x, axis, keepdims=keepdims)
+
+    return interpolate_order(call, a, 0.5, axis, "linear", keepdims, skip_nan=True)
 
 
 # ------------------------------------------------------------------ averages and covariances

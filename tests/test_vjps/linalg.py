@@ -39,13 +39,29 @@ def both(x):
     return (x + np.swapaxes(x, -1, -2)) / 2
 
 
-@covers(np.linalg.inv, np.linalg.det, np.linalg.slogdet, table.log_abs_det)
+@covers(np.linalg.inv, np.linalg.slogdet, table.log_abs_det, table.cofactors)
 @st.composite
 def squares(draw, function):
     if function is table.log_abs_det:
         function = np.linalg.slogdet
     n = draw(size)
     return Case(function, [draw(matrices(n, n))])
+
+
+@covers(np.linalg.det)
+@st.composite
+def determinants(draw, function):
+    """Of any rank, as determinants have derivatives also where there is no inverse."""
+    n = draw(st.integers(0, 4))
+    rank = draw(st.integers(0, n))
+    singular = draw(st.booleans())
+    a = draw(matrices(n, n))
+    if singular:  # a product, whose rank shows but for rounding, or a diagonal, where it shows
+        rounded = draw(st.booleans())
+        a = a[..., :rank] @ a[..., :rank, :] if rounded else a * np.diag(np.arange(n) < rank)
+    # The 1 is there for the differences: as they are of rounded numbers, they need to know of what
+    # size, which a determinant of 0 does not tell.
+    return Case(lambda x: 1 + function(x), [a])
 
 
 @covers(np.linalg.solve)

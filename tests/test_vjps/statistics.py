@@ -5,6 +5,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from microgrand import vjps
+from microgrand.tensor import unwrap
 
 from .cases import Case, an_axis, arrays, covers, full_side, reduction_axes, shapes, some_constant
 
@@ -57,6 +58,12 @@ def quantiles(draw, function):
     }
     nans = function.__name__.startswith("nan") * np.resize([False, True, False], x.shape)
     return Case(lambda x: zero_for_nan(function(np.where(nans, np.nan, x), q, **options)), [x])
+
+
+@covers(vjps.statistics.with_value)
+@st.composite
+def other_values(draw, function):
+    return Case(lambda x: function(x, unwrap(x)), [draw(arrays(shapes()))])
 
 
 @covers(np.median, np.nanmedian)
