@@ -456,6 +456,10 @@ def test_calibration_error_is_at_least_the_difference_of_the_means(seed, n, shar
 # -------------------------------------------------------------------------------- features
 
 
+def test_shape_of_an_example():
+    assert [example.training.image_shape(n) for n in (64, 784, 40)] == [(8, 8), (28, 28), (1, 40)]
+
+
 def test_locality():
     spot, even = np.zeros((8, 8)), np.ones((8, 8))
     spot[2, 6] = -3
@@ -539,14 +543,12 @@ def test_folder_with_all_files_keeps_its_test_set(run, tmp_path):
         np.testing.assert_array_equal(y_test, np.arange(30) % 10)
         assert len(x) == 60
         assert (x[:, None] == data.inputs[:120]).all(axis=2).any(axis=1).all()
-    assert data.image_shape == (4, 4)
 
 
 def test_mnist1d():
     pytest.importorskip("mnist1d")
     data = example.training.load("mnist1d")
     assert (data.inputs.shape, data.most, data.test_size) == ((5000, 40), 4000, 1000)
-    assert data.image_shape == (1, 40)
 
 
 # ---------------------------------------------------------------------------------- command
