@@ -227,7 +227,7 @@ def test_verdict_is_what_the_numbers_show(contrasts, verdict):
     assert text.startswith(f"{verdict.upper()}: it is so\n")
     for i, x in enumerate(contrasts):
         assert (
-            f"contrast {i}: {example.claims.mean_and_error(x)}, chance {100 * chance(x):.2g} %"
+            f"contrast {i}: {example.claims.mean_and_error(x)}, chance {100 * chance(x):.3g} %"
             in text
         )
 
