@@ -23,7 +23,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import ContextVar
-from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -117,7 +116,7 @@ class enable_grad(GradMode):
 
 # ------------------------------------------------------------------------------- the graph
 
-NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
+NO_KEYWORDS: Mapping[str, Any] = {}  # never written to
 ARRAY_TYPES = (np.ndarray, np.generic)
 
 
