@@ -194,15 +194,18 @@ def show(results: Results) -> str:
 
 def draw(figure: Any, results: Results) -> None:
     """Draw each probability by weight scaling against those by the two exact means."""
+    figure.set_size_inches(11, 4.4)
     panels = figure.subplots(1, len(NETS), sharex=True, sharey=True)
     for axes, net in zip(panels, NETS, strict=True):
         (shown,) = (o["shown"] for run, o in results if run["net"] == net and run["seed"] == 0)
         arithmetic, geometric, scaling = np.reshape(shown, (3, -1))
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
-        axes.plot(arithmetic, scaling, ".", color=ORANGE, label="against the arithmetic mean")
-        axes.plot(geometric, scaling, ".", color=BLUE, label="against the geometric mean")
-        axes.set(title=net.replace(", softmax", ""), xlabel="probability by exact averaging")
+        axes.plot(arithmetic, scaling, ".", color=ORANGE, alpha=0.7, label="arithmetic mean")
+        axes.plot(geometric, scaling, ".", color=BLUE, alpha=0.7, label="geometric mean")
+        axes.set(title=net.replace(", softmax", ""), xlabel="probability by exact average")
         axes.set_aspect("equal")
     panels[0].set_ylabel("probability by weight scaling")
     panels[0].legend()
-    figure.suptitle("One pass through the whole net, and the exact average over 4096 thinned nets")
+    figure.suptitle(
+        "One pass through the whole net, against the exact averages over 4096 thinned nets"
+    )

@@ -137,7 +137,8 @@ def show(results: Results) -> str:
 def draw(figure: Any, results: Results) -> None:
     """Draw what units look for and draw, and how active they are."""
     columns, rows = 6, SHOWN // 6
-    above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+    figure.set_size_inches(11, 6)
+    above, below = figure.subfigures(2, 1, height_ratios=(5, 4))
     for i, (p, name) in enumerate(((0.0, "without dropout"), (P, "with dropout"))):
         (outcome,) = (o for run, o in results if run["p"] == p and run["seed"] == 0)
         for j, (kind, verb) in enumerate((("seen", "look for"), ("drawn", "draw"))):
@@ -156,7 +157,7 @@ def draw(figure: Any, results: Results) -> None:
                 aspect="auto" if shape[0] == 1 else "equal",
             )
             axes.set_axis_off()
-            axes.set_title(f"what units {verb},\n{name}", fontsize=9)
+            axes.set_title(f"what units {verb},\n{name}")
     axes = below.subplots()
     for p, color, label in ((0.0, ORANGE, "without dropout"), (P, BLUE, "with dropout")):
         counts = np.sum(results.over_seeds("histogram", p=p), axis=0)

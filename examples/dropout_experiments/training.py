@@ -103,13 +103,16 @@ def load(source: str) -> Data:
             images, labels = map(read_idx, files)
             inputs = images.reshape(len(images), -1) / np.float32(255)
             name = f"The t10k files in {folder}, which has no train files"
-            return Data(name, inputs, labels.astype(np.int64), len(labels) // 5, False, 3000)
+            test_size = len(labels) // 5
+            train_size = min(3000, len(labels) - test_size)
+            return Data(name, inputs, labels.astype(np.int64), test_size, False, train_size)
     (images, labels), (test_images, test_labels) = load_mnist(folder)
     if images.shape[1:] != test_images.shape[1:] or not set(test_labels) <= set(labels):
         raise ValueError("the test images are of another size or class than those to train on")
     images = np.concatenate([images, test_images])
     inputs, labels = images.reshape(len(images), -1), np.concatenate([labels, test_labels])
-    return Data(f"MNIST's files in {folder}", inputs, labels, len(test_labels), True, 3000)
+    train_size = min(3000, len(labels) - len(test_labels))
+    return Data(f"MNIST's files in {folder}", inputs, labels, len(test_labels), True, train_size)
 
 
 # ---------------------------------------------------------------------------------------- nets
