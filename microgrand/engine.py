@@ -220,7 +220,10 @@ def apply(
     if not found:
         return value
     cls = value.__class__
-    if not (cls is np.ndarray and value.dtype.kind in "fc") and cls not in FLOAT_SCALARS:
+    if cls is np.ndarray:
+        if recorded and value.dtype.kind not in "fc":
+            check_result(primitive, value, True)
+    elif cls not in FLOAT_SCALARS:
         check_result(primitive, value, bool(recorded))
     if recorded:
         return new_node(Node.result_class, value, True, primitive, args, kwargs, version)
