@@ -96,16 +96,16 @@ print("   tried   ", *(f"{value + 0:6.2f}" for value in tried))
 print("   backward", *(f"{value + 0:6.2f}" for value in backward))
 
 # What it means for the weights. A unit has weights that lead to it and weights that lead away from
-# it, and those of a dropped unit must all stay what they are in this step: they had no part in the
-# answer, and deserve neither the blame nor the praise. The gradient of a weight is the value where
-# it begins times the gradient where it ends. So there are two halves, and two zeros:
+# it, and if the unit was dropped, none of them may learn anything from this example: they had no
+# part in the answer, and deserve neither blame nor praise for it. The gradient of a weight is the
+# value where it begins times the gradient where it ends. So it takes two zeros:
 #
-#   - the zero in forward keeps the weights that lead away: their gradient is the unit's value, 0,
-#     times something;
-#   - the zero in backward keeps the weights that lead to it: their gradient is something times
-#     the unit's gradient, 0.
+#   - the zero in forward holds the weights that lead away: their gradient is the unit's value,
+#     which is 0, times something;
+#   - the zero in backward holds the weights that lead to it: their gradient is something times
+#     the unit's gradient, which is 0.
 #
-# With one of them missing, the unit is half there.
+# With either of them missing, or in the wrong place, the unit is half there.
 
 
 def weights_that_learn(layer):
@@ -115,9 +115,10 @@ def weights_that_learn(layer):
     """
     rng = np.random.default_rng(6)
     inputs, weight_in, weight_out = rng.uniform(1, 2, 3), rng.uniform(1, 2, (8, 3)), np.ones(8)
-    after = layer.forward(weight_in @ inputs)
-    gradient_out = after * 1.0  # where it begins, times d loss / d output, where it ends
-    gradient_in = np.outer(layer.backward(weight_out * 1.0), inputs)
+    hidden = layer.forward(weight_in @ inputs)
+    g = 1.0  # d loss / d output, for output = weight_out @ hidden
+    gradient_out = g * hidden
+    gradient_in = np.outer(layer.backward(g * weight_out), inputs)
     return (gradient_in != 0).all(axis=1), gradient_out != 0
 
 

@@ -6,6 +6,7 @@ deviations, as all of them state, would be broken by a right generator with prob
 """
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -769,6 +770,8 @@ def test_all_occurrences_of_a_word_share_its_fate():
         (nn.Dropout3d, F.dropout3d, (3, 4, 1, 2, 2)),
         (nn.Dropout3d, F.dropout3d, (8, 1, 2, 2)),
         (nn.AlphaDropout, F.alpha_dropout, (3, 4)),
+        (nn.FeatureAlphaDropout, F.feature_alpha_dropout, (3, 4, 2)),
+        (nn.FeatureAlphaDropout, F.feature_alpha_dropout, (3, 4)),
     ],
 )
 def test_the_functions_do_what_the_modules_do(make, function, shape):
@@ -1147,6 +1150,17 @@ def test_tasks_have_blocks_of_their_own():
         return await asyncio.gather(*map(run, masks))
 
     assert asyncio.run(run_both()) == [True, False]
+
+
+def test_what_was_begun_in_a_block_and_outlives_it_changes_nothing():
+    module = nn.Dropout(0.5)
+    masks = nn.DropoutMasks()
+    with masks:
+        expected = module(X).data
+        context = contextvars.copy_context()  # as asyncio.create_task does
+    context.run(module, X)
+    assert len(masks) == 1
+    np.testing.assert_array_equal(masks.hold(module)(X).data, expected)
 
 
 def test_threads_may_share_masks():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from microgrand import nn
@@ -17,6 +17,7 @@ LENGTHS = st.integers(0, 50)
     st.sampled_from([nn.linear_schedule, nn.cosine_schedule]),
     PROBABILITIES, PROBABILITIES, LENGTHS, LENGTHS,
 )  # fmt: skip
+@example(nn.linear_schedule, 0.0, 0.5, 0, 3)
 def test_a_schedule_goes_monotonically_from_start_to_stop(make, start, stop, steps, delay):
     schedule = make(start, stop, steps, delay)
     values = np.array([schedule(step) for step in range(delay + steps + 5)])
@@ -35,6 +36,8 @@ def test_a_schedule_goes_monotonically_from_start_to_stop(make, start, stop, ste
 
 
 def test_the_curves():
+    assert nn.linear_schedule(0, 1, 4)(1) == 0.25
+    assert nn.cosine_schedule(0, 1, 3)(1) == pytest.approx(0.25)
     linear, cosine = nn.linear_schedule(0.1, 0.9, 8, 2), nn.cosine_schedule(0.1, 0.9, 8, 2)
     for step in range(12):
         t = min(max((step - 2) / 8, 0), 1)

@@ -518,8 +518,8 @@ class GaussianDropout(RandomDropping):
     >>> noisy = dropout(x)
     >>> print(f"mean {noisy.mean():.2f}, variance {noisy.var():.2f}")
     mean 1.00, variance 0.25
-    >>> dropout.eval()(x) is x, np.array_equal(dropout(x).data, x)
-    (False, True)
+    >>> np.array_equal(dropout.eval()(x), x)
+    True
     """
 
     noise: Any = None
@@ -594,8 +594,8 @@ class AlphaDropout(RandomDropping):
     >>> dropout = nn.AlphaDropout(0.1, rng=np.random.default_rng(0))
     >>> x = np.random.default_rng(1).standard_normal(100_000)
     >>> out = dropout(x)
-    >>> print(f"mean {out.mean():.1f}, variance {out.var():.1f}")
-    mean -0.0, variance 1.0
+    >>> print(f"mean {abs(out.mean()):.1f}, variance {out.var():.1f}")
+    mean 0.0, variance 1.0
     """
 
     def forward(self, x: Any) -> Any:
@@ -622,8 +622,4 @@ class FeatureAlphaDropout(AlphaDropout):
 
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each channel of each example."""
-        if len(shape) < 2:
-            raise ValueError(
-                f"FeatureAlphaDropout got an input of shape {shape}, expected (n, channels, ...)"
-            )
-        return shape[:2] + (1,) * (len(shape) - 2)
+        return F.feature_shape(shape)

@@ -248,4 +248,5 @@ class Pass(MaskSource):
                 "thread; end the first before the next begins"
             )
         else:
-            self.holder.masks, self.holder.owners = self.masks, self.owners
+            # Copies, as a task begun inside the block may outlive it, and go on drawing here.
+            self.holder.masks, self.holder.owners = list(self.masks), list(self.owners)

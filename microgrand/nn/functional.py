@@ -233,6 +233,14 @@ def alpha_dropout(
     return drop_at_random(x, x.shape, p, training, rng, alpha_drop)
 
 
+def feature_alpha_dropout(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Do what `alpha_dropout` does to whole channels of ``(n, channels, ...)``."""
+    x = as_tensor(x)
+    return drop_at_random(x, feature_shape(x.shape), p, training, rng, alpha_drop)
+
+
 def drop_at_random(
     x: Any,
     mask_shape: tuple[int, ...],
@@ -289,6 +297,15 @@ def channel_shape(shape: tuple[int, ...], spatial_axes: int) -> tuple[int, ...]:
             f"dropout{spatial_axes}d got an input of shape {shape}, expected {expected}{mend}"
         )
     return shape[: len(shape) - spatial_axes] + (1,) * spatial_axes
+
+
+def feature_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a mask with one element for each channel, whatever axes follow it."""
+    if len(shape) < 2:
+        raise ValueError(
+            f"feature_alpha_dropout got an input of shape {shape}, expected (n, channels, ...)"
+        )
+    return shape[:2] + (1,) * (len(shape) - 2)
 
 
 def drop_probability(p: Any) -> float:
