@@ -77,6 +77,7 @@ def lines(folder):
 
 def test_finished_runs_are_not_done_again(run, calls, tmp_path):
     first = run("size")
+    assert "24 nets with 2 seeds, 2 steps of 50 examples, of 20, 50, 100, 200, 500, 1000\n" in first
     assert len(calls) == len(lines(tmp_path)) == 2 * 6 * 2
     assert "are done already" not in first
     again = run("size")
@@ -520,6 +521,9 @@ def test_folder_with_the_t10k_files_only_is_split(run, tmp_path):
     folder = write_mnist(tmp_path / "mnist", {"t10k": 200}, np.random.default_rng(0))
     output = run("features", "--data", folder)
     assert "has no train files: 160 examples to train on, 40 to test on, drawn anew" in output
+    write_idx(tmp_path / "mnist" / "t10k-labels-idx1-ubyte", np.arange(199) % 10)
+    with pytest.raises(ValueError, match="200 images, but 199 labels in"):
+        example.training.load(folder)
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match="train-images"):
         example.training.load(folder)

@@ -68,11 +68,11 @@ def claims(results: Results) -> list[Claim]:
             {f"error at k = {k} - of weight scaling": average[k] - whole for k in (1, 5)},
         ),
         Claim(
-            "with 50, they are as good, within one standard deviation of the error over the seeds",
+            "averages of 50 are as good, within one standard deviation of the error over the seeds",
             within(average[50] - whole, whole.std(ddof=1), "50 - scaling", "deviation"),
         ),
         Claim(
-            f"with {SAMPLES[-1]}, they are better than weight scaling",
+            f"averages of {SAMPLES[-1]} are better than weight scaling",
             {"error of weight scaling - of average": whole - average[SAMPLES[-1]]},
         ),
     ]

@@ -147,7 +147,7 @@ def claims(results: Results) -> list[Claim]:
             {"decimals that agree, beyond 12": -12 - np.log10(difference.clip(min=1e-17))},
         ),
         Claim(
-            "the right class has a higher log probability than for the thinned nets on average",
+            "weight scaling gives the right class a higher log probability than thinned nets do on average",
             {
                 f"difference ({net})": of("weight scaling", "log probability", net)
                 - of("one thinned net", "log probability", net)
@@ -155,7 +155,7 @@ def claims(results: Results) -> list[Claim]:
             },
         ),
         Claim(
-            "it is closer to the arithmetic mean than a thinned net is on average",
+            "weight scaling is closer to the arithmetic mean than a thinned net is on average",
             {
                 f"distances' difference ({net})": of("one thinned net", "distance", net)
                 - of("weight scaling", "distance", net)
@@ -163,7 +163,7 @@ def claims(results: Results) -> list[Claim]:
             },
         ),
         Claim(
-            "its error is closer to the arithmetic mean's than to a thinned net's",
+            "the error of weight scaling is closer to the arithmetic mean's than to a thinned net's",
             {
                 f"{name} ({net})": values
                 for net in NETS

@@ -99,11 +99,11 @@ def claims(results: Results) -> list[Claim]:
     dropout, both = errors_of(results, P, False), errors_of(results, P, True)
     return [
         Claim(
-            f"with dropout and a high rate, {HIGH_RATE}, max-norm is better than no constraint",
+            f"with dropout and a high rate of {HIGH_RATE}, max-norm is better than no constraint",
             {"error without max-norm - with it": dropout[high] - both[high]},
         ),
         Claim(
-            f"so it is without dropout, at {HIGH_RATE}",
+            f"without dropout, at a rate of {HIGH_RATE}, max-norm is better than no constraint",
             {"error without max-norm - with it": plain[high] - plain_max_norm[high]},
         ),
         Claim(

@@ -76,11 +76,11 @@ def claims(results: Results) -> list[Claim]:
             {"error with dropout - without": -gain[smallest]},
         ),
         Claim(
-            f"its gain is larger with {sizes} examples than with {smallest}",
+            f"the gain by dropout is larger with {sizes} examples than with {smallest}",
             {"the gains' difference": middle - gain[smallest]},
         ),
         Claim(
-            f"its gain with {largest} examples is smaller again",
+            f"the gain by dropout is smaller again with {largest} examples",
             {"the gains' difference": middle - gain[largest]},
         ),
     ]

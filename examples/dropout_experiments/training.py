@@ -98,9 +98,11 @@ def load(source: str) -> Data:
     if not list(folder.glob("train-*ubyte*")):
         # Many have only the smaller files at hand; 10,000 images are enough to split.
         kinds = "images?idx3", "labels?idx1"
-        files = [path for kind in kinds for path in folder.glob(f"t10k-{kind}-ubyte*")]
-        if len(files) == 2:
-            images, labels = map(read_idx, files)
+        found = [sorted(folder.glob(f"t10k-{kind}-ubyte*")) for kind in kinds]
+        if all(found):
+            images, labels = (read_idx(paths[0]) for paths in found)
+            if len(images) != len(labels):
+                raise ValueError(f"{len(images)} images, but {len(labels)} labels in {folder}")
             inputs = images.reshape(len(images), -1) / np.float32(255)
             name = f"The t10k files in {folder}, which has no train files"
             test_size = len(labels) // 5
