@@ -45,7 +45,7 @@ EXPERIMENTS = {
 
 def report(experiment: Any, results: Results) -> None:
     """Print what the paper found and what was found here."""
-    print(f"{experiment.show(results)}\n\nWhat the paper found\n{experiment.PAPER}\n")
+    print(f"\n{experiment.show(results)}\n\nWhat the paper found\n{experiment.PAPER}\n")
     print("Whether the numbers agree")
     for claim in experiment.claims(results):
         print(f"  {claim}")
@@ -130,14 +130,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     store = Store(options.folder / "runs.jsonl")
     print(data)
-    for name, experiment, runs in todo:
-        print(f"\n=== {name}: {(experiment.__doc__ or '').partition(chr(10))[0]}\n")
-        try:
+    try:
+        for name, experiment, runs in todo:
+            print(f"\n=== {name}: {experiment.__doc__.partition(chr(10))[0]}")
+            sizes = ", ".join(
+                str(size) for size in dict.fromkeys(run["train_size"] for run in runs)
+            )
+            print(
+                f"{len(runs)} nets with {len({run['seed'] for run in runs})} seeds, "
+                f"{runs[0]['steps']} steps of {training.BATCH_SIZE} examples, of {sizes}"
+            )
             results = finish(experiment, runs, data, store)
-        except KeyboardInterrupt:
-            sys.exit(f"\nInterrupted; the same command goes on from {store.path}.")
-        report(experiment, results)
-        draw(options.folder / f"{name}.png", experiment, results)
+            report(experiment, results)
+            draw(options.folder / f"{name}.png", experiment, results)
+    except KeyboardInterrupt:
+        sys.exit(f"\nInterrupted; the same command goes on from {store.path}.")
 
 
 if __name__ == "__main__":

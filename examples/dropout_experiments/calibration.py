@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from microgrand import nn
+from microgrand.nn.functional import softmax
+
 from . import training
 from .claims import Claim, mean_and_error
 from .runs import Outcome, Results, Run
@@ -80,9 +83,8 @@ def measure(data: training.Data, run: Run) -> Outcome:
     if run["p"] == 0:
         answers = {"without dropout": whole}
     else:
-        net.train()
-        thinned = [training.probabilities(net, x_test) for _ in range(SAMPLES)]
-        answers = {"dropout, weight scaling": whole, "dropout, averaged": np.mean(thinned, axis=0)}
+        thinned = nn.mc_dropout(lambda x: softmax(net(x)), x_test, SAMPLES, rng=rngs.masks)
+        answers = {"dropout, weight scaling": whole, "dropout, averaged": thinned.mean}
     outcome: Outcome = {}
     for way, p in answers.items():
         bins = reliability(p, y_test)
@@ -146,6 +148,7 @@ def show(results: Results) -> str:
 
 def draw(figure: Any, results: Results) -> None:
     """Draw reliability diagrams: all seeds together, and how many answers are in each bin."""
+    figure.set_size_inches(10, 5)
     above, below = figure.subplots(2, len(WAYS), sharex=True, sharey="row", height_ratios=(3, 1))
     centers = (np.arange(BINS) + 0.5) / BINS
     for axes, counts, way, color in zip(above, below, WAYS, (ORANGE, BLUE, GREEN), strict=True):

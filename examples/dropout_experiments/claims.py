@@ -38,7 +38,9 @@ class Claim:
     def __str__(self) -> str:
         lines = [f"{self.verdict.upper()}: {self.sentence}"]
         for name, values in self.contrasts.items():
-            lines.append(f"    {name}: {mean_and_error(values)}, chance {chance(values):.1%}")
+            lines.append(
+                f"    {name}: {mean_and_error(values)}, chance {100 * chance(values):.2g} %"
+            )
         return "\n".join(lines)
 
 

@@ -147,7 +147,7 @@ def claims(results: Results) -> list[Claim]:
             {"decimals that agree, beyond 12": -12 - np.log10(difference.clip(min=1e-17))},
         ),
         Claim(
-            "the right class has a higher log probability than for the thinned nets on average",
+            "weight scaling gives the right class a higher log probability than thinned nets do on average",
             {
                 f"difference ({net})": of("weight scaling", "log probability", net)
                 - of("one thinned net", "log probability", net)
@@ -155,7 +155,7 @@ def claims(results: Results) -> list[Claim]:
             },
         ),
         Claim(
-            "it is closer to the arithmetic mean than a thinned net is on average",
+            "weight scaling is closer to the arithmetic mean than a thinned net is on average",
             {
                 f"distances' difference ({net})": of("one thinned net", "distance", net)
                 - of("weight scaling", "distance", net)
@@ -163,7 +163,7 @@ def claims(results: Results) -> list[Claim]:
             },
         ),
         Claim(
-            "its error is closer to the arithmetic mean's than to a thinned net's",
+            "the error of weight scaling is closer to the arithmetic mean's than to a thinned net's",
             {
                 f"{name} ({net})": values
                 for net in NETS
@@ -194,15 +194,18 @@ def show(results: Results) -> str:
 
 def draw(figure: Any, results: Results) -> None:
     """Draw each probability by weight scaling against those by the two exact means."""
+    figure.set_size_inches(11, 4.4)
     panels = figure.subplots(1, len(NETS), sharex=True, sharey=True)
     for axes, net in zip(panels, NETS, strict=True):
         (shown,) = (o["shown"] for run, o in results if run["net"] == net and run["seed"] == 0)
         arithmetic, geometric, scaling = np.reshape(shown, (3, -1))
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
-        axes.plot(arithmetic, scaling, ".", color=ORANGE, label="against the arithmetic mean")
-        axes.plot(geometric, scaling, ".", color=BLUE, label="against the geometric mean")
-        axes.set(title=net.replace(", softmax", ""), xlabel="probability by exact averaging")
+        axes.plot(arithmetic, scaling, ".", color=ORANGE, alpha=0.7, label="arithmetic mean")
+        axes.plot(geometric, scaling, ".", color=BLUE, alpha=0.7, label="geometric mean")
+        axes.set(title=net.replace(", softmax", ""), xlabel="probability by exact average")
         axes.set_aspect("equal")
     panels[0].set_ylabel("probability by weight scaling")
     panels[0].legend()
-    figure.suptitle("One pass through the whole net, and the exact average over 4096 thinned nets")
+    figure.suptitle(
+        "One pass through the whole net, against the exact averages over 4096 thinned nets"
+    )

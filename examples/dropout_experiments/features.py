@@ -25,7 +25,7 @@ STEPS = 2000
 SEEDS = 8
 UNITS = 256
 P = 0.5
-BINS = np.linspace(0, 1, 41)
+BINS = np.linspace(0, 4, 81)
 SHOWN = 24  # features in the picture, of the first seed
 
 
@@ -70,13 +70,13 @@ def measure(data: training.Data, run: Run) -> Outcome:
         misses = np.mean((net(x_test).numpy() - x_test) ** 2)
     seen, drawn = encoder[0].weight.data, decoder.weight.data.T
     outcome: Outcome = {
-        # 1 for one that draws the mean of all images, whatever it sees.
+        # 100 for one that draws the mean of all images, whatever it sees.
         "reconstruction": float(100 * misses / x_test.var(axis=0).mean()),
         "activation": float(hidden.mean()),
         "active": float(100 * np.mean(hidden > 0)),
         "seen locally": float(100 * locality(seen, data.image_shape).mean()),
         "drawn locally": float(100 * locality(drawn, data.image_shape).mean()),
-        "histogram": np.histogram(hidden.clip(max=1), BINS)[0].tolist(),
+        "histogram": np.histogram(hidden.clip(max=BINS[-1]), BINS)[0].tolist(),
     }
     if run["seed"] == 0:
         busiest = np.argsort(-hidden.mean(axis=0) * np.linalg.norm(drawn, axis=1))[:SHOWN]
@@ -137,7 +137,8 @@ def show(results: Results) -> str:
 def draw(figure: Any, results: Results) -> None:
     """Draw what units look for and draw, and how active they are."""
     columns, rows = 6, SHOWN // 6
-    above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+    figure.set_size_inches(11, 6)
+    above, below = figure.subfigures(2, 1, height_ratios=(5, 4))
     for i, (p, name) in enumerate(((0.0, "without dropout"), (P, "with dropout"))):
         (outcome,) = (o for run, o in results if run["p"] == p and run["seed"] == 0)
         for j, (kind, verb) in enumerate((("seen", "look for"), ("drawn", "draw"))):
@@ -156,11 +157,12 @@ def draw(figure: Any, results: Results) -> None:
                 aspect="auto" if shape[0] == 1 else "equal",
             )
             axes.set_axis_off()
-            axes.set_title(f"what units {verb},\n{name}", fontsize=9)
+            axes.set_title(f"what units {verb},\n{name}")
     axes = below.subplots()
     for p, color, label in ((0.0, ORANGE, "without dropout"), (P, BLUE, "with dropout")):
-        counts = np.sum(results.over_seeds("histogram", p=p), axis=0)
-        axes.stairs(100 * counts / counts.sum(), BINS, color=color, label=label, linewidth=2)
-    axes.set(xlabel="activation of a hidden unit for a test image (the last bin has all above)")
-    axes.set(ylabel="% of units and images", yscale="log")
+        counts = np.trim_zeros(np.sum(results.over_seeds("histogram", p=p), axis=0), "b")
+        edges = BINS[: len(counts) + 1]
+        axes.stairs(100 * counts / counts.sum(), edges, color=color, label=label, linewidth=2)
+    axes.set(xlabel="activation of a hidden unit for a test example", xlim=(0, None))
+    axes.set(ylabel="% of units and examples", yscale="log")
     axes.legend()

@@ -13,7 +13,7 @@ from microgrand.optim import SGD, project_max_norm
 from . import training
 from .claims import Claim, mean_and_error
 from .runs import Outcome, Results, Run
-from .style import BLUE, ORANGE, error_curve, table
+from .style import BLUE, ORANGE, error_curve, logarithmic, table
 
 PAPER = """\
 Section 5.1 and appendix A: dropout, together with the max-norm constraint, large learning rates
@@ -99,11 +99,11 @@ def claims(results: Results) -> list[Claim]:
     dropout, both = errors_of(results, P, False), errors_of(results, P, True)
     return [
         Claim(
-            f"with dropout and a high rate, {HIGH_RATE}, max-norm is better than no constraint",
+            f"with dropout and a high rate of {HIGH_RATE}, max-norm is better than no constraint",
             {"error without max-norm - with it": dropout[high] - both[high]},
         ),
         Claim(
-            f"so it is without dropout, at {HIGH_RATE}",
+            f"without dropout, at a rate of {HIGH_RATE}, max-norm is better than no constraint",
             {"error without max-norm - with it": plain[high] - plain_max_norm[high]},
         ),
         Claim(
@@ -141,6 +141,9 @@ def draw(figure: Any, results: Results) -> None:
             label += f", norm at most {MAX_NORM:g}" if constrained else ""
             errors = errors_of(results, p, constrained)
             error_curve(axes, results.settings("lr"), errors, color, label, style)
-    axes.set(xlabel="initial learning rate", ylabel="test error in %", xscale="log", yscale="log")
-    axes.set_title("With the max-norm constraint, a large learning rate does not blow up")
+    axes.set(xlabel="initial learning rate", ylabel="test error in %")
+    axes.set_title("Test error against the learning rate, with and without the constraint")
+    logarithmic(axes, "y")
+    axes.set(xscale="log", xticks=results.settings("lr"), xticklabels=results.settings("lr"))
+    axes.minorticks_off()
     axes.legend()

@@ -21,7 +21,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, *rows]
     widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(len(header))]
     return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=False))
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
         for line in lines
     )
 
@@ -30,3 +30,14 @@ def error_curve(axes: Any, x: Any, values: Any, color: str, label: str, style: s
     """Draw the mean over the seeds with its standard error; `values` is (points, seeds)."""
     spread = values.std(axis=1, ddof=1) / values.shape[1] ** 0.5
     axes.errorbar(x, values.mean(axis=1), spread, fmt=style, color=color, label=label, capsize=3)
+
+
+def logarithmic(axes: Any, which: str) -> None:
+    """Make the axis "x" or "y" logarithmic, with 1, 2, 5, 10, 20, ... written beside it."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set(**{f"{which}scale": "log"})
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())

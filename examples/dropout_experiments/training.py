@@ -98,18 +98,23 @@ def load(source: str) -> Data:
     if not list(folder.glob("train-*ubyte*")):
         # Many have only the smaller files at hand; 10,000 images are enough to split.
         kinds = "images?idx3", "labels?idx1"
-        files = [path for kind in kinds for path in folder.glob(f"t10k-{kind}-ubyte*")]
-        if len(files) == 2:
-            images, labels = map(read_idx, files)
+        found = [sorted(folder.glob(f"t10k-{kind}-ubyte*")) for kind in kinds]
+        if all(found):
+            images, labels = (read_idx(paths[0]) for paths in found)
+            if len(images) != len(labels):
+                raise ValueError(f"{len(images)} images, but {len(labels)} labels in {folder}")
             inputs = images.reshape(len(images), -1) / np.float32(255)
             name = f"The t10k files in {folder}, which has no train files"
-            return Data(name, inputs, labels.astype(np.int64), len(labels) // 5, False, 3000)
+            test_size = len(labels) // 5
+            train_size = min(3000, len(labels) - test_size)
+            return Data(name, inputs, labels.astype(np.int64), test_size, False, train_size)
     (images, labels), (test_images, test_labels) = load_mnist(folder)
     if images.shape[1:] != test_images.shape[1:] or not set(test_labels) <= set(labels):
         raise ValueError("the test images are of another size or class than those to train on")
     images = np.concatenate([images, test_images])
     inputs, labels = images.reshape(len(images), -1), np.concatenate([labels, test_labels])
-    return Data(f"MNIST's files in {folder}", inputs, labels, len(test_labels), True, 3000)
+    train_size = min(3000, len(labels) - len(test_labels))
+    return Data(f"MNIST's files in {folder}", inputs, labels, len(test_labels), True, train_size)
 
 
 # ---------------------------------------------------------------------------------------- nets
