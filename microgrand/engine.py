@@ -23,7 +23,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import ContextVar
-from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -117,8 +116,9 @@ class enable_grad(GradMode):
 
 # ------------------------------------------------------------------------------- the graph
 
-NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
-ARRAY_TYPES = (np.ndarray, np.generic)
+NO_KEYWORDS: Mapping[str, Any] = {}  # never written to
+#: The classes of 0-d results of floating-point numbers.
+FLOAT_SCALARS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
 
 
 class Node:
@@ -219,11 +219,13 @@ def apply(
     value = function(*values, **kwargs) if kwargs else function(*values)
     if not found:
         return value
-    if value.__class__ is not np.ndarray and not isinstance(value, ARRAY_TYPES):
+    cls = value.__class__
+    if cls is np.ndarray:
+        if recorded and value.dtype.kind not in "fc":
+            check_result(primitive, value, True)
+    elif cls not in FLOAT_SCALARS:
         check_result(primitive, value, bool(recorded))
     if recorded:
-        if value.dtype.kind not in "fc":
-            check_result(primitive, value, True)
         return new_node(Node.result_class, value, True, primitive, args, kwargs, version)
     if last_tracked and value.base is not None:
         # A view of a parameter, taken under no_grad, must not change in the next step.
@@ -542,26 +544,31 @@ def backpropagate(
         args: Sequence[Any] = node.args or ()
         kwargs = node.kwargs
         rules = rules_of[primitive]
+        joint = rules.joint
         if create_graph:
             given, out = args, node
         else:
             given, out = [], node.value
             for arg in args:
                 given.append(arg.value if isinstance(arg, Node) else arg)
-        if rules.joint is not None and g is not None:
-            shares = joint_shares(rules.joint, g, out, node, given, relevant)
+        if joint is not None and g is not None:
+            shares = joint_shares(joint, g, out, node, given, relevant)
         for i, arg in enumerate(args):
             if not (isinstance(arg, Node) and arg.tracked):
                 continue
             if g is not None and (relevant is None or arg in relevant):
-                if rules.joint is not None:
+                if joint is not None:
                     share = shares[i]
                 else:
                     vjp: Any = rules.vjps[i]
                     share = vjp(g, out, *given, **kwargs) if kwargs else vjp(g, out, *given)
                 value = arg.value
                 try:
-                    if share.shape != value.shape or share.dtype is not value.dtype:
+                    # The look at shape and dtype takes 0.2 us, and scalars need none.
+                    cls = share.__class__
+                    if not (cls in FLOAT_SCALARS and cls is value.__class__) and (
+                        share.shape != value.shape or share.dtype is not value.dtype
+                    ):
                         share = fit(share, value, primitive)
                 except AttributeError:
                     raise TypeError(
@@ -574,10 +581,10 @@ def backpropagate(
                     cotangents[arg] = share
                     if rules.new_arrays and arg.primitive is None:
                         unshared.add(arg)
-            if uses[arg] > 1:
-                uses[arg] -= 1
-            else:
-                del uses[arg]  # so that the node can be freed
+            left = uses.pop(arg) - 1
+            if left:
+                uses[arg] = left
+            else:  # and `uses` has let go of the node, so that it can be freed
                 ready.append(arg)
         if not keep:
             node.args = None

@@ -423,8 +423,7 @@ MISTAKES = {
     ),
     "engine: a node before all its uses": Mistake(
         source("backpropagate",
-               "if uses[arg] > 1:\n                uses[arg] -= 1\n            else:\n"
-               "                del uses[arg]", "if True:\n                pass"),
+               "left = uses.pop(arg) - 1", "left = uses[arg] = 0"),
         # The leaf is visited before the sine's share has reached it.
         check(lambda x: np.sin(x) * x, X),
     ),

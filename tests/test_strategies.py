@@ -219,9 +219,8 @@ FAULTS = {
     "the first use only": ("backpropagate", "cotangents[arg] = cotangents[arg] + share", "pass"),
     "a node before all its uses": (
         "backpropagate",
-        "if uses[arg] > 1:\n                uses[arg] -= 1\n            else:\n"
-        "                del uses[arg]",
-        "if True:\n                pass",
+        "left = uses.pop(arg) - 1",
+        "left = uses[arg] = 0",
     ),
     "broadcasting undone by the mean": ("fit", "np.add.reduce", "np.mean"),
 }

@@ -96,11 +96,15 @@ class RandomDropping(Module):
 
     def new_mask(self, shape: Shape) -> Any:
         """Return the mask for this call on an input of this shape, or None in evaluation."""
-        if not self.training and mask_source.get() is None:
-            return None  # known at once, so that evaluation costs next to nothing
-        mask = draw_mask(self.mask_shape(shape), self.draw, self.rng, self.training, self)
-        if mask is not None:
-            self.mask = mask  # to be looked at: a call uses its own, whatever other threads do
+        if mask_source.get() is None:  # as `draw_mask`, without its look-ups: the usual case
+            if not self.training:
+                return None
+            mask = self.draw(self.mask_shape(shape), generator(self.rng))
+        else:
+            mask = draw_mask(self.mask_shape(shape), self.draw, self.rng, self.training, self)
+            if mask is None:
+                return None
+        self.mask = mask  # to be looked at: a call uses its own, whatever other threads do
         return mask
 
     def extra_repr(self) -> str:

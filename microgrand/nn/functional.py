@@ -259,7 +259,8 @@ def drop_at_random(
 
 def drop(x: Any, mask: Any, p: float) -> Any:
     """Apply a mask drawn with drop probability `p`, so that the expected value stays `x`."""
-    return apply_mask(x, mask, 1 / (1 - p) if p < 1 else 1.0)
+    # What calling apply_mask comes to, without its checks: 0.4 us less.
+    return apply(apply_mask.undifferentiated, (x, mask, 1 / (1 - p) if p < 1 else 1.0))
 
 
 #: The limit of ``selu(x)`` at minus infinity: minus its scale times its alpha.
@@ -450,18 +451,19 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     '0.3466'
     """
     logits = as_tensor(logits)
+    values = logits.value
     labels = labels.value if isinstance(labels, Tensor) else np.asarray(labels)
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
             f"cross_entropy needs integer class labels, got dtype {labels.dtype}; convert them "
             "with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
         )
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+    if values.ndim != 2 or labels.shape != values.shape[:1]:
         raise ValueError(
             "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), got "
             f"{logits.shape} and {labels.shape}"
         )
-    classes = logits.shape[1]
+    classes = values.shape[1]
     one_hot = labels[:, None] == np.arange(classes)
     if np.count_nonzero(one_hot) != len(labels):
         wrong = labels[(labels < 0) | (labels >= classes)][0]
@@ -469,7 +471,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"label {wrong} is not a class: logits of shape {logits.shape} have the classes "
             f"0 to {classes - 1}"
         )
-    saved = log_softmax.undifferentiated(logits.value)
+    saved = log_softmax.undifferentiated(values)
     return apply(mean_negative_log_likelihood.undifferentiated, (logits, one_hot, saved))
 
 

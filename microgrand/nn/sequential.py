@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..masks import apply_mask, positive_mask, read_only
+from ..masks import apply_mask, positive_mask
 from . import functional as F
 from .dropout import Dropout
 from .modules import Module, ReLU
@@ -83,4 +83,4 @@ def relu_and_dropout(relu: ReLU, dropout: Any, x: Any) -> Any:
     kept = dropout.new_mask(x.value.shape)
     if kept is None:
         return apply_mask(x, positive)
-    return F.drop(x, read_only(positive & kept), dropout.p)
+    return F.drop(x, positive & kept, dropout.p)

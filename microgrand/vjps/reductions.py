@@ -51,7 +51,7 @@ def sum_vjp(
     dtype: Any = None,
     *,
     keepdims: Any = False,
-    initial: Any = 0,
+    initial: Any = None,
     where: Any = True,
 ) -> Any:
     """Give every element the cotangent of the sum it is part of."""

@@ -69,8 +69,9 @@ def remainders(draw, function):
     # Quotients near 0.5, -1.5 and so on: away from whole numbers, where the result jumps.
     shape, other = draw(broadcastable(2))
     whole = draw(hnp.arrays(np.int64, shape, elements=st.integers(-2, 2)))
-    x = whole + draw(arrays(shape, 0.3, 0.7))
-    return draw(some_constant(function, [x, draw(signed(other, 0.97, 1.03))], FORMS))
+    x, y = whole + draw(arrays(shape, 0.3, 0.7)), draw(signed(other, 0.97, 1.03))
+    scale = draw(st.sampled_from([1.0, 0.5, 2.0]))
+    return draw(some_constant(function, [scale * x, scale * y], FORMS))
 
 
 @covers(np.maximum, np.minimum, np.fmax, np.fmin)

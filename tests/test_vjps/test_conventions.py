@@ -63,7 +63,7 @@ def test_ties_at_second_order_are_linear_too():
     assert_array_equal(second, [1 / 2, 1 / 2])
 
 
-@pytest.mark.parametrize("function", [np.absolute, np.fabs])
+@pytest.mark.parametrize("function", [np.absolute, np.fabs, lambda x: np.copysign(x, 1.0)])
 def test_absolute_has_derivative_zero_at_zero(function):
     assert_array_equal(grads_of(function, [-2, 0, -0.0, 3])[0], [-1, 0, 0, 1])
 
@@ -103,6 +103,15 @@ def test_power_at_base_zero(function, as_array):
 def test_power_with_respect_to_the_exponent_of_zero():
     assert_array_equal(grads_of(np.power, [0, 0, 0], [0, 1, 2.5])[1], [0, 0, 0])
     assert_array_equal(grads_of(lambda y: 0**y, [0, 1, 2.5])[0], [0, 0, 0])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_power_of_a_negative_number_has_no_derivative_with_respect_to_the_exponent():
+    assert_array_equal(grads_of(np.power, [-2.0, 2.0], [2.0, 2.0])[1], [nan, 4 * np.log(2)])
+
+
+def test_nan_to_num_has_derivative_zero_where_it_replaces():
+    assert_array_equal(grads_of(np.nan_to_num, [1, nan, inf, -inf])[0], [1, 0, 0, 0])
 
 
 def test_nan_wins_comparisons_as_in_numpy():
@@ -169,6 +178,7 @@ def test_norms_have_derivative_zero_at_zero(order):
     assert_array_equal(grads_of(lambda x: np.linalg.norm(x, order), [0, 0])[0], [0, 0])
 
 
+@np.errstate(all="raise", under="ignore")
 def test_sinc_near_zero():
     for x in (0.0, 1e-300, 1e-8, 1e-3, 0.3, 0.32, -0.3183098861837907):
         y = Tensor(x, requires_grad=True)
