@@ -296,7 +296,7 @@ def test_no_derivative_is_an_error(function, matrix, match):
         grads_of(function, matrix, weights=np.exp(np.arange(1.0)))
 
 
-@pytest.mark.parametrize("name", ["slogdet", "eigh", "eigvalsh", "cholesky", "svd", "qr", "lstsq"])
+@pytest.mark.parametrize("name", ["slogdet", "eigh", "cholesky", "svd", "qr", "lstsq"])
 def test_what_is_no_matrix_is_named(name):
     x = Tensor(np.ones((2, 3)), requires_grad=True)
     function = getattr(np.linalg, name)
