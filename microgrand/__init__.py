@@ -4,9 +4,12 @@ __version__ = "0.1.0"
 
 from . import data, nn, optim, vjps
 from .engine import defvjp, enable_grad, is_grad_enabled, no_grad, primitive
+from .memory import keep_freed_memory
 from .random import manual_seed
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+keep_freed_memory()
 
 __all__ = [
     "Tensor",

@@ -21,9 +21,8 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import ContextVar
-from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -117,8 +116,9 @@ class enable_grad(GradMode):
 
 # ------------------------------------------------------------------------------- the graph
 
-NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
-ARRAY_TYPES = (np.ndarray, np.generic)
+NO_KEYWORDS: Mapping[str, Any] = {}  # never written to
+#: The classes of 0-d results of floating-point numbers.
+FLOAT_SCALARS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
 
 
 class Node:
@@ -167,7 +167,7 @@ def new_node(
     saved_version: int = 0,
 ) -> Any:
     """Make a node of class `cls`, by default a leaf, without any check."""
-    node = cls.__new__(cls)
+    node = object.__new__(cls)
     node.value = value
     node.tracked = tracked
     node.primitive = primitive
@@ -189,42 +189,48 @@ def apply(
     """Call `primitive` on the arguments' values and record the call if a gradient may flow.
 
     Without a node among `args` this is the plain call. Every operation on tensors comes
-    through here, so this function is short on purpose: it costs about one microsecond. What is
+    through here, so this function is short on purpose: it costs about 0.6 microseconds. What is
     called may be a faster `equivalent` of the primitive.
     """
     values = []
-    found = tracked = False
-    version = last_tracked = 0
-    for i, arg in enumerate(args):
+    found = False
+    last_tracked = version = 0
+    for arg in args:
         if isinstance(arg, Node):
+            values.append(arg.value)
             found = True
-            if arg.tracked:
-                tracked = True
-                last_tracked = i
             version += arg.version
-            arg = arg.value
-        values.append(arg)
-    recorded = tracked and _grad_enabled.get()
+            if arg.tracked:
+                last_tracked = len(values)  # so many arguments need a VJP, or those among them
+        else:
+            values.append(arg)
+    recorded = last_tracked and _grad_enabled.get()
     if recorded:
         rules = rules_of.get(primitive)
         if (
             rules is None
             or kwargs
-            or last_tracked >= rules.without_gap
+            or last_tracked > rules.without_gap
             or len(args) > rules.most_args
         ):
             check_rules(primitive, args, kwargs)
-    value = (equivalent or primitive)(*values, **kwargs)
+    # An empty ** costs 0.25 us, a quarter of a small operation.
+    function = equivalent or primitive
+    value = function(*values, **kwargs) if kwargs else function(*values)
     if not found:
         return value
-    if not isinstance(value, ARRAY_TYPES) or (recorded and value.dtype.kind not in "fc"):
-        check_result(primitive, value, recorded)
-    if not recorded:
-        if tracked and value.base is not None:
-            # A view of a parameter, taken under no_grad, must not change in the next step.
-            value = value.copy()
-        return new_node(Node.result_class, value)
-    return new_node(Node.result_class, value, True, primitive, args, kwargs, version)
+    cls = value.__class__
+    if cls is np.ndarray:
+        if recorded and value.dtype.kind not in "fc":
+            check_result(primitive, value, True)
+    elif cls not in FLOAT_SCALARS:
+        check_result(primitive, value, bool(recorded))
+    if recorded:
+        return new_node(Node.result_class, value, True, primitive, args, kwargs, version)
+    if last_tracked and value.base is not None:
+        # A view of a parameter, taken under no_grad, must not change in the next step.
+        value = value.copy()
+    return new_node(Node.result_class, value)
 
 
 def check_result(primitive: Callable[..., Any], value: Any, tracked: bool) -> None:
@@ -386,15 +392,20 @@ class primitive:
                         f"{name_of(self)} was given a tensor as the keyword argument {name!r}; "
                         "give tensors to a primitive by position"
                     )
+        on_tensors = False
         for arg in args:
-            if (arg.__class__ is list or arg.__class__ is tuple) and any(
+            if isinstance(arg, Node):
+                on_tensors = True
+            elif (arg.__class__ is list or arg.__class__ is tuple) and any(
                 isinstance(item, Node) for item in arg
             ):
                 raise TypeError(
                     f"{name_of(self)} was given a {type(arg).__name__} of tensors; give each "
                     "tensor as an argument of its own, f(*tensors)"
                 )
-        return apply(self.undifferentiated, args, kwargs)
+        if on_tensors:
+            return apply(self.undifferentiated, args, kwargs)
+        return self.undifferentiated(*args, **kwargs)
 
     def __reduce__(self) -> str:
         return str(self.__wrapped__.__qualname__)  # copied and pickled as functions are: by name
@@ -448,46 +459,42 @@ def name_of(function: Callable[..., Any]) -> str:
 # -------------------------------------------------------------------------- the backward pass
 
 
-def topological_order(output: Node) -> list[Node]:
-    """List the nodes upstream of `output` that require a gradient, arguments before results.
+def count_uses(output: Node) -> dict[Node, int]:
+    """Count how often each node upstream of `output` that requires a gradient is an argument.
 
-    A depth-first search with a stack of its own instead of recursion, so that a chain of a
-    million operations is no problem. A node goes on the stack a second time, followed by a
-    ``None``, below its parents: when it comes up again they are all in the list.
+    A node's cotangent is complete once all its uses have added to it, so this is what the
+    backward pass must know beforehand. A stack instead of recursion: a chain of a million
+    operations is no problem.
     """
-    order: list[Node] = []
-    visited: set[Node] = set()
-    stack: list[Node | None] = [output]
+    uses = {output: 0}
+    stack = [output]
     while stack:
         node = stack.pop()
-        if node is None:
-            order.append(stack.pop())  # type: ignore[arg-type]  # a None always follows a node
-        elif node not in visited:
-            visited.add(node)
-            if node.primitive is None:
-                order.append(node)
-                continue
-            if node.args is None:
-                raise RuntimeError(
-                    "backward through a graph that has been freed: an earlier backward() freed "
-                    "the values it had saved. Call the first one with retain_graph=True, or "
-                    "compute the loss anew"
-                )
-            stack.append(node)
-            stack.append(None)
-            version = 0
-            for arg in node.args:
-                if isinstance(arg, Node):
-                    version += arg.version
-                    if arg.tracked and arg not in visited:
+        if node.primitive is None:
+            continue
+        if node.args is None:
+            raise RuntimeError(
+                "backward through a graph that has been freed: an earlier backward() freed "
+                "the values it had saved. Call the first one with retain_graph=True, or "
+                "compute the loss anew"
+            )
+        version = 0
+        for arg in node.args:
+            if isinstance(arg, Node):
+                version += arg.version
+                if arg.tracked:
+                    if arg in uses:
+                        uses[arg] += 1
+                    else:
+                        uses[arg] = 1
                         stack.append(arg)
-            if version != node.saved_version:
-                raise RuntimeError(
-                    f"an argument of {name_of(node.primitive)} was changed in place after the "
-                    "call (by an optimizer's step, say), so its gradient would be wrong; call "
-                    "backward() before the change, or compute the loss anew"
-                )
-    return order
+        if version != node.saved_version:
+            raise RuntimeError(
+                f"an argument of {name_of(node.primitive)} was changed in place after the "
+                "call (by an optimizer's step, say), so its gradient would be wrong; call "
+                "backward() before the change, or compute the loss anew"
+            )
+    return uses
 
 
 def backpropagate(
@@ -515,63 +522,90 @@ def backpropagate(
     retain_graph
         Keep what the graph saved. By default it is freed on the way.
     """
-    order = topological_order(output)
-    relevant: set[Node] | None = None
-    if wanted is not None:
-        relevant = set(wanted)
-        for node in order:
-            if any(isinstance(arg, Node) and arg in relevant for arg in node.args or ()):
-                relevant.add(node)
+    uses = count_uses(output)
+    relevant = None if wanted is None else downstream(wanted, uses)
+    keep = retain_graph or create_graph
     cotangents = {output: cotangent}
     unshared: set[Node] = set()  # leaves whose cotangent is an array that nothing else refers to
     found: dict[Node, Any] = {}
-    while order:
-        node = order.pop()
-        if node not in cotangents:
-            continue
-        g = cotangents.pop(node)
-        if wanted is not None:
-            if node in wanted:
-                found[node] = g
-                continue
-        elif node.primitive is None or node.retains_grad:
+    ready = [output]  # nodes all of whose uses have been visited
+    while ready:
+        node = ready.pop()
+        g = cotangents.pop(node, None)  # None if no wanted node is upstream
+        if wanted is not None and node in wanted and g is not None:
+            found[node] = g
+            g = None  # what lies further upstream gets nothing through this node
+        primitive = node.primitive
+        if wanted is None and (primitive is None or node.retains_grad):
             accumulate(node, g, node in unshared)
-        if node.primitive is None:
+        if primitive is None:
             continue
 
         args: Sequence[Any] = node.args or ()
-        rules = rules_of[node.primitive]
-        out = node if create_graph else node.value
-        given = args if create_graph else [a.value if isinstance(a, Node) else a for a in args]
-        if rules.joint is not None:
-            shares = joint_shares(rules.joint, g, out, node, given, relevant)
+        kwargs = node.kwargs
+        rules = rules_of[primitive]
+        joint = rules.joint
+        if create_graph:
+            given, out = args, node
+        else:
+            given, out = [], node.value
+            for arg in args:
+                given.append(arg.value if isinstance(arg, Node) else arg)
+        if joint is not None and g is not None:
+            shares = joint_shares(joint, g, out, node, given, relevant)
         for i, arg in enumerate(args):
             if not (isinstance(arg, Node) and arg.tracked):
                 continue
-            if relevant is not None and arg not in relevant:
-                continue
-            if rules.joint is not None:
-                share = shares[i]
-            else:
-                share = rules.vjps[i](g, out, *given, **node.kwargs)  # type: ignore[misc]
-            value = arg.value
-            try:
-                if share.shape != value.shape or share.dtype != value.dtype:
-                    share = fit(share, value, node.primitive)
-            except AttributeError:
-                raise TypeError(
-                    f"the VJP of {name_of(node.primitive)} returned {share!r} for argument {i}, "
-                    f"expected an array of shape {value.shape}"
-                ) from None
-            if arg in cotangents:
-                cotangents[arg] = cotangents[arg] + share
-            else:
-                cotangents[arg] = share
-                if rules.new_arrays and arg.primitive is None:
-                    unshared.add(arg)
-        if not (retain_graph or create_graph):
+            if g is not None and (relevant is None or arg in relevant):
+                if joint is not None:
+                    share = shares[i]
+                else:
+                    vjp: Any = rules.vjps[i]
+                    share = vjp(g, out, *given, **kwargs) if kwargs else vjp(g, out, *given)
+                value = arg.value
+                try:
+                    # The look at shape and dtype takes 0.2 us, and scalars need none.
+                    cls = share.__class__
+                    if not (cls in FLOAT_SCALARS and cls is value.__class__) and (
+                        share.shape != value.shape or share.dtype is not value.dtype
+                    ):
+                        share = fit(share, value, primitive)
+                except AttributeError:
+                    raise TypeError(
+                        f"the VJP of {name_of(primitive)} returned {share!r} for argument {i}, "
+                        f"expected an array of shape {value.shape}"
+                    ) from None
+                if arg in cotangents:
+                    cotangents[arg] = cotangents[arg] + share
+                else:
+                    cotangents[arg] = share
+                    if rules.new_arrays and arg.primitive is None:
+                        unshared.add(arg)
+            left = uses.pop(arg) - 1
+            if left:
+                uses[arg] = left
+            else:  # and `uses` has let go of the node, so that it can be freed
+                ready.append(arg)
+        if not keep:
             node.args = None
     return found
+
+
+def downstream(wanted: Set[Node], uses: Iterable[Node]) -> set[Node]:
+    """Return those of a graph's nodes that depend on a wanted one, and the wanted ones."""
+    users: dict[Node, list[Node]] = {}
+    for node in uses:
+        for arg in node.args or ():
+            if isinstance(arg, Node):
+                users.setdefault(arg, []).append(node)
+    relevant = set(wanted)
+    stack = list(wanted)
+    while stack:
+        for user in users.get(stack.pop(), ()):
+            if user not in relevant:
+                relevant.add(user)
+                stack.append(user)
+    return relevant
 
 
 def joint_shares(

@@ -157,6 +157,8 @@ stand_ins[np.divmod] = lambda x, y: (np.floor_divide(x, y), np.remainder(x, y))
 
 # -------------------------------------------------------------------------------- operators
 
+SEQUENCES = (list, tuple)
+
 
 def binary_operator(
     ufunc: np.ufunc, equivalent: Callable[..., Any]
@@ -168,12 +170,12 @@ def binary_operator(
     """
 
     def operate(self: Tensor, other: Any) -> Any:
-        if isinstance(other, (list, tuple)):
+        if isinstance(other, SEQUENCES):
             other = np.asarray(other)
         return apply(ufunc, (self, other), NO_KEYWORDS, equivalent)
 
     def reflected(self: Tensor, other: Any) -> Any:
-        if isinstance(other, (list, tuple)):
+        if isinstance(other, SEQUENCES):
             other = np.asarray(other)
         return apply(ufunc, (other, self), NO_KEYWORDS, equivalent)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import apply, backpropagate, enable_grad, is_grad_enabled, topological_order
+from .engine import apply, backpropagate, count_uses, enable_grad, is_grad_enabled
 from .tensor import Tensor
 
 
@@ -89,7 +89,7 @@ def depends_on_others(output: Tensor, variables: Sequence[Any]) -> bool:
         node.primitive is None
         and node not in own
         and not (isinstance(node, Variable) and not node.active)
-        for node in topological_order(output)
+        for node in count_uses(output)
     )
 
 

@@ -422,10 +422,10 @@ MISTAKES = {
         "overwritten instead of added",
     ),
     "engine: a node before all its uses": Mistake(
-        source("topological_order", "stack.append(node)\n            stack.append(None)",
-               "order.insert(0, node)"),
-        # The leaf is left before anything has reached it.
-        check(lambda x: x * np.sin(x), X), "no gradient arrives",
+        source("backpropagate",
+               "left = uses.pop(arg) - 1", "left = uses[arg] = 0"),
+        # The leaf is visited before the sine's share has reached it.
+        check(lambda x: np.sin(x) * x, X),
     ),
     "engine: broadcasting not undone": Mistake(
         replaced([engine], "fit", lambda cotangent, value, primitive: cotangent),
@@ -443,7 +443,7 @@ MISTAKES = {
         source("accumulate", "elif unshared and", "elif"), check_leaves_share_no_gradient, None
     ),
     "engine: changes in place unnoticed": Mistake(
-        source("topological_order", "version != node.saved_version", "False"),
+        source("count_uses", "version != node.saved_version", "False"),
         check_a_change_in_place_is_noticed, None,
     ),
     "engine: no_grad never ends": Mistake(

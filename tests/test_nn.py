@@ -851,3 +851,60 @@ def test_a_call_applies_its_own_mask_whatever_another_thread_stores(layer):
         mask = property(lambda self: np.zeros(100, bool), lambda self, new: None)
 
     assert Shared()(np.ones(100)).data.any()
+
+
+# ------------------------------------------------- ReLU and Dropout, computed as one in Sequential
+
+
+def one_after_the_other(x, p, scaling, shared_axes, training, in_sequential):
+    """Return value, gradient, second derivative and masks, for one seed."""
+    relu = nn.ReLU()
+    dropout = nn.Dropout(
+        p, scaling=scaling, shared_axes=shared_axes, rng=np.random.default_rng(0)
+    ).train(training)
+    leaf = Tensor(x, requires_grad=True)
+    inside = leaf * 1
+    out = nn.Sequential(relu, dropout)(inside) if in_sequential else dropout(relu(inside))
+    out.backward(np.arange(1, x.size + 1, dtype=x.dtype).reshape(x.shape))
+    return out.data, leaf.grad, relu.mask, dropout.mask
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("scaling", ["inverted", "classic"])
+@pytest.mark.parametrize("shared_axes", [(), -1])
+@given(
+    dtype=st.sampled_from([np.float32, np.float64, np.float16]),
+    shape=st.sampled_from([(4, 5), (20,), (2, 3, 4), (0, 2)]),
+    p=st.sampled_from([0.5, 0.3, 0.0, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_sequential_gives_what_relu_and_dropout_give_one_after_the_other(
+    training, scaling, shared_axes, dtype, shape, p, seed
+):
+    values = [-1.5, -0.0, 0.0, 2.5, np.inf, -np.inf, np.nan]
+    x = np.random.default_rng(seed).choice(values, shape).astype(dtype)
+    options = x, p, scaling, shared_axes, training
+    found, expected = (one_after_the_other(*options, joined) for joined in (True, False))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        if ours is not None:
+            assert ours.dtype == theirs.dtype
+            assert np.array_equal(np.signbit(ours), np.signbit(theirs)) or ours.dtype == bool
+    relu_mask, dropout_mask = found[2:]
+    assert not relu_mask.flags.writeable
+    assert dropout_mask is None or not dropout_mask.flags.writeable
+
+
+def test_sequential_calls_subclasses_of_relu_and_dropout():
+    class Doubles(nn.Dropout):
+        def forward(self, x):
+            return 2 * x
+
+    class Negates(nn.ReLU):
+        def forward(self, x):
+            return -x
+
+    x = Tensor([1.0, 2.0])
+    assert nn.Sequential(nn.ReLU(), Doubles(0.5))(x).tolist() == [2, 4]
+    assert nn.Sequential(Negates(), nn.Dropout(0.0))(x).tolist() == [-1, -2]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgrand import Tensor, optim
-from microgrand.optim import SGD, Adam, AdamW
+from microgrand.optim import SGD, Adam, AdamW, project_max_norm
 
 # Made by record_optim.py beside it.
 RECORDED = json.loads(Path(__file__).with_name("recorded").joinpath("optim.json").read_text())
@@ -218,6 +218,78 @@ def test_minimum_is_found(kind):
         ((tensor - np.array([1.0, 2.0])) ** 2).sum().backward()
         optimizer.step()
     np.testing.assert_allclose(tensor.data, [1.0, 2.0], atol=1e-2)
+
+
+# ------------------------------------------------------------------------------ max-norm
+
+
+@given(
+    shape=st.sampled_from([(6, 1), (6, 5), (6, 2, 3), (6, 2, 1, 2), (0, 3), (3, 0)]),
+    layout=st.sampled_from(["C", "fortran", "reversed", "spread"]),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64]),
+    max_norm=st.sampled_from([0, 0.3, 1.0, 4.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_max_norm_shortens_what_is_too_long_and_nothing_else(shape, layout, dtype, max_norm, seed):
+    scales = np.array([0, 1e-3, 0.5, 1, 2, 300])[: shape[0]]
+    before = np.random.default_rng(seed).normal(0, scales, shape[::-1]).T.astype(dtype)
+    data = laid_out(before, layout)
+    tensor = Tensor(data, requires_grad=True)
+    project_max_norm([tensor], max_norm)
+    assert tensor.data is data
+    assert data.dtype == dtype
+    rounding = 4 * np.finfo(dtype).eps
+    changed = False
+    for row, old in zip(data.astype(float), before.astype(float), strict=True):
+        if np.linalg.norm(old) <= max_norm:
+            np.testing.assert_array_equal(row, old)
+        else:
+            changed = True
+            # The nearest point of the ball has the same direction and lies on its surface.
+            tiny = np.finfo(dtype).smallest_subnormal
+            expected = old * (max_norm / np.linalg.norm(old))
+            np.testing.assert_allclose(row, expected, rtol=rounding, atol=tiny)
+    assert tensor.version == changed
+    # What lies within the ball, but for rounding, is projected to itself.
+    once = data.copy()
+    project_max_norm([tensor], max_norm)
+    np.testing.assert_allclose(data.astype(float), once.astype(float), rtol=rounding)
+
+
+def test_max_norm_does_not_hide_nan():
+    tensor = parameter([[np.nan, 1.0], [3.0, 4.0]])
+    project_max_norm([tensor], 1)
+    np.testing.assert_allclose(tensor.data, [[np.nan, 1.0], [0.6, 0.8]])
+
+
+def test_max_norm_is_seen_by_a_graph_that_saved_the_values():
+    for max_norm, noticed in ((10, False), (1, True)):
+        tensor = parameter([[3.0, 4.0]])
+        loss = (tensor * tensor).sum()
+        project_max_norm([tensor], max_norm)
+        if noticed:
+            with pytest.raises(RuntimeError):
+                loss.backward()
+        else:
+            loss.backward()
+
+
+@pytest.mark.parametrize(
+    ("weights", "max_norm", "error", "message"),
+    [
+        ([parameter([[3.0]]), parameter([3.0])], 1, ValueError, r"weights\[1\] has shape \(1,\)"),
+        ([parameter([[3.0]])], -1, ValueError, "max_norm must be at least 0 and finite, got -1"),
+        ([parameter([[3.0]])], "1", TypeError, "max_norm must be a number, got '1'"),
+        (parameter([[3.0]]), 1, TypeError, "got one Tensor"),
+        ([Tensor([[3.0]])], 1, ValueError, "does not require a gradient"),
+    ],
+)
+def test_max_norm_of_another_kind_changes_nothing(weights, max_norm, error, message):
+    with pytest.raises(error, match=message):
+        project_max_norm(weights, max_norm)
+    first = weights if isinstance(weights, Tensor) else weights[0]
+    assert first.item() == 3
+    assert first.version == 0
 
 
 # ------------------------------------------------------------------------------------ misuse

@@ -218,9 +218,9 @@ FAULTS = {
     "overwritten": ("backpropagate", "cotangents[arg] + share", "share"),
     "the first use only": ("backpropagate", "cotangents[arg] = cotangents[arg] + share", "pass"),
     "a node before all its uses": (
-        "topological_order",
-        "stack.append(node)\n            stack.append(None)",
-        "order.insert(0, node)",
+        "backpropagate",
+        "left = uses.pop(arg) - 1",
+        "left = uses[arg] = 0",
     ),
     "broadcasting undone by the mean": ("fit", "np.add.reduce", "np.mean"),
 }

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..engine import defvjp, primitive
+from ..engine import apply, defvjp, primitive
 from ..masks import apply_mask, positive_mask, random_mask
-from ..random import generator
 from ..tensor import Tensor
+from .dropout_masks import draw_mask
 
 
 def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
     """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
     if not isinstance(x, Tensor):
         x = Tensor(x)
-    elif x.value.dtype is dtype:  # most calls end here
-        return x
     given = x.value.dtype
+    if given is dtype:  # most calls end here
+        return x
     if given.kind not in kinds:
         raise TypeError(
             f"expected floating-point numbers, got dtype {given}; convert an array of other "
@@ -40,10 +41,15 @@ def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
 @primitive
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Compute ``x W^T + b``."""
-    out = x @ weight.T
+    out = product(x, weight.T)
     if bias is not None:
         out += bias
     return out
+
+
+def product(x: Any, y: Any) -> Any:
+    """Multiply matrices: arrays by ``dot``, which takes 0.5 us for small ones, ``@`` 1.1."""
+    return x @ y if x.ndim != 2 or isinstance(y, Tensor) else x.dot(y)
 
 
 def rows(x: Any) -> Any:
@@ -51,12 +57,21 @@ def rows(x: Any) -> Any:
     return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
+def sum_of_rows(x: Any) -> Any:
+    """Sum over the first axis: of a float array by a product with ones, 0.6 us instead of 1.6."""
+    if not isinstance(x, np.ndarray):
+        return np.add.reduce(x, axis=0)
+    ones = np.empty(len(x), x.dtype)
+    ones.fill(1)
+    return ones.dot(x)
+
+
 # The bias and each row of the weight take part in every row of the batch: hence the sums.
 defvjp(
     affine,
-    lambda g, out, x, weight, bias: g @ weight,
-    lambda g, out, x, weight, bias: rows(g).T @ rows(x),
-    lambda g, out, x, weight, bias: np.add.reduce(rows(g), axis=0),
+    lambda g, out, x, weight, bias: product(g, weight),
+    lambda g, out, x, weight, bias: product(rows(g).T, rows(x)),
+    lambda g, out, x, weight, bias: sum_of_rows(rows(g)),
     new_arrays=True,
 )
 
@@ -110,10 +125,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
                 f"which is (out_features, in_features); the bias must be of shape "
                 f"{weight.shape[:1]}"
             )
-    return affine(x, weight, bias)
+    return apply(affine.undifferentiated, (x, weight, bias))
 
 
-# -------------------------------------------------------------------------- relu, dropout
+# --------------------------------------------------------------------------------- relu
 
 
 def relu(x: Any) -> Any:
@@ -129,6 +144,9 @@ def relu(x: Any) -> Any:
     """
     x = as_tensor(x)
     return apply_mask(x, positive_mask(x.value))
+
+
+# ------------------------------------------------------------------------------- dropout
 
 
 def dropout(
@@ -155,16 +173,139 @@ def dropout(
     >>> F.dropout(np.ones(8), p=0.5, rng=np.random.default_rng(1))
     Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
     """
+    x = as_tensor(x)
+    return drop_at_random(x, x.shape, p, training, rng)
+
+
+def dropout1d(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Zero whole channels of ``(n, channels, length)`` or ``(channels, length)``.
+
+    See `nn.Dropout1d`; the other parameters are those of `dropout`.
+    """
+    x = as_tensor(x)
+    return drop_at_random(x, channel_shape(x.shape, 1), p, training, rng)
+
+
+def dropout2d(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Zero whole channels of ``(n, channels, height, width)``.
+
+    See `nn.Dropout2d`; the other parameters are those of `dropout`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand.nn import functional as F
+    >>> F.dropout2d(np.ones((1, 2, 2, 2)), rng=np.random.default_rng(0))
+    Tensor([[[[2., 2.],
+              [2., 2.]],
+    <BLANKLINE>
+             [[0., 0.],
+              [0., 0.]]]])
+    """
+    x = as_tensor(x)
+    return drop_at_random(x, channel_shape(x.shape, 2), p, training, rng)
+
+
+def dropout3d(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Zero whole channels of ``(n, channels, depth, height, width)``, or without the ``n``.
+
+    See `nn.Dropout3d`; the other parameters are those of `dropout`.
+    """
+    x = as_tensor(x)
+    return drop_at_random(x, channel_shape(x.shape, 3), p, training, rng)
+
+
+def alpha_dropout(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Replace elements by SELU's limit at minus infinity, and keep mean and variance.
+
+    See `nn.AlphaDropout`; the parameters are those of `dropout`. In PyTorch, `training` is False
+    by default here.
+    """
+    x = as_tensor(x)
+    return drop_at_random(x, x.shape, p, training, rng, alpha_drop)
+
+
+def feature_alpha_dropout(
+    x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
+) -> Any:
+    """Do what `alpha_dropout` does to whole channels of ``(n, channels, ...)``."""
+    x = as_tensor(x)
+    return drop_at_random(x, feature_shape(x.shape), p, training, rng, alpha_drop)
+
+
+def drop_at_random(
+    x: Any,
+    mask_shape: tuple[int, ...],
+    p: Any,
+    training: bool,
+    rng: np.random.Generator | None,
+    apply: Callable[[Any, Any, float], Any] | None = None,
+) -> Any:
+    """Apply one of the kinds of dropout below, `drop` by default, with a mask that is drawn."""
     p = drop_probability(p)
     if not isinstance(training, bool):
         raise TypeError(f"dropout's training is True or False, got {training!r}")
-    x = as_tensor(x)
-    return drop(x, random_mask(x.shape, 1 - p, generator(rng)), p) if training else x
+    mask = draw_mask(mask_shape, lambda shape, rng: random_mask(shape, 1 - p, rng), rng, training)
+    return x if mask is None else (apply or drop)(x, mask, p)
 
 
 def drop(x: Any, mask: Any, p: float) -> Any:
     """Apply a mask drawn with drop probability `p`, so that the expected value stays `x`."""
-    return apply_mask(x, mask, 1 / (1 - p) if p < 1 else 1.0)
+    # What calling apply_mask comes to, without its checks: 0.4 us less.
+    return apply(apply_mask.undifferentiated, (x, mask, 1 / (1 - p) if p < 1 else 1.0))
+
+
+#: The limit of ``selu(x)`` at minus infinity: minus its scale times its alpha.
+SELU_LIMIT = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+
+
+def alpha_drop(x: Any, mask: Any, p: float) -> Any:
+    """Put `SELU_LIMIT` where `mask` is False, then map affinely to keep mean 0 and variance 1.
+
+    With q = 1 - p and the limit L, that mixture has mean p L and variance q (1 + p L^2).
+    """
+    if p == 1:  # nothing is kept, and nothing varies
+        return apply_mask(x, mask)
+    q = 1 - p
+    a = (q * (1 + p * SELU_LIMIT**2)) ** -0.5
+    b = -a * p * SELU_LIMIT
+    return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)
+
+
+def channel_shape(shape: tuple[int, ...], spatial_axes: int) -> tuple[int, ...]:
+    """Return the shape of a mask with one element for each channel of each example."""
+    batched, single = spatial_axes + 2, spatial_axes + 1
+    # (a, b, c) may be a batch of sequences as well as one image: that is not for us to guess.
+    ambiguous = spatial_axes == 2
+    if len(shape) != batched and (len(shape) != single or ambiguous):
+        places = ("length", "height, width", "depth, height, width")[spatial_axes - 1]
+        expected = f"(n, channels, {places})" + ("" if ambiguous else f" or (channels, {places})")
+        mend = (
+            "; give one image a batch axis, x[None], and a batch of sequences to dropout1d"
+            if ambiguous and len(shape) == single
+            else "; which axes share a mask is up to you in nn.Dropout(p, shared_axes=...)"
+        )
+        raise ValueError(
+            f"dropout{spatial_axes}d got an input of shape {shape}, expected {expected}{mend}"
+        )
+    return shape[: len(shape) - spatial_axes] + (1,) * spatial_axes
+
+
+def feature_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a mask with one element for each channel, whatever axes follow it."""
+    if len(shape) < 2:
+        raise ValueError(
+            f"feature_alpha_dropout got an input of shape {shape}, expected (n, channels, ...)"
+        )
+    return shape[:2] + (1,) * (len(shape) - 2)
 
 
 def drop_probability(p: Any) -> float:
@@ -310,18 +451,19 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     '0.3466'
     """
     logits = as_tensor(logits)
+    values = logits.value
     labels = labels.value if isinstance(labels, Tensor) else np.asarray(labels)
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
             f"cross_entropy needs integer class labels, got dtype {labels.dtype}; convert them "
             "with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
         )
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+    if values.ndim != 2 or labels.shape != values.shape[:1]:
         raise ValueError(
             "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), got "
             f"{logits.shape} and {labels.shape}"
         )
-    classes = logits.shape[1]
+    classes = values.shape[1]
     one_hot = labels[:, None] == np.arange(classes)
     if np.count_nonzero(one_hot) != len(labels):
         wrong = labels[(labels < 0) | (labels >= classes)][0]
@@ -329,8 +471,8 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"label {wrong} is not a class: logits of shape {logits.shape} have the classes "
             f"0 to {classes - 1}"
         )
-    saved = log_softmax(logits.value)
-    return mean_negative_log_likelihood(logits, one_hot, saved)
+    saved = log_softmax.undifferentiated(values)
+    return apply(mean_negative_log_likelihood.undifferentiated, (logits, one_hot, saved))
 
 
 def mse_loss(prediction: Any, target: Any) -> Any:

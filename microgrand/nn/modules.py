@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..masks import apply_mask, positive_mask, random_mask
+from ..masks import apply_mask, positive_mask
 from ..random import generator
 from ..tensor import Tensor
 from . import functional as F
@@ -262,57 +262,6 @@ def as_value_of(parameter: Parameter, given: Any) -> Any:
     return value
 
 
-class Sequential(Module):
-    """Modules applied one after the other.
-
-    Parameters
-    ----------
-    *layers
-        Modules; each is given the output of the one before.
-
-    Examples
-    --------
-    >>> from microgrand import nn
-    >>> net = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
-    >>> len(net), net[2], net[1:3]
-    (4, Dropout(p=0.5), Sequential(
-      (0): ReLU()
-      (1): Dropout(p=0.5)
-    ))
-    """
-
-    def __init__(self, *layers: Module) -> None:
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise TypeError(
-                    f"Sequential takes modules, got {layer!r} at position {i}; give them one by "
-                    "one, Sequential(a, b), or unpack a list, Sequential(*layers)"
-                )
-        self.layers = layers
-
-    def attributes(self) -> Iterable[tuple[str, Any]]:
-        """List the layers by number: the parameter names are ``0.weight``, ``0.bias``, ..."""
-        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
-        yield from ((name, value) for name, value in vars(self).items() if name != "layers")
-
-    def forward(self, x: Any) -> Any:
-        """Apply the layers in order."""
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
-
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return Sequential(*self.layers[index])
-        return self.layers[index]
-
-
 class Linear(Module):
     """The affine map ``x W^T + b`` on the last axis.
 
@@ -415,80 +364,6 @@ class ReLU(Module):
         x = F.as_tensor(x)
         mask = self.mask = positive_mask(x.value)  # another thread may replace self.mask
         return apply_mask(x, mask)
-
-
-class Dropout(Module):
-    """Zero each unit with probability `p` in training; do nothing in evaluation.
-
-    The units that are kept are multiplied by ``1 / (1 - p)``, so that their expected value
-    stays the same and evaluation needs no scaling ("inverted" dropout). A dropped unit is
-    exactly zero forward, and so is its gradient: each call's mask is saved with the call.
-
-    Parameters
-    ----------
-    p
-        Probability of dropping a unit, ``0 <= p <= 1``. Some texts give the probability of
-        keeping one instead: ``p = 1 - keep_prob``.
-    rng
-        Draws the masks; the library's generator by default.
-
-    Attributes
-    ----------
-    mask
-        Boolean array, one byte a unit, True where the latest call in training kept a unit;
-        None before the first. Read-only.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `p` is not a number from 0 to 1.
-
-    References
-    ----------
-    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: A Simple Way to Prevent
-    Neural Networks from Overfitting", JMLR 15 (2014), 1929-1958.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from microgrand import nn
-    >>> dropout = nn.Dropout(0.5, rng=np.random.default_rng(1))
-    >>> dropout(np.ones(8))
-    Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
-    >>> dropout.mask.astype(int)
-    array([0, 0, 1, 1, 0, 0, 1, 0])
-    >>> dropout.eval()(np.ones(8))
-    Tensor([1., 1., 1., 1., 1., 1., 1., 1.])
-    """
-
-    mask: Any = None
-
-    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
-        self.p = p
-        generator(rng)  # raises if it is not one
-        self.rng = rng
-
-    @property
-    def p(self) -> float:
-        """Probability of dropping a unit."""
-        return self._p
-
-    @p.setter
-    def p(self, p: float) -> None:
-        self._p = F.drop_probability(p)
-
-    def forward(self, x: Any) -> Any:
-        """Drop units in training."""
-        x = F.as_tensor(x)
-        if not self.training:
-            return x
-        p = self.p
-        mask = self.mask = random_mask(x.shape, 1 - p, generator(self.rng))
-        return F.drop(x, mask, p)  # not self.mask, which another thread may replace
-
-    def extra_repr(self) -> str:
-        """Return the probability."""
-        return f"p={self.p}"
 
 
 class CrossEntropyLoss(Module):

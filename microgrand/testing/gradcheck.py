@@ -371,8 +371,9 @@ def check_same_values(again: Array, first: Array) -> None:
         values = f"{first.size} and then {again.size} values"
     raise GradcheckError(
         f"the function is not deterministic: two evaluations at one point gave {values}. Hold "
-        "its draws still: draw a dropout mask once outside of it and use apply_mask(x, mask), or "
-        "call manual_seed(0) as its first line, or switch the module to evaluation with .eval()"
+        "its draws still: check nn.DropoutMasks().hold(fn), which uses the dropout masks of its "
+        "first call in all others, or call manual_seed(0) as its first line, or switch the module "
+        "to evaluation with .eval()"
     )
 
 

@@ -1,0 +1,130 @@
+"""Runs that are done once: each outcome is kept in a file, so that nothing finished is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import microgrand
+
+from . import training
+
+Run = dict[str, Any]
+Outcome = dict[str, Any]
+
+
+class Store:
+    """The outcomes of finished runs, in a file with a line of JSON for each.
+
+    A run is known by everything that decides its outcome, so that another option, other data or
+    other code never meets an outcome that is not its own. A line is on the disk before the next
+    run begins; one that was cut off, by a crash in the middle of it, counts as not written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Store(Path(folder, "runs.jsonl")).add({"p": 0.5, "seed": 1}, {"error": 2.25})
+    ...     Store(Path(folder, "runs.jsonl")).get({"seed": 1, "p": 0.5})
+    {'error': 2.25}
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.outcomes: dict[str, Outcome] = {}
+        content = path.read_bytes() if path.exists() else b""
+        self.torn = bool(content) and not content.endswith(b"\n")
+        for line in content.split(b"\n"):
+            try:
+                record = json.loads(line)
+                self.outcomes[as_key(record["run"])] = record["outcome"]
+            except (ValueError, KeyError, TypeError):  # cut off, or what follows the last line
+                continue
+
+    def get(self, run: Run) -> Outcome | None:
+        """Return the outcome of a run, or None if it is not done."""
+        return self.outcomes.get(as_key(run))
+
+    def add(self, run: Run, outcome: Outcome) -> None:
+        """Write down the outcome of a run."""
+        line = json.dumps({"run": run, "outcome": outcome}, allow_nan=False)
+        with open(self.path, "ab") as file:
+            file.write(b"\n" * self.torn + line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.torn = False
+        self.outcomes[as_key(run)] = json.loads(line)["outcome"]
+
+
+class Results(list[tuple[Run, Outcome]]):
+    """Runs with their outcomes.
+
+    Examples
+    --------
+    >>> results = Results([({"p": 0, "seed": seed}, {"error": 5 - seed}) for seed in (0, 1)])
+    >>> results.over_seeds("error", p=0)
+    array([5, 4])
+    """
+
+    def over_seeds(self, measure: str, **where: Any) -> Any:
+        """Return what the runs with these entries measured, for each seed in turn."""
+        chosen = [
+            (run["seed"], outcome[measure])
+            for run, outcome in self
+            if all(run[name] == value for name, value in where.items())
+        ]
+        if len({seed for seed, _ in chosen}) != len(chosen) or not chosen:
+            raise ValueError(f"{len(chosen)} runs have {where}, expected one for each seed")
+        return np.array([value for _, value in sorted(chosen, key=lambda pair: pair[0])])
+
+    def settings(self, name: str) -> list[Any]:
+        """Return the values that an entry has among the runs, in their order."""
+        return list(dict.fromkeys(run[name] for run, _ in self))
+
+
+def as_key(run: Run) -> str:
+    """Write a run in the one way that does not depend on the order of its entries."""
+    return json.dumps(run, sort_keys=True)
+
+
+def code_digest(experiment: ModuleType) -> str:
+    """Return a few letters that change when the code that decides an outcome does.
+
+    In an experiment's file, all that stands above its ``claims``; the claims, tables and pictures
+    below are made from the outcomes.
+    """
+    above, _, _ = inspect.getsource(experiment).partition("\ndef claims(")
+    parts = (microgrand.__version__, inspect.getsource(training), above)
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def finish(
+    experiment: ModuleType, runs: Sequence[Run], data: training.Data, store: Store
+) -> Results:
+    """Do the runs that are not done, and return the outcomes of all."""
+    origin = {"data": data.digest, "code": code_digest(experiment)}
+    todo = [run for run in runs if store.get(run | origin) is None]
+    if done := len(runs) - len(todo):
+        print(f"{done} of {len(runs)} runs are done already, in {store.path}.")
+    for run in progress(todo, runs[0]["experiment"]):
+        store.add(run | origin, experiment.measure(data, run))
+    return Results((run, store.get(run | origin) or {}) for run in runs)
+
+
+def progress(runs: Sequence[Run], label: str) -> Any:
+    """Show a progress bar while iterating: on a terminal, if tqdm is there to draw it."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return runs
+    piped = not (sys.stdout.isatty() and sys.stderr.isatty())
+    return tqdm(runs, desc=label, unit="run", disable=piped, leave=False)

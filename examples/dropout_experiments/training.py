@@ -1,0 +1,194 @@
+"""Data, nets and training loops that the experiments share: what decides the outcome of a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import microgrand
+from microgrand import nn
+from microgrand.data import batches, load_digits, load_mnist, read_idx
+from microgrand.nn.functional import cross_entropy, softmax
+from microgrand.optim import Adam, Optimizer
+
+BATCH_SIZE = 50
+
+# ---------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples to train on, a row each, and as many to test on as `test_size`.
+
+    Where the data come with a test set, it is the last `test_size` rows and stays as it is;
+    otherwise each seed draws its own.
+    """
+
+    name: str
+    inputs: Any
+    labels: Any
+    test_size: int
+    has_test_set: bool
+    train_size: int  # by default
+
+    @property
+    def most(self) -> int:
+        """How many examples there are to train on."""
+        return len(self.labels) - self.test_size
+
+    @property
+    def classes(self) -> int:
+        """How many kinds of labels there are."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of an example, one row high if it is not a square."""
+        side = int(np.sqrt(self.inputs.shape[1]))
+        return (side, side) if side * side == self.inputs.shape[1] else (1, self.inputs.shape[1])
+
+    @property
+    def digest(self) -> str:
+        """A few letters that tell these data from all others."""
+        arrays = (np.ascontiguousarray(array) for array in (self.inputs, self.labels))
+        together = b"".join(array.tobytes() for array in arrays)
+        return hashlib.sha256(together + f"{self.test_size}".encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        drawn = "the data's own test set" if self.has_test_set else "drawn anew for each seed"
+        sizes = f"{self.most} examples to train on, {self.test_size} to test on"
+        return f"{self.name}: {sizes}, {drawn}"
+
+    def split(self, train_size: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Draw a training set and a test set.
+
+        A smaller training set of the same seed is a part of the larger, and has the same test set.
+        """
+        order = rng.permutation(self.most if self.has_test_set else len(self.labels))
+        if self.has_test_set:
+            train, test = order[:train_size], np.arange(self.most, len(self.labels))
+        else:
+            test, train = order[: self.test_size], order[self.test_size :][:train_size]
+        return (self.inputs[train], self.labels[train]), (self.inputs[test], self.labels[test])
+
+
+def load(source: str) -> Data:
+    """Load ``"digits"``, ``"mnist1d"``, or MNIST's files from the folder of that name."""
+    if source == "digits":
+        images, labels = load_digits()
+        inputs = images.reshape(len(images), -1)
+        return Data("The embedded digits", inputs, labels, 797, False, train_size=300)
+    if source == "mnist1d":
+        try:
+            from mnist1d.data import get_dataset_args, make_dataset
+        except ImportError as error:
+            raise ValueError(
+                f"MNIST-1D is made by the package mnist1d ({error}); pip install mnist1d"
+            ) from error
+        made = make_dataset(get_dataset_args())
+        inputs = np.concatenate([made["x"], made["x_test"]]).astype(np.float32)
+        labels = np.concatenate([made["y"], made["y_test"]]).astype(np.int64)
+        return Data("MNIST-1D", inputs, labels, len(made["y_test"]), True, train_size=4000)
+    folder = Path(source)
+    if not list(folder.glob("train-*ubyte*")):
+        # Many have only the smaller files at hand; 10,000 images are enough to split.
+        kinds = "images?idx3", "labels?idx1"
+        found = [sorted(folder.glob(f"t10k-{kind}-ubyte*")) for kind in kinds]
+        if all(found):
+            images, labels = (read_idx(paths[0]) for paths in found)
+            if len(images) != len(labels):
+                raise ValueError(f"{len(images)} images, but {len(labels)} labels in {folder}")
+            inputs = images.reshape(len(images), -1) / np.float32(255)
+            name = f"The t10k files in {folder}, which has no train files"
+            test_size = len(labels) // 5
+            train_size = min(3000, len(labels) - test_size)
+            return Data(name, inputs, labels.astype(np.int64), test_size, False, train_size)
+    (images, labels), (test_images, test_labels) = load_mnist(folder)
+    if images.shape[1:] != test_images.shape[1:] or not set(test_labels) <= set(labels):
+        raise ValueError("the test images are of another size or class than those to train on")
+    images = np.concatenate([images, test_images])
+    inputs, labels = images.reshape(len(images), -1), np.concatenate([labels, test_labels])
+    train_size = min(3000, len(labels) - len(test_labels))
+    return Data(f"MNIST's files in {folder}", inputs, labels, len(test_labels), True, train_size)
+
+
+# ---------------------------------------------------------------------------------------- nets
+
+
+@dataclass(frozen=True)
+class Generators:
+    """A generator for each purpose, so that drawing more for one changes nothing for the others.
+
+    Nets of one seed therefore begin with the same weights, if they are of the same shape, and see
+    the same examples in the same order: they can be compared in pairs.
+    """
+
+    split: np.random.Generator
+    weights: np.random.Generator
+    order: np.random.Generator
+    masks: np.random.Generator
+
+    @classmethod
+    def of(cls, seed: int) -> Generators:
+        """Make the generators of a seed."""
+        return cls(*np.random.default_rng(seed).spawn(4))
+
+
+def mlp(
+    data: Data, widths: list[int], rates: list[float], rngs: Generators, dtype: Any = np.float32
+) -> nn.Sequential:
+    """Make a net of ReLU layers; each but the last is followed by dropout with a rate of its own.
+
+    `rates` has one for each width. With a rate of 0, dropout keeps every unit.
+    """
+    layers: list[nn.Module] = []
+    inputs = data.inputs.shape[1]
+    for width, p in zip(widths, rates, strict=True):
+        layers.append(nn.Linear(inputs, width, rng=rngs.weights, dtype=dtype))
+        layers += [nn.ReLU(), nn.Dropout(p, rng=rngs.masks)]
+        inputs = width
+    layers.append(nn.Linear(inputs, data.classes, rng=rngs.weights, dtype=dtype))
+    return nn.Sequential(*layers)
+
+
+def train(
+    net: nn.Module,
+    inputs: Any,
+    targets: Any,
+    steps: int,
+    rngs: Generators,
+    *,
+    optimizer: Optimizer | None = None,
+    loss: Callable[[Any, Any], Any] = cross_entropy,
+    after_step: Callable[[int], None] = lambda step: None,
+) -> None:
+    """Train the net for a number of steps, one mini-batch each, and leave it in evaluation mode."""
+    optimizer = optimizer or Adam(net.parameters(), lr=0.001)
+    net.train()
+    step = 0
+    while step < steps:
+        for x, y in batches(inputs, targets, batch_size=BATCH_SIZE, rng=rngs.order):
+            optimizer.zero_grad()
+            loss(net(x), y).backward()
+            optimizer.step()
+            after_step(step)
+            step += 1
+            if step == steps:
+                break
+    net.eval()
+
+
+def probabilities(net: nn.Module, inputs: Any) -> Any:
+    """Return what the net says, in the mode that it is in, as an array (examples, classes)."""
+    with microgrand.no_grad():
+        return softmax(net(inputs)).numpy()
+
+
+def error(predicted: Any, labels: Any) -> float:
+    """Return the percentage of examples whose most probable class is not their label."""
+    return float(100 * np.mean(predicted.argmax(axis=-1) != labels))

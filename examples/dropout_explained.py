@@ -1,0 +1,522 @@
+"""Dropout explained by its mistakes: from the ten lines in most articles to the library's module.
+
+A page to be read from top to bottom, and a program: run it, cell by cell or as a whole. It takes
+a few seconds, and every number that it prints is computed here.
+
+A net with a wrong dropout still learns. Nothing crashes, the loss goes down, the accuracy is a
+percent or two less than it might be: so these mistakes live long. We shall make each of them, see
+what it does, and find the test that shows it.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # such small matrices gain nothing from threads
+
+import numpy as np
+
+from microgrand import Tensor, data, defvjp, manual_seed, nn, optim, primitive
+from microgrand.testing import gradcheck
+
+# %% 1. What it is, in ten lines
+#
+# A net with many more weights than it has examples to learn from learns them by heart. Its units
+# make deals among themselves: one is a little wrong on a certain image, and another has learned
+# to make up for exactly that. Such deals are worth nothing on an image that was not there.
+#
+# Dropout spoils the deals. In every training step it removes each unit with probability p, so
+# that no unit can rely on any other being there. Three things belong to it:
+#
+#   - a mask, drawn anew in each call: True where a unit is kept, with probability 1 - p;
+#   - a scale: what is kept is divided by 1 - p, so that the sum a next unit receives is on average
+#     what it would be without dropout;
+#   - a mode: when the net is used rather than trained, every unit is there, and nothing is done.
+#
+# (Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.)
+#
+# This is how most articles write it, in NumPy. It is right, or nearly: section 11 shows what is
+# missing.
+
+
+class Dropout:
+    def __init__(self, p, rng):
+        self.p, self.rng, self.training = p, rng, True
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        self.mask = self.rng.random(x.shape) >= self.p
+        return x * self.mask / (1 - self.p)
+
+    def backward(self, g):
+        return g * self.mask / (1 - self.p)
+
+
+P = 0.3  # not 0.5, where the probabilities of dropping and of keeping are the same
+SEED = 21  # one whose first masks show in eight units what is to be seen
+
+layer = Dropout(P, np.random.default_rng(SEED))
+units = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]])
+print("1. Eight units of one example, before and after dropout with p = 0.3:\n")
+print("   before", *(f"{value:6.2f}" for value in units[0]))
+print("   after ", *(f"{value:6.2f}" for value in layer.forward(units)[0]))
+
+# %% 2. Why the same units must be zeroed on the way back
+#
+# A gradient answers one question for each unit: if this unit's value were a little larger, by how
+# much would the loss grow? We can ask it directly, without any calculus: move the value, run the
+# very same thinned net again, and look at the loss.
+#
+# For a unit that was dropped, the answer is 0. Its value was multiplied by 0; whatever it might
+# have been, the loss is the same. So its gradient must be 0.
+#
+# For a unit that was kept, the loss saw 1 / (1 - p) times its value. So a move of the unit moves
+# the loss by 1 / (1 - p) times as much as without dropout, and its gradient has that factor, too.
+#
+# Hence `backward` is `forward` with the gradient in the place of x: the same mask and the same
+# scale. Not a mask of the same kind, the same mask.
+
+cotangent = np.array([[1.0, -1.0, 2.0, -2.0, 1.0, -1.0, 2.0, -2.0]])  # d loss / d output
+
+
+def loss(x):
+    """Run the thinned net of the mask that was drawn above."""
+    return np.sum(cotangent * x * layer.mask / (1 - P))
+
+
+tried = np.zeros(8)
+for i in range(8):
+    step = np.zeros((1, 8))
+    step[0, i] = 1e-3
+    tried[i] = (loss(units + step) - loss(units - step)) / 2e-3
+backward = layer.backward(cotangent)[0]
+
+print("\n2. How the loss moves with each unit, tried out, and what backward says:\n")
+print("   kept    ", *(f"{'yes' if kept else '-':>6}" for kept in layer.mask[0]))
+print("   tried   ", *(f"{value + 0:6.2f}" for value in tried))
+print("   backward", *(f"{value + 0:6.2f}" for value in backward))
+
+# What it means for the weights. A unit has weights that lead to it and weights that lead away from
+# it, and if the unit was dropped, none of them may learn anything from this example: they had no
+# part in the answer, and deserve neither blame nor praise for it. The gradient of a weight is the
+# value where it begins times the gradient where it ends. So it takes two zeros:
+#
+#   - the zero in forward holds the weights that lead away: their gradient is the unit's value,
+#     which is 0, times something;
+#   - the zero in backward holds the weights that lead to it: their gradient is something times
+#     the unit's gradient, which is 0.
+#
+# With either of them missing, or in the wrong place, the unit is half there.
+
+
+def weights_that_learn(layer):
+    """Return which units' weights have a gradient, those that lead to them and away from them.
+
+    The net has three inputs, eight units and one output, which is also the loss.
+    """
+    rng = np.random.default_rng(6)
+    inputs, weight_in, weight_out = rng.uniform(1, 2, 3), rng.uniform(1, 2, (8, 3)), np.ones(8)
+    hidden = layer.forward(weight_in @ inputs)
+    g = 1.0  # d loss / d output, for output = weight_out @ hidden
+    gradient_out = g * hidden
+    gradient_in = np.outer(layer.backward(g * weight_out), inputs)
+    return (gradient_in != 0).all(axis=1), gradient_out != 0
+
+
+def print_weights_that_learn(layer):
+    to, away = weights_that_learn(layer)
+    print("   weights to the unit learn  ", *(f"{'yes' if learn else '-':>5}" for learn in to))
+    print("   weights away from it learn ", *(f"{'yes' if learn else '-':>5}" for learn in away))
+
+
+print("\n   Which weights learn in a net of eight units:\n")
+print_weights_that_learn(Dropout(P, np.random.default_rng(SEED)))
+
+# %% 3. Two kinds of tests
+#
+# What we have just done by hand is a gradient check. `gradcheck` does it for every element, and
+# says where the two disagree, and why, if it can find out.
+#
+# There is one trap. Each evaluation of the function must use the same mask: if a new one is drawn
+# each time, the differences compare two different nets, and mean nothing. So we hold the mask
+# still, here by starting the generator anew before every call.
+
+
+def as_primitive(layer):
+    """Make a function of tensors of a layer with forward and backward."""
+    function = primitive(lambda x: layer.forward(x))
+    defvjp(function, lambda g, out, x: layer.backward(g))
+    return function
+
+
+def held_still(layer):
+    """Make a function that draws the same mask in every call."""
+    function = as_primitive(layer)
+
+    def forward(x):
+        layer.rng = np.random.default_rng(1)
+        return function(x)
+
+    return forward
+
+
+def complaint(function, x):
+    """Return what gradcheck has to say against a function; "" if nothing."""
+    try:
+        gradcheck(function, x)
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+BATCH = np.random.default_rng(0).uniform(1, 2, (4, 6))
+not_held = complaint(as_primitive(Dropout(P, np.random.default_rng(1))), BATCH)
+held = complaint(held_still(Dropout(P, None)), BATCH)
+print("\n3. A gradient check of the ten lines, with a new mask each time:\n")
+print("   " + not_held.partition(": ")[0])
+print("\n   and with the mask held still:", held or "no complaint")
+
+# A gradient check compares forward with backward. It cannot see what is wrong in both alike. For
+# that there are statistics: what is random must be random in the right way. Four numbers of a
+# layer do, each with a bound of five standard deviations, which a right layer exceeds once in 1.7
+# million times.
+
+N = 100_000
+
+
+def statistics(make):
+    """Return four numbers of a layer, each with what is expected and how far it may be off."""
+    layer = make(P, np.random.default_rng(2))
+    dropped = np.mean(layer.forward(np.ones((1, N))) == 0)
+    mean = np.mean(layer.forward(np.ones((1, N))))
+    one, other = layer.forward(np.ones((2, N))) != 0
+    alike = np.corrcoef(one, other)[0, 1]
+    layer.training = False
+    change = np.abs(layer.forward(np.ones((1, N))) - 1).max()
+    return {
+        "share of dropped units": (dropped, P, 5 * np.sqrt(P * (1 - P) / N)),
+        "mean output for an input of 1": (mean, 1, 5 * np.sqrt(P / (1 - P) / N)),
+        "correlation of two examples' masks": (alike, 0, 5 / np.sqrt(N)),
+        "change in evaluation mode": (change, 0, 0),
+    }
+
+
+TESTS = ("gradient check", *statistics(Dropout))
+
+
+def examine(make):
+    """Return for each test what it found, and whether that is right."""
+    found = complaint(held_still(make(P, None)), BATCH)
+    results = {"gradient check": (found.splitlines()[:3] if found else "no complaint", not found)}
+    for name, (value, expected, bound) in statistics(make).items():
+        results[name] = (value, abs(value - expected) <= bound)
+    return results
+
+
+board = {}
+
+
+def report(title, make):
+    """Run all tests on a version of dropout, and print what they find."""
+    board[title] = results = examine(make)
+    wrong = {name: value for name, (value, right) in results.items() if not right}
+    if not wrong:
+        print(f"   {title}: all {len(results)} tests pass")
+        return
+    for name, value in wrong.items():
+        if name == "gradient check":
+            print(f"   {title}: the gradient check fails:", *value, sep="\n      ")
+        else:
+            expected = statistics(Dropout)[name][1]
+            print(f"   {title}: {name} is {value:.3f}, expected {expected}")
+    print(f"   The other {len(results) - len(wrong)} tests pass.")
+
+
+print()
+report("ten lines", Dropout)
+
+# %% 4. Mistake: a mask of the wrong shape
+#
+# The mask must have the shape of x, one element for each unit of each example. With x.shape[1:]
+# there is one for the whole batch, and NumPy broadcasts it without a word. All examples of a step
+# then run the same thinned net. Forward and backward agree on that, so the gradient check has no
+# complaint; the share of dropped units is right, the mean is right. Only two examples side by
+# side show it: their masks should have nothing to do with each other, and are the same.
+
+
+class OneMaskForTheBatch(Dropout):
+    def forward(self, x):
+        if not self.training:
+            return x
+        self.mask = self.rng.random(x.shape[1:]) >= self.p
+        return x * self.mask / (1 - self.p)
+
+
+print("\n4. A mask of the wrong shape:\n")
+report("one mask for the batch", OneMaskForTheBatch)
+
+# (With np.random.random((len(x), 1)) it is whole examples that are dropped. There are good reasons
+# to share a mask on purpose: over the pixels of a channel, over the steps of a sequence. Then it
+# is called Dropout2d, or variational dropout.)
+
+# %% 5. Mistake: the mask redrawn in backward
+#
+# The worst of them, and the one that section 2 is about. If backward draws a mask of its own, it
+# is of the right shape, with the right share of zeros, scaled as it should be. All statistics are
+# perfect. And the wrong units learn.
+
+
+class RedrawnInBackward(Dropout):
+    def backward(self, g):
+        mask = self.rng.random(g.shape) >= self.p
+        return g * mask / (1 - self.p)
+
+
+print("\n5. The mask redrawn in backward:\n")
+report("redrawn in backward", RedrawnInBackward)
+print()
+print_weights_that_learn(RedrawnInBackward(P, np.random.default_rng(SEED)))
+
+# Who gets what? Of all units, a share of (1 - p)^2 is kept both times, and gets its gradient. A
+# share of p (1 - p) had a part in the answer and is told nothing. And as many had no part in it
+# and are moved all the same, by a gradient that was meant for a net in which they were present.
+# The angle between this gradient and the right one tells how much is left of the direction in
+# which the loss falls fastest: its cosine is about 1 - p, whatever the net is. At p = 0.5 that is
+# 60°, and half of all gradients come from the wrong net.
+
+layer = RedrawnInBackward(P, np.random.default_rng(3))
+g = np.random.default_rng(5).standard_normal((1, N))
+layer.forward(np.ones((1, N)))
+right, wrong = g * layer.mask / (1 - P), layer.backward(g)
+untold = np.mean((right != 0) & (wrong == 0))
+innocent = np.mean((right == 0) & (wrong != 0))
+cosine = np.sum(right * wrong) / np.sqrt(np.sum(right**2) * np.sum(wrong**2))
+print(f"\n   kept, but told nothing:        {untold:.1%} of the units")
+print(f"   dropped, but blamed:           {innocent:.1%}")
+print(f"   angle to the right gradient:   {np.degrees(np.arccos(cosine)):.0f}°")
+
+# %% 6. Mistake: the scale forgotten
+#
+# Without the division by 1 - p, a next unit receives 70 % of what it will receive when all units
+# are there. It learns from the one and is used with the other. Forward and backward agree, so the
+# gradient check is content; the mean is not.
+#
+# Forgotten in backward alone, it is the other way round: all statistics are content.
+
+
+class NoScale(Dropout):
+    def forward(self, x):
+        if not self.training:
+            return x
+        self.mask = self.rng.random(x.shape) >= self.p
+        return x * self.mask
+
+    def backward(self, g):
+        return g * self.mask
+
+
+class NoScaleInBackward(Dropout):
+    def backward(self, g):
+        return g * self.mask
+
+
+print("\n6. The scale forgotten:\n")
+report("no scale", NoScale)
+print()
+report("no scale in backward", NoScaleInBackward)
+
+# (The original paper scales nothing in training, and multiplies by 1 - p in evaluation instead.
+# That is right, too: nn.Dropout(p, scaling="classic"). What is wrong is neither.)
+
+# %% 7. Mistake: evaluation mode forgotten
+#
+# Dropout is for training. A layer that ignores its mode, or a program that never calls eval(),
+# goes on dropping when the net is used: the same image gets another answer each time, and every
+# answer comes from a thinned net. No test that stays in training mode can notice.
+
+
+class IgnoresTheMode(Dropout):
+    def forward(self, x):
+        self.training = True
+        return super().forward(x)
+
+
+print("\n7. Evaluation mode forgotten:\n")
+report("ignores the mode", IgnoresTheMode)
+
+# %% 8. Mistake: the probability of keeping mistaken for that of dropping
+#
+# In the paper, p is the probability that a unit is kept; so it was in TensorFlow's first version.
+# In PyTorch, in Keras and here it is the probability that it is dropped. Many examples use 0.5,
+# where it makes no difference, and then somebody changes it to 0.2. The layer is perfect in
+# itself, gradient and mean and all; it just drops 70 % where 30 % were meant.
+
+
+class KeepsWithProbabilityP(Dropout):
+    def __init__(self, p, rng):
+        super().__init__(1 - p, rng)
+
+
+print("\n8. The probability of keeping mistaken for that of dropping:\n")
+report("keeps with probability p", KeepsWithProbabilityP)
+
+# %% 9. No single test finds them all
+#
+# Here are all versions with all tests. Each test has a mistake that no other sees. The gradient
+# check, for all its power, is blind to four of the six: they are wrong in forward and backward
+# alike.
+
+print("\n9. Which test finds which mistake:\n")
+
+
+def print_board():
+    short = ("gradient", "share", "mean", "two rows", "evaluation")
+    print(" " * 28 + "".join(f"{name:>12}" for name in short))
+    for title, results in board.items():
+        marks = ("pass" if right else "FAIL" for _, right in results.values())
+        print(f"   {title:25}" + "".join(f"{mark:>12}" for mark in marks))
+
+
+print_board()
+
+# %% 10. Why they live so long
+#
+# Each version in a net of two hidden layers that learns digits from 300 images: the accuracy on
+# the others, and the loss, averaged over five seeds. All of them learn. If you had only your own
+# wrong version and no table, you would not know. (The scale that is missing in backward costs
+# nothing here: Adam divides a gradient by its size. That is luck, not a reason.)
+
+
+class Layer(nn.Module):
+    """A layer of this page as a module of the library."""
+
+    def __init__(self, layer):
+        self.layer = layer
+        self.function = as_primitive(layer)
+
+    def forward(self, x):
+        self.layer.training = self.training
+        return self.function(x)
+
+
+def train(make, seed):
+    """Train a net with such a layer after each hidden layer; return test accuracy and loss."""
+    manual_seed(seed)
+    images, labels = data.load_digits()
+    train_set, test_set = data.train_test_split(
+        images.reshape(-1, 64), labels, train_size=300, rng=seed
+    )
+    rng = np.random.default_rng(seed)
+    net = nn.Sequential(
+        nn.Linear(64, 128), nn.ReLU(), Layer(make(P, rng)),
+        nn.Linear(128, 128), nn.ReLU(), Layer(make(P, rng)),
+        nn.Linear(128, 10),
+    )  # fmt: skip
+    optimizer = optim.Adam(net.parameters(), lr=0.003)
+    for epoch in range(25):
+        for x, y in data.batches(*train_set, batch_size=30, rng=epoch):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+    logits = net.eval()(test_set[0])
+    accuracy = np.mean(logits.argmax(axis=1) == test_set[1])
+    return accuracy, nn.functional.cross_entropy(logits, test_set[1]).item()
+
+
+class NoDropout(Dropout):
+    def __init__(self, p, rng):
+        super().__init__(0.0, rng)
+
+
+VERSIONS = {
+    "without dropout": NoDropout,
+    "ten lines": Dropout,
+    "one mask for the batch": OneMaskForTheBatch,
+    "redrawn in backward": RedrawnInBackward,
+    "no scale": NoScale,
+    "no scale in backward": NoScaleInBackward,
+    "ignores the mode": IgnoresTheMode,
+    "keeps with probability p": KeepsWithProbabilityP,
+}
+costs = {}
+print("\n10. What they cost, on digits, p = 0.3:\n")
+print("                              test accuracy   test loss")
+for title, make in VERSIONS.items():
+    costs[title] = np.mean([train(make, seed) for seed in range(5)], axis=0)
+    print(f"   {title:25} {costs[title][0]:14.1%} {costs[title][1]:11.3f}")
+
+# %% 11. What the ten lines still get wrong
+#
+# They pass all five tests, and have two mistakes left.
+#
+# The mask belongs to the layer. If the layer is called twice before backward, as in a recurrent
+# net or for two inputs that are compared, the second mask overwrites the first, and the first call
+# goes back through the wrong units. It is the mistake of section 5 again, by another door. The
+# mask must belong to the call.
+#
+# And a dropped unit is not zero: it is x times zero. If x is inf or nan, so is the product, and
+# the unit that should not be there spoils the whole net.
+
+
+class CalledTwice(Dropout):
+    """The loss sees two calls, which backward has to undo both."""
+
+    def forward(self, x):
+        return super().forward(x) + 10 * super().forward(x)
+
+    def backward(self, g):
+        return super().backward(g) + 10 * super().backward(g)
+
+
+twice = complaint(held_still(CalledTwice(P, None)), BATCH)
+with np.errstate(invalid="ignore"):
+    infinite = Dropout(P, np.random.default_rng(SEED)).forward(np.full(8, np.inf))
+print("\n11. The ten lines called twice before backward:\n")
+print("   " + "\n   ".join(twice.splitlines()[:3]))
+print("\n   and eight units whose values were inf:", *infinite)
+
+# %% 12. The library's module
+#
+# nn.Dropout keeps the mask in the graph, with the call that drew it, and puts exact zeros where
+# it is False. Here it is behind the interface of the ten lines, in the same five tests; called
+# twice; and with an inf. And this is the gradient check of any net with dropout in training:
+# `DropoutMasks().hold(net)` uses the masks of the first evaluation in all the others.
+
+
+class FromTheLibrary(nn.Dropout):
+    def __init__(self, p, rng):
+        super().__init__(p, rng=rng)
+
+    def forward(self, x):
+        self.x = Tensor(x, requires_grad=True)
+        self.out = super().forward(self.x)
+        return self.out.data
+
+    def backward(self, g):
+        self.out.backward(g)
+        return self.x.grad
+
+
+print("\n12. The library's module:\n")
+report("nn.Dropout", FromTheLibrary)
+
+dropout = nn.Dropout(P)
+masks = nn.DropoutMasks()
+found = complaint(masks.hold(lambda x: dropout(x) + 10 * dropout(x)), BATCH)
+finite = nn.Dropout(P, rng=np.random.default_rng(2))(np.full(8, np.inf)).data
+print(f"   called twice before backward: {found or 'no complaint'}")
+print("   eight units whose values were inf:", *finite)
+
+# %% What to take along
+#
+#   - The same mask, forward and backward: a unit that was not there has no part in the loss.
+#   - The mask belongs to the call, has the shape of x, and is drawn anew in each.
+#   - Scale by 1 / (1 - p) in training, both ways, and do nothing in evaluation.
+#   - Check the gradient with the mask held still, and the statistics as well: neither is enough.
+#
+# From here: mlp_dropout.py in this folder shows what dropout is good for; microgrand/masks.py is
+# how the library zeroes exactly; and microgrand/nn/dropout.py has the relatives of dropout, for
+# whole channels, branches, words, weights.
+
+print("""
+The same mask forward and backward, one for each call, of the shape of x; scaled in training,
+still in evaluation. Check the gradient with the mask held still, and the statistics as well.""")

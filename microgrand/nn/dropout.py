@@ -1,0 +1,625 @@
+"""Dropout and its relatives: layers that take something out of a net at random, in training only.
+
+All of them do the same three things. They draw a mask, True where something is kept:
+
+    mask ~ Bernoulli(q),    q = 1 - p,    each element for itself, anew in each call.
+
+They apply it, so that what is dropped is exactly zero, and what is kept is scaled up to make good
+for the loss, as then the expected value is what it was:
+
+    out = mask * x / q,    E[out] = x.
+
+And they apply the very same mask on the way back, as what was dropped had no part in the loss:
+
+    g_x = mask * g / q.
+
+The relatives differ in what an element of the mask stands for: a unit, a channel, a whole time
+series, a weight, a word, a branch of the net. In evaluation all of them are the identity, up to
+the scale of ``scaling="classic"``.
+
+The masks come from `dropout_masks`, where they can also be held still or given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+
+from ..masks import apply_mask, random_mask, read_only
+from ..random import generator
+from . import functional as F
+from .dropout_masks import draw_mask, mask_source
+from .modules import Linear, Module
+
+Shape = tuple[int, ...]
+
+
+class RandomDropping(Module):
+    """What all kinds of dropout have in common: a probability, a generator, the latest mask.
+
+    Parameters
+    ----------
+    p
+        Probability of dropping, ``0 <= p <= 1``.
+    shared_axes
+        Axes of the input along which all elements share one element of the mask.
+    rng
+        Draws the masks; the library's generator by default.
+    """
+
+    mask: Any = None
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        *,
+        shared_axes: int | Iterable[int] = (),
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.p = p
+        axes = (shared_axes,) if isinstance(shared_axes, (int, np.integer)) else shared_axes
+        self.shared_axes = tuple(axes)
+        for axis in self.shared_axes:
+            if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+                raise TypeError(
+                    f"{type(self).__name__}'s shared_axes are numbers of axes, got {axis!r}; for "
+                    "one mask over all time steps of (batch, time, features), shared_axes=1"
+                )
+        generator(rng)  # raises if it is not one
+        self.rng = rng
+
+    @property
+    def p(self) -> float:
+        """Probability of dropping."""
+        return self._p
+
+    @p.setter
+    def p(self, p: float) -> None:
+        self._p = F.drop_probability(p)
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the mask for an input of this shape."""
+        if not self.shared_axes:
+            return shape
+        lengths = list(shape)
+        for axis in self.shared_axes:
+            if not -len(shape) <= axis < len(shape):
+                raise ValueError(f"{self!r} got an input of shape {shape}: it has no axis {axis}")
+            lengths[axis] = 1
+        return tuple(lengths)
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> Any:
+        """Draw a mask."""
+        return random_mask(shape, 1 - self._p, rng)
+
+    def new_mask(self, shape: Shape) -> Any:
+        """Return the mask for this call on an input of this shape, or None in evaluation."""
+        if mask_source.get() is None:  # as `draw_mask`, without its look-ups: the usual case
+            if not self.training:
+                return None
+            mask = self.draw(self.mask_shape(shape), generator(self.rng))
+        else:
+            mask = draw_mask(self.mask_shape(shape), self.draw, self.rng, self.training, self)
+            if mask is None:
+                return None
+        self.mask = mask  # to be looked at: a call uses its own, whatever other threads do
+        return mask
+
+    def extra_repr(self) -> str:
+        """Return the probability, and the shared axes if there are any."""
+        shared = f", shared_axes={self.shared_axes}" if self.shared_axes else ""
+        return f"p={self.p}{shared}"
+
+
+# ------------------------------------------------------------------------- units and channels
+
+
+class Dropout(RandomDropping):
+    """Zero each unit with probability `p` in training; do nothing in evaluation.
+
+    The units that are kept are multiplied by ``1 / (1 - p)``, so that their expected value
+    stays the same and evaluation needs no scaling ("inverted" dropout). A dropped unit is
+    exactly zero forward, and so is its gradient: each call's mask is saved with the call.
+
+    Parameters
+    ----------
+    p
+        Probability of dropping a unit, ``0 <= p <= 1``. Some texts give the probability of
+        keeping one instead: ``p = 1 - keep_prob``.
+    shared_axes
+        Axes of the input, a number or several, along which one mask holds for all: the mask has
+        length 1 there. With inputs ``(batch, time, features)``, ``shared_axes=1`` draws one
+        mask for all time steps, the variational dropout of Gal and Ghahramani; Keras calls that
+        SpatialDropout1D, and in general ``noise_shape``.
+    scaling
+        ``"inverted"``, or ``"classic"`` as in the original paper: nothing is scaled in training,
+        and in evaluation every unit is multiplied by ``1 - p``. The expected value of training
+        is what evaluation gives, here as there.
+    rng
+        Draws the masks; the library's generator by default.
+
+    Attributes
+    ----------
+    mask
+        Boolean array, one byte an element, True where the latest call in training kept a unit;
+        None before the first. Read-only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `p` is not a number from 0 to 1, or the input has no such axis.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: A Simple Way to Prevent
+    Neural Networks from Overfitting", JMLR 15 (2014), 1929-1958.
+    Gal, Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural
+    Networks", NIPS 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> dropout = nn.Dropout(0.5, rng=np.random.default_rng(1))
+    >>> dropout(np.ones(8))
+    Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
+    >>> dropout.mask.astype(int)
+    array([0, 0, 1, 1, 0, 0, 1, 0])
+    >>> dropout.eval()(np.ones(8))
+    Tensor([1., 1., 1., 1., 1., 1., 1., 1.])
+
+    Classic scaling, and one mask for all three time steps:
+
+    >>> nn.Dropout(0.25, scaling="classic").eval()(np.ones(4))
+    Tensor([0.75, 0.75, 0.75, 0.75])
+    >>> nn.Dropout(0.5, shared_axes=1, rng=np.random.default_rng(1))(np.ones((1, 3, 4)))
+    Tensor([[[0., 0., 2., 2.],
+             [0., 0., 2., 2.],
+             [0., 0., 2., 2.]]])
+    """
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        *,
+        shared_axes: int | Iterable[int] = (),
+        scaling: Literal["inverted", "classic"] = "inverted",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(p, shared_axes=shared_axes, rng=rng)
+        if scaling not in ("inverted", "classic"):
+            raise ValueError(
+                f"{type(self).__name__}'s scaling is 'inverted', by 1/(1-p) in training, or "
+                f"'classic', by 1-p in evaluation, got {scaling!r}"
+            )
+        self.scaling = scaling
+
+    def forward(self, x: Any) -> Any:
+        """Drop in training."""
+        x = F.as_tensor(x)
+        mask = self.new_mask(x.value.shape)
+        p = self._p
+        if self.scaling == "classic":
+            # The scale as a mask: with p = 1 nothing is left, of an infinity neither.
+            return (
+                apply_mask(x, mask) if mask is not None else apply_mask(x, np.asarray(p < 1), 1 - p)
+            )
+        return x if mask is None else F.drop(x, mask, p)
+
+    def extra_repr(self) -> str:
+        """Return the probability, and what is not as usual."""
+        scaling = "" if self.scaling == "inverted" else f", scaling={self.scaling!r}"
+        return super().extra_repr() + scaling
+
+
+class WholeDropout(Dropout):
+    """What the layers below have in common: what they drop tells which axes share a mask."""
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        *,
+        scaling: Literal["inverted", "classic"] = "inverted",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(p, scaling=scaling, rng=rng)
+
+
+class ChannelDropout(WholeDropout):
+    """What `Dropout1d`, `Dropout2d` and `Dropout3d` have in common."""
+
+    #: How many axes come after that of the channels.
+    spatial_axes: int
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the mask: one element for each channel of each example."""
+        return F.channel_shape(shape, self.spatial_axes)
+
+
+class Dropout1d(ChannelDropout):
+    """Zero whole channels of a sequence, ``(n, channels, length)`` or ``(channels, length)``.
+
+    Neighbours in a feature map are much alike, so that a unit's neighbours tell what dropping it
+    was to hide. A channel is dropped as a whole, for each example anew; scaling, evaluation and
+    the parameters are those of `Dropout`. The mask has shape ``(n, channels, 1)``. For sequences
+    with the channels last, use ``Dropout(p, shared_axes=-2)``.
+
+    Raises
+    ------
+    ValueError
+        If the input has another number of axes.
+
+    References
+    ----------
+    Tompson, Goroshin, Jain, LeCun, Bregler, "Efficient Object Localization Using Convolutional
+    Networks", CVPR 2015, section 3.2 ("SpatialDropout").
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.Dropout1d(0.5, rng=np.random.default_rng(1))(np.ones((4, 3)))
+    Tensor([[0., 0., 0.],
+            [0., 0., 0.],
+            [2., 2., 2.],
+            [2., 2., 2.]])
+    """
+
+    spatial_axes = 1
+
+
+class Dropout2d(ChannelDropout):
+    """Zero whole channels of images, ``(n, channels, height, width)``.
+
+    As `Dropout1d`; the mask has shape ``(n, channels, 1, 1)``. An input of three axes is refused:
+    it may be one image or a batch of sequences. (PyTorch takes it for the latter, and warns.)
+    With the channels last, use ``Dropout(p, shared_axes=(-3, -2))``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> dropout = nn.Dropout2d(0.5)
+    >>> dropout(np.ones((10, 3, 28, 28))).shape, dropout.mask.shape
+    ((10, 3, 28, 28), (10, 3, 1, 1))
+    """
+
+    spatial_axes = 2
+
+
+class Dropout3d(ChannelDropout):
+    """Zero whole channels of volumes, ``(n, channels, depth, height, width)`` or without ``n``.
+
+    As `Dropout1d`; the mask has shape ``(n, channels, 1, 1, 1)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> dropout = nn.Dropout3d(0.5)
+    >>> dropout(np.ones((3, 4, 8, 8))).shape, dropout.mask.shape
+    ((3, 4, 8, 8), (3, 1, 1, 1))
+    """
+
+    spatial_axes = 3
+
+
+# --------------------------------------------------------------------- branches and words
+
+
+class DropPath(WholeDropout):
+    """Zero an example's whole branch with probability `p`: stochastic depth for residual blocks.
+
+    In ``x + drop_path(block(x))`` an example whose branch is dropped goes through the identity
+    alone, as if the block were not there: each trains a net of another depth. The first axis is
+    that of the examples, and the mask has shape ``(n, 1, ..., 1)``. A branch that is kept is
+    scaled by ``1 / (1 - p)``, and evaluation keeps them all; the paper's own scaling is
+    ``scaling="classic"``. There `p` grows linearly with the depth, from 0 to 0.5.
+
+    Parameters
+    ----------
+    p
+        Probability of dropping the branch, one minus the paper's survival probability.
+    scaling, rng
+        As in `Dropout`.
+
+    Raises
+    ------
+    ValueError
+        If the input is 0-d: it has no examples.
+
+    References
+    ----------
+    Huang, Sun, Liu, Sedra, Weinberger, "Deep Networks with Stochastic Depth", ECCV 2016.
+    The name is that of Larsson, Maire, Shakhnarovich, "FractalNet", ICLR 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> drop_path = nn.DropPath(0.5, rng=np.random.default_rng(1))
+    >>> x = np.ones((4, 3))
+    >>> x + drop_path(10 * x)
+    Tensor([[ 1.,  1.,  1.],
+            [ 1.,  1.,  1.],
+            [21., 21., 21.],
+            [21., 21., 21.]])
+    """
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the mask: one element for each example."""
+        if not shape:
+            raise ValueError("DropPath got a number; its input's first axis is that of the batch")
+        return shape[:1] + (1,) * (len(shape) - 1)
+
+
+class WordDropout(WholeDropout):
+    """Zero whole rows of an embedding matrix: words, wherever they occur in the batch.
+
+    It is applied to the matrix, before the words are looked up: ``word_dropout(weight)[words]``.
+    So all occurrences of a word share its fate, as if it were not in the vocabulary; dropping
+    single occurrences would leave it to be learned from the others. The mask has shape
+    ``(vocabulary, 1)``. Rows that are kept are scaled by ``1 / (1 - p)``, and evaluation is the
+    identity.
+
+    Parameters
+    ----------
+    p
+        Probability of dropping a word.
+    scaling, rng
+        As in `Dropout`.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not of shape ``(vocabulary, features)``.
+
+    References
+    ----------
+    Gal, Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural
+    Networks", NIPS 2016, section 4.2.
+    Merity, Keskar, Socher, "Regularizing and Optimizing LSTM Language Models", ICLR 2018,
+    section 4.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> embedding = nn.Parameter(np.arange(8.0).reshape(4, 2))
+    >>> word_dropout = nn.WordDropout(0.5, rng=np.random.default_rng(1))
+    >>> word_dropout(embedding)[[3, 0, 3]]
+    Tensor([[12., 14.],
+            [ 0.,  0.],
+            [12., 14.]], requires_grad=True)
+    """
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the mask: one element for each word."""
+        if len(shape) != 2:
+            raise ValueError(
+                f"WordDropout takes the embedding matrix (vocabulary, features), got {shape}; "
+                "look the words up afterwards, word_dropout(weight)[words]"
+            )
+        return shape[0], 1
+
+
+# ------------------------------------------------------------------------------- weights
+
+
+class DropConnect(RandomDropping, Linear):
+    """A `Linear` layer each of whose weights is zeroed with probability `p` in training.
+
+    Where dropout removes a unit, with all that leaves it, this removes single connections. The
+    weights that are kept are scaled by ``1 / (1 - p)``; evaluation uses all weights as they are.
+
+    Each call draws one mask, of the weight's shape, for the whole batch. The paper draws one for
+    each example, which takes as many copies of the weight, drops biases as well, and samples the
+    units' inputs in evaluation, where this uses their mean.
+
+    Parameters
+    ----------
+    in_features, out_features, bias, dtype
+        As in `Linear`.
+    p
+        Probability of dropping a weight.
+    rng
+        Draws the initial values and then the masks; the library's generator by default.
+
+    Attributes
+    ----------
+    weight, bias
+        As in `Linear`, whose state dicts fit.
+    mask
+        Boolean array of the weight's shape, True where the latest call in training kept a
+        weight; None before the first. Read-only.
+
+    References
+    ----------
+    Wan, Zeiler, Zhang, LeCun, Fergus, "Regularization of Neural Networks using DropConnect",
+    ICML 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> layer = nn.DropConnect(4, 2, p=0.5, rng=np.random.default_rng(0))
+    >>> layer(np.ones((5, 4))).shape
+    (5, 2)
+    >>> layer.mask.astype(int)
+    array([[1, 1, 1, 1],
+           [1, 0, 0, 0]])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        p: float = 0.5,
+        bias: bool = True,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        RandomDropping.__init__(self, p, rng=rng)
+        Linear.__init__(self, in_features, out_features, bias, dtype=dtype, rng=rng)
+
+    def forward(self, x: Any) -> Any:
+        """Map ``(..., in_features)`` to ``(..., out_features)``, by the weights that are kept."""
+        weight = self.weight
+        mask = self.new_mask(weight.value.shape)
+        if mask is None:
+            return F.linear(x, weight, self.bias)
+        return F.linear(x, F.drop(weight, mask, self._p), self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the sizes and the probability."""
+        return f"{Linear.extra_repr(self)}, {RandomDropping.extra_repr(self)}"
+
+
+# ------------------------------------------------------------------- noise, and other values
+
+
+class GaussianDropout(RandomDropping):
+    """Multiply each unit by Gaussian noise of mean 1 and variance ``p / (1 - p)`` in training.
+
+    Mean and variance are those of the factors of `Dropout`, which are 0 and ``1 / (1 - p)``; but
+    nothing is ever dropped entirely. Nothing is scaled, and evaluation is the identity.
+
+    Parameters
+    ----------
+    p
+        The probability of `Dropout` to match, ``0 <= p < 1``.
+    shared_axes, rng
+        As in `Dropout`.
+
+    Attributes
+    ----------
+    noise
+        The factors of the latest call in training, of the input's dtype; None before the first.
+        Read-only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `p` is not a number from 0 to less than 1.
+
+    References
+    ----------
+    Srivastava et al. (see `Dropout`), section 10.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> dropout = nn.GaussianDropout(0.2, rng=np.random.default_rng(0))
+    >>> x = np.ones(100_000)
+    >>> noisy = dropout(x)
+    >>> print(f"mean {noisy.mean():.2f}, variance {noisy.var():.2f}")
+    mean 1.00, variance 0.25
+    >>> np.array_equal(dropout.eval()(x), x)
+    True
+    """
+
+    noise: Any = None
+
+    @property
+    def p(self) -> float:
+        """The probability of `Dropout` to match."""
+        return self._p
+
+    @p.setter
+    def p(self, p: float) -> None:
+        p = F.drop_probability(p)
+        if p == 1:
+            raise ValueError(
+                "GaussianDropout's p is less than 1: the variance of its noise is p / (1 - p)"
+            )
+        self._p = p
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> Any:
+        """Draw the factors."""
+        deviation = (self._p / (1 - self._p)) ** 0.5
+        return read_only(1 + deviation * np.asarray(rng.standard_normal(shape)))
+
+    def forward(self, x: Any) -> Any:
+        """Multiply by noise in training."""
+        x = F.as_tensor(x)
+        shape = self.mask_shape(x.value.shape)
+        noise = draw_mask(shape, self.draw, self.rng, self.training, self)
+        if noise is None:
+            return x
+        if noise.dtype.kind != "f":
+            raise TypeError(
+                f"GaussianDropout was given a mask of dtype {noise.dtype}; its noise is of floats"
+            )
+        noise = self.noise = read_only(noise.astype(x.dtype, copy=False))
+        return x * noise
+
+
+class AlphaDropout(RandomDropping):
+    """Dropout for nets of SELUs: it keeps their mean of 0 and variance of 1.
+
+    Zero is nothing special to a SELU. What is dropped gets the value L = -1.758 instead, the
+    limit of SELU at minus infinity. All units are then mapped to ``a x + b``, where
+
+        a = (q (1 + p L^2))^(-1/2),    b = -a p L,    q = 1 - p,
+
+    restore mean 0 and variance 1 to a mixture of L and of inputs that have them. A dropped
+    unit's gradient is exactly zero, a kept one's is multiplied by a. Evaluation is the identity.
+
+    Parameters
+    ----------
+    p
+        Probability of dropping a unit. For 1, the output is zero.
+    shared_axes
+        As in `Dropout`.
+    rng
+        Draws the masks; the library's generator by default.
+
+    Attributes
+    ----------
+    mask
+        As in `Dropout`.
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr, Hochreiter, "Self-Normalizing Neural Networks", NIPS 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> dropout = nn.AlphaDropout(0.1, rng=np.random.default_rng(0))
+    >>> x = np.random.default_rng(1).standard_normal(100_000)
+    >>> out = dropout(x)
+    >>> print(f"mean {abs(out.mean()):.1f}, variance {out.var():.1f}")
+    mean 0.0, variance 1.0
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Drop in training."""
+        x = F.as_tensor(x)
+        mask = self.new_mask(x.value.shape)
+        return x if mask is None else F.alpha_drop(x, mask, self._p)
+
+
+class FeatureAlphaDropout(AlphaDropout):
+    """`AlphaDropout` of whole channels, ``(n, channels, ...)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> dropout = nn.FeatureAlphaDropout(0.5)
+    >>> dropout(np.ones((10, 3, 28, 28))).shape, dropout.mask.shape
+    ((10, 3, 28, 28), (10, 3, 1, 1))
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        super().__init__(p, rng=rng)
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the mask: one element for each channel of each example."""
+        return F.feature_shape(shape)

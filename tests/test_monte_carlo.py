@@ -1,0 +1,352 @@
+"""Monte-Carlo dropout: its samples are thinned nets, drawn for the caller alone."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from planting import with_mistake
+
+from microgrand import Tensor, manual_seed, nn
+from microgrand.nn import functional as F
+from microgrand.nn.dropout_masks import mask_source
+from microgrand.nn.monte_carlo import Ensemble
+from microgrand.random import default_rng
+
+X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+
+
+def a_net(**options):
+    return nn.Sequential(
+        nn.Linear(4, 16, rng=np.random.default_rng(1)),
+        nn.ReLU(),
+        nn.Dropout(0.5, **options),
+        nn.Linear(16, 3, rng=np.random.default_rng(2)),
+    ).eval()
+
+
+class DropsWeights(nn.Module):
+    """All examples of a call share one mask of the weights."""
+
+    def __init__(self):
+        self.layer = nn.DropConnect(4, 3, rng=np.random.default_rng(1))
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class DropsWeightsByFunction(nn.Module):
+    def __init__(self):
+        self.layer = nn.Linear(4, 3, rng=np.random.default_rng(1))
+
+    def forward(self, x):
+        return F.linear(x, F.dropout(self.layer.weight, training=self.training))
+
+
+class SharesOverTheBatch(nn.Module):
+    dropout = nn.Dropout(shared_axes=0)
+
+    def forward(self, x):
+        return self.dropout(x)
+
+
+class MixesExamples(nn.Module):
+    """Each example sees the mean of all, so that samples must not be in one batch."""
+
+    def __init__(self):
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        x = self.dropout(x)
+        return x - x.mean(axis=0, keepdims=True)
+
+
+class KnowsTheBatchSize(nn.Module):
+    def __init__(self):
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(np.reshape(F.as_tensor(x), (6, 4)))
+
+
+class ReturnsOneNumber(nn.Module):
+    def __init__(self):
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(x).sum()
+
+
+class TimeFirst(nn.Module):
+    """Moves the batch to the second axis, and shares masks over the first."""
+
+    def __init__(self):
+        self.dropout = nn.Dropout(0.5, shared_axes=0)
+
+    def forward(self, x):
+        return np.swapaxes(self.dropout(np.swapaxes(F.as_tensor(x)[:, :, None], 0, 1)), 0, 1)
+
+
+TOGETHER = [a_net(), a_net(scaling="classic"), TimeFirst()]
+ONE_BY_ONE = [
+    DropsWeights(), DropsWeightsByFunction(), SharesOverTheBatch(), MixesExamples(),
+    KnowsTheBatchSize(), ReturnsOneNumber(),
+]  # fmt: skip
+
+
+def check_samples_are_independent(model):
+    """No two samples are as alike as those of one mask would be, however many at once."""
+    for max_bytes in (1, 2**12, 2**20):
+        samples = nn.mc_dropout(model, X, 200, rng=0, max_bytes=max_bytes).samples
+        flat = samples.reshape(200, -1)
+        varying = flat[:, flat.std(axis=0) > 1e-6]
+        z = (varying - varying.mean(axis=0)) / varying.std(axis=0)
+        # The correlations of neighbours and of far samples, averaged over the outputs: their
+        # standard deviation is at most 1 / sqrt(200 - lag), all outputs being one.
+        for lag in (1, 2, 3, 30):
+            assert abs(np.mean(z[:-lag] * z[lag:])) < 5 / np.sqrt(200 - lag)
+        assert len({sample.tobytes() for sample in samples}) > 10  # of 16, for one mask of 4
+
+
+def check_sizes_do_not_matter(model):
+    """The mean over many samples is that of one by one, to five standard errors of each."""
+    one = nn.mc_dropout(model, X, 2000, rng=0, max_bytes=1)
+    many = nn.mc_dropout(model, X, 2000, rng=1)
+    error = np.sqrt((one.std**2 + many.std**2) / 2000) + 1e-6
+    assert (abs(one.mean - many.mean) < 5 * error).all()
+    # A standard deviation is off by a share of about 1 / sqrt(2000), and twice that if the tails
+    # are as heavy as those of products of a few factors.
+    assert (abs(one.std - many.std) < 5 * 2 * np.sqrt(2 / 2000) * one.std + 1e-6).all()
+
+
+def names(model):
+    return type(model).__name__
+
+
+@pytest.mark.parametrize("model", [*TOGETHER, *ONE_BY_ONE], ids=names)
+@pytest.mark.parametrize("check", [check_samples_are_independent, check_sizes_do_not_matter])
+def test_samples(check, model):
+    check(model)
+
+
+@pytest.mark.parametrize(("model", "together"), [(m, True) for m in TOGETHER] + [
+    (m, False) for m in ONE_BY_ONE], ids=names)  # fmt: skip
+def test_samples_are_computed_together_where_that_is_right(model, together, monkeypatch):
+    sizes = []
+    run = Ensemble.run
+
+    def spy(self, copies, with_first=False):
+        sizes.append(copies)
+        return run(self, copies, with_first)
+
+    monkeypatch.setattr(Ensemble, "run", spy)
+    nn.mc_dropout(model, X, 10)
+    assert sizes == ([1, 10] if together else [1, 10] + 9 * [1])
+    # As many as fit: largest are the 6 x 16 hidden units, which are float32.
+    if model is TOGETHER[0]:
+        sizes.clear()
+        nn.mc_dropout(model, X, 10, max_bytes=4 * 6 * 16 * 4)
+        assert sizes == [1, 4, 4, 2]
+        sizes.clear()
+        nn.mc_dropout(model, X, 2, max_bytes=1)
+        assert sizes == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "check", "mistake"),
+    [
+        (
+            ONE_BY_ONE[0], check_samples_are_independent,
+            ("draw", 'raise ValueError("a mask does not grow with the batch")',
+             "return first if self.with_first else draw(shape, self.rng)"),
+        ),
+        (
+            ONE_BY_ONE[2], check_samples_are_independent,
+            ("draw", 'raise ValueError("a mask does not grow with the batch")',
+             "return first if self.with_first else draw(shape, self.rng)"),
+        ),
+        (ONE_BY_ONE[3], check_sizes_do_not_matter, ("try_together", " if same else None", "")),
+        (
+            TOGETHER[0], check_samples_are_independent,
+            ("draw", "return draw(shape, self.rng)",
+             "return np.concatenate([draw(first.shape, self.rng)] * self.copies, axes[0])"),
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_are_noticed(model, check, mistake, monkeypatch):
+    method, right, wrong = mistake
+    monkeypatch.setattr(Ensemble, method, with_mistake(getattr(Ensemble, method), right, wrong))
+    with pytest.raises(AssertionError):
+        check(model)
+
+
+def test_a_sample_is_a_thinned_net():
+    net = a_net()
+    result = nn.mc_dropout(net, X, 7, rng=3)
+    assert result.samples.shape == (7, 6, 3)
+    assert result.samples.dtype == np.float32
+    np.testing.assert_allclose(result.mean, result.samples.mean(axis=0))
+    np.testing.assert_allclose(result.std, result.samples.std(axis=0))
+    masks = net[2].mask.reshape(7, 6, 16)
+    for mask, sample in zip(masks, result.samples, strict=True):
+        with nn.DropoutMasks([mask]):
+            np.testing.assert_allclose(net.train()(X).data, sample, rtol=1e-5, atol=1e-6)
+
+
+def test_the_mean_over_all_masks_of_a_linear_net_is_what_evaluation_gives():
+    net = nn.Sequential(nn.Dropout(0.3), nn.Linear(4, 2, rng=np.random.default_rng(0))).eval()
+    result = nn.mc_dropout(net, X, 4000, rng=0)
+    error = result.std / np.sqrt(4000)
+    assert (abs(result.mean - net(X).data) < 5 * error).all()
+
+
+def test_one_seed_gives_the_same_samples():
+    net = a_net(rng=np.random.default_rng(8))
+    first = nn.mc_dropout(net, X, 5, rng=3).samples
+    np.testing.assert_array_equal(first, nn.mc_dropout(net, X, 5, rng=3).samples)
+    rng = np.random.default_rng(3)
+    np.testing.assert_array_equal(first, nn.mc_dropout(net, X, 5, rng=rng).samples)
+    assert not np.array_equal(first, nn.mc_dropout(net, X, 5, rng=rng).samples)
+    assert not np.array_equal(first, nn.mc_dropout(net, X, 5, rng=4).samples)
+    manual_seed(3)
+    np.testing.assert_array_equal(first, nn.mc_dropout(net, X, 5).samples)
+
+
+def test_the_model_is_left_as_it_was():
+    rng = np.random.default_rng(8)
+    net = a_net(rng=rng)
+    before = rng.bit_generator.state, default_rng.bit_generator.state
+    for mode in (True, False):
+        net.train(mode)
+        result = nn.mc_dropout(net, X, 5, rng=0)
+        assert all(module.training is mode for module in net.modules())
+        assert (result.std > 0).any()
+    assert (rng.bit_generator.state, default_rng.bit_generator.state) == before
+    assert mask_source.get() is None
+    np.testing.assert_array_equal(net(X).data, net(X).data)
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert net(X).requires_grad, "recording goes on"
+
+
+def test_an_error_ends_it():
+    def model(x):
+        nn.Dropout()(x)
+        raise KeyError("model")
+
+    with pytest.raises(KeyError, match="model"):
+        nn.mc_dropout(model, X, 5)
+    assert mask_source.get() is None
+
+
+def test_other_threads_see_evaluation():
+    net = a_net()
+    expected = net(X).data
+    inside, seen = threading.Event(), threading.Event()
+    others = []
+
+    def model(x):
+        inside.set()
+        assert seen.wait(10)
+        return net(x)
+
+    def other():
+        assert inside.wait(10)
+        others.append(net(X).data)
+        seen.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    result = nn.mc_dropout(model, X, 3)
+    thread.join()
+    np.testing.assert_array_equal(others[0], expected)
+    assert (result.std > 0).any()
+
+
+def test_other_tasks_see_evaluation():
+    net = a_net()
+
+    async def run():
+        async def evaluate():
+            return net(X).data
+
+        task = asyncio.create_task(evaluate())
+        nn.mc_dropout(net, X, 3)
+        return await task
+
+    np.testing.assert_array_equal(asyncio.run(run()), net(X).data)
+
+
+def test_functions_drop_too():
+    def model(x):
+        return F.dropout(x, 0.5, training=False)
+
+    assert (nn.mc_dropout(model, np.ones((3, 4)), 50, rng=0).std > 0).all()
+
+
+def test_blocks_of_masks_in_and_around_it():
+    dropout = nn.Dropout(0.5).eval()
+
+    def model(x):
+        masks = nn.DropoutMasks()
+        for _ in range(3):  # one mask over all steps
+            with masks:
+                x = dropout(x)
+        return x
+
+    samples = nn.mc_dropout(model, np.ones((3, 4)), 50, rng=0).samples
+    assert set(np.unique(samples)) == {0, 8}
+    masks = nn.DropoutMasks()
+    with masks:  # has no say in what is drawn
+        again = nn.mc_dropout(model, np.ones((3, 4)), 50, rng=0).samples
+    np.testing.assert_array_equal(again, samples)
+    assert len(masks) == 0
+
+
+@pytest.mark.parametrize("shape", [(4,), (0, 4), (1, 4), (2, 3, 4)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_shapes_and_dtypes(shape, dtype):
+    dropout = nn.Dropout(0.5)
+    for given in np.ones(shape, dtype), Tensor(np.ones(shape, dtype), requires_grad=True):
+        result = nn.mc_dropout(dropout, given, 5, rng=0)
+        assert result.samples.shape == (5, *shape)
+        assert result.samples.dtype == result.mean.dtype == result.std.dtype == dtype
+        assert all(type(array) is np.ndarray for array in result)
+
+
+def test_infinite_outputs():
+    dropout = nn.Dropout(0.5)
+    samples = nn.mc_dropout(lambda x: dropout(x) + 0, np.array([[1.0, 2.0]]), 5, rng=0).samples
+    with np.errstate(invalid="ignore"):
+        infinite = nn.mc_dropout(dropout, np.array([[np.inf, np.nan]]), 5, rng=0).samples
+    np.testing.assert_array_equal(np.isinf(infinite[..., 0]), samples[..., 0] > 0)
+    np.testing.assert_array_equal(np.isnan(infinite[..., 1]), samples[..., 1] > 0)
+
+
+def test_one_number_and_classes():
+    dropout = nn.Dropout(0.5)
+    result = nn.mc_dropout(dropout, 1.0, 20, rng=0)
+    assert result.samples.shape == (20,)
+    assert set(result.samples) == {0.0, 2.0}
+    net = a_net()
+    classes = nn.mc_dropout(lambda x: net(x).argmax(axis=1), X, 20, rng=0).samples
+    assert classes.shape == (20, 6)
+    assert classes.dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "words"),
+    [
+        (lambda net: nn.mc_dropout(net, X, 0), ValueError, "samples is at least 1, got 0"),
+        (lambda net: nn.mc_dropout(net, X, 2.0), TypeError, r"samples is an integer, got 2\.0"),
+        (lambda net: nn.mc_dropout(net, X, True), TypeError, "samples is an integer"),
+        (lambda net: nn.mc_dropout(net, X, 2, max_bytes=0), ValueError, "max_bytes is at least"),
+        (lambda net: nn.mc_dropout(net, X, 2, rng=True), TypeError, "default_rng"),
+        (lambda net: nn.mc_dropout(net, X, 2, rng="0"), TypeError, "default_rng"),
+        (lambda net: nn.mc_dropout(net[0], X, 2), ValueError, "called no dropout"),
+        (lambda net: nn.mc_dropout(lambda x: (net(x),), X, 2), TypeError, "got tuple"),
+    ],
+)
+def test_misuse(use, error, words):
+    with pytest.raises(error, match=words):
+        use(a_net())
+    assert mask_source.get() is None
