@@ -32,7 +32,7 @@ def spread(g: Any, x: Any, where: Any) -> Any:
     return g if where is True else np.where(where, g, 0)
 
 
-def count(x: Any, axis: Any, where: Any = True) -> Any:
+def count(x: Any, axis: Any, where: Any) -> Any:
     """Count the elements of `x` that one result of a reduction over `axis` is made of."""
     if where is not True:
         number = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)

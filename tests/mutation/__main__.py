@@ -265,7 +265,8 @@ def choose(tests, path, line, budget):
 
     Also tell whether the line runs on import only, and the tests are those of what is around it.
     """
-    for lines in scopes(path.read_text(), line):
+    source = path.read_text()
+    for lines in scopes(source, line):
         found = [
             (test["seconds"] * sum(map(len, test["lines"].values())), name)
             for name, test in tests.items()
@@ -273,8 +274,10 @@ def choose(tests, path, line, budget):
         ]
         if found:
             break
+    named = re.findall(r"np[.\w]*\.(\w+)|\"(\w+)\"", source.split("\n")[line - 1])
+    named = tuple(f"{name}]" for pair in named for name in pair if name)
     chosen = []
-    for _, name in sorted(found):
+    for _, name in sorted(found, key=lambda test: (not test[1].endswith(named), test)):
         budget -= tests[name]["seconds"]
         if (budget < 0 and chosen) or len(chosen) == MOST_TESTS:
             break

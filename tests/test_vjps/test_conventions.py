@@ -296,6 +296,20 @@ def test_no_derivative_is_an_error(function, matrix, match):
         grads_of(function, matrix, weights=np.exp(np.arange(1.0)))
 
 
+@pytest.mark.parametrize("name", ["slogdet", "eigh", "cholesky", "svd", "qr", "lstsq"])
+def test_what_is_no_matrix_is_named(name):
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    function = getattr(np.linalg, name)
+    arguments = [np.ones(2)] if name == "lstsq" else []
+    if name not in ("svd", "qr", "lstsq"):
+        with pytest.raises(np.linalg.LinAlgError, match=rf"np\.linalg\.{name} takes a square matr"):
+            function(x)
+    with pytest.raises(np.linalg.LinAlgError, match=rf"{name} takes a .*matrix.* got shape \(2,\)"):
+        function(x[:, 0], *arguments)
+    with pytest.raises(TypeError, match=rf"np\.linalg\.{name} is differentiable for real matrices"):
+        function(np.ones((2, 2)) * x[0, 0] * 1j, *arguments)
+
+
 def test_second_derivative_of_repeated_eigenvalues_is_an_error():
     x = Tensor(REPEATED, requires_grad=True)
     with pytest.raises(np.linalg.LinAlgError, match="repeated"):

@@ -1,0 +1,127 @@
+"""Each option of functions with many of them, one by one, as a random choice may miss one."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from microgrand import Tensor
+from microgrand.tensor import unwrap
+from microgrand.testing import gradcheck
+
+rng = np.random.default_rng(0)
+X = rng.permutation(12).reshape(2, 3, 2) / 8 + rng.uniform(0.3, 0.4, (2, 3, 2))
+M = rng.normal(size=(3, 3)) + 3 * np.eye(3)
+V = rng.uniform(0.3, 1.7, 5)
+WHERE = rng.random((2, 3, 2)) > 0.3
+NANS = np.arange(12).reshape(X.shape) % 5 == 1
+
+CALLS = {}
+
+
+def add(function, *args, inputs=(X,), **options):
+    """Register the call ``function(*inputs, *args, **options)``."""
+    given = [repr(arg) for arg in args]
+    given += [f"{name}={'...' if name == 'where' else value}" for name, value in options.items()]
+    CALLS[f"{function.__name__}({', '.join(given)})"] = (
+        lambda *xs: function(*xs, *args, **options),
+        inputs,
+    )
+
+
+def every(**choices):
+    """Yield all combinations of options."""
+    for values in itertools.product(*choices.values()):
+        yield dict(zip(choices, values, strict=True))
+
+
+AXES = [None, -2, (0, 2), (-1, 0), ()]
+for options in every(axis=AXES, keepdims=[False, True]):
+    for function in (np.sum, np.mean, np.prod, np.max, np.min, np.ptp, np.var, np.std):
+        if not (options["axis"] == () and function is np.ptp):
+            add(function, **options)
+    if options["axis"] != ():
+        for function in (np.median, np.average):
+            add(function, **options)
+    for function in (np.sum, np.mean, np.prod, np.var, np.std):
+        if options["axis"] in (None, (0, 2)):
+            add(function, where=WHERE | (np.arange(3)[:, None] == 1), **options)
+    add(np.max, where=WHERE, initial=0.5, **options)
+    add(np.min, where=WHERE, initial=0.5, **options)
+    for function in (np.var, np.std):
+        if options["axis"] != ():
+            add(function, ddof=0.5, **options)
+            add(function, correction=0.5, **options)
+for name in ("sum", "prod", "mean", "max", "min", "var", "std", "median"):
+    function = getattr(np, f"nan{name}")
+    for options in every(axis=[None, 1, (0, 2)], keepdims=[False, True]):
+
+        def of_nans(x, function=function, **options):
+            return function(np.where(NANS, np.nan, x), **options)
+
+        of_nans.__name__ = function.__name__
+        add(of_nans, **options)
+for function in (np.cumsum, np.cumprod, np.nancumsum, np.nancumprod):
+    for axis in (None, 0, -1):
+        add(function, axis=axis)
+
+for order in (None, 2, 1, 3, 0.5, -1, -2, np.inf, -np.inf, 0):
+    add(np.linalg.norm, order, inputs=[V])
+    add(np.linalg.norm, order, 1, True)
+for order in (None, "fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf):
+    add(np.linalg.norm, order, inputs=[M])
+    add(np.linalg.norm, order, (2, 0), True)
+for p in (None, 2, -2, 1, -1, np.inf, -np.inf, "fro"):
+    add(np.linalg.cond, p, inputs=[M])
+for n in range(-3, 6):
+    add(np.linalg.matrix_power, n, inputs=[M])
+
+for method in (
+    *("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "lower", "higher"),
+    *("interpolated_inverted_cdf", "hazen", "weibull", "linear", "midpoint", "nearest"),
+    *("median_unbiased", "normal_unbiased"),
+):
+    add(np.quantile, [0.1, 0.37, 0.8], method=method, inputs=[V])
+    add(np.percentile, 37.0, axis=(2, 0), keepdims=True, method=method)
+for axis in (None, 0, 1, -1):
+    for function in (np.sort, np.partition):
+        add(function, *[1][: function is np.partition], axis=axis)
+
+for mode, width in itertools.product(
+    ("constant", "edge", "reflect", "symmetric", "wrap"), (0, 1, ((0, 3), (2, 0), (1, 5)))
+):
+    add(np.pad, width, mode)
+for mode in ("full", "same", "valid"):
+    for function, n in itertools.product((np.convolve, np.correlate), (1, 2, 3, 4)):
+        add(function, V[:n], mode, inputs=[V])
+        add(function, np.append(V, V), mode, inputs=[V[:n]])
+for mode in ("raise", "wrap", "clip"):
+    add(np.take, [0, 1, 1], 1, mode=mode)
+    if mode != "raise":
+        add(np.take, [-4, 7], 1, mode=mode)
+
+for name in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"):
+    transform = getattr(np.fft, name)
+    for options in every(n=[None, 2, 5], norm=[None, "ortho", "forward"]):
+
+        def parts(x, transform=transform, **options):
+            z = transform(x, **options)
+            return np.real(z), np.imag(z)
+
+        parts.__name__ = name
+        add(parts, inputs=[X[0].T], **options)
+        add(parts, inputs=[X], axis=1, **options)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_values_and_derivatives_with(name):
+    call, inputs = CALLS[name]
+    expected = call(*inputs)
+    found = call(*(Tensor(x, requires_grad=True) for x in inputs))
+    if not isinstance(expected, tuple):
+        expected, found = (expected,), (found,)
+    for value, array in zip(found, expected, strict=True):
+        assert value.shape == array.shape
+        assert_allclose(unwrap(value), array, rtol=1e-12, atol=1e-14)
+    gradcheck(call, *inputs, order=2)
