@@ -263,6 +263,7 @@ REPEATED = np.diag([1.0, 1.0, 2.0])
 SINGULAR = np.diag([1.0, 0.0, 2.0])
 
 
+@np.errstate(divide="raise", invalid="raise")
 def test_functions_of_all_repeated_eigenvalues_have_a_derivative():
     assert_array_equal(grads_of(lambda x: np.sum(np.linalg.eigvalsh(x)), REPEATED)[0], np.eye(3))
     assert_array_equal(grads_of(lambda x: np.sum(np.linalg.eigh(x)[0]), REPEATED)[0], np.eye(3))
@@ -296,6 +297,67 @@ def test_no_derivative_is_an_error(function, matrix, match):
         grads_of(function, matrix, weights=np.exp(np.arange(1.0)))
 
 
+def test_vectors_of_other_than_repeated_values_have_a_derivative():
+    weights = np.array([1.0, 2.0, 3.0])
+    turn = np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 2)[0]
+    matrix = turn @ REPEATED @ turn.T
+    last = np.array([0.0, 0.0, 1.0])  # which is not among the repeated ones
+
+    def fn(x):  # the square, as the sign of the vector is arbitrary
+        return (np.linalg.eigh((x + x.T) / 2)[1] @ last) ** 2 * weights
+
+    gradcheck(fn, matrix)
+    with np.errstate(divide="raise", invalid="raise"):
+        grads_of(fn, matrix)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_repeated_singular_values_are_noticed_in_u_and_v(sign):
+    # What u and v have to do with it may be equal or opposite.
+    def fn(x):
+        u, _, vh = np.linalg.svd(x)
+        return u + sign * vh.T
+
+    with pytest.raises(np.linalg.LinAlgError, match="repeated"):
+        grads_of(fn, REPEATED, weights=np.arange(9.0).reshape(3, 3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.linalg.eigh(x)[1],
+        lambda x: np.linalg.qr(x)[0],
+        lambda x: np.linalg.svd(x[..., :2], full_matrices=False)[0],
+        lambda x: np.linalg.svd(x[..., :2, :], full_matrices=False)[2],
+    ],
+)
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_matrices_of_a_stack_do_not_depend_on_each_other(function, scale):
+    matrix = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, 0.7], [0.5, 0.7, 1.0]])
+    stack = np.stack([scale * matrix, matrix])
+    weights = np.arange(9.0).reshape(3, 3)[: function(matrix).shape[0], : function(matrix).shape[1]]
+    found = grads_of(function, stack, weights=weights)[0]
+    for one, gradient in zip(stack, found, strict=True):
+        expected = grads_of(function, one, weights=weights)[0]
+        assert_allclose(gradient, expected, atol=1e-12 * np.max(np.abs(expected)))
+        assert np.any(expected)
+
+
+@pytest.mark.parametrize("function", [np.linalg.pinv, lambda x: np.linalg.qr(x)[0]])
+@pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
+def test_one_matrix_of_a_stack_without_a_derivative_is_an_error(function, scale):
+    matrix = np.diag([1.0, 2.0, 3.0])
+    grads_of(function, np.stack([scale * matrix, matrix]))
+    with pytest.raises(np.linalg.LinAlgError):
+        grads_of(function, np.stack([scale * SINGULAR, matrix]))
+
+
+def test_tensorinv_takes_a_positive_index():
+    for ind in (0, -1):
+        with pytest.raises(ValueError, match=f"positive ind, got {ind}"):
+            np.linalg.tensorinv(Tensor(np.eye(2), requires_grad=True), ind)
+
+
 @pytest.mark.parametrize("name", ["slogdet", "eigh", "cholesky", "svd", "qr", "lstsq"])
 def test_what_is_no_matrix_is_named(name):
     x = Tensor(np.ones((2, 3)), requires_grad=True)
@@ -310,10 +372,11 @@ def test_what_is_no_matrix_is_named(name):
         function(np.ones((2, 2)) * x[0, 0] * 1j, *arguments)
 
 
-def test_second_derivative_of_repeated_eigenvalues_is_an_error():
+@pytest.mark.parametrize("function", [np.linalg.eigvalsh, np.linalg.svdvals])
+def test_second_derivative_of_repeated_eigenvalues_is_an_error(function):
     x = Tensor(REPEATED, requires_grad=True)
     with pytest.raises(np.linalg.LinAlgError, match="repeated"):
-        backpropagate(np.sum(np.linalg.eigvalsh(x) ** 2), np.array(1.0), {x}, create_graph=True)
+        backpropagate(np.sum(function(x) ** 2), np.array(1.0), {x}, create_graph=True)
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,8 @@ def add(function, *args, inputs=(X,), **options):
     """Register the call ``function(*inputs, *args, **options)``."""
     given = [repr(arg) for arg in args]
     given += [f"{name}={'...' if name == 'where' else value}" for name, value in options.items()]
-    CALLS[f"{function.__name__}({', '.join(given)})"] = (
-        lambda *xs: function(*xs, *args, **options),
-        inputs,
-    )
+    name = f"{function.__name__}({', '.join(given)}) {len(CALLS)}"
+    CALLS[name] = (lambda *xs: function(*xs, *args, **options), inputs)
 
 
 def every(**choices):
@@ -76,6 +74,19 @@ for p in (None, 2, -2, 1, -1, np.inf, -np.inf, "fro"):
     add(np.linalg.cond, p, inputs=[M])
 for n in range(-3, 6):
     add(np.linalg.matrix_power, n, inputs=[M])
+
+add(np.linalg.matrix_power, 0, inputs=[np.zeros((2, 1, 3, 3))])
+for b in (V[:3], M[:, :2], M[None, :, :1]):  # a vector, matrices: for each of a stack of equations
+    add(np.linalg.solve, inputs=[np.stack([M, M.T]), b])
+for scale in (1e-20, 1e20):  # of which also depends what counts as zero
+    add(np.linalg.qr, inputs=[scale * M[:, :2]])
+    add(np.linalg.svd, full_matrices=False, inputs=[scale * M[:, :2]])
+    add(np.linalg.pinv, inputs=[scale * M[:, :2]])
+
+    def eigh(x):
+        return np.linalg.eigh(x + np.swapaxes(x, -1, -2))
+
+    add(eigh, inputs=[scale * M])
 
 for method in (
     *("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "lower", "higher"),
