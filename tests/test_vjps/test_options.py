@@ -64,6 +64,18 @@ for function in (np.cumsum, np.cumprod, np.nancumsum, np.nancumprod):
     for axis in (None, 0, -1):
         add(function, axis=axis)
 
+LEFT, RIGHT = [(3,), (2, 3), (2, 2, 3), (1, 2, 3)], [(3,), (3, 2), (2, 3, 2), (2, 1, 3, 2)]
+for left, right in itertools.product(LEFT, RIGHT):
+    x, y = rng.uniform(0.3, 1.7, left), rng.uniform(0.3, 1.7, right)
+    for function in (np.matmul, np.dot):
+        add(function, inputs=[x, y])
+    add(np.inner, inputs=[x, np.moveaxis(y, -2, -1) if y.ndim > 1 else y])
+    if hasattr(np, "matvec") and x.ndim > 1:
+        add(np.matvec, inputs=[x, y[..., 0] if y.ndim > 1 else y])
+    if hasattr(np, "vecmat") and y.ndim > 1:
+        add(np.vecmat, inputs=[x, y])
+    add(np.vecdot, inputs=[x, y[..., 0] if y.ndim > 1 else y])
+
 for order in (None, 2, 1, 3, 0.5, -1, -2, np.inf, -np.inf, 0):
     add(np.linalg.norm, order, inputs=[V])
     add(np.linalg.norm, order, 1, True)
