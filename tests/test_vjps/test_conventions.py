@@ -50,6 +50,7 @@ def test_equal_arguments_share_evenly(function):
 
 
 @pytest.mark.parametrize("axis", [-1, 0, None])
+@np.errstate(all="raise")
 def test_sort_shares_evenly_among_equal_elements(axis):
     (grad,) = grads_of(lambda x: np.sort(x, axis=axis), [2, 1, 2, 3], weights=[1, 10, 100, 5])
     assert_array_equal(grad, [55, 1, 55, 5])
@@ -201,29 +202,29 @@ def test_median_of_equal_elements_shares_evenly():
 
 METHODS = ["linear", "lower", "midpoint", "hazen", "inverted_cdf"]
 QUANTILES = [
-    (lambda x, **options: np.median(x, **options)),
-    (lambda x, **options: np.nanmedian(x, **options)),
-    *(
-        (lambda x, m=m, **options: np.quantile(x, [0.2, 0.75], method=m, **options))
-        for m in METHODS
-    ),
-    *((lambda x, m=m, **options: np.nanquantile(x, 0.75, method=m, **options)) for m in METHODS),
+    *((np.median, {}), (np.nanmedian, {})),
+    *((np.quantile, {"q": [0.2, 0.75], "method": method}) for method in METHODS),
+    *((np.nanquantile, {"q": 0.75, "method": method}) for method in METHODS),
 ]
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:(Mean of empty|All-NaN) slice")
-@pytest.mark.parametrize("function", QUANTILES)
+@pytest.mark.parametrize(("function", "options"), QUANTILES)
 @pytest.mark.parametrize("keepdims", [False, True])
-def test_quantiles_of_infinite_numbers_are_those_of_numpy(function, keepdims):
+def test_quantiles_of_infinite_numbers_are_those_of_numpy(function, options, keepdims):
     rows = itertools.product([-inf, 1.0, 2.5, inf, nan], repeat=4)
     array = np.array(list(rows))
     x = Tensor(array, requires_grad=True)
-    found = function(x, axis=1, keepdims=keepdims)
-    assert_array_equal(found.detach(), function(array, axis=1, keepdims=keepdims))
+    found = function(x, axis=1, keepdims=keepdims, **options)
+    assert_array_equal(found.detach(), function(array, axis=1, keepdims=keepdims, **options))
     np.sum(found).backward()
     # Of every quantile, the elements between which it lies have shares that add up to 1.
-    known = ~np.isnan(array).any(axis=1)
-    assert_allclose(np.sum(x.grad, axis=1)[known], found.size / len(array))
+    nans = np.isnan(array)
+    known = ~(nans.all(axis=1) if function.__name__.startswith("nan") else nans.any(axis=1))
+    totals = np.sum(x.grad, axis=1)
+    assert_allclose(totals[known], found.size / len(array))
+    assert np.isnan(totals[~known]).all()
+    assert not x.grad[known][nans[known]].any()
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:Mean of empty slice")
@@ -395,11 +396,26 @@ def test_what_is_not_supported_is_an_error(call):
         call(Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True))
 
 
-def test_einsum_takes_lists_of_numbers():
-    x, y = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4) / 7
-    gradcheck(lambda x, y: np.einsum(x, [0, 1], y, [1, 2]), x, y)
-    gradcheck(lambda x, y: np.einsum(x, [0, 1], y, [1, 2], [2, 0]), x, y)
-    gradcheck(lambda x, y: np.einsum(x, [..., 1], y, [1, ...], [...]), x, y[:, 0])
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda x: np.cross(x, np.ones((3, 2))), ValueError, r"length 3, got lengths 4 and 2"),
+        (lambda x: np.cross(x[:, :3], np.ones((3, 2))), ValueError, r"got lengths 3 and 2"),
+        (lambda x: np.cross(x, np.ones(3)), ValueError, r"got lengths 4 and 3"),
+        (lambda x: np.linalg.outer(x, np.ones(3)), ValueError, r"shapes \(3, 4\) and \(3,\)"),
+        (lambda x: np.linalg.outer(x[0], np.ones((2, 3))), ValueError, r"\(4,\) and \(2, 3\)"),
+        (lambda x: np.tensordot(x, x, ([0], [0], [0])), ValueError, "zip"),
+        (lambda x: np.tensordot(x, x, ([0], [1])), ValueError, "lengths differ"),
+        (lambda x: np.einsum("ijk->ij", x), ValueError, r"'ijk' does not fit .* \(3, 4\)"),
+        (lambda x: np.einsum("i...jk->ij", x), ValueError, "'i...jk' does not fit"),
+        (lambda x: np.einsum("i->i", x), ValueError, "'i' does not fit"),
+        (lambda x: np.einsum("ij,jk", x), ValueError, "2 terms, got 1 arrays"),
+        (lambda x: np.convolve(x[0], x[1], "half"), ValueError, "got 'half'"),
+    ],
+)
+def test_products_that_do_not_fit_are_named(call, error, match):
+    with pytest.raises(error, match=match):
+        call(Tensor(np.arange(12.0).reshape(3, 4), requires_grad=True))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -119,6 +119,15 @@ for mode in ("full", "same", "valid"):
     for function, n in itertools.product((np.convolve, np.correlate), (1, 2, 3, 4)):
         add(function, V[:n], mode, inputs=[V])
         add(function, np.append(V, V), mode, inputs=[V[:n]])
+        add(function, V[1 : 1 + n], mode, inputs=[V[:n]])
+x, y = rng.uniform(0.3, 1.7, (2, 3)), rng.uniform(0.3, 1.7, (3, 4))
+for output in ([], [[0, 2]], [[2, 0]], [[2]], [[]]):
+
+    def einsum(x, y, *output):
+        return np.einsum(x, [0, 1], y, [1, 2], *output)
+
+    add(einsum, *output, inputs=[x, y])
+add(lambda x, y: np.einsum(x, [..., 1], y, [1, ...], [...]), inputs=[x, y[:, 0]])
 for mode in ("raise", "wrap", "clip"):
     add(np.take, [0, 1, 1], 1, mode=mode)
     if mode != "raise":
