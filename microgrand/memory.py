@@ -11,13 +11,17 @@ import numpy as np
 
 
 def keep_freed_memory() -> None:
-    """Have the GNU C library keep up to 64 MiB of freed memory; elsewhere, do nothing.
+    """Have the GNU C library reuse the memory of arrays up to 8 MiB; elsewhere, do nothing.
 
-    Its allocator adapts to what a program frees: from then on, arrays up to the size of the
-    largest one come from memory that it keeps, and it gives back only what exceeds twice that
-    size. The largest that it learns from is 32 MiB with its own few bytes, so free one of almost
-    that size. It is never written to and so takes no physical memory. A program that sets the
-    ``MALLOC_...`` variables itself keeps its settings.
+    Its allocator adapts to what a program frees. After a freed array of some size, those up to that
+    size come from memory that it keeps, and it gives back only what is free beyond twice the size
+    at the end of it. Programs that train nets with large layers get there by themselves; this frees
+    an array of 8 MiB, which is never written to and so takes no physical memory, to get there at
+    once and surely.
+
+    The price is that of all memory that is kept: between arrays that live on, it stays with the
+    process. Who would rather have it given back starts Python with the environment variable
+    ``MALLOC_MMAP_THRESHOLD_=131072``; the library then has no say.
 
     The source is "mallopt(3)", M_MMAP_THRESHOLD, in the Linux manual.
 
@@ -25,4 +29,4 @@ def keep_freed_memory() -> None:
     --------
     >>> keep_freed_memory()
     """
-    np.empty((32 << 20) - 8192, np.uint8)
+    np.empty(8 << 20, np.uint8)

@@ -262,7 +262,8 @@ class Adam(Optimizer):
             grad_sum *= beta1
             grad_sum += grad
             square_sum *= beta2
-            square_sum += np.multiply(grad, grad, out=scratch)
+            # The square of a float16 may be beyond its range, hence the dtype.
+            square_sum += np.multiply(grad, grad, out=scratch, dtype=square_sum.dtype)
             step = np.sqrt(square_sum, out=scratch)
             step += scaled_eps
             step = np.divide(grad_sum, step, out=scratch)
@@ -347,7 +348,7 @@ def _flat_blocks(data: Array, *others: Array) -> Iterator[tuple[Any, ...]]:
     # Views of contiguous arrays, copies of others.
     flat = [array.reshape(-1) for array in (data, *others)]
     length = _BLOCK_BYTES // data.itemsize
-    scratch = np.empty_like(flat[0][:length])
+    scratch = np.empty_like(flat[0][:length], dtype=np.result_type(*flat))
     for start in range(0, data.size, length):
         blocks = [array[start : start + length] for array in flat]
         yield (*blocks, scratch[: blocks[0].size])

@@ -40,6 +40,8 @@ stand_ins: dict[Any, Callable[..., Any]] = {}
 constant_functions: set[Any] = set()
 
 
+SEQUENCES = (list, tuple)
+
 #: NumPy functions that write into their first argument.
 writers: set[Any] = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
 
@@ -57,7 +59,7 @@ def call(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
                 args, kwargs = by_position(function, args, kwargs)
             # A list would mean repetition or comparison as a whole to the operators in a VJP. So
             # would a tuple; but to functions other than ufuncs it means axes or a shape.
-            sequences = (list, tuple) if isinstance(function, np.ufunc) else list
+            sequences = SEQUENCES if isinstance(function, np.ufunc) else list
             operands = len(rules_of[key].vjps)
             args = tuple(
                 [
@@ -157,8 +159,6 @@ stand_ins[np.divmod] = lambda x, y: (np.floor_divide(x, y), np.remainder(x, y))
 
 # -------------------------------------------------------------------------------- operators
 
-SEQUENCES = (list, tuple)
-
 
 def binary_operator(
     ufunc: np.ufunc, equivalent: Callable[..., Any]
@@ -177,7 +177,9 @@ def binary_operator(
     def reflected(self: Tensor, other: Any) -> Any:
         if isinstance(other, SEQUENCES):
             other = np.asarray(other)
-        return apply(ufunc, (other, self), NO_KEYWORDS, equivalent)
+        # Python's complex numbers take np.float64 for a float, and give one of their own.
+        faster = None if other.__class__ is complex else equivalent
+        return apply(ufunc, (other, self), NO_KEYWORDS, faster)
 
     return operate, reflected
 
@@ -523,7 +525,7 @@ class Tensor(Node):
     __truediv__, __rtruediv__ = binary_operator(np.true_divide, operator.truediv)
     __mod__, __rmod__ = binary_operator(np.remainder, operator.mod)
     __pow__, __rpow__ = binary_operator(np.power, operator.pow)
-    __matmul__, __rmatmul__ = binary_operator(np.matmul, operator.matmul)
+    __matmul__, __rmatmul__ = binary_operator(np.matmul, np.matmul)
 
     __floordiv__, __rfloordiv__ = constant_operator(np.floor_divide)
     __and__, __rand__ = constant_operator(np.bitwise_and)

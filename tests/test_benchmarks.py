@@ -44,7 +44,7 @@ def test_a_quick_run_reports_what_it_measured_and_what_it_skipped(copy, tmp_path
     change(copy, "contender_torch.py", "keep * np.float32", "keep * np.float64")
     (copy / "contender_jax.py").write_text("import there_is_no_such_library\n")
     path = tmp_path / "results.json"
-    process = run(copy, "tiny", "--against", "torch", "jax", "--json", str(path))
+    process = run(copy, "tiny", "--against", "torch,jax", "--json", str(path))
     assert process.returncode == 0, process.stderr
     report = json.loads(path.read_text())
 
@@ -84,7 +84,23 @@ def test_a_quick_run_reports_what_it_measured_and_what_it_skipped(copy, tmp_path
 def test_nothing_is_measured_where_numpy_disagrees(copy, tmp_path, old, new, wrong):
     change(copy, "contender_numpy.py", old, new)
     path = tmp_path / "results.json"
-    process = run(copy, "tiny", "--against", "--json", str(path))
+    process = run(copy, "tiny", "--against", "none", "--json", str(path))
     assert process.returncode == 1
     assert f"NumPy and microgrand disagree: {wrong}" in process.stdout
     assert json.loads(path.read_text())["rows"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--json", "no/such/folder.json"], "no folder"),
+        (["--picture", "picture.foo"], ".png or .svg"),
+        (["--against", "torch,tf"], "no such peer: tf"),
+        (["--threads", "two"], "numbers such as 1,2"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_is_measured(options, words):
+    process = run(BENCHMARKS, "tiny", *options)
+    assert process.returncode == 2
+    assert words in process.stderr
+    assert "measuring" not in process.stderr

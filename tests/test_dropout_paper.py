@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -345,57 +346,54 @@ def test_the_best_rate_is_chosen_by_the_other_seeds():
 # -------------------------------------------------------------------------------- ensemble
 
 
-def small_net(shape, p, seed):
-    """Make a net with random biases; (units, dropped) for each hidden layer."""
+def small_net(shape, seed):
+    """Make a net with random biases; (units, dropout's p) for each hidden layer."""
     rng = np.random.default_rng(seed)
     layers, inputs = [], 3
-    for units, dropped in shape:
+    for units, p in shape:
         layers += [nn.Linear(inputs, units, dtype=np.float64, rng=rng), nn.ReLU()]
-        layers.append(nn.Dropout(p if dropped else 0.0))
+        layers.append(nn.Dropout(p))
         inputs = units
     return nn.Sequential(*layers, nn.Linear(inputs, 4, dtype=np.float64, rng=rng)).eval()
 
 
 @given(
-    shape=st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=1, max_size=3),
-    p=st.sampled_from([0.1, 0.5, 0.75]),
+    shape=st.lists(
+        st.tuples(st.integers(1, 3), st.sampled_from([0.0, 0.1, 0.5, 0.75])), min_size=1, max_size=3
+    ),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_all_thinned_nets_are_enumerated_with_their_probabilities(shape, p, seed):
-    net = small_net(shape, p, seed)
+@hypothesis.example(shape=[(3, 0.1)], seed=0)
+@hypothesis.example(shape=[(2, 0.1), (3, 0.75)], seed=0)
+@hypothesis.example(shape=[(2, 0.0), (3, 0.75)], seed=0)
+def test_all_thinned_nets_are_enumerated_with_their_probabilities(shape, seed):
+    net = small_net(shape, seed)
     inputs = np.random.default_rng(seed).normal(size=(5, 3))
     with example.ensemble.microgrand.no_grad():
         weights, logits = example.ensemble.thinned_nets(net, inputs)
-    droppable = [units for units, dropped in shape if dropped]
-    n = sum(droppable)
+    n = sum(units for units, p in shape if p)
     assert weights.sum() == pytest.approx(1)
     assert logits.shape == (2**n, 5, 4)
 
     by_hand = []
-    for kept in itertools.product([0, 1], repeat=n):
-        masks = iter(np.split(np.array(kept), np.cumsum(droppable)[:-1]))
-        x = inputs
-        for layer in net:
-            if isinstance(layer, nn.Linear):
-                x = x @ layer.weight.data.T + layer.bias.data
-            elif isinstance(layer, nn.ReLU):
-                x = np.maximum(x, 0)
-            elif layer.p:
-                x = x * next(masks) / (1 - p)
-        k = sum(kept)
-        by_hand.append((p ** (n - k) * (1 - p) ** k, x))
+    choices = [
+        itertools.product([0, 1], repeat=units) if p else [(1,) * units] for units, p in shape
+    ]
+    for masks in itertools.product(*choices):
+        x, weight = inputs, 1
+        for layer, mask, (_, p) in zip(net[:-1][::3], masks, shape, strict=True):
+            x = np.maximum(x @ layer.weight.data.T + layer.bias.data, 0) * mask / (1 - p)
+            k = sum(mask)
+            weight *= p ** (len(mask) - k) * (1 - p) ** k
+        by_hand.append((weight, x @ net[-1].weight.data.T + net[-1].bias.data))
     np.testing.assert_allclose(weights, [weight for weight, _ in by_hand])
     np.testing.assert_allclose(logits, [x for _, x in by_hand], atol=1e-12)
 
-    # In training, with these masks, the library's dropout gives the same.
-    if n:
-        masks = [np.array(by, bool) for by in np.split(np.array(kept), np.cumsum(droppable)[:-1])]
-        everywhere = iter([np.broadcast_to(mask, (5, len(mask))) for mask in masks])
-        ones = (np.ones((5, units), bool) for units, dropped in shape if not dropped)
-        chosen = [next(everywhere if dropped else ones) for _, dropped in shape]
-        with nn.DropoutMasks(chosen):
-            np.testing.assert_allclose(net.train()(inputs).data, logits[-1], atol=1e-12)
-        net.eval()
+    # In training, under the masks of the last one, the library's dropout gives the same.
+    kept = [np.broadcast_to(np.array(mask, bool), (5, len(mask))) for mask in masks]
+    with nn.DropoutMasks(kept):
+        np.testing.assert_allclose(net.train()(inputs).data, logits[-1], atol=1e-12)
+    net.eval()
 
     # The averages, by brute force.
     answers = example.ensemble.averages(net, inputs)
@@ -406,13 +404,13 @@ def test_all_thinned_nets_are_enumerated_with_their_probabilities(shape, p, seed
     np.testing.assert_allclose(np.exp(answers["geometric mean"][1][0]), product)
     scaling = np.exp(answers["weight scaling"][1][0])
     np.testing.assert_allclose(scaling, softmax(net(inputs)).data)
-    if not any(dropped for _, dropped in shape[:-1]):
+    if not any(p for _, p in shape[:-1]):
         # Only a softmax layer follows the dropped units: weight scaling is the geometric mean.
         np.testing.assert_allclose(scaling, product, rtol=1e-12)
 
 
 def test_weight_scaling_is_an_approximation_where_a_layer_follows():
-    net = small_net([(3, True), (3, False)], 0.5, seed=1)
+    net = small_net([(3, 0.5), (3, 0.0)], seed=1)
     inputs = np.random.default_rng(1).normal(size=(5, 3))
     by = example.ensemble.averages(net, inputs)
     assert np.abs(by["weight scaling"][1] - by["geometric mean"][1]).max() > 1e-4
@@ -437,6 +435,7 @@ def test_calibration_error_by_hand(confidences, right, expected):
     bins = example.calibration.reliability(p, 1 - np.array(right))
     assert example.calibration.calibration_error(bins) == pytest.approx(expected, abs=1e-9)
     assert sum(bins["answers"]) == len(right)
+    assert len(bins["answers"]) == example.calibration.BINS
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 50), sharp=st.floats(0, 20))
@@ -455,6 +454,10 @@ def test_calibration_error_is_at_least_the_difference_of_the_means(seed, n, shar
 
 
 # -------------------------------------------------------------------------------- features
+
+
+def test_shape_of_an_example():
+    assert [example.training.image_shape(n) for n in (64, 784, 40)] == [(8, 8), (28, 28), (1, 40)]
 
 
 def test_locality():
@@ -540,14 +543,12 @@ def test_folder_with_all_files_keeps_its_test_set(run, tmp_path):
         np.testing.assert_array_equal(y_test, np.arange(30) % 10)
         assert len(x) == 60
         assert (x[:, None] == data.inputs[:120]).all(axis=2).any(axis=1).all()
-    assert data.image_shape == (4, 4)
 
 
 def test_mnist1d():
     pytest.importorskip("mnist1d")
     data = example.training.load("mnist1d")
     assert (data.inputs.shape, data.most, data.test_size) == ((5000, 40), 4000, 1000)
-    assert data.image_shape == (1, 40)
 
 
 # ---------------------------------------------------------------------------------- command

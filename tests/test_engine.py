@@ -879,3 +879,53 @@ def test_importing_the_package_loads_no_heavy_modules():
     heavy = {"asyncio", "hypothesis", "logging", "matplotlib", "numpy.f2py", "numpy.testing"}
     heavy |= {"pytest", "scipy", "sklearn", "torch", "tqdm", "unittest"}
     assert not heavy & set(run.stdout.split())
+
+
+def test_a_graph_that_another_thread_frees_meanwhile_is_an_error():
+    started, go_on = threading.Event(), threading.Event()
+    slow = primitive(lambda v: v * 1.0)
+
+    def wait(g, out, v):
+        started.set()
+        go_on.wait(10)
+        return g
+
+    defvjp(slow, wait)
+    x = Tensor(np.ones(3), requires_grad=True)
+    trunk = np.sin(x)
+    first, second = np.sum(slow(trunk)), np.sum(trunk * 2)
+    errors = []
+
+    def run():
+        try:
+            first.backward()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert started.wait(10)
+    second.backward()  # which frees the trunk
+    go_on.set()
+    thread.join(10)
+    assert len(errors) == 1
+    assert "has been freed" in errors[0]
+
+
+@pytest.mark.parametrize("function", [np.real, np.squeeze, np.positive, lambda p: p[:]])
+def test_values_taken_under_no_grad_do_not_change_with_the_next_step(function):
+    p = Tensor([1.0, 2.0], requires_grad=True)
+    with no_grad():
+        before = function(p)
+    p.grad = np.ones(2)
+    SGD([p], 0.5).step()
+    assert before.tolist() == [1, 2]
+
+
+def test_a_joint_vjp_that_takes_fewer_arguments_is_refused_when_called():
+    function = primitive(lambda *xs: sum(xs))
+    defvjp(function, joint=lambda g, out, needed, x, y: [g, g])
+    x = Tensor(1.0, requires_grad=True)
+    assert function(x, x).item() == 2
+    with pytest.raises(TypeError, match="at most 2 positional arguments, got 3"):
+        function(x, x, x)

@@ -142,6 +142,9 @@ def test_samples_are_computed_together_where_that_is_right(model, together, monk
     monkeypatch.setattr(Ensemble, "run", spy)
     nn.mc_dropout(model, X, 10)
     assert sizes == ([1, 10] if together else [1, 10] + 9 * [1])
+    sizes.clear()
+    nn.mc_dropout(model, X, 2)
+    assert sizes == ([1, 2] if together else [1, 2, 1])
     # As many as fit: largest are the 6 x 16 hidden units, which are float32.
     if model is TOGETHER[0]:
         sizes.clear()
@@ -169,7 +172,7 @@ def test_samples_are_computed_together_where_that_is_right(model, together, monk
         (
             TOGETHER[0], check_samples_are_independent,
             ("draw", "return draw(shape, self.rng)",
-             "return np.concatenate([draw(first.shape, self.rng)] * self.copies, axes[0])"),
+             "return np.concatenate([draw(first.shape, self.rng)] * self.copies, grown[0])"),
         ),
     ],
 )  # fmt: skip

@@ -908,3 +908,25 @@ def test_sequential_calls_subclasses_of_relu_and_dropout():
     x = Tensor([1.0, 2.0])
     assert nn.Sequential(nn.ReLU(), Doubles(0.5))(x).tolist() == [2, 4]
     assert nn.Sequential(Negates(), nn.Dropout(0.0))(x).tolist() == [-1, -2]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("whose", ["instance", "class"])
+def test_who_replaces_a_forward_in_a_sequential_is_listened_to(place, whose, monkeypatch):
+    net = nn.Sequential(nn.ReLU(), nn.Dropout(0.5))
+    layer, seen = net[place], []
+    old = layer.forward if whose == "instance" else type(layer).forward
+
+    def spy(*args):
+        seen.append(args)
+        return old(*args)
+
+    monkeypatch.setattr(layer if whose == "instance" else type(layer), "forward", spy)
+    net(np.ones(3))
+    assert len(seen) == 1
+
+
+def test_a_given_mask_that_is_not_boolean_is_refused_in_a_sequential():
+    net = nn.Sequential(nn.ReLU(), nn.Dropout(0.5))
+    with nn.DropoutMasks([np.array([1.0, 0.0])]), pytest.raises(TypeError, match="boolean array"):
+        net(np.ones(2))

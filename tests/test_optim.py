@@ -413,3 +413,14 @@ def test_adam_does_not_overflow_in_float16(optimizer):
         optimizer.step()
     assert parameter.dtype == np.float16
     assert parameter.item() < -1.5  # 1 - 300 * 0.01, apart from rounding; with decay, less
+
+
+@pytest.mark.parametrize("optimizer", [Adam, AdamW])
+@pytest.mark.parametrize("grad", [300.0, 1e-4])
+@pytest.mark.parametrize("size", [(), 4, 2**20])
+def test_adam_squares_float16_gradients_in_float32(optimizer, grad, size):
+    # The squares are beyond the largest float16, or below the smallest. 2**20 take several blocks.
+    parameter = Tensor(np.ones(size, np.float16), requires_grad=True)
+    parameter.grad = np.full(size, grad, np.float16)
+    optimizer([parameter], lr=0.25, weight_decay=0).step()
+    np.testing.assert_allclose(parameter.data, 0.75, rtol=1e-3)

@@ -599,3 +599,38 @@ def test_data_can_be_replaced():
 
 def test_the_tables_do_not_overlap():
     assert not set(stand_ins) & constant_functions
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize(
+    "operate", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
+)
+def test_python_complex_numbers_on_either_side_of_0d_results(operate, dtype):
+    x = np.sum(Tensor([0.5, 1.0], dtype=dtype, requires_grad=True))
+    for found, expected in (
+        (operate(2j, x), operate(2j, np.asarray(x.data))),
+        (operate(x, 2j), operate(np.asarray(x.data), 2j)),
+    ):
+        assert isinstance(found, Tensor)
+        assert found.dtype == expected.dtype
+        assert found.data == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize(
+    "other", [np.ones((2, 2)).view(np.matrix), np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2))]
+)
+def test_operands_whose_operators_mean_something_else_are_refused(other):
+    x = Tensor(np.ones((2, 2)), requires_grad=True)
+    for operate in (operator.mul, operator.add, np.multiply):
+        for pair in ((x, other), (other, x)):
+            with pytest.raises(
+                TypeError, match=r"with np\.array first|cannot become a plain array"
+            ):
+                operate(*pair)
+
+
+def test_0d_tensors_have_no_matrix_product():
+    s = Tensor(1.0, requires_grad=True) * 1
+    with pytest.raises(ValueError, match="matmul"):
+        s @ s

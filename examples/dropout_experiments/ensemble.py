@@ -147,7 +147,7 @@ def claims(results: Results) -> list[Claim]:
             {"decimals that agree, beyond 12": -12 - np.log10(difference.clip(min=1e-17))},
         ),
         Claim(
-            "weight scaling gives the right class a higher log probability than thinned nets do on average",
+            "weight scaling gives the truth a higher log probability than the thinned nets average",
             {
                 f"difference ({net})": of("weight scaling", "log probability", net)
                 - of("one thinned net", "log probability", net)
@@ -163,7 +163,7 @@ def claims(results: Results) -> list[Claim]:
             },
         ),
         Claim(
-            "the error of weight scaling is closer to the arithmetic mean's than to a thinned net's",
+            "weight scaling's error is closer to the arithmetic mean's than to a thinned net's",
             {
                 f"{name} ({net})": values
                 for net in NETS

@@ -60,6 +60,7 @@ def measure(data: training.Data, run: Run) -> Outcome:
     rngs = training.Generators.of(run["seed"])
     (x, _), (x_test, _) = data.split(run["train_size"], rngs.split)
     pixels = x.shape[1]
+    shape = training.image_shape(pixels)
     encoder = nn.Sequential(nn.Linear(pixels, UNITS, rng=rngs.weights), nn.ReLU())
     decoder = nn.Linear(UNITS, pixels, rng=rngs.weights)
     net = nn.Sequential(encoder, nn.Dropout(run["p"], rng=rngs.masks), decoder)
@@ -74,8 +75,8 @@ def measure(data: training.Data, run: Run) -> Outcome:
         "reconstruction": float(100 * misses / x_test.var(axis=0).mean()),
         "activation": float(hidden.mean()),
         "active": float(100 * np.mean(hidden > 0)),
-        "seen locally": float(100 * locality(seen, data.image_shape).mean()),
-        "drawn locally": float(100 * locality(drawn, data.image_shape).mean()),
+        "seen locally": float(100 * locality(seen, shape).mean()),
+        "drawn locally": float(100 * locality(drawn, shape).mean()),
         "histogram": np.histogram(hidden.clip(max=BINS[-1]), BINS)[0].tolist(),
     }
     if run["seed"] == 0:
@@ -143,8 +144,7 @@ def draw(figure: Any, results: Results) -> None:
         (outcome,) = (o for run, o in results if run["p"] == p and run["seed"] == 0)
         for j, (kind, verb) in enumerate((("seen", "look for"), ("drawn", "draw"))):
             patterns = np.array(outcome[kind])
-            side = round(patterns.shape[1] ** 0.5)
-            shape = (side, side) if side * side == patterns.shape[1] else (1, patterns.shape[1])
+            shape = training.image_shape(patterns.shape[1])
             scale = abs(patterns).max(axis=1, keepdims=True)
             tiles = np.full((rows, shape[0] + 1, columns, shape[1] + 1), np.nan)
             tiles[:, :-1, :, :-1] = (patterns / scale).reshape(rows, columns, *shape).swapaxes(1, 2)

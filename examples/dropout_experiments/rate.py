@@ -70,7 +70,7 @@ def claims(results: Results) -> list[Claim]:
             {"error at 0.9 - error at 0.5": fixed_width[0.9] - fixed_width[0.5]},
         ),
         Claim(
-            "from p = 0.2 to 0.6 the error is flat: it changes by less than from there to either end",
+            "from 0.2 to 0.6 the error is flat: it changes by less than from there to either end",
             within(middle, fixed_width[0.0] - fixed_width[0.2], "0.6 - 0.2", "0 - 0.2")
             | within(middle, fixed_width[0.9] - fixed_width[0.6], "0.6 - 0.2", "0.9 - 0.6"),
         ),

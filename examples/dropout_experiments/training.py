@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +48,6 @@ class Data:
         return int(self.labels.max()) + 1
 
     @property
-    def image_shape(self) -> tuple[int, int]:
-        """Height and width of an example, one row high if it is not a square."""
-        side = int(np.sqrt(self.inputs.shape[1]))
-        return (side, side) if side * side == self.inputs.shape[1] else (1, self.inputs.shape[1])
-
-    @property
     def digest(self) -> str:
         """A few letters that tell these data from all others."""
         arrays = (np.ascontiguousarray(array) for array in (self.inputs, self.labels))
@@ -75,6 +70,12 @@ class Data:
         else:
             test, train = order[: self.test_size], order[self.test_size :][:train_size]
         return (self.inputs[train], self.labels[train]), (self.inputs[test], self.labels[test])
+
+
+def image_shape(pixels: int) -> tuple[int, int]:
+    """Return the height and width of an example: one row if it is not a square."""
+    side = math.isqrt(pixels)
+    return (side, side) if side * side == pixels else (1, pixels)
 
 
 def load(source: str) -> Data:

@@ -247,14 +247,14 @@ def drop_at_random(
     p: Any,
     training: bool,
     rng: np.random.Generator | None,
-    apply: Callable[[Any, Any, float], Any] | None = None,
+    kind: Callable[[Any, Any, float], Any] | None = None,
 ) -> Any:
     """Apply one of the kinds of dropout below, `drop` by default, with a mask that is drawn."""
     p = drop_probability(p)
     if not isinstance(training, bool):
         raise TypeError(f"dropout's training is True or False, got {training!r}")
     mask = draw_mask(mask_shape, lambda shape, rng: random_mask(shape, 1 - p, rng), rng, training)
-    return x if mask is None else (apply or drop)(x, mask, p)
+    return x if mask is None else (kind or drop)(x, mask, p)
 
 
 def drop(x: Any, mask: Any, p: float) -> Any:

@@ -12,7 +12,6 @@ standard deviation, which tells how sure the ensemble is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -186,14 +185,15 @@ class Ensemble(MaskSource):
                 self.masks.append(mask)
             return mask
         first = self.masks[i]
-        axes = [axis for axis, n in enumerate(first.shape) if shape[axis] == self.copies * n > n]
-        if len(axes) != 1 or math.prod(shape) != self.copies * first.size:
+        grown = [axis for axis, n in enumerate(first.shape) if shape[axis] != n]
+        if len(grown) != 1 or shape[grown[0]] != self.copies * first.shape[grown[0]]:
             raise ValueError("a mask does not grow with the batch")
         if not self.with_first:
             return draw(shape, self.rng)
+        (axis,) = grown
         lengths = list(shape)
-        lengths[axes[0]] -= first.shape[axes[0]]
-        return read_only(np.concatenate([first, draw(tuple(lengths), self.rng)], axes[0]))
+        lengths[axis] -= first.shape[axis]
+        return read_only(np.concatenate([first, draw(tuple(lengths), self.rng)], axis))
 
     def fitting(self, max_bytes: int) -> int:
         """Return how many samples may be computed at once, at least one."""

@@ -37,25 +37,27 @@ LONG_STEP_SECONDS, ROUNDS_OF_LONG_STEPS = 0.5, 5
 def main():
     """Measure what the command line asks for, and report it."""
     options = parse_command_line()
-    session = Session(options.against, options.rounds, BLOCK_SECONDS, PAUSE_SECONDS)
-    if options.quick:
-        session = Session(options.against, 3, BLOCK_SECONDS / 10, PAUSE_SECONDS / 10)
+    hurry = 10 if options.quick else 1
+    session = Session(options.against, options.rounds, BLOCK_SECONDS / hurry, PAUSE_SECONDS / hurry)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    failed = False
-    for name in options.benchmarks:
-        if name == "import":
-            session.measure_import()
-        for case in BENCHMARKS[name]:
-            for threads in options.threads if case.threaded else options.threads[:1]:
-                print(f"measuring: {case.title}, threads: {threads}", file=sys.stderr)
-                try:
-                    session.run(case, threads)
-                except WorkerError as error:
-                    session.skipped[case.title] = str(error)
-                    failed = True
+    problem = None
+    try:
+        for name in options.benchmarks:
+            if name == "import":
+                session.measure_import()
+            for case in BENCHMARKS[name]:
+                for threads in options.threads if case.threaded else options.threads[:1]:
+                    print(f"measuring: {case.title}, threads: {threads}", file=sys.stderr)
+                    try:
+                        session.run(case, threads)
+                    except WorkerError as error:
+                        session.skipped[case.title] = str(error)
+                        problem = "not everything could be measured; see what was skipped"
+    except KeyboardInterrupt:
+        problem = "interrupted; this is what had been measured"
     report = {
-        "machine": platform.platform(),
-        "cores": os.cpu_count(),
+        "machine": f"{processor()}, {platform.platform()}",
+        "cores": cores(),
         "load_average_before": load,
         "python": platform.python_version(),
         "versions": session.versions,
@@ -63,15 +65,31 @@ def main():
         "skipped": session.skipped,
         "rows": session.rows,
     }
+    print(as_text(report))
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.picture is not None:
         try:
             draw(report, options.picture)
         except ModuleNotFoundError as error:
-            session.skipped["picture"] = str(error)
-    options.json.write_text(json.dumps(report, indent=1) + "\n")
-    print(as_text(report))
-    if failed:
-        sys.exit("error: not everything could be measured; the reasons are listed as skipped")
+            print(f"Skipped: picture: {error}")
+    if problem:
+        sys.exit(f"error: {problem}")
+
+
+def processor():
+    """Name the processor, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def cores():
+    """Count the processor's cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def parse_command_line():
@@ -89,26 +107,48 @@ def parse_command_line():
         help=f"what to measure: {', '.join(BENCHMARKS)}; everything by default",
     )
     parser.add_argument(
-        "--against", nargs="*", choices=PEERS, default=PEERS, help="peers beside NumPy; all"
+        "--against",
+        default=",".join(PEERS),
+        metavar="NAMES",
+        help='peers beside NumPy, with commas between, or "none"; %(default)s',
     )
     parser.add_argument(
-        "--threads", nargs="+", type=int, default=[1, 2], help="for OpenMP and BLAS; 1 2"
+        "--threads",
+        default="1,2",
+        metavar="NUMBERS",
+        help="for OpenMP and BLAS, with commas between; %(default)s",
     )
-    parser.add_argument("--rounds", type=int, default=15, help="blocks for each contender; 15")
+    parser.add_argument("--rounds", type=int, help="blocks for each contender; 15, or 3 if quick")
     parser.add_argument(
-        "--quick", action="store_true", help="3 rounds of short blocks, only to try it out"
+        "--quick", action="store_true", help="short blocks, only to try it out; writes no file"
     )
     parser.add_argument(
-        "--json", type=Path, default=Path("benchmarks.json"), help="file to write; benchmarks.json"
+        "--json", type=Path, help="file to write; benchmarks.json, or none if quick"
     )
     parser.add_argument("--picture", type=Path, help="file to draw, .png or .svg; none")
     options = parser.parse_args()
     unknown = [name for name in options.benchmarks if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    options.benchmarks = options.benchmarks or list(BENCHMARKS)
+    options.against = [] if options.against == "none" else options.against.split(",")
+    unknown = [name for name in options.against if name not in PEERS]
+    if unknown:
+        parser.error(f"no such peer: {', '.join(unknown)}; there are {', '.join(PEERS)}")
+    try:
+        options.threads = [int(number) for number in options.threads.split(",")]
+    except ValueError:
+        parser.error(f"--threads takes numbers such as 1,2, got {options.threads}")
+    options.rounds = (3 if options.quick else 15) if options.rounds is None else options.rounds
     if options.rounds < 1 or min(options.threads) < 1:
         parser.error("--rounds and --threads are at least 1")
-    options.benchmarks = options.benchmarks or list(BENCHMARKS)
+    if options.json is None and not options.quick:
+        options.json = Path("benchmarks.json")
+    for path in (options.json, options.picture):
+        if path is not None and not path.parent.is_dir():
+            parser.error(f"there is no folder {path.parent} for {path.name}")
+    if options.picture is not None and options.picture.suffix not in (".png", ".svg"):
+        parser.error(f"--picture is a .png or .svg file, got {options.picture}")
     return options
 
 
@@ -158,7 +198,9 @@ class Session:
                 self.versions[worker.name] = worker.answer()
             except WorkerError as error:
                 if worker.name in ("microgrand", "numpy"):
-                    raise WorkerError(f"{worker.name}: {error}") from None
+                    hint = "; is microgrand installed, or on PYTHONPATH?"
+                    hint = hint if worker.name == "microgrand" else ""
+                    raise WorkerError(f"{worker.name}: {error}{hint}") from None
                 self.names.discard(worker.name)
                 self.skipped[worker.name] = str(error)
                 del workers[contender]
