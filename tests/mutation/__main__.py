@@ -71,8 +71,8 @@ OPERATORS = (
     *("ContinueWithBreak", "AddNot", "NumberReplacer", "RemoveDecorator", "ZeroIteration"),
 )
 FLAGS = ("-q", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore")
-#: Seconds of tests, as recorded, and number of them that a mutant has to survive.
-BUDGET, MOST_TESTS = 20, 60
+#: Seconds of tests, as recorded, that a mutant has to survive, and how many a second.
+BUDGET, TESTS_A_SECOND = 20, 15
 
 
 def main():
@@ -287,9 +287,10 @@ def choose(tests, path, line, budget):
     named = re.findall(r"np[.\w]*\.(\w+)|\"(\w+)\"", source.split("\n")[line - 1])
     named = tuple(f"{name}]" for pair in named for name in pair if name)
     chosen = []
+    most = TESTS_A_SECOND * budget
     for _, name in sorted(found, key=lambda test: (not test[1].endswith(named), test)):
         budget -= tests[name]["seconds"]
-        if (budget < 0 and chosen) or len(chosen) == MOST_TESTS:
+        if (budget < 0 and chosen) or len(chosen) == most:
             break
         chosen.append(name)
     return chosen, lines != {line}

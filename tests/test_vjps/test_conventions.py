@@ -195,6 +195,22 @@ def test_sinc_near_zero():
             assert_allclose(second, -(np.pi**2) / 3, rtol=1e-4)
 
 
+def test_average_of_weights_without_a_sum():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert np.average(x, weights=[0.25, 0.75]).detach() == 1.75
+    assert np.average(x, weights=[-0.25, -0.75]).detach() == 1.75
+    with pytest.raises(ZeroDivisionError, match="sum to zero"):
+        np.average(x, weights=[1.0, -1.0])
+
+
+@pytest.mark.parametrize("dtype", [None, np.float32, np.float64])
+def test_covariances_have_the_dtype_that_is_asked_for(dtype):
+    x = np.arange(6, dtype=np.float32).reshape(2, 3) ** 2
+    for function in (np.cov, np.corrcoef):
+        found = function(Tensor(x, requires_grad=True), dtype=dtype)
+        assert found.dtype == function(x, dtype=dtype).dtype
+
+
 def test_median_of_equal_elements_shares_evenly():
     assert_array_equal(grads_of(np.median, [1, 2, 2, 3])[0], [0, 1 / 2, 1 / 2, 0])
     assert_array_equal(grads_of(np.median, [2, 2, 2])[0], [1 / 3, 1 / 3, 1 / 3])
