@@ -39,7 +39,7 @@ class Claim:
         lines = [f"{self.verdict.upper()}: {self.sentence}"]
         for name, values in self.contrasts.items():
             lines.append(
-                f"    {name}: {mean_and_error(values)}, chance {100 * chance(values):.2g} %"
+                f"    {name}: {mean_and_error(values)}, chance {100 * chance(values):.3g} %"
             )
         return "\n".join(lines)
 

@@ -69,7 +69,8 @@ def measure(data: training.Data, run: Run) -> Outcome:
     with microgrand.no_grad():
         hidden = encoder(x_test).numpy()
         misses = np.mean((net(x_test).numpy() - x_test) ** 2)
-    seen, drawn = encoder[0].weight.data, decoder.weight.data.T
+    # The weight of a pixel that is never inked is what it was at first, and means nothing.
+    seen, drawn = encoder[0].weight.data * x.std(axis=0), decoder.weight.data.T
     outcome: Outcome = {
         # 100 for one that draws the mean of all images, whatever it sees.
         "reconstruction": float(100 * misses / x_test.var(axis=0).mean()),
@@ -127,8 +128,8 @@ def show(results: Results) -> str:
         ("reconstruction", "test images: squared error, % of their variance"),
         ("activation", "mean activation"),
         ("active", "active units, % of units and images"),
-        ("seen locally", "weights in: % of squares in the best window"),
-        ("drawn locally", "weights out: % of squares in the best window"),
+        ("seen locally", "seen pattern: % of its squares in one window"),
+        ("drawn locally", "drawn pattern: % of its squares in one window"),
     ):
         without, dropout = (results.over_seeds(name, p=p) for p in (0.0, P))
         rows.append([meaning, *map(mean_and_error, (without, dropout, dropout - without))])

@@ -99,12 +99,14 @@ def as_key(run: Run) -> str:
 def code_digest(experiment: ModuleType) -> str:
     """Return a few letters that change when the code that decides an outcome does.
 
-    In an experiment's file, all that stands above its ``claims``; the claims, tables and pictures
-    below are made from the outcomes.
+    That is the library, and in an experiment's file all that stands above its ``claims``; the
+    claims, tables and pictures below are made from the outcomes.
     """
     above, _, _ = inspect.getsource(experiment).partition("\ndef claims(")
-    parts = (microgrand.__version__, inspect.getsource(training), above)
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+    digest = hashlib.sha256((inspect.getsource(training) + above).encode())
+    for path in sorted(Path(microgrand.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def finish(
