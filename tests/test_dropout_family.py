@@ -735,6 +735,12 @@ def test_one_mask_over_all_time_steps():
         np.testing.assert_array_equal(again(np.ones((4, 10, 8))).data, out)
 
 
+def test_the_first_axis_counted_from_the_end():
+    module = nn.Dropout(0.5, shared_axes=-2)
+    module(np.ones((5, 7)))
+    assert module.mask.shape == (1, 7)
+
+
 def test_residual_blocks_of_dropped_paths_are_the_identity():
     module = nn.DropPath(0.5, rng=np.random.default_rng(0))
     x = Tensor(np.arange(1.0, 13).reshape(6, 2), requires_grad=True)

@@ -107,7 +107,7 @@ def cofactors_vjp(g: Any, out: Any, a: Any) -> Any:
     With the singular values and h = u^T g v, that is det(u) det(v) u m v^T, where m_ii is the sum
     of p_ij h_jj over all other j, m_ij is -p_ij h_ji, and p_ij is the product of all s but two.
     """
-    if isinstance(g, Tensor) or isinstance(a, Tensor):  # to be differentiated once more
+    if isinstance(a, Tensor):  # to be differentiated once more
         inverse = transposed(inverse_or_error("the third derivative of np.linalg.det", a))
         trace = np.sum(inverse * g, axis=(-2, -1), keepdims=True)
         return trace * out - inverse @ transposed(g) @ out

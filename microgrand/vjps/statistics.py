@@ -226,7 +226,7 @@ def _cov(
     x = rows(m) if y is None else np.concatenate([rows(m), rows(y)])
     x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
     ddof = int(not bias) if ddof is None else ddof
-    weights = 1 if aweights is None else aweights
+    weights = np.ones((), x.dtype) if aweights is None else aweights
     weights = weights if fweights is None else weights * as_array(fweights)
     weights = np.broadcast_to(weights, x.shape[1:])
     total = np.sum(weights)

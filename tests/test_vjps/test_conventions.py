@@ -50,6 +50,7 @@ def test_equal_arguments_share_evenly(function):
 
 
 @pytest.mark.parametrize("axis", [-1, 0, None])
+@np.errstate(all="raise")
 def test_sort_shares_evenly_among_equal_elements(axis):
     (grad,) = grads_of(lambda x: np.sort(x, axis=axis), [2, 1, 2, 3], weights=[1, 10, 100, 5])
     assert_array_equal(grad, [55, 1, 55, 5])
@@ -194,6 +195,22 @@ def test_sinc_near_zero():
             assert_allclose(second, -(np.pi**2) / 3, rtol=1e-4)
 
 
+def test_average_of_weights_without_a_sum():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert np.average(x, weights=[0.25, 0.75]).detach() == 1.75
+    assert np.average(x, weights=[-0.25, -0.75]).detach() == 1.75
+    with pytest.raises(ZeroDivisionError, match="sum to zero"):
+        np.average(x, weights=[1.0, -1.0])
+
+
+@pytest.mark.parametrize("dtype", [None, np.float32, np.float64])
+def test_covariances_have_the_dtype_that_is_asked_for(dtype):
+    x = np.arange(6, dtype=np.float32).reshape(2, 3) ** 2
+    for function in (np.cov, np.corrcoef):
+        found = function(Tensor(x, requires_grad=True), dtype=dtype)
+        assert found.dtype == function(x, dtype=dtype).dtype
+
+
 def test_median_of_equal_elements_shares_evenly():
     assert_array_equal(grads_of(np.median, [1, 2, 2, 3])[0], [0, 1 / 2, 1 / 2, 0])
     assert_array_equal(grads_of(np.median, [2, 2, 2])[0], [1 / 3, 1 / 3, 1 / 3])
@@ -201,29 +218,29 @@ def test_median_of_equal_elements_shares_evenly():
 
 METHODS = ["linear", "lower", "midpoint", "hazen", "inverted_cdf"]
 QUANTILES = [
-    (lambda x, **options: np.median(x, **options)),
-    (lambda x, **options: np.nanmedian(x, **options)),
-    *(
-        (lambda x, m=m, **options: np.quantile(x, [0.2, 0.75], method=m, **options))
-        for m in METHODS
-    ),
-    *((lambda x, m=m, **options: np.nanquantile(x, 0.75, method=m, **options)) for m in METHODS),
+    *((np.median, {}), (np.nanmedian, {})),
+    *((np.quantile, {"q": [0.2, 0.75], "method": method}) for method in METHODS),
+    *((np.nanquantile, {"q": 0.75, "method": method}) for method in METHODS),
 ]
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:(Mean of empty|All-NaN) slice")
-@pytest.mark.parametrize("function", QUANTILES)
+@pytest.mark.parametrize(("function", "options"), QUANTILES)
 @pytest.mark.parametrize("keepdims", [False, True])
-def test_quantiles_of_infinite_numbers_are_those_of_numpy(function, keepdims):
+def test_quantiles_of_infinite_numbers_are_those_of_numpy(function, options, keepdims):
     rows = itertools.product([-inf, 1.0, 2.5, inf, nan], repeat=4)
     array = np.array(list(rows))
     x = Tensor(array, requires_grad=True)
-    found = function(x, axis=1, keepdims=keepdims)
-    assert_array_equal(found.detach(), function(array, axis=1, keepdims=keepdims))
+    found = function(x, axis=1, keepdims=keepdims, **options)
+    assert_array_equal(found.detach(), function(array, axis=1, keepdims=keepdims, **options))
     np.sum(found).backward()
     # Of every quantile, the elements between which it lies have shares that add up to 1.
-    known = ~np.isnan(array).any(axis=1)
-    assert_allclose(np.sum(x.grad, axis=1)[known], found.size / len(array))
+    nans = np.isnan(array)
+    known = ~(nans.all(axis=1) if function.__name__.startswith("nan") else nans.any(axis=1))
+    totals = np.sum(x.grad, axis=1)
+    assert_allclose(totals[known], found.size / len(array))
+    assert np.isnan(totals[~known]).all()
+    assert not x.grad[known][nans[known]].any()
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:Mean of empty slice")
@@ -263,6 +280,7 @@ REPEATED = np.diag([1.0, 1.0, 2.0])
 SINGULAR = np.diag([1.0, 0.0, 2.0])
 
 
+@np.errstate(divide="raise", invalid="raise")
 def test_functions_of_all_repeated_eigenvalues_have_a_derivative():
     assert_array_equal(grads_of(lambda x: np.sum(np.linalg.eigvalsh(x)), REPEATED)[0], np.eye(3))
     assert_array_equal(grads_of(lambda x: np.sum(np.linalg.eigh(x)[0]), REPEATED)[0], np.eye(3))
@@ -296,6 +314,67 @@ def test_no_derivative_is_an_error(function, matrix, match):
         grads_of(function, matrix, weights=np.exp(np.arange(1.0)))
 
 
+def test_vectors_of_other_than_repeated_values_have_a_derivative():
+    weights = np.array([1.0, 2.0, 3.0])
+    turn = np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 2)[0]
+    matrix = turn @ REPEATED @ turn.T
+    last = np.array([0.0, 0.0, 1.0])  # which is not among the repeated ones
+
+    def fn(x):  # the square, as the sign of the vector is arbitrary
+        return (np.linalg.eigh((x + x.T) / 2)[1] @ last) ** 2 * weights
+
+    gradcheck(fn, matrix)
+    with np.errstate(divide="raise", invalid="raise"):
+        grads_of(fn, matrix)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_repeated_singular_values_are_noticed_in_u_and_v(sign):
+    # What u and v have to do with it may be equal or opposite.
+    def fn(x):
+        u, _, vh = np.linalg.svd(x)
+        return u + sign * vh.T
+
+    with pytest.raises(np.linalg.LinAlgError, match="repeated"):
+        grads_of(fn, REPEATED, weights=np.arange(9.0).reshape(3, 3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.linalg.eigh(x)[1],
+        lambda x: np.linalg.qr(x)[0],
+        lambda x: np.linalg.svd(x[..., :2], full_matrices=False)[0],
+        lambda x: np.linalg.svd(x[..., :2, :], full_matrices=False)[2],
+    ],
+)
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_matrices_of_a_stack_do_not_depend_on_each_other(function, scale):
+    matrix = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, 0.7], [0.5, 0.7, 1.0]])
+    stack = np.stack([scale * matrix, matrix])
+    weights = np.arange(9.0).reshape(3, 3)[: function(matrix).shape[0], : function(matrix).shape[1]]
+    found = grads_of(function, stack, weights=weights)[0]
+    for one, gradient in zip(stack, found, strict=True):
+        expected = grads_of(function, one, weights=weights)[0]
+        assert_allclose(gradient, expected, atol=1e-12 * np.max(np.abs(expected)))
+        assert np.any(expected)
+
+
+@pytest.mark.parametrize("function", [np.linalg.pinv, lambda x: np.linalg.qr(x)[0]])
+@pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
+def test_one_matrix_of_a_stack_without_a_derivative_is_an_error(function, scale):
+    matrix = np.diag([1.0, 2.0, 3.0])
+    grads_of(function, np.stack([scale * matrix, matrix]))
+    with pytest.raises(np.linalg.LinAlgError):
+        grads_of(function, np.stack([scale * SINGULAR, matrix]))
+
+
+def test_tensorinv_takes_a_positive_index():
+    for ind in (0, -1):
+        with pytest.raises(ValueError, match=f"positive ind, got {ind}"):
+            np.linalg.tensorinv(Tensor(np.eye(2), requires_grad=True), ind)
+
+
 @pytest.mark.parametrize("name", ["slogdet", "eigh", "cholesky", "svd", "qr", "lstsq"])
 def test_what_is_no_matrix_is_named(name):
     x = Tensor(np.ones((2, 3)), requires_grad=True)
@@ -310,10 +389,11 @@ def test_what_is_no_matrix_is_named(name):
         function(np.ones((2, 2)) * x[0, 0] * 1j, *arguments)
 
 
-def test_second_derivative_of_repeated_eigenvalues_is_an_error():
+@pytest.mark.parametrize("function", [np.linalg.eigvalsh, np.linalg.svdvals])
+def test_second_derivative_of_repeated_eigenvalues_is_an_error(function):
     x = Tensor(REPEATED, requires_grad=True)
     with pytest.raises(np.linalg.LinAlgError, match="repeated"):
-        backpropagate(np.sum(np.linalg.eigvalsh(x) ** 2), np.array(1.0), {x}, create_graph=True)
+        backpropagate(np.sum(function(x) ** 2), np.array(1.0), {x}, create_graph=True)
 
 
 @pytest.mark.parametrize(
@@ -332,11 +412,26 @@ def test_what_is_not_supported_is_an_error(call):
         call(Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True))
 
 
-def test_einsum_takes_lists_of_numbers():
-    x, y = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4) / 7
-    gradcheck(lambda x, y: np.einsum(x, [0, 1], y, [1, 2]), x, y)
-    gradcheck(lambda x, y: np.einsum(x, [0, 1], y, [1, 2], [2, 0]), x, y)
-    gradcheck(lambda x, y: np.einsum(x, [..., 1], y, [1, ...], [...]), x, y[:, 0])
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda x: np.cross(x, np.ones((3, 2))), ValueError, r"length 3, got lengths 4 and 2"),
+        (lambda x: np.cross(x[:, :3], np.ones((3, 2))), ValueError, r"got lengths 3 and 2"),
+        (lambda x: np.cross(x, np.ones(3)), ValueError, r"got lengths 4 and 3"),
+        (lambda x: np.linalg.outer(x, np.ones(3)), ValueError, r"shapes \(3, 4\) and \(3,\)"),
+        (lambda x: np.linalg.outer(x[0], np.ones((2, 3))), ValueError, r"\(4,\) and \(2, 3\)"),
+        (lambda x: np.tensordot(x, x, ([0], [0], [0])), ValueError, "zip"),
+        (lambda x: np.tensordot(x, x, ([0], [1])), ValueError, "lengths differ"),
+        (lambda x: np.einsum("ijk->ij", x), ValueError, r"'ijk' does not fit .* \(3, 4\)"),
+        (lambda x: np.einsum("i...jk->ij", x), ValueError, "'i...jk' does not fit"),
+        (lambda x: np.einsum("i->i", x), ValueError, "'i' does not fit"),
+        (lambda x: np.einsum("ij,jk", x), ValueError, "2 terms, got 1 arrays"),
+        (lambda x: np.convolve(x[0], x[1], "half"), ValueError, "got 'half'"),
+    ],
+)
+def test_products_that_do_not_fit_are_named(call, error, match):
+    with pytest.raises(error, match=match):
+        call(Tensor(np.arange(12.0).reshape(3, 4), requires_grad=True))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -24,10 +24,8 @@ def add(function, *args, inputs=(X,), **options):
     """Register the call ``function(*inputs, *args, **options)``."""
     given = [repr(arg) for arg in args]
     given += [f"{name}={'...' if name == 'where' else value}" for name, value in options.items()]
-    CALLS[f"{function.__name__}({', '.join(given)})"] = (
-        lambda *xs: function(*xs, *args, **options),
-        inputs,
-    )
+    name = f"{function.__name__}({', '.join(given)}) {len(CALLS)}"
+    CALLS[name] = (lambda *xs: function(*xs, *args, **options), inputs)
 
 
 def every(**choices):
@@ -66,6 +64,18 @@ for function in (np.cumsum, np.cumprod, np.nancumsum, np.nancumprod):
     for axis in (None, 0, -1):
         add(function, axis=axis)
 
+LEFT, RIGHT = [(3,), (2, 3), (2, 2, 3), (1, 2, 3)], [(3,), (3, 2), (2, 3, 2), (2, 1, 3, 2)]
+for left, right in itertools.product(LEFT, RIGHT):
+    x, y = rng.uniform(0.3, 1.7, left), rng.uniform(0.3, 1.7, right)
+    for function in (np.matmul, np.dot):
+        add(function, inputs=[x, y])
+    add(np.inner, inputs=[x, np.moveaxis(y, -2, -1) if y.ndim > 1 else y])
+    if hasattr(np, "matvec") and x.ndim > 1:
+        add(np.matvec, inputs=[x, y[..., 0] if y.ndim > 1 else y])
+    if hasattr(np, "vecmat") and y.ndim > 1:
+        add(np.vecmat, inputs=[x, y])
+    add(np.vecdot, inputs=[x, y[..., 0] if y.ndim > 1 else y])
+
 for order in (None, 2, 1, 3, 0.5, -1, -2, np.inf, -np.inf, 0):
     add(np.linalg.norm, order, inputs=[V])
     add(np.linalg.norm, order, 1, True)
@@ -76,6 +86,19 @@ for p in (None, 2, -2, 1, -1, np.inf, -np.inf, "fro"):
     add(np.linalg.cond, p, inputs=[M])
 for n in range(-3, 6):
     add(np.linalg.matrix_power, n, inputs=[M])
+
+add(np.linalg.matrix_power, 0, inputs=[np.zeros((2, 1, 3, 3))])
+for b in (V[:3], M[:, :2], M[None, :, :1]):  # a vector, matrices: for each of a stack of equations
+    add(np.linalg.solve, inputs=[np.stack([M, M.T]), b])
+for scale in (1e-20, 1e20):  # of which also depends what counts as zero
+    add(np.linalg.qr, inputs=[scale * M[:, :2]])
+    add(np.linalg.svd, full_matrices=False, inputs=[scale * M[:, :2]])
+    add(np.linalg.pinv, inputs=[scale * M[:, :2]])
+
+    def eigh(x):
+        return np.linalg.eigh(x + np.swapaxes(x, -1, -2))
+
+    add(eigh, inputs=[scale * M])
 
 for method in (
     *("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "lower", "higher"),
@@ -96,6 +119,15 @@ for mode in ("full", "same", "valid"):
     for function, n in itertools.product((np.convolve, np.correlate), (1, 2, 3, 4)):
         add(function, V[:n], mode, inputs=[V])
         add(function, np.append(V, V), mode, inputs=[V[:n]])
+        add(function, V[1 : 1 + n], mode, inputs=[V[:n]])
+x, y = rng.uniform(0.3, 1.7, (2, 3)), rng.uniform(0.3, 1.7, (3, 4))
+for output in ([], [[0, 2]], [[2, 0]], [[2]], [[]]):
+
+    def einsum(x, y, *output):
+        return np.einsum(x, [0, 1], y, [1, 2], *output)
+
+    add(einsum, *output, inputs=[x, y])
+add(lambda x, y: np.einsum(x, [..., 1], y, [1, ...], [...]), inputs=[x, y[:, 0]])
 for mode in ("raise", "wrap", "clip"):
     add(np.take, [0, 1, 1], 1, mode=mode)
     if mode != "raise":

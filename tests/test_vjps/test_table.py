@@ -211,6 +211,25 @@ def test_checks_notice_a_wrong_derivative(key, wrong, monkeypatch):
             run()
 
 
+class CalledError(Exception):
+    """Raised instead of what should be checked, to see that the check calls it."""
+
+
+@pytest.mark.parametrize("key", [key for key in CHECKS if key in stand_ins], ids=label)
+def test_checks_call_what_they_check(key, monkeypatch):
+    def called(*args, **kwargs):
+        raise CalledError
+
+    @settings(phases=[Phase.generate], database=None, print_blob=False, report_multiple_bugs=False)
+    @given(CHECKS[key])
+    def run(case):
+        gradients(case.call, case.inputs)
+
+    monkeypatch.setitem(stand_ins, key, called)
+    with pytest.raises(CalledError):
+        run()
+
+
 # ------------------------------------------------------------------------ constant functions
 
 # How to call those that need more than one array.
@@ -259,3 +278,16 @@ def test_constant_functions_return_plain_values(key):
         ):
             assert not isinstance(part, Tensor)
             assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("key", sorted(constant_functions - ON_INTEGERS, key=label), ids=label)
+def test_constant_functions_have_derivative_zero(key):
+    if key in (np.array_repr, np.array_str, np.array2string, np.empty_like):
+        return
+    x = np.array([-1.5, 0.3, 2.7])
+    for found, expected in zip(
+        as_outputs(call_constant(key, x * (1 + 1e-9))),
+        as_outputs(call_constant(key, x)),
+        strict=True,
+    ):
+        assert_array_equal(found, expected)
