@@ -206,6 +206,12 @@ def test_a_linear_function_has_a_hessian_of_zeros():
     np.testing.assert_array_equal(hessian(lambda x: np.sum(2 * x))(np.ones(2)), np.zeros((2, 2)))
 
 
+@pytest.mark.parametrize("transform", [grad, value_and_grad, jacobian, hessian])
+def test_transforms_keep_the_name_and_the_text_of_the_function(transform):
+    assert transform(f).__name__ == "f"
+    assert transform(f).__doc__ == f.__doc__
+
+
 def test_arguments_may_be_counted_from_the_end():
     f = lambda x, y: x * y**2
     assert grad(f, -1)(2.0, 3.0) == 12
