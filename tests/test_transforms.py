@@ -212,6 +212,13 @@ def test_transforms_keep_the_name_and_the_text_of_the_function(transform):
     assert transform(f).__doc__ == f.__doc__
 
 
+def test_the_first_argument_is_the_one_unless_told_otherwise():
+    f = lambda x, y: x**2 * y**3
+    assert grad(f)(2.0, 3.0) == jacobian(f)(2.0, 3.0) == 4 * 27
+    assert value_and_grad(f)(2.0, 3.0) == (4 * 27, 4 * 27)
+    assert hessian(f)(2.0, 3.0) == 2 * 27
+
+
 def test_arguments_may_be_counted_from_the_end():
     f = lambda x, y: x * y**2
     assert grad(f, -1)(2.0, 3.0) == 12
