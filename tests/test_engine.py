@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import functools
 import gc
 import pickle
 import subprocess
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgrand import Tensor, defvjp, enable_grad, is_grad_enabled, no_grad, primitive
-from microgrand.engine import NO_KEYWORDS, backpropagate, rules_of
+from microgrand.engine import NO_KEYWORDS, backpropagate, name_of, rules_of
 from microgrand.nn.functional import linear
 from microgrand.optim import SGD
 
@@ -929,3 +930,36 @@ def test_a_joint_vjp_that_takes_fewer_arguments_is_refused_when_called():
     assert function(x, x).item() == 2
     with pytest.raises(TypeError, match="at most 2 positional arguments, got 3"):
         function(x, x, x)
+
+
+# ------------------------------------------------------------------------- names, modes, numbers
+
+
+def test_whole_numbers_have_no_graph_and_no_error():
+    total = np.sum(Tensor([1, 2]))
+    assert total == 3
+    assert total.dtype.kind == "i"
+
+
+def test_functions_are_named_as_users_write_them():
+    def f(x):
+        return x
+
+    f.__module__, f.__qualname__ = "numpylike", "f"
+    assert name_of(f) == "numpylike.f"
+    f.__module__ = "mine.numpy"
+    assert name_of(f) == "mine.numpy.f"
+    assert name_of(np.add) == "np.add"
+    assert name_of(np.sum) == "np.sum"
+    assert name_of(np.linalg.norm) == "np.linalg.norm"
+    assert name_of(np.add.at) == "np.add.at"
+
+
+@pytest.mark.parametrize("mode", [no_grad, enable_grad])
+def test_anything_that_can_be_called_may_be_decorated(mode):
+    x = leaf(1.0)
+    with no_grad() if mode is enable_grad else enable_grad():
+        assert mode()(np.sin)(x).requires_grad == (mode is enable_grad)
+        assert mode()(functools.partial(np.multiply, 2))(x).requires_grad == (mode is enable_grad)
+    with pytest.raises(TypeError, match=r"given 'first'; it takes no argument"):
+        mode("first", "second")

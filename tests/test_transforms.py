@@ -206,6 +206,26 @@ def test_a_linear_function_has_a_hessian_of_zeros():
     np.testing.assert_array_equal(hessian(lambda x: np.sum(2 * x))(np.ones(2)), np.zeros((2, 2)))
 
 
+@pytest.mark.parametrize("transform", [grad, value_and_grad, jacobian, hessian])
+def test_transforms_keep_the_name_and_the_text_of_the_function(transform):
+    assert transform(f).__name__ == "f"
+    assert transform(f).__doc__ == f.__doc__
+
+
+def test_the_first_argument_is_the_one_unless_told_otherwise():
+    f = lambda x, y: x**2 * y**3
+    assert grad(f)(2.0, 3.0) == jacobian(f)(2.0, 3.0) == 4 * 27
+    assert value_and_grad(f)(2.0, 3.0) == (4 * 27, 4 * 27)
+    assert hessian(f)(2.0, 3.0) == 2 * 27
+
+
+def test_arguments_may_be_counted_from_the_end():
+    f = lambda x, y: x * y**2
+    assert grad(f, -1)(2.0, 3.0) == 12
+    assert grad(f, -2)(2.0, 3.0) == 9
+    assert grad(f, (-2, -1))(2.0, 3.0) == (9, 12)
+
+
 def test_an_argument_that_does_not_matter():
     gradients = grad(lambda x, y: np.sum(x), (0, 1))(np.ones(2), np.ones(3))
     np.testing.assert_array_equal(gradients[1], np.zeros(3))
@@ -226,7 +246,12 @@ def test_dtype_of_the_argument_is_kept():
         (lambda: grad(np.sin)(np.ones(3)), ValueError, r"shape \(3,\).*np.sum"),
         (lambda: grad(np.sin, 1)(1.0), ValueError, "argument 1.*1 positional"),
         (lambda: vjp(np.sin, np.ones(3))[1](np.ones(2)), ValueError, r"\(2,\), expected \(3,\)"),
+        (lambda: grad(np.sin, -2)(1.0), ValueError, "argument -2.*1 positional"),
+        (lambda: vjp(lambda x: (x, x), 1.0)[1]((1.0,)), ValueError, "expected 2 arrays .* got 1"),
+        (lambda: jvp(np.sin, [1.0], [1.0, 1.0]), ValueError, "expected 1 arrays .* got 2"),
         (lambda: jvp(np.sin, 1.0, 1.0), TypeError, "list or tuple"),
+        (lambda: grad(lambda x: x * 1j)(1.0), TypeError, "complex128; take np.real"),
+        (lambda: jacobian(lambda x: [x, x * 1j])(1.0), TypeError, "complex128; take np.real"),
     ],
 )
 def test_misuse(call, error, words):
