@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,8 @@ def _linspace(
     share = np.reshape(share, (num,) + (1,) * max(start.ndim, stop.ndim))
     out = np.moveaxis(start * (1 - share) + stop * share, 0, axis)
     out = out if dtype is None else out.astype(dtype)
-    return (out, (stop - start) / max(num - endpoint, 1)) if retstep else out
+    steps = num - endpoint
+    return (out, (stop - start) / (steps if steps > 0 else math.nan)) if retstep else out
 
 
 @stands_in_for(np.interp)

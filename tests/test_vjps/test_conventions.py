@@ -211,6 +211,15 @@ def test_covariances_have_the_dtype_that_is_asked_for(dtype):
         assert found.dtype == function(x, dtype=dtype).dtype
 
 
+@pytest.mark.parametrize(("num", "endpoint"), [(0, True), (1, True), (0, False), (1, False)])
+def test_linspace_has_the_step_of_numpys(num, endpoint):
+    found = np.linspace(Tensor(1.0, requires_grad=True), 3.0, num, endpoint, retstep=True)
+    for value, expected in zip(
+        found, np.linspace(1.0, 3.0, num, endpoint, retstep=True), strict=True
+    ):
+        assert_array_equal(value.detach(), expected)
+
+
 def test_median_of_equal_elements_shares_evenly():
     assert_array_equal(grads_of(np.median, [1, 2, 2, 3])[0], [0, 1 / 2, 1 / 2, 0])
     assert_array_equal(grads_of(np.median, [2, 2, 2])[0], [1 / 3, 1 / 3, 1 / 3])
@@ -427,9 +436,15 @@ def test_what_is_not_supported_is_an_error(call):
         (lambda x: np.einsum("i->i", x), ValueError, "'i' does not fit"),
         (lambda x: np.einsum("ij,jk", x), ValueError, "2 terms, got 1 arrays"),
         (lambda x: np.convolve(x[0], x[1], "half"), ValueError, "got 'half'"),
+        (lambda x: np.gradient(x, edge_order=3), ValueError, "edge_order=3"),
+        (lambda x: np.gradient(x[:2], edge_order=2), ValueError, "edge_order=2 .* length 2"),
+        (lambda x: np.gradient(x[:1]), ValueError, "edge_order=1 .* length 1"),
+        (lambda x: np.gradient(x, 1.0, 1.0, 1.0), TypeError, "3 spacings for 2 axes"),
+        (lambda x: np.gradient(x, np.arange(3.0), axis=1), ValueError, r"\(3,\) .* length 4"),
+        (lambda x: np.fft.fftn(x, (2, 2), (0,)), ValueError, "different lengths"),
     ],
 )
-def test_products_that_do_not_fit_are_named(call, error, match):
+def test_arguments_that_do_not_fit_are_named(call, error, match):
     with pytest.raises(error, match=match):
         call(Tensor(np.arange(12.0).reshape(3, 4), requires_grad=True))
 

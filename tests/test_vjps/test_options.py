@@ -144,8 +144,41 @@ for name in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"):
         parts.__name__ = name
         add(parts, inputs=[X[0].T], **options)
         add(parts, inputs=[X], axis=1, **options)
+for name in ("fftn", "ifftn", "rfftn", "irfftn"):
+    transform = getattr(np.fft, name)
+    for options in ({}, {"axes": (2, 1)}, {"s": (-1, 4), "axes": (1, 0)}, {"s": (1, 3, 2)}):
+
+        def parts(x, transform=transform, **options):
+            z = transform(x, **options)
+            return np.real(z), np.imag(z)
+
+        parts.__name__ = name
+        add(parts, **options)
+
+PLACES = np.cumsum(V)
+for period in (None, PLACES[-1] + 1, -PLACES[-1] - 1):
+    x = np.array([0.1, PLACES[0] + 0.1, PLACES[2] + 0.1, PLACES[-1] - 0.1, PLACES[-1] + 0.3, -0.2])
+    add(np.interp, period=period, inputs=[x, PLACES, V])
+for n, endpoint in itertools.product((2, 3, 5), (True, False)):
+    add(np.linspace, n, endpoint, retstep=True, inputs=[V, V[::-1]])
+for n, increasing in itertools.product((None, 1, 2, 5), (True, False)):
+    add(np.vander, n, increasing, inputs=[V])
+for axis in (0, 1, -1):
+    end = np.take(X, [0, 1], axis) * 2
+    add(np.diff, axis=axis, prepend=end)
+    add(np.diff, axis=axis, append=end, n=2)
+    add(np.trapezoid, PLACES[: X.shape[axis]], axis=axis)
+    add(np.trapezoid, np.cumsum(X, axis), axis=axis)
+    add(np.gradient, 0.5, axis=axis)
+add(np.gradient, inputs=[M])
+add(np.gradient, 0.5, PLACES[:3], inputs=[M])
+for order in (1, 2):
+    add(np.gradient, edge_order=order, inputs=[V])
+    add(np.gradient, PLACES, edge_order=order, inputs=[V])
+    add(np.gradient, edge_order=order, axis=(1, 0), inputs=[M])
 
 
+@pytest.mark.filterwarnings("ignore:`axes` should not be `None`")
 @pytest.mark.parametrize("name", CALLS)
 def test_values_and_derivatives_with(name):
     call, inputs = CALLS[name]
