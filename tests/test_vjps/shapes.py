@@ -424,7 +424,8 @@ def splits(draw, function):
 @st.composite
 def named_splits(draw, function):
     x = draw(arrays(shapes({np.hsplit: 1, np.vsplit: 2, np.dsplit: 3}[function])))
-    where = draw(st.lists(st.integers(0, 3), max_size=2) | st.just(1))
+    # Cuts within, mostly: one that leaves the whole does not tell along which axis it went.
+    where = draw(st.sampled_from([[1], [1, 2], [2], [1], 1, [], [0, 3], [2, 1]]))
     return Case(lambda x: tuple(function(x, where)), [x])
 
 
@@ -440,7 +441,11 @@ def unstacks(draw, function):
 @st.composite
 def blocks(draw, function):
     n, m, k, j = draw(side), draw(side), draw(side), draw(side)
-    if draw(st.booleans()):
+    form = draw(st.sampled_from(["matrix", "row", "cube"]))
+    if form == "cube":
+        values = [draw(arrays((n, m))), draw(arrays((j, n, m)))]
+        return draw(some_constant(lambda x, y: function([[[x]], [[y]]]), values, ["array"]))
+    if form == "row":
         values = [draw(arrays((n,))), draw(arrays(()))]
         return draw(some_constant(lambda x, y: function([x, y, x]), values, ["array"]))
     values = [draw(arrays(shape)) for shape in ((n, m), (n, k), (j, m), (j, k))]
