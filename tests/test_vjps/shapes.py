@@ -441,7 +441,10 @@ def unstacks(draw, function):
 @st.composite
 def blocks(draw, function):
     n, m, k, j = draw(side), draw(side), draw(side), draw(side)
-    form = draw(st.sampled_from(["matrix", "row", "cube"]))
+    form = draw(st.sampled_from(["matrix", "row", "cube", "matrices in a row"]))
+    if form == "matrices in a row":
+        values = [draw(arrays((n, m))), draw(arrays((n, k)))]
+        return draw(some_constant(lambda x, y: function([x, y]), values, ["array"]))
     if form == "cube":
         values = [draw(arrays((n, m))), draw(arrays((j, n, m)))]
         return draw(some_constant(lambda x, y: function([[[x]], [[y]]]), values, ["array"]))
