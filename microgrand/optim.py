@@ -388,8 +388,9 @@ def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
     TypeError
         If `weights` is not an iterable of tensors, or `max_norm` is not a number.
     ValueError
-        If a tensor has no axis of incoming weights or cannot be changed, or `max_norm` is out of
-        its range. Then nothing has been changed.
+        If a tensor has no axis of incoming weights or cannot be changed, if a vector without
+        ``nan`` holds an infinity, which has no nearest point, or `max_norm` is out of its range.
+        Then nothing has been changed.
 
     Examples
     --------
@@ -410,15 +411,28 @@ def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
                 f"weights[{index}] has shape {weight.shape}, expected (out, in); leave biases "
                 "out: [p for p in model.parameters() if p.ndim > 1]"
             )
-    for weight in weights:
+    largest = []
+    for index, weight in enumerate(weights):
         incoming = tuple(range(1, weight.ndim))
-        # In float64, as the squares of float16 are soon beyond its range.
-        data = weight.data
-        squares = np.square(data, dtype=np.float64)
-        norms = np.sqrt(squares.sum(axis=incoming, keepdims=True))
-        factors = np.divide(max_norm, norms, out=np.ones_like(norms), where=norms > max_norm)
-        if (factors < 1).any():
-            data *= factors
+        largest.append(np.max(np.abs(weight.data), axis=incoming, keepdims=True, initial=0))
+        if np.isinf(largest[-1]).any():
+            raise ValueError(
+                f"weights[{index}] holds an infinity, and has no norm to be shortened; the "
+                "training has diverged: take smaller steps, or begin anew"
+            )
+    for weight, most in zip(weights, largest, strict=True):
+        data, incoming = weight.data, tuple(range(1, weight.ndim))
+        # In float64, with the largest of each row scaled to between 1/2 and 1, as squares are
+        # soon beyond the range of their dtype. By a power of 2, so that nothing is rounded.
+        wide = np.result_type(data.dtype, np.float64)
+        exponents = np.frexp(np.where(np.isnan(most), 0, most))[1]
+        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+            scaled = np.ldexp(data.astype(wide), -exponents)
+            norms = np.sqrt(np.square(scaled).sum(axis=incoming, keepdims=True))
+            too_long = norms > np.ldexp(wide.type(max_norm), -exponents)
+            shortened = scaled * (max_norm / norms)
+        if too_long.any():
+            data[...] = np.where(too_long, shortened, data)
             weight.version += 1  # tells graphs that have saved the values
 
 

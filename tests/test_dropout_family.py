@@ -802,7 +802,18 @@ def test_the_functions_do_what_the_modules_do(make, function, shape):
     ("use", "error", "words"),
     [
         (lambda: nn.Dropout(scaling="keras"), ValueError, "'inverted'.*'classic'"),
-        (lambda: nn.Dropout(shared_axes=1.5), TypeError, "not iterable|numbers of axes"),
+        (lambda: nn.Dropout(shared_axes=1.5), TypeError, "numbers of axes, got 1.5"),
+        (lambda: nn.Dropout(shared_axes=None), TypeError, "numbers of axes, got None"),
+        (lambda: setattr(nn.Dropout2d(), "scaling", "classik"), ValueError, "got 'classik'"),
+        (lambda: nn.Dropout1d().eval()(np.ones(3)), ValueError, "dropout1d got"),
+        (lambda: nn.Dropout2d().eval()(np.ones((1, 2, 3))), ValueError, "dropout2d got"),
+        (lambda: nn.Dropout3d().eval()(np.ones((2, 3))), ValueError, "dropout3d got"),
+        (lambda: nn.DropPath().eval()(np.ones(())), ValueError, "first axis is that of the batch"),
+        (lambda: nn.WordDropout().eval()(np.ones(3)), ValueError, "takes the embedding matrix"),
+        (lambda: nn.FeatureAlphaDropout().eval()(np.ones(3)), ValueError, "feature_alpha"),
+        (lambda: nn.DropoutMasks(5), TypeError, "takes a list of masks.*got 5"),
+        (lambda: nn.DropoutMasks(np.array([True, False])), TypeError, "wrap it in a list"),
+        (lambda: nn.DropoutMasks().hold(3), TypeError, "a module or a function.*got 3"),
         (lambda: nn.Dropout(shared_axes=(True,)), TypeError, "numbers of axes"),
         (lambda: nn.Dropout(shared_axes=("time",)), TypeError, "numbers of axes"),
         (lambda: nn.Dropout(shared_axes=2)(np.ones((2, 3))), ValueError, "no axis 2"),
@@ -833,6 +844,7 @@ def test_texts():
     assert repr(nn.Dropout(0.5, shared_axes=1, scaling="classic")) == (
         "Dropout(p=0.5, shared_axes=(1,), scaling='classic')"
     )
+    assert repr(nn.DropoutMasks([])) == "DropoutMasks([]), for passes without dropout"
     assert repr(nn.GaussianDropout(0.25)) == "GaussianDropout(p=0.25)"
     assert repr(nn.Dropout2d(0.25)) == "Dropout2d(p=0.25)"
 
@@ -1128,6 +1140,61 @@ def test_no_module_asks_for_a_mask_in_evaluation():
     assert len(masks) == 0
     with pytest.raises(RuntimeError, match="ran out"), masks:
         net.train()(X)
+
+
+def a_generator(masks, module):
+    with masks:
+        yield module(X)
+        yield module(X)
+
+
+def test_a_block_that_outlives_another_ends_with_an_error():
+    module = nn.Dropout(0.5)
+    # The generator begins first, and ends first.
+    outer, inner = nn.DropoutMasks(), nn.DropoutMasks()
+    outputs = a_generator(outer, module)
+    next(outputs)
+    with inner:
+        module(X)
+        next(outputs)
+        with pytest.raises(RuntimeError, match="leave it before the yield"):
+            next(outputs)
+        module(X)
+    assert len(inner) == 3
+    assert len(outer) == 0
+    assert dropout_masks.mask_source.get() is None
+    # It begins last, and ends last.
+    outer, inner = nn.DropoutMasks(), nn.DropoutMasks()
+    outputs = a_generator(inner, module)
+    with pytest.raises(RuntimeError, match="in another order than it began"), outer:
+        next(outputs)
+    outputs.close()
+    assert dropout_masks.mask_source.get() is None
+    # Two generators, turn by turn.
+    first, second = (a_generator(nn.DropoutMasks(), module) for _ in range(2))
+    with pytest.raises(RuntimeError, match="masks of several blocks were mixed up"):
+        for _ in zip(first, second, strict=True):
+            pass
+    second.close()
+    assert dropout_masks.mask_source.get() is None
+
+
+def test_a_block_that_ends_in_another_context_is_an_error():
+    masks = nn.DropoutMasks()
+    context = contextvars.copy_context()
+    context.run(masks.__enter__)
+    with pytest.raises(RuntimeError, match="in another context"):
+        masks.__exit__(None)
+    assert dropout_masks.mask_source.get() is None
+
+
+def test_masks_are_kept_where_p_changes():
+    module, masks = nn.Dropout(0.5), nn.DropoutMasks()
+    with masks:
+        module(X)
+    module.p = 0.75
+    with masks:
+        np.testing.assert_array_equal(module(X).data, 4 * X * masks[0])
 
 
 def test_two_first_passes_at_once_are_an_error():

@@ -61,6 +61,17 @@ class MixesExamples(nn.Module):
         return x - x.mean(axis=0, keepdims=True)
 
 
+class DividesByTheLargest(nn.Module):
+    """Mixes examples, but only where the largest of all is dropped."""
+
+    def __init__(self):
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        x = self.dropout(np.abs(x))
+        return x / (x.max(axis=0) + 1e-9)
+
+
 class KnowsTheBatchSize(nn.Module):
     def __init__(self):
         self.dropout = nn.Dropout(0.5)
@@ -90,7 +101,7 @@ class TimeFirst(nn.Module):
 TOGETHER = [a_net(), a_net(scaling="classic"), TimeFirst()]
 ONE_BY_ONE = [
     DropsWeights(), DropsWeightsByFunction(), SharesOverTheBatch(), MixesExamples(),
-    KnowsTheBatchSize(), ReturnsOneNumber(),
+    DividesByTheLargest(), KnowsTheBatchSize(), ReturnsOneNumber(),
 ]  # fmt: skip
 
 
@@ -98,8 +109,9 @@ def check_samples_are_independent(model):
     """No two samples are as alike as those of one mask would be, however many at once."""
     for max_bytes in (1, 2**12, 2**20):
         samples = nn.mc_dropout(model, X, 200, rng=0, max_bytes=max_bytes).samples
-        flat = samples.reshape(200, -1)
+        flat = samples.reshape(200, -1).astype(float)
         varying = flat[:, flat.std(axis=0) > 1e-6]
+        assert varying.size
         z = (varying - varying.mean(axis=0)) / varying.std(axis=0)
         # The correlations of neighbours and of far samples, averaged over the outputs: their
         # standard deviation is at most 1 / sqrt(200 - lag), all outputs being one.
@@ -119,6 +131,17 @@ def check_sizes_do_not_matter(model):
     assert (abs(one.std - many.std) < 5 * 2 * np.sqrt(2 / 2000) * one.std + 1e-6).all()
 
 
+def check_each_sample_is_divided_by_its_own_largest(model):
+    """For each seed: one sample alone does not show the mixing in 1 case of 16."""
+    for seed in range(100):
+        largest = nn.mc_dropout(model, X, 10, rng=seed).samples.max(axis=1)
+        assert (np.isclose(largest, 1) | (largest == 0)).all()
+
+
+def test_a_model_that_mixes_examples_now_and_then():
+    check_each_sample_is_divided_by_its_own_largest(DividesByTheLargest())
+
+
 def names(model):
     return type(model).__name__
 
@@ -135,50 +158,55 @@ def test_samples_are_computed_together_where_that_is_right(model, together, monk
     sizes = []
     run = Ensemble.run
 
-    def spy(self, copies, with_first=False):
+    def spy(self, copies, known=None):
         sizes.append(copies)
-        return run(self, copies, with_first)
+        return run(self, copies, known)
 
     monkeypatch.setattr(Ensemble, "run", spy)
-    nn.mc_dropout(model, X, 10)
-    assert sizes == ([1, 10] if together else [1, 10] + 9 * [1])
+    nn.mc_dropout(model, X, 10, rng=0)
+    assert sizes == ([1, 1, 1, 10] if together else [1, 1, 1, 10] + 7 * [1])
     sizes.clear()
-    nn.mc_dropout(model, X, 2)
-    assert sizes == ([1, 2] if together else [1, 2, 1])
+    nn.mc_dropout(model, X, 3)
+    assert sizes == [1, 1, 1]
     # As many as fit: largest are the 6 x 16 hidden units, which are float32.
     if model is TOGETHER[0]:
         sizes.clear()
         nn.mc_dropout(model, X, 10, max_bytes=4 * 6 * 16 * 4)
-        assert sizes == [1, 4, 4, 2]
+        assert sizes == [1, 1, 1, 4, 4, 2]
         sizes.clear()
         nn.mc_dropout(model, X, 2, max_bytes=1)
         assert sizes == [1, 1]
 
 
+UNCHECKED = ("try_together", "return None\n    return many", "pass\n    return many")
+
+
 @pytest.mark.parametrize(
-    ("model", "check", "mistake"),
+    ("model", "check", "mistakes"),
     [
-        (
-            ONE_BY_ONE[0], check_samples_are_independent,
+        (model, check_samples_are_independent, [
             ("draw", 'raise ValueError("a mask does not grow with the batch")',
-             "return first if self.with_first else draw(shape, self.rng)"),
-        ),
+             "return draw(shape, self.rng)"),
+            UNCHECKED,
+        ]) for model in (ONE_BY_ONE[0], ONE_BY_ONE[2])
+    ] + [
+        (ONE_BY_ONE[3], check_sizes_do_not_matter, [UNCHECKED]),
         (
-            ONE_BY_ONE[2], check_samples_are_independent,
-            ("draw", 'raise ValueError("a mask does not grow with the batch")',
-             "return first if self.with_first else draw(shape, self.rng)"),
+            ONE_BY_ONE[4], check_each_sample_is_divided_by_its_own_largest,
+            [("try_together", "zip(again, alone, strict=True)", "[(again[0], alone[0])]")],
         ),
-        (ONE_BY_ONE[3], check_sizes_do_not_matter, ("try_together", " if same else None", "")),
         (
             TOGETHER[0], check_samples_are_independent,
-            ("draw", "return draw(shape, self.rng)",
-             "return np.concatenate([draw(first.shape, self.rng)] * self.copies, grown[0])"),
+            [("draw", "mask = draw(shape, self.rng)\n    if self.known",
+              "mask = np.concatenate([draw(alone, self.rng)] * self.copies, grown[0])\n"
+              "    if self.known")],
         ),
     ],
 )  # fmt: skip
-def test_mistakes_are_noticed(model, check, mistake, monkeypatch):
-    method, right, wrong = mistake
-    monkeypatch.setattr(Ensemble, method, with_mistake(getattr(Ensemble, method), right, wrong))
+def test_mistakes_are_noticed(model, check, mistakes, monkeypatch):
+    for method, right, wrong in mistakes:
+        wrong = with_mistake(getattr(Ensemble, method), right, wrong)
+        monkeypatch.setattr(Ensemble, method, wrong)
     with pytest.raises(AssertionError):
         check(model)
 
@@ -188,8 +216,9 @@ def test_a_sample_is_a_thinned_net():
     result = nn.mc_dropout(net, X, 7, rng=3)
     assert result.samples.shape == (7, 6, 3)
     assert result.samples.dtype == np.float32
-    np.testing.assert_allclose(result.mean, result.samples.mean(axis=0))
-    np.testing.assert_allclose(result.std, result.samples.std(axis=0))
+    exact = result.samples.astype(float)
+    np.testing.assert_array_equal(result.mean, exact.mean(axis=0).astype(np.float32))
+    np.testing.assert_array_equal(result.std, exact.std(axis=0).astype(np.float32))
     masks = net[2].mask.reshape(7, 6, 16)
     for mask, sample in zip(masks, result.samples, strict=True):
         with nn.DropoutMasks([mask]):
@@ -299,10 +328,45 @@ def test_blocks_of_masks_in_and_around_it():
     samples = nn.mc_dropout(model, np.ones((3, 4)), 50, rng=0).samples
     assert set(np.unique(samples)) == {0, 8}
     masks = nn.DropoutMasks()
-    with masks:  # has no say in what is drawn
-        again = nn.mc_dropout(model, np.ones((3, 4)), 50, rng=0).samples
-    np.testing.assert_array_equal(again, samples)
-    assert len(masks) == 0
+    with pytest.raises(RuntimeError, match="no say in them"), masks:
+        nn.mc_dropout(model, np.ones((3, 4)), 50, rng=0)
+    assert mask_source.get() is None
+
+
+def test_masks_that_are_held_are_refused():
+    net = a_net()
+    one_of_two = nn.DropoutMasks().hold(net)
+    for model, drawn in (nn.DropoutMasks().hold(net), 0), (lambda x: one_of_two(x) + net(x), 1):
+        with pytest.raises(ValueError, match=f"in the first sample and {drawn} in a later one"):
+            nn.mc_dropout(model, X, 50)
+
+
+def test_later_samples_may_draw_more_masks_one_by_one():
+    dropout, calls = nn.Dropout(0.5), []
+
+    def model(x):
+        calls.append(x)
+        return dropout(dropout(x)) if len(calls) > 5 else dropout(x)
+
+    x = np.ones((64, 64))
+    with pytest.raises(ValueError, match="first sample and more in a later one; with max_bytes=1"):
+        nn.mc_dropout(model, x, 20, rng=0, max_bytes=4 * x.nbytes)
+    calls.clear()
+    samples = nn.mc_dropout(model, x, 20, rng=0, max_bytes=1).samples
+    assert samples[:5].max() == 2
+    assert samples[5:].max() == 4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [(np.float16, 30000), (np.float32, 1e30), (np.longdouble, 1e300)]
+)
+def test_mean_and_deviation_do_not_overflow(dtype, largest):
+    result = nn.mc_dropout(nn.Dropout(0.5), np.ones((2, 3), dtype) * dtype(largest), 100, rng=0)
+    kept = (result.samples > 0).mean(axis=0)
+    np.testing.assert_allclose(result.mean / dtype(largest), 2 * kept, rtol=1e-3)
+    np.testing.assert_allclose(
+        result.std / dtype(largest), 2 * np.sqrt(kept * (1 - kept)), rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("shape", [(4,), (0, 4), (1, 4), (2, 3, 4)])

@@ -262,6 +262,36 @@ def test_max_norm_does_not_hide_nan():
     np.testing.assert_allclose(tensor.data, [[np.nan, 1.0], [0.6, 0.8]])
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1.0, 1e200, 1e307])
+def test_max_norm_of_what_has_no_square(dtype, scale):
+    row = np.array([[3.0, 4.0, 12.0]], dtype) * dtype(scale)
+    rounding = 1e-3 if scale == 1e-320 else 1e-14
+    for max_norm in 1e-300, 1e-200, 1.0, float(6.5 * scale), float(13.1 * scale):
+        tensor = Tensor(row.copy(), requires_grad=True)
+        project_max_norm([tensor], max_norm)
+        if max_norm > 13.05 * scale:
+            np.testing.assert_array_equal(tensor.data, row)
+        else:
+            expected = np.array([[3, 4, 12]], dtype) / 13 * dtype(max_norm)
+            np.testing.assert_allclose(tensor.data, expected, rtol=rounding)
+
+
+def test_max_norm_of_longdouble_beyond_float64():
+    row = np.array([[3, 4]], np.longdouble) * np.longdouble(10) ** 400
+    tensor = Tensor(row, requires_grad=True)
+    project_max_norm([tensor], 1)
+    np.testing.assert_allclose(tensor.data, np.array([[3, 4]], np.longdouble) / 5, rtol=1e-18)
+
+
+def test_max_norm_refuses_an_infinity_and_changes_nothing():
+    first, second = parameter([[3.0, 4.0]]), parameter([[1.0, -np.inf]])
+    with pytest.raises(ValueError, match=r"weights\[1\] holds an infinity"):
+        project_max_norm([first, second], 1)
+    np.testing.assert_array_equal(first.data, [[3, 4]])
+    assert first.version == second.version == 0
+
+
 def test_max_norm_is_seen_by_a_graph_that_saved_the_values():
     for max_norm, noticed in ((10, False), (1, True)):
         tensor = parameter([[3.0, 4.0]])

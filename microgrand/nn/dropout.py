@@ -60,13 +60,14 @@ class RandomDropping(Module):
     ) -> None:
         self.p = p
         axes = (shared_axes,) if isinstance(shared_axes, (int, np.integer)) else shared_axes
-        self.shared_axes = tuple(axes)
-        for axis in self.shared_axes:
+        several = tuple(axes) if isinstance(axes, Iterable) else (axes,)
+        for axis in several:
             if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
                 raise TypeError(
                     f"{type(self).__name__}'s shared_axes are numbers of axes, got {axis!r}; for "
                     "one mask over all time steps of (batch, time, features), shared_axes=1"
                 )
+        self.shared_axes: tuple[int, ...] = several
         generator(rng)  # raises if it is not one
         self.rng = rng
 
@@ -189,19 +190,28 @@ class Dropout(RandomDropping):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__(p, shared_axes=shared_axes, rng=rng)
+        self.scaling = scaling
+
+    @property
+    def scaling(self) -> Literal["inverted", "classic"]:
+        """Whether training is scaled, by ``1 / (1 - p)``, or evaluation, by ``1 - p``."""
+        return self._scaling
+
+    @scaling.setter
+    def scaling(self, scaling: Literal["inverted", "classic"]) -> None:
         if scaling not in ("inverted", "classic"):
             raise ValueError(
                 f"{type(self).__name__}'s scaling is 'inverted', by 1/(1-p) in training, or "
                 f"'classic', by 1-p in evaluation, got {scaling!r}"
             )
-        self.scaling = scaling
+        self._scaling: Literal["inverted", "classic"] = scaling
 
     def forward(self, x: Any) -> Any:
         """Drop in training."""
         x = F.as_tensor(x)
         mask = self.new_mask(x.value.shape)
         p = self._p
-        if self.scaling == "classic":
+        if self._scaling == "classic":
             # The scale as a mask: with p = 1 nothing is left, of an infinity neither.
             return (
                 apply_mask(x, mask) if mask is not None else apply_mask(x, np.asarray(p < 1), 1 - p)
@@ -225,6 +235,13 @@ class WholeDropout(Dropout):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__(p, scaling=scaling, rng=rng)
+
+    def forward(self, x: Any) -> Any:
+        """Drop in training; refuse an input of a wrong shape in evaluation, too."""
+        x = F.as_tensor(x)
+        if not self.training:
+            self.mask_shape(x.value.shape)
+        return super().forward(x)
 
 
 class ChannelDropout(WholeDropout):
@@ -623,3 +640,10 @@ class FeatureAlphaDropout(AlphaDropout):
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each channel of each example."""
         return F.feature_shape(shape)
+
+    def forward(self, x: Any) -> Any:
+        """Drop in training; refuse an input of a wrong shape in evaluation, too."""
+        x = F.as_tensor(x)
+        if not self.training:
+            self.mask_shape(x.value.shape)
+        return super().forward(x)

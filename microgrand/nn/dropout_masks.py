@@ -80,7 +80,7 @@ class DropoutMasks:
     Raises
     ------
     TypeError
-        If `masks` are not arrays of booleans or floats.
+        If `masks` are not several arrays of booleans or floats, or `hold` gets no function.
     RuntimeError
         Where a pass does not fit the masks, for nothing is drawn in their place: if it calls
         dropout more often or less often than there are masks, with another shape, or the same
@@ -93,6 +93,12 @@ class DropoutMasks:
     check may hold the whole.
 
     Evaluation stays evaluation: there no module asks for a mask.
+
+    A generator must not yield inside the block: what runs meanwhile would get its masks. If blocks
+    end in another order than they began, as then they may, that is a RuntimeError.
+
+    Only masks are held: if a module's `p` is changed between two passes, the second has the mask
+    that was drawn with the old `p`, and scales by the new one.
 
     Examples
     --------
@@ -126,6 +132,12 @@ class DropoutMasks:
         self.masks: list[Any] | None = None
         self.owners: list[Any] = []  # the modules that the masks were drawn for, to tell a mix-up
         if masks is not None:
+            if not isinstance(masks, Iterable) or isinstance(masks, np.ndarray):
+                got = "one array" if isinstance(masks, np.ndarray) else repr(masks)
+                raise TypeError(
+                    f"DropoutMasks takes a list of masks, one for each call of dropout, got {got}; "
+                    "wrap it in a list, DropoutMasks([mask])"
+                )
             self.masks = [self.check(i, mask) for i, mask in enumerate(masks)]
             self.owners = [None] * len(self.masks)
 
@@ -145,17 +157,33 @@ class DropoutMasks:
         return self
 
     def __exit__(self, exception: Any, *details: Any) -> None:
-        this = mask_source.get()
-        assert isinstance(this, Pass)
-        mask_source.set(this.outer)
-        if exception is None:
-            this.finish()
+        innermost = this = mask_source.get()
+        inner: Pass | None = None  # the block inside this one, if there still is one
+        while isinstance(this, Pass) and this.holder is not self:
+            inner, this = this, this.outer
+        if isinstance(this, Pass) and this is innermost:
+            mask_source.set(this.outer)
+            if exception is None:
+                this.finish()
+            return
+        if isinstance(this, Pass) and inner is not None:
+            inner.outer = this.outer  # this block has ended, whatever the others do
+        raise RuntimeError(
+            "a block of DropoutMasks ended in another order than it began, or in another context, "
+            "so that masks of several blocks were mixed up; that happens if a generator yields "
+            "inside the block: enter the block anew for each item, and leave it before the yield"
+        )
 
     def hold(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that does what `function` does, each call inside ``with self:``.
 
         All its calls therefore use the masks of the first.
         """
+        if not callable(function):
+            raise TypeError(
+                "DropoutMasks.hold takes a module or a function, to be called inside the block, "
+                f"got {function!r}; write masks.hold(net)(x)"
+            )
 
         def held(*args: Any, **kwargs: Any) -> Any:
             with self:
@@ -175,6 +203,8 @@ class DropoutMasks:
     def __repr__(self) -> str:
         if self.masks is None:
             return "DropoutMasks(), to be drawn in the first pass"
+        if not self.masks:
+            return "DropoutMasks([]), for passes without dropout"
         return f"DropoutMasks() of shapes {', '.join(str(mask.shape) for mask in self.masks)}"
 
 

@@ -12,6 +12,7 @@ standard deviation, which tells how sure the ensemble is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,9 +23,12 @@ from ..engine import no_grad
 from ..masks import read_only
 from ..random import generator
 from ..tensor import Tensor, unwrap
-from .dropout_masks import Draw, MaskSource, mask_source
+from .dropout_masks import Draw, MaskSource, Pass, mask_source
 
 Array = NDArray[Any]
+
+#: How many samples are computed alone, to be compared with what they are among others.
+ALONE = 3
 
 
 class Samples(NamedTuple):
@@ -67,20 +71,24 @@ def mc_dropout(
         Several samples are computed at once, with the batch repeated along its first axis, as
         long as neither the input, nor the output, nor what a mask is applied to gets larger than
         this; the default is about the size of a processor's cache, beyond which it no longer
-        pays. For one small input, 500 samples at once take 1/60 of the time of one by one.
+        pays. With 1, each sample is computed alone, which is right for every model (see Notes).
 
     Returns
     -------
     Samples
         With the fields ``mean``, ``std`` (of the samples as they are: divided by their number)
-        and ``samples``.
+        and ``samples``. Mean and deviation are computed in float64 at least, and have the dtype
+        of the output, or float64 if that is an integer.
 
     Raises
     ------
     ValueError
-        If the model calls no dropout, or `samples` is less than 1.
+        If the model calls no dropout, or draws fewer masks in a later sample than in the first,
+        as it does if it holds them (`DropoutMasks.hold`), or `samples` is less than 1.
     TypeError
         If `samples` is not an integer, or the model does not return one array or tensor.
+    RuntimeError
+        In a block of `DropoutMasks`, which would neither give nor get a mask.
 
     Notes
     -----
@@ -89,9 +97,12 @@ def mc_dropout(
 
     Repeating the batch is right only if the model treats each example on its own, with masks of
     its own. Two things tell. A mask that does not grow with the batch is shared by all examples,
-    as those of `DropConnect` and `WordDropout` are. And the first sample is computed twice, alone
-    and among others: it must come out the same. If either fails, the samples are computed one by
-    one. So they are if the model cannot run on a larger batch at all.
+    as those of `DropConnect` and `WordDropout` are. And three samples are computed twice, alone
+    and as the first, the middle and the last of many: each must come out the same. If either
+    fails, the samples are computed one by one. So they are if the model cannot run on a larger
+    batch at all. The second is a check of samples, not a proof: a model that mixes its examples
+    so rarely that three samples do not show it goes unnoticed. If your model mixes examples (a
+    norm, a maximum or a mean over the batch), ``max_bytes=1`` is the certain way.
 
     References
     ----------
@@ -118,6 +129,11 @@ def mc_dropout(
     seed: Any = rng
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         seed = np.random.default_rng(seed)
+    if isinstance(mask_source.get(), Pass):
+        raise RuntimeError(
+            "mc_dropout draws masks of its own for every sample, and was called in a block of "
+            "DropoutMasks, which has no say in them and would stay empty; call it outside"
+        )
     ensemble = Ensemble(model, x, generator(seed))
     parts = [ensemble.run(1)]
     if not ensemble.masks:
@@ -125,19 +141,30 @@ def mc_dropout(
             "mc_dropout's model called no dropout, so all samples would be the same; it sees the "
             "layers of microgrand.nn and the functions of microgrand.nn.functional"
         )
-    drawn, together = 1, min(samples, ensemble.fitting(max_bytes))
-    if together > 1:
-        others = ensemble.try_together(together)
-        if others is None:
+    together = min(samples, ensemble.fitting(max_bytes))
+    if together > ALONE:
+        masks = [ensemble.masks]
+        while len(parts) < ALONE:
+            parts.append(ensemble.run(1))
+            masks.append(ensemble.masks)
+        many = ensemble.try_together(together, np.concatenate(parts), masks)
+        if many is None:
             together = 1
         else:
-            parts.append(others)
-            drawn += len(others)
+            parts = [many]  # with those that were computed alone among them
+    else:
+        together = 1
+    drawn = sum(len(part) for part in parts)
     while drawn < samples:
         parts.append(ensemble.run(min(together, samples - drawn)))
         drawn += len(parts[-1])
     stacked = np.concatenate(parts)
-    return Samples(stacked.mean(axis=0), stacked.std(axis=0), stacked)
+    # Squares of float16 are soon beyond its range, and sums of float32 lose digits.
+    wide = np.result_type(stacked.dtype, np.float64)
+    mean, std = stacked.mean(axis=0, dtype=wide), stacked.std(axis=0, dtype=wide)
+    if stacked.dtype.kind in "fc":
+        mean, std = mean.astype(stacked.dtype), std.astype(stacked.real.dtype)
+    return Samples(mean, std, stacked)
 
 
 class Ensemble(MaskSource):
@@ -151,14 +178,17 @@ class Ensemble(MaskSource):
         self.as_tensor = isinstance(x, Tensor)
         self.batch = np.asarray(unwrap(x))
         self.first: Any = None  # the output of the first sample, which is computed alone,
-        self.masks: list[Any] = []  # and its masks
+        self.shapes: list[tuple[int, ...]] = []  # and the shapes of its masks
+        self.masks: list[Any] = []  # the masks of the latest sample that was computed alone
         self.copies = 1  # how many samples are being computed at once,
-        self.with_first = False  # whether the first of them has the masks of the first sample,
-        self.calls = 0  # and how many of their masks have been drawn
+        self.known: list[list[Any]] = []  # the masks of those among them that are computed again,
+        self.calls = 0  # and how many masks have been drawn
 
-    def run(self, copies: int, with_first: bool = False) -> Array:
+    def run(self, copies: int, known: list[list[Any]] | None = None) -> Array:
         """Compute so many samples at once; an array of shape ``(copies, *output.shape)``."""
-        self.copies, self.with_first, self.calls = copies, with_first, 0
+        self.copies, self.known, self.calls = copies, known or [], 0
+        if copies == 1:
+            self.masks = []
         batch = self.batch if copies == 1 else np.concatenate([self.batch] * copies)
         token = mask_source.set(self)
         try:
@@ -173,6 +203,14 @@ class Ensemble(MaskSource):
             )
         if self.first is None:
             self.first = out
+            self.shapes = [mask.shape for mask in self.masks]
+        if self.calls < len(self.shapes):
+            raise ValueError(
+                f"mc_dropout's model drew {len(self.shapes)} masks in the first sample and "
+                f"{self.calls} in a later one, so that the samples would vary less than the "
+                "thinned nets do; let it draw all its masks in each call, without "
+                "DropoutMasks.hold"
+            )
         return np.reshape(out, (copies, *self.first.shape))
 
     def draw(self, shape: tuple[int, ...], draw: Draw, rng: Any, training: bool, owner: Any) -> Any:
@@ -181,36 +219,48 @@ class Ensemble(MaskSource):
         self.calls += 1
         if self.copies == 1:
             mask = draw(shape, self.rng)
-            if self.first is None:
-                self.masks.append(mask)
+            self.masks.append(mask)
             return mask
-        first = self.masks[i]
-        grown = [axis for axis, n in enumerate(first.shape) if shape[axis] != n]
-        if len(grown) != 1 or shape[grown[0]] != self.copies * first.shape[grown[0]]:
+        if i >= len(self.shapes):
+            raise ValueError(
+                f"mc_dropout's model drew {len(self.shapes)} masks in the first sample and more in "
+                "a later one; with max_bytes=1, where each sample is computed alone, it may"
+            )
+        alone = self.shapes[i]
+        grown = [axis for axis, n in enumerate(alone) if shape[axis] != n]
+        if len(grown) != 1 or shape[grown[0]] != self.copies * alone[grown[0]]:
             raise ValueError("a mask does not grow with the batch")
-        if not self.with_first:
-            return draw(shape, self.rng)
-        (axis,) = grown
-        lengths = list(shape)
-        lengths[axis] -= first.shape[axis]
-        return read_only(np.concatenate([first, draw(tuple(lengths), self.rng)], axis))
+        mask = draw(shape, self.rng)
+        if self.known:
+            (axis,) = grown
+            parts = np.split(mask, self.copies, axis)
+            for place, masks in zip(self.places(), self.known, strict=True):
+                parts[place] = masks[i]
+            mask = read_only(np.concatenate(parts, axis))
+        return mask
+
+    def places(self) -> tuple[int, int, int]:
+        """Return where, among many, those samples are that are computed again."""
+        return 0, self.copies // 2, self.copies - 1
 
     def fitting(self, max_bytes: int) -> int:
         """Return how many samples may be computed at once, at least one."""
-        units = max(mask.size for mask in self.masks)
+        units = max(math.prod(shape) for shape in self.shapes)
         largest = max(self.batch.nbytes, self.first.nbytes, units * self.first.itemsize, 1)
         return max(1, max_bytes // int(largest))
 
-    def try_together(self, copies: int) -> Array | None:
-        """Compute the first sample again with others; return those, if the first is as before."""
+    def try_together(self, copies: int, alone: Array, masks: list[list[Any]]) -> Array | None:
+        """Compute some samples again among others; return all, if those are as they were alone."""
         try:
-            first, *others = self.run(copies, with_first=True)
+            many = self.run(copies, masks)
         except Exception:  # alone it went well, so what is wrong is the number
             return None
-        if self.first.dtype.kind == "f":
-            rounding = float(np.finfo(self.first.dtype).eps) ** 0.5
-            largest = np.max(np.abs(self.first), initial=0, where=np.isfinite(self.first))
-            same = np.allclose(first, self.first, rounding, rounding * largest, equal_nan=True)
-        else:
-            same = np.array_equal(first, self.first)
-        return np.asarray(others) if same else None
+        again = many[list(self.places())]
+        if alone.dtype.kind != "f":
+            return many if np.array_equal(again, alone) else None
+        rounding = float(np.finfo(alone.dtype).eps) ** 0.5
+        for this, before in zip(again, alone, strict=True):
+            largest = np.max(np.abs(before), initial=0, where=np.isfinite(before))
+            if not np.allclose(this, before, rounding, rounding * largest, equal_nan=True):
+                return None
+        return many

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 
@@ -134,7 +135,12 @@ def check_steps(name: str, steps: int, least: int) -> None:
 
 
 def check_step(step: float) -> float:
-    """Return `step`, or raise if it is negative or nan."""
+    """Return `step`, or raise if it is not a number, negative or nan."""
+    if not isinstance(step, Real):
+        raise TypeError(
+            f"a schedule is called with the number of steps taken so far, got {step!r}; for "
+            "several steps, [schedule(step) for step in steps]"
+        )
     if not step >= 0:
         raise ValueError(f"a schedule is called with the number of steps taken so far, got {step}")
     return step
