@@ -51,7 +51,9 @@ def report(experiment: Any, results: Results) -> None:
         print(f"  {claim}")
     print(
         "(mean over the seeds ± its standard error; chance: how often luck alone gives a mean at\n"
-        "least as far from zero, by a sign-flip test over the seeds; up to 5 % it counts)"
+        "least as far from zero, by a sign-flip test over the seeds; up to 5 % it counts, and up\n"
+        "to 5 % / n for one of n numbers to speak against a claim. Both cover what differs\n"
+        "between the seeds, not that other test examples might have been collected.)"
     )
     seeds = len(results.settings("seed"))
     if 2 / 2**seeds > LEVEL:
@@ -111,7 +113,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             train_size is None or 1 <= train_size <= data.most,
             f"--train-size is 1 to {data.most} for these data, got {train_size}",
         ),
-        (not options.folder.is_file(), f"--folder: {options.folder} is a file"),
     ):
         if not possible:
             parser.error(message)
@@ -127,7 +128,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         except ValueError as error:
             parser.error(f"{name}: {error}")
 
-    options.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        options.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--folder: {error}")
     store = Store(options.folder / "runs.jsonl")
     print(data)
     try:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+import microgrand
 from microgrand import nn
-from microgrand.nn.functional import softmax
+from microgrand.nn.functional import log_softmax
 
 from . import training
 from .claims import Claim, mean_and_error
@@ -79,21 +80,27 @@ def measure(data: training.Data, run: Run) -> Outcome:
     (x, y), (x_test, y_test) = data.split(run["train_size"], rngs.split)
     net = training.mlp(data, WIDTHS, [run["p"]] * len(WIDTHS), rngs)
     training.train(net, x, y, run["steps"], rngs)
-    whole = training.probabilities(net, x_test)
+    # Logarithms, as a probability that underflows to zero would have none.
+    with microgrand.no_grad():
+        whole = log_softmax(net(x_test)).numpy()
     if run["p"] == 0:
         answers = {"without dropout": whole}
     else:
-        thinned = nn.mc_dropout(lambda x: softmax(net(x)), x_test, SAMPLES, rng=rngs.masks)
-        answers = {"dropout, weight scaling": whole, "dropout, averaged": thinned.mean}
+        thinned = nn.mc_dropout(
+            lambda x: log_softmax(net(x)), x_test, SAMPLES, rng=rngs.masks
+        ).samples
+        averaged = np.logaddexp.reduce(thinned, axis=0) - np.log(SAMPLES)
+        answers = {"dropout, weight scaling": whole, "dropout, averaged": averaged}
     outcome: Outcome = {}
-    for way, p in answers.items():
+    for way, log_p in answers.items():
+        p = np.exp(log_p)
         bins = reliability(p, y_test)
         outcome[f"{way}: bins"] = bins
         outcome[f"{way}: error"] = training.error(p, y_test)
         outcome[f"{way}: confidence"] = float(100 * p.max(axis=1).mean())
         outcome[f"{way}: calibration error"] = calibration_error(bins)
-        true = p[np.arange(len(p)), y_test]
-        outcome[f"{way}: log probability"] = float(np.log(true).mean())
+        true = log_p[np.arange(len(p)), y_test]
+        outcome[f"{way}: log probability"] = float(true.mean())
     return outcome
 
 

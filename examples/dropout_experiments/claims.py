@@ -28,12 +28,13 @@ class Claim:
         """Tell whether the contrasts are above zero, by a two-sided sign-flip test at 5 %.
 
         "agrees" if all of them are, "disagrees" if one is below zero, otherwise "undecided". As
-        all must pass, to agree by luck has no more than the chance of a single test.
+        all must pass, to agree by luck has no more than the chance of a single test. To disagree
+        one is enough, and n contrasts have n chances: each is tested at 5 % / n (Bonferroni).
         """
-        decided = [np.mean(x) for x in self.contrasts.values() if chance(x) <= LEVEL]
-        if any(mean < 0 for mean in decided):
+        tests = [(np.mean(x), chance(x)) for x in self.contrasts.values()]
+        if any(mean < 0 and luck <= LEVEL / len(tests) for mean, luck in tests):
             return "disagrees"
-        return "agrees" if len(decided) == len(self.contrasts) else "undecided"
+        return "agrees" if all(mean > 0 and luck <= LEVEL for mean, luck in tests) else "undecided"
 
     def __str__(self) -> str:
         lines = [f"{self.verdict.upper()}: {self.sentence}"]

@@ -155,6 +155,7 @@ def draw(figure: Any, results: Results) -> None:
                 cmap="PuOr_r",
                 vmin=-1,
                 vmax=1,
+                interpolation="nearest",
                 aspect="auto" if shape[0] == 1 else "equal",
             )
             axes.set_axis_off()
