@@ -426,14 +426,16 @@ def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
         # soon beyond the range of their dtype. By a power of 2, so that nothing is rounded.
         wide = np.result_type(data.dtype, np.float64)
         exponents = np.frexp(np.where(np.isnan(most), 0, most))[1]
-        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-            scaled = np.ldexp(data.astype(wide), -exponents)
+        exponents = np.maximum(exponents, np.finfo(wide).minexp)  # or the scale would be infinite
+        scale = np.ldexp(wide.type(1), -exponents)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            scaled = np.multiply(data, scale, dtype=wide)
             norms = np.sqrt(np.square(scaled).sum(axis=incoming, keepdims=True))
-            too_long = norms > np.ldexp(wide.type(max_norm), -exponents)
-            shortened = scaled * (max_norm / norms)
-        if too_long.any():
-            data[...] = np.where(too_long, shortened, data)
-            weight.version += 1  # tells graphs that have saved the values
+            too_long = norms > max_norm * scale
+            if too_long.any():
+                scaled *= np.divide(max_norm, norms, out=np.ones_like(norms), where=too_long)
+                data[...] = np.where(too_long, scaled, data)
+                weight.version += 1  # tells graphs that have saved the values
 
 
 # ----------------------------------------------------------------------------------- misuse

@@ -233,10 +233,11 @@ class Ensemble(MaskSource):
         mask = draw(shape, self.rng)
         if self.known:
             (axis,) = grown
-            parts = np.split(mask, self.copies, axis)
+            mask = mask.copy()  # of which the next line takes a view
+            by_sample = mask.reshape(*shape[:axis], self.copies, *alone[axis:])
             for place, masks in zip(self.places(), self.known, strict=True):
-                parts[place] = masks[i]
-            mask = read_only(np.concatenate(parts, axis))
+                by_sample[(slice(None),) * axis + (place,)] = masks[i]
+            mask = read_only(mask)
         return mask
 
     def places(self) -> tuple[int, int, int]:
