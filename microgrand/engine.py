@@ -277,7 +277,7 @@ class Rules:
         self.joint = joint
         self.new_arrays = new_arrays
         # So many arguments from the first on have a VJP: enough, for most calls.
-        self.without_gap = (*vjps, None).index(None)
+        self.without_gap = (*vjps, None).index(None) if joint is None else sys.maxsize
         # What the VJPs' own signatures accept, so that a call with an argument that they do
         # not know is refused when it is made, not when its gradient is wanted.
         self.keywords: Set[str] | None = None
@@ -537,7 +537,6 @@ def backpropagate(
     relevant = None if wanted is None else downstream(wanted, uses)
     keep = retain_graph or create_graph
     cotangents = {output: cotangent}
-    unshared: set[Node] = set()  # leaves whose cotangent is an array that nothing else refers to
     found: dict[Node, Any] = {}
     ready = [output]  # nodes all of whose uses have been visited
     while ready:
@@ -548,7 +547,7 @@ def backpropagate(
             g = None  # what lies further upstream gets nothing through this node
         primitive = node.primitive
         if wanted is None and (primitive is None or node.retains_grad):
-            accumulate(node, g, node in unshared)
+            accumulate(node, g, False)
         if primitive is None:
             continue
 
@@ -571,6 +570,8 @@ def backpropagate(
         for i, arg in enumerate(args):
             if not (isinstance(arg, Node) and arg.tracked):
                 continue
+            total = cotangents.pop(arg, None)  # what other uses have contributed
+            unshared = False  # is it an array that nothing else refers to?
             if g is not None and (relevant is None or arg in relevant):
                 if joint is not None:
                     share = shares[i]
@@ -590,14 +591,15 @@ def backpropagate(
                         f"the VJP of {name_of(primitive)} returned {share!r} for argument {i}, "
                         f"expected an array of shape {value.shape}"
                     ) from None
-                if arg in cotangents:
-                    cotangents[arg] = cotangents[arg] + share
-                else:
-                    cotangents[arg] = share
-                    if rules.new_arrays and arg.primitive is None:
-                        unshared.add(arg)
+                unshared = rules.new_arrays or total is not None
+                total = share if total is None else total + share
             # Out of `uses` with the last one, which must not keep the node's values alive.
             left = uses.pop(arg) - 1
+            if left == 0 and wanted is None and arg.primitive is None:
+                accumulate(arg, total, unshared)  # at once, which saves 0.4 us for each leaf
+                continue
+            if total is not None:
+                cotangents[arg] = total
             if left:
                 uses[arg] = left
             else:

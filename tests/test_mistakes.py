@@ -413,7 +413,7 @@ MISTAKES = {
     # ---- the engine
     "engine: overwritten": Mistake(
         # The one that counts is half of the whole here.
-        source("backpropagate", "cotangents[arg] + share", "share"), check(lambda x: x + x, X),
+        source("backpropagate", "total + share", "share"), check(lambda x: x + x, X),
         "2 times too small",
     ),
     "engine: grad overwritten": Mistake(

@@ -215,8 +215,12 @@ def test_every_expression_is_drawn():
 
 
 FAULTS = {
-    "overwritten": ("backpropagate", "cotangents[arg] + share", "share"),
-    "the first use only": ("backpropagate", "cotangents[arg] = cotangents[arg] + share", "pass"),
+    "overwritten": ("backpropagate", "total + share", "share"),
+    "the first use only": (
+        "backpropagate",
+        "share if total is None else total + share",
+        "share if total is None else total",
+    ),
     "a node before all its uses": (
         "backpropagate",
         "left = uses.pop(arg) - 1",
