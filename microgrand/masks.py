@@ -116,6 +116,13 @@ def random_mask(shape: tuple[int, ...], keep_probability: float, rng: np.random.
     return read_only(mask.reshape(shape))
 
 
+def in_order_of(x: Any, mask: Any) -> Any:
+    """Lay a matrix's mask out in memory as the matrix is: in two orders, all takes much longer."""
+    if mask.ndim == 2 and not x.flags.c_contiguous and x.flags.f_contiguous:
+        return read_only(mask.copy("F"))
+    return mask
+
+
 def read_only(mask: Any) -> Any:
     """Forbid writing into a mask, as the backward pass will use it, too."""
     if isinstance(mask, np.generic):  # what a 0-d comparison returns

@@ -19,6 +19,7 @@ from microgrand import Tensor, defvjp, engine, manual_seed, nn, no_grad, primiti
 from microgrand.engine import Rules, rules_of
 from microgrand.masks import apply_mask, random_mask
 from microgrand.nn import functional as F
+from microgrand.nn import sequential
 from microgrand.tensor import unwrap
 from microgrand.testing import Adapter, GradcheckError, gradcheck
 
@@ -161,6 +162,17 @@ def check_dropout_in_training():
     gradcheck(lambda x: apply_mask(x, mask, 2.0), X, order=2)
 
 
+def check_hidden_layer():
+    rng = np.random.default_rng(0)
+    layers = nn.Linear(4, 5, dtype=float, rng=rng), nn.ReLU(), nn.Dropout(0.5, rng=rng)
+    net, masks = nn.Sequential(*layers), nn.DropoutMasks()
+    assert gradcheck(masks.hold(net), X, order=2)
+    with masks:
+        joined = net(X).data
+    with masks:
+        assert np.array_equal(joined, layers[2](layers[1](layers[0](X))).data)
+
+
 def cross_entropy(logits):
     return F.cross_entropy(logits, [0, 2, 1])
 
@@ -241,7 +253,8 @@ MISTAKES = {
         check(cross_entropy, X), "3 times too large; 3 is also a number of elements",
     ),
     "affine: bias averaged over the batch": Mistake(
-        vjp(F.affine, None, None, lambda g, out, x, weight, bias: np.mean(g, axis=0)),
+        joint(F.affine, lambda g, out, needed, x, weight, bias: (
+            *F.affine_vjp(g, out, needed, x, weight, bias)[:2], np.mean(g, axis=0))),
         check(F.linear, X, OTHER.T @ X, ROW), "3 times too small",
     ),
     # ---- wrong formulas, which no single cause explains
@@ -336,7 +349,8 @@ MISTAKES = {
         matmul(None, lambda g, out, x, y: x[0].T @ g[0]), check(PRODUCT, BATCH, SQUARE)
     ),
     "affine: weight": Mistake(
-        vjp(F.affine, None, lambda g, out, x, weight, bias: x.T @ g),
+        joint(F.affine, lambda g, out, needed, x, weight, bias: (
+            F.times(g, weight), x.T @ g, None)),
         check(F.linear, SQUARE, OTHER), "transposed: axes 0 and 1",
     ),
     # ---- elements that are moved, repeated or joined
@@ -409,6 +423,20 @@ MISTAKES = {
     "dropout: evaluation ignored": Mistake(
         replaced([nn.Dropout], "forward", lambda self, x: F.dropout(x, self.p)),
         check_dropout_in_evaluation, "the function is not deterministic",
+    ),
+    "hidden layer: mask not applied on the way back": Mistake(
+        joint(F.masked_affine, lambda g, out, needed, x, weight, bias, mask, scale: (
+            *F.affine_vjp(g * scale, out, needed, x, weight, bias), None, None)),
+        check_hidden_layer,
+    ),
+    "hidden layer: not scaled on the way back": Mistake(
+        joint(F.masked_affine, lambda g, out, needed, x, weight, bias, mask, scale: (
+            *F.affine_vjp(apply_mask(g, mask), out, needed, x, weight, bias), None, None)),
+        check_hidden_layer, "2 times too small",
+    ),
+    "hidden layer: without ReLU's mask": Mistake(
+        replaced([sequential], "positive_mask", lambda x: np.ones(x.shape, bool)),
+        check_hidden_layer, None,
     ),
     # ---- the engine
     "engine: overwritten": Mistake(

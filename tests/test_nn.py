@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgrand import Tensor, manual_seed, nn, no_grad
+from microgrand.masks import random_mask
 from microgrand.nn import functional as F
 from microgrand.random import default_rng
 from microgrand.testing import gradcheck
@@ -853,50 +854,74 @@ def test_a_call_applies_its_own_mask_whatever_another_thread_stores(layer):
     assert Shared()(np.ones(100)).data.any()
 
 
-# ------------------------------------------------- ReLU and Dropout, computed as one in Sequential
+# ----------------------------------------- Linear, ReLU and Dropout, computed as one in Sequential
 
 
-def one_after_the_other(x, p, scaling, shared_axes, training, in_sequential):
-    """Return value, gradient, second derivative and masks, for one seed."""
-    relu = nn.ReLU()
-    dropout = nn.Dropout(
-        p, scaling=scaling, shared_axes=shared_axes, rng=np.random.default_rng(0)
-    ).train(training)
+def trained_once(parts, x, in_sequential, training):
+    """Return value, all gradients and both masks of one pass through the layers `parts` makes."""
+    layers = parts(np.random.default_rng(0))
+    net = nn.Sequential(*layers).train(training)
     leaf = Tensor(x, requires_grad=True)
-    inside = leaf * 1
-    out = nn.Sequential(relu, dropout)(inside) if in_sequential else dropout(relu(inside))
-    out.backward(np.arange(1, x.size + 1, dtype=x.dtype).reshape(x.shape))
-    return out.data, leaf.grad, relu.mask, dropout.mask
+    out = leaf * 1
+    if in_sequential:
+        out = net(out)
+    else:
+        for layer in layers:
+            out = layer(out)
+    out.backward(np.arange(1, out.size + 1, dtype=out.dtype).reshape(out.shape))
+    grads = [parameter.grad for parameter in net.parameters()]
+    return [out.data, leaf.grad, *grads, *[getattr(layer, "mask", None) for layer in layers]]
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("scaling", ["inverted", "classic"])
-@pytest.mark.parametrize("shared_axes", [(), -1])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("options", [{}, {"scaling": "classic"}, {"shared_axes": -1}, None])
 @given(
     dtype=st.sampled_from([np.float32, np.float64, np.float16]),
-    shape=st.sampled_from([(4, 5), (20,), (2, 3, 4), (0, 2)]),
+    shape=st.sampled_from([(4, 5), (5,), (2, 3, 5), (0, 5), (1, 5)]),
     p=st.sampled_from([0.5, 0.3, 0.0, 1.0]),
+    special=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_sequential_gives_what_relu_and_dropout_give_one_after_the_other(
-    training, scaling, shared_axes, dtype, shape, p, seed
+def test_a_hidden_layer_in_sequential_gives_what_its_parts_give(
+    training, bias, options, dtype, shape, p, special, seed
 ):
-    values = [-1.5, -0.0, 0.0, 2.5, np.inf, -np.inf, np.nan]
+    values = [-1.5, -0.0, 0.0, 2.5, *([np.inf, -np.inf, np.nan] if special else [])]
     x = np.random.default_rng(seed).choice(values, shape).astype(dtype)
-    options = x, p, scaling, shared_axes, training
-    found, expected = (one_after_the_other(*options, joined) for joined in (True, False))
+
+    def parts(rng):
+        layers = [nn.Linear(5, 3, bias, dtype=dtype, rng=rng), nn.ReLU()]
+        return layers if options is None else [*layers, nn.Dropout(p, rng=rng, **options)]
+
+    found, expected = (trained_once(parts, x, joined, training) for joined in (True, False))
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
         if ours is not None:
             assert ours.dtype == theirs.dtype
             assert np.array_equal(np.signbit(ours), np.signbit(theirs)) or ours.dtype == bool
-    relu_mask, dropout_mask = found[2:]
-    assert not relu_mask.flags.writeable
-    assert dropout_mask is None or not dropout_mask.flags.writeable
+    masks = [mask for mask in found if mask is not None and mask.dtype == bool]
+    assert len(masks) == 1 + (training and options is not None)
+    assert not any(mask.flags.writeable for mask in masks)
 
 
-def test_sequential_calls_subclasses_of_relu_and_dropout():
+def test_a_hidden_layer_has_a_second_derivative():
+    rng = np.random.default_rng(0)
+    layers = [nn.Linear(3, 4, dtype=float, rng=rng), nn.ReLU(), nn.Dropout(0.5, rng=rng)]
+    net = nn.Sequential(*layers, nn.Linear(4, 2, dtype=float, rng=rng))
+    held = nn.DropoutMasks().hold(lambda x: np.tanh(net(x)))
+    assert gradcheck(held, rng.normal(size=(5, 3)), order=2)
+
+
+def test_a_hidden_layer_keeps_one_mask_and_no_sum_of_its_inputs():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5))
+    out = net(np.ones((5, 3)))
+    constants = [arg for arg in out.args if not isinstance(arg, Tensor)]
+    assert [getattr(arg, "dtype", None) for arg in constants] == [np.dtype(bool), None]
+    assert [arg.shape for arg in out.args[:3]] == [(5, 3), (4, 3), (4,)]
+
+
+def test_sequential_calls_subclasses_of_the_parts():
     class Doubles(nn.Dropout):
         def forward(self, x):
             return 2 * x
@@ -905,15 +930,22 @@ def test_sequential_calls_subclasses_of_relu_and_dropout():
         def forward(self, x):
             return -x
 
+    class Zero(nn.Linear):
+        def forward(self, x):
+            return 0 * x
+
     x = Tensor([1.0, 2.0])
-    assert nn.Sequential(nn.ReLU(), Doubles(0.5))(x).tolist() == [2, 4]
-    assert nn.Sequential(Negates(), nn.Dropout(0.0))(x).tolist() == [-1, -2]
+    one = nn.Linear(2, 2, dtype=float)
+    one.load_state_dict({"weight": np.eye(2), "bias": np.zeros(2)})
+    assert nn.Sequential(one, nn.ReLU(), Doubles(0.5))(x).tolist() == [2, 4]
+    assert nn.Sequential(one, Negates(), nn.Dropout(0.0))(x).tolist() == [-1, -2]
+    assert nn.Sequential(Zero(2, 2), nn.ReLU(), nn.Dropout(0.0))(x).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("whose", ["instance", "class"])
 def test_who_replaces_a_forward_in_a_sequential_is_listened_to(place, whose, monkeypatch):
-    net = nn.Sequential(nn.ReLU(), nn.Dropout(0.5))
+    net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Dropout(0.5))
     layer, seen = net[place], []
     old = layer.forward if whose == "instance" else type(layer).forward
 
@@ -927,6 +959,16 @@ def test_who_replaces_a_forward_in_a_sequential_is_listened_to(place, whose, mon
 
 
 def test_a_given_mask_that_is_not_boolean_is_refused_in_a_sequential():
-    net = nn.Sequential(nn.ReLU(), nn.Dropout(0.5))
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(0.5))
     with nn.DropoutMasks([np.array([1.0, 0.0])]), pytest.raises(TypeError, match="boolean array"):
         net(np.ones(2))
+
+
+@pytest.mark.parametrize("order", "CF")
+def test_dropout_draws_the_same_masks_whatever_the_order_in_memory(order):
+    x = np.asarray(np.ones((4, 5)), order=order)
+    dropout = nn.Dropout(0.5, rng=np.random.default_rng(0))
+    out = dropout(x)
+    expected = random_mask((4, 5), 0.5, np.random.default_rng(0))
+    assert np.array_equal(out.data != 0, expected)
+    assert np.array_equal(dropout.mask, expected)

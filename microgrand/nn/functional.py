@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import apply, defvjp, primitive
-from ..masks import apply_mask, positive_mask, random_mask
+from ..masks import apply_mask, in_order_of, positive_mask, random_mask
 from ..tensor import Tensor
 from .dropout_masks import draw_mask
 
@@ -41,15 +41,27 @@ def as_tensor(x: Any, dtype: Any = None, kinds: str = "f") -> Any:
 @primitive
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Compute ``x W^T + b``."""
-    out = product(x, weight.T)
+    out = times(x, weight.T)
     if bias is not None:
         out += bias
     return out
 
 
+def times(x: Any, matrix: Any) -> Any:
+    """Multiply each row of `x` by `matrix`.
+
+    Of a batch, all examples' values of one unit come out next to each other in memory: the
+    transpose of ``matrix^T x^T``. On the nets 784-1024-1024-10 and 64-128-128-10 that takes a tenth
+    to a third less time than ``x matrix``, which transposes one of them on the way.
+    """
+    if x.ndim != 2 or isinstance(x, Tensor):
+        return x @ matrix
+    return matrix.T.dot(x.T).T
+
+
 def product(x: Any, y: Any) -> Any:
     """Multiply matrices: arrays by ``dot``, which takes 0.5 us for small ones, ``@`` 1.1."""
-    return x @ y if x.ndim != 2 or isinstance(y, Tensor) else x.dot(y)
+    return x @ y if isinstance(x, Tensor) or isinstance(y, Tensor) else x.dot(y)
 
 
 def rows(x: Any) -> Any:
@@ -66,14 +78,33 @@ def sum_of_rows(x: Any) -> Any:
     return ones.dot(x)
 
 
-# The bias and each row of the weight take part in every row of the batch: hence the sums.
-defvjp(
-    affine,
-    lambda g, out, x, weight, bias: product(g, weight),
-    lambda g, out, x, weight, bias: product(rows(g).T, rows(x)),
-    lambda g, out, x, weight, bias: sum_of_rows(rows(g)),
-    new_arrays=True,
-)
+def affine_vjp(g: Any, out: Any, needed: Any, x: Any, weight: Any, bias: Any) -> Any:
+    """Bias and weight take part in every row of the batch: hence their sums over the rows."""
+    return (
+        times(g, weight) if needed[0] else None,
+        product(rows(g).T, rows(x)) if needed[1] else None,
+        sum_of_rows(rows(g)) if needed[2] else None,
+    )
+
+
+defvjp(affine, joint=affine_vjp, new_arrays=True)
+
+
+@primitive
+def masked_affine(x: Any, weight: Any, bias: Any, mask: Any, scale: float) -> Any:
+    """Compute ``scale * mask * (x W^T + b)``: units, some of which are kept."""
+    return apply_mask(affine(x, weight, bias), mask, scale)
+
+
+def masked_affine_vjp(
+    g: Any, out: Any, needed: Any, x: Any, weight: Any, bias: Any, mask: Any, scale: float
+) -> Any:
+    """Go back through the mask, and then through the affine map."""
+    masked = apply_mask if isinstance(g, Tensor) else apply_mask.undifferentiated  # 0.4 us less
+    return *affine_vjp(masked(g, mask, scale), out, needed, x, weight, bias), None, None
+
+
+defvjp(masked_affine, joint=masked_affine_vjp, new_arrays=True)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -107,6 +138,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> F.linear([[1.0, 2.0]], Tensor([[3.0, 4.0]]), Tensor([0.5]))
     Tensor([[11.5]])
     """
+    return apply(affine.undifferentiated, linear_operands(x, weight, bias))
+
+
+def linear_operands(x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
+    """Make the operands of `linear` tensors of one dtype, or raise if their shapes do not fit."""
     weight = as_tensor(weight)
     dtype, shape = weight.value.dtype, weight.value.shape
     if len(shape) != 2:
@@ -125,7 +161,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
                 f"which is (out_features, in_features); the bias must be of shape "
                 f"{weight.shape[:1]}"
             )
-    return apply(affine.undifferentiated, (x, weight, bias))
+    return x, weight, bias
 
 
 # --------------------------------------------------------------------------------- relu
@@ -260,7 +296,12 @@ def drop_at_random(
 def drop(x: Any, mask: Any, p: float) -> Any:
     """Apply a mask drawn with drop probability `p`, so that the expected value stays `x`."""
     # What calling apply_mask comes to, without its checks: 0.4 us less.
-    return apply(apply_mask.undifferentiated, (x, mask, 1 / (1 - p) if p < 1 else 1.0))
+    return apply(apply_mask.undifferentiated, (x, in_order_of(x.value, mask), scale_of(p)))
+
+
+def scale_of(p: float) -> float:
+    """Return the factor of what is kept; with ``p = 1``, nothing is."""
+    return 1 / (1 - p) if p < 1 else 1.0
 
 
 #: The limit of ``selu(x)`` at minus infinity: minus its scale times its alpha.
@@ -464,7 +505,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"{logits.shape} and {labels.shape}"
         )
     classes = values.shape[1]
-    one_hot = labels[:, None] == np.arange(classes)
+    one_hot = (np.arange(classes)[:, None] == labels).T
     if np.count_nonzero(one_hot) != len(labels):
         wrong = labels[(labels < 0) | (labels >= classes)][0]
         raise ValueError(

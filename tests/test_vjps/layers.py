@@ -22,6 +22,22 @@ def affines(draw, function):
     return draw(some_constant(function, values, ["array"]))
 
 
+@covers(functional.masked_affine)
+@st.composite
+def masked_affines(draw, function):
+    rows, inputs, outputs = draw(shapes(0, 2)), draw(full_side), draw(full_side)
+    values = [draw(arrays(shape)) for shape in ((*rows, inputs), (outputs, inputs), (outputs,))]
+    mask = draw(hnp.arrays(bool, (*rows, outputs)))
+    scale = draw(st.sampled_from([1.0, 2.0, 1 / 0.7]))
+    if draw(st.booleans()):
+        values = values[:2]
+
+    def call(x, weight, bias=None):
+        return function(x, weight, bias, mask, scale)
+
+    return draw(some_constant(call, values, ["array"]))
+
+
 @covers(functional.softmax, functional.log_softmax)
 @st.composite
 def softmaxes(draw, function):
