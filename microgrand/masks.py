@@ -119,7 +119,7 @@ def random_mask(shape: tuple[int, ...], keep_probability: float, rng: np.random.
 def in_order_of(x: Any, mask: Any) -> Any:
     """Lay a matrix's mask out in memory as the matrix is: in two orders, all takes much longer."""
     if mask.ndim == 2 and not x.flags.c_contiguous and x.flags.f_contiguous:
-        return read_only(mask.copy("F"))
+        return mask.copy("F")
     return mask
 
 

@@ -78,7 +78,7 @@ class Optimizer(ABC):
     def zero_grad(self) -> None:
         """Set every parameter's ``grad`` to None, for `backward` to start anew."""
         for parameter in self.parameters:
-            parameter.grad = None
+            parameter.gradient = None
 
     def step(self) -> None:
         """Change every parameter in place according to its gradient.

@@ -491,18 +491,18 @@ class Tensor(Node):
                 "backward() on a tensor without a graph: nothing it was computed from has "
                 "requires_grad=True, or it was computed under no_grad()"
             )
-        if self.dtype.kind == "c":
+        value = self.value
+        if value.dtype.kind == "c":
             raise RuntimeError(
                 f"backward() begins at real numbers, and this tensor is of dtype {self.dtype}; "
                 "take np.real, np.imag or np.abs of it first"
             )
         if gradient is None:
-            if self.size != 1:
+            if value.size != 1:
                 raise RuntimeError(
                     f"backward() begins at a scalar loss, and this tensor has shape {self.shape}; "
                     "reduce it with .sum() or .mean(), or give gradient= of that shape"
                 )
-            value = self.value
             # For the scalars that losses are, a tenth of the time of ones_like.
             is_scalar = value.__class__ in FLOAT_SCALARS
             gradient = value.__class__(1) if is_scalar else np.ones_like(value)
