@@ -234,6 +234,21 @@ def apply(
     return new_node(Node.result_class, value)
 
 
+def record(primitive: Callable[..., Any], args: tuple[Any, ...], value: Any) -> Any:
+    """Record a call whose value, ``primitive(*args)`` with arrays, has been computed already.
+
+    As `apply`, but without its checks: for primitives that have a VJP for every argument.
+    """
+    tracked, version = False, 0
+    for arg in args:
+        if isinstance(arg, Node):
+            version += arg.version
+            tracked = tracked or arg.tracked
+    if tracked and _grad_enabled.get():
+        return new_node(Node.result_class, value, True, primitive, args, NO_KEYWORDS, version)
+    return new_node(Node.result_class, value)
+
+
 def check_result(primitive: Callable[..., Any], value: Any, tracked: bool) -> None:
     """Raise TypeError if `value` is not an array, or one through which no gradient can flow."""
     if isinstance(value, Node):

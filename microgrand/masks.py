@@ -102,10 +102,11 @@ def random_mask(shape: tuple[int, ...], keep_probability: float, rng: np.random.
     threshold = int(256 * keep_probability)
     rest = 256 * keep_probability - threshold
     count = (size + 7) // 8
-    if isinstance(rng.bit_generator, np.random.MT19937):  # whose raw words have 32 bits only
+    source = rng.bit_generator
+    if isinstance(source, np.random.MT19937):  # whose raw words have 32 bits only
         words = rng.integers(0, 2**64, size=count, dtype=np.uint64)
     else:
-        words = rng.bit_generator.random_raw(count)
+        words = source.random_raw(count)
     draws = words.view(UINT8)
     if draws.size > size:
         draws = draws[:size]
@@ -118,15 +119,15 @@ def random_mask(shape: tuple[int, ...], keep_probability: float, rng: np.random.
 
 def in_order_of(x: Any, mask: Any) -> Any:
     """Lay a matrix's mask out in memory as the matrix is: in two orders, all takes much longer."""
-    if mask.ndim == 2 and not x.flags.c_contiguous and x.flags.f_contiguous:
+    if mask.ndim == 2 and x.flags.fnc:
         return mask.copy("F")
     return mask
 
 
 def read_only(mask: Any) -> Any:
     """Forbid writing into a mask, as the backward pass will use it, too."""
-    if isinstance(mask, np.generic):  # what a 0-d comparison returns
-        mask = np.asarray(mask)
     if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag
         mask.setflags(write=False)  # 0.1 us faster than to go through .flags
+    elif isinstance(mask, np.generic):  # what a 0-d comparison returns
+        return read_only(np.asarray(mask))
     return mask

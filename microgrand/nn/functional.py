@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import apply, defvjp, primitive
+from ..engine import apply, defvjp, primitive, record
 from ..masks import apply_mask, in_order_of, positive_mask, random_mask
 from ..tensor import Tensor
 from .dropout_masks import draw_mask
@@ -80,10 +80,11 @@ def sum_of_rows(x: Any) -> Any:
 
 def affine_vjp(g: Any, out: Any, needed: Any, x: Any, weight: Any, bias: Any) -> Any:
     """Bias and weight take part in every row of the batch: hence their sums over the rows."""
+    g_rows = rows(g)
     return (
         times(g, weight) if needed[0] else None,
-        product(rows(g).T, rows(x)) if needed[1] else None,
-        sum_of_rows(rows(g)) if needed[2] else None,
+        product(g_rows.T, rows(x)) if needed[1] else None,
+        sum_of_rows(g_rows) if needed[2] else None,
     )
 
 
@@ -513,7 +514,8 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"0 to {classes - 1}"
         )
     saved = log_softmax.undifferentiated(values)
-    return apply(mean_negative_log_likelihood.undifferentiated, (logits, one_hot, saved))
+    loss = mean_negative_log_likelihood.undifferentiated
+    return record(loss, (logits, one_hot, saved), loss(values, one_hot, saved))
 
 
 def mse_loss(prediction: Any, target: Any) -> Any:
