@@ -965,6 +965,31 @@ def test_a_given_mask_that_is_not_boolean_is_refused_in_a_sequential():
 
 
 @pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize(("rows", "outputs"), [(2, 8), (2, 7), (1, 3), (0, 5), (9, 2)])
+def test_layers_of_any_shape_and_order_in_memory(rows, outputs, order):
+    rng = np.random.default_rng(0)
+    x = np.asarray(rng.normal(size=(rows, 6)), order=order)
+    layer = nn.Linear(6, outputs, dtype=float, rng=rng)
+    expected = x @ layer.weight.data.T + layer.bias.data
+    np.testing.assert_allclose(layer(x).data, expected, rtol=1e-14)
+    net = nn.Sequential(layer, nn.ReLU(), nn.Dropout(0.5, rng=rng))
+    assert gradcheck(F.linear, x, layer.weight.data, layer.bias.data, order=2)
+    assert gradcheck(nn.DropoutMasks().hold(net), x, order=2)
+
+
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("shape", [(5, 2), (2, 5), (3, 3), (1, 4), (4, 1)])
+def test_cross_entropy_of_any_order_in_memory(shape, order):
+    rng = np.random.default_rng(0)
+    logits = np.asarray(rng.normal(size=shape), order=order)
+    labels = rng.integers(0, shape[1], shape[0])
+    picked = logits[np.arange(shape[0]), labels]
+    expected = np.mean(np.log(np.exp(logits).sum(axis=1)) - picked)
+    assert abs(F.cross_entropy(logits, labels).item() - expected) < 1e-14
+    assert gradcheck(lambda x: F.cross_entropy(x, labels), logits, order=2)
+
+
+@pytest.mark.parametrize("order", "CF")
 def test_dropout_draws_the_same_masks_whatever_the_order_in_memory(order):
     x = np.asarray(np.ones((4, 5)), order=order)
     dropout = nn.Dropout(0.5, rng=np.random.default_rng(0))

@@ -50,13 +50,15 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 def times(x: Any, matrix: Any) -> Any:
     """Multiply each row of `x` by `matrix`.
 
-    Of a batch, all examples' values of one unit come out next to each other in memory: the
-    transpose of ``matrix^T x^T``. On the nets 784-1024-1024-10 and 64-128-128-10 that takes a tenth
-    to a third less time than ``x matrix``, which transposes one of them on the way.
+    Where the result has many more columns than rows, it is computed, and laid out in memory, as the
+    transpose of ``matrix^T x^T``: by a weight of 1024x1024, a batch of 128 takes an eighth less
+    time, one of 8 half. Where it has not, that would take longer.
     """
     if x.ndim != 2 or isinstance(x, Tensor):
         return x @ matrix
-    return matrix.T.dot(x.T).T
+    if 4 * len(x) <= matrix.shape[1]:
+        return matrix.T.dot(x.T).T
+    return x.dot(matrix)
 
 
 def product(x: Any, y: Any) -> Any:
@@ -506,7 +508,12 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"{logits.shape} and {labels.shape}"
         )
     classes = values.shape[1]
-    one_hot = (np.arange(classes)[:, None] == labels).T
+    # With few classes laid out by columns, so that a sum over them adds columns and not numbers:
+    # 8 instead of 12 us for 64x10. With many, by rows.
+    few = classes < len(labels)
+    if values.flags.c_contiguous == few:
+        values = values.copy("F" if few else "C")
+    one_hot = np.equal(labels[:, None], np.arange(classes), order="F" if few else "C")
     if np.count_nonzero(one_hot) != len(labels):
         wrong = labels[(labels < 0) | (labels >= classes)][0]
         raise ValueError(
