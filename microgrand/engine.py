@@ -234,18 +234,18 @@ def apply(
     return new_node(Node.result_class, value)
 
 
-def record(primitive: Callable[..., Any], args: tuple[Any, ...], value: Any) -> Any:
+def record(primitive: Callable[..., Any], args: tuple[Any, ...], value: Any, version: int) -> Any:
     """Record a call whose value, ``primitive(*args)`` with arrays, has been computed already.
 
-    As `apply`, but without its checks: for primitives that have a VJP for every argument.
+    As `apply`, but without its checks: for primitives of the library's own, which have a VJP for
+    every argument that may be a tensor. `version` is the sum of the arguments' versions from before
+    the value was computed.
     """
-    tracked, version = False, 0
-    for arg in args:
-        if isinstance(arg, Node):
-            version += arg.version
-            tracked = tracked or arg.tracked
-    if tracked and _grad_enabled.get():
-        return new_node(Node.result_class, value, True, primitive, args, NO_KEYWORDS, version)
+    if _grad_enabled.get():
+        for arg in args:
+            if isinstance(arg, Node) and arg.tracked:
+                cls = Node.result_class
+                return new_node(cls, value, True, primitive, args, NO_KEYWORDS, version)
     return new_node(Node.result_class, value)
 
 
@@ -291,7 +291,8 @@ class Rules:
         self.vjps = vjps
         self.joint = joint
         self.new_arrays = new_arrays
-        # So many arguments from the first on have a VJP: enough, for most calls.
+        # So many arguments from the first on have a VJP: enough, for most calls. A joint one
+        # serves them all.
         self.without_gap = (*vjps, None).index(None) if joint is None else sys.maxsize
         # What the VJPs' own signatures accept, so that a call with an argument that they do
         # not know is refused when it is made, not when its gradient is wanted.
@@ -532,8 +533,8 @@ def backpropagate(
 ) -> dict[Node, Any]:
     """Carry the cotangent of `output` back through its graph.
 
-    Each node is visited once, after all its uses have added to its cotangent. A VJP is
-    computed only for arguments that need one.
+    Each computed node is visited once, after all its uses have added to its cotangent; a leaf's
+    gradient is complete with its last use. A VJP is computed only for arguments that need one.
 
     Parameters
     ----------
@@ -553,7 +554,7 @@ def backpropagate(
     keep = retain_graph or create_graph
     cotangents = {output: cotangent}
     found: dict[Node, Any] = {}
-    ready = [output]  # nodes all of whose uses have been visited
+    ready = [output]  # to be visited next, as all their uses have been; leaves are not, as a rule
     while ready:
         node = ready.pop()
         g = cotangents.pop(node, None)  # None if no wanted node is upstream
@@ -562,8 +563,8 @@ def backpropagate(
             g = None  # what lies further upstream gets nothing through this node
         primitive = node.primitive
         if wanted is None and (primitive is None or node.retains_grad):
-            accumulate(node, g, False)
-        if primitive is None:
+            accumulate(node, g, unshared=False)  # g is still needed, or the caller's
+        if primitive is None:  # a leaf, which is wanted or the output itself
             continue
 
         args = node.args
@@ -606,7 +607,7 @@ def backpropagate(
                         f"the VJP of {name_of(primitive)} returned {share!r} for argument {i}, "
                         f"expected an array of shape {value.shape}"
                     ) from None
-                unshared = rules.new_arrays or total is not None
+                unshared = rules.new_arrays and total is None
                 total = share if total is None else total + share
             # Out of `uses` with the last one, which must not keep the node's values alive.
             left = uses.pop(arg) - 1
@@ -702,12 +703,13 @@ _accumulating = threading.Lock()
 def accumulate(node: Node, cotangent: Any, unshared: bool) -> None:
     """Add a cotangent to the node's own gradient array, which shares memory with nothing.
 
-    The first one becomes that array if it is `unshared`, and is copied into a new one if not.
+    The first one becomes that array if it is `unshared` and laid out by rows, as users expect of
+    a gradient, and is copied into a new one if not.
     """
     with _accumulating:
         if node.gradient is not None:
             node.gradient += cotangent
-        elif unshared and isinstance(cotangent, np.ndarray):
+        elif unshared and isinstance(cotangent, np.ndarray) and cotangent.flags.c_contiguous:
             node.gradient = cotangent
         else:
             node.gradient = np.empty_like(node.value)

@@ -11,10 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgrand import Tensor, manual_seed, nn, no_grad
+from microgrand import (
+    Tensor,
+    grad,
+    hvp,
+    jacobian,
+    jvp,
+    manual_seed,
+    nn,
+    no_grad,
+    vjp,
+)
 from microgrand.masks import random_mask
 from microgrand.nn import functional as F
 from microgrand.random import default_rng
+from microgrand.tensor import unwrap
 from microgrand.testing import gradcheck
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "nn.json").read_text())
@@ -913,6 +924,75 @@ def test_a_hidden_layer_has_a_second_derivative():
     assert gradcheck(held, rng.normal(size=(5, 3)), order=2)
 
 
+@pytest.mark.parametrize("make", [nn.Dropout, None])
+@pytest.mark.parametrize("batch", [1, 2, 6])
+def test_transforms_of_a_net_with_parameters_on_a_batch(make, batch):
+    rng = np.random.default_rng(0)
+    hidden = [nn.Linear(3, 8, dtype=float, rng=rng), nn.ReLU(), *([make(0.5)] if make else [])]
+    net = nn.Sequential(*hidden, nn.Linear(8, 2, dtype=float, rng=rng))
+    held = nn.DropoutMasks().hold(net)
+    x, direction, cotangent = (rng.normal(size=(batch, n)) for n in (3, 3, 2))
+    out = held(x).data
+
+    # The net is linear between its kinks: the Jacobian is all there is.
+    slopes = unwrap(jacobian(held)(x))
+    step = 1e-4 * direction
+    changed = held(x + step).data - out
+    np.testing.assert_allclose(np.tensordot(slopes, step), changed, rtol=1e-6, atol=1e-15)
+    value, pull_back = vjp(held, x)
+    found = {
+        "value": (value, out),
+        "vjp": (pull_back(cotangent), np.tensordot(cotangent, slopes)),
+        "jvp": (jvp(held, [x], [direction])[1], np.tensordot(slopes, direction)),
+        "grad": (grad(lambda x: np.sum(held(x)))(x), slopes.sum(axis=(0, 1))),
+        "grad of one": (grad(lambda x: held(x)[0, 1])(x), slopes[0, 1]),
+        "hvp": (hvp(lambda x: np.sum(held(x)), [x], [direction]), np.zeros_like(x)),
+    }
+    for name, (ours, expected) in found.items():
+        np.testing.assert_allclose(np.squeeze(unwrap(ours)), np.squeeze(expected), err_msg=name)
+
+    # A penalty on the gradient: the derivative of what `grad` returns reaches the parameters.
+    leaf = Tensor(x, requires_grad=True)
+    np.sum(grad(lambda x: np.sum(held(x)))(leaf) ** 2).backward()
+    weight = net[0].weight
+    step = 1e-5 * rng.normal(size=weight.shape)
+
+    def penalty():
+        return unwrap(np.sum(grad(lambda x: np.sum(held(x)))(x) ** 2))
+
+    expected = np.sum(weight.grad * step)
+    before = penalty()
+    weight.data[...] += step
+    assert abs(penalty() - before - expected) < 1e-3 * abs(expected)
+
+
+def test_a_hidden_layer_notices_a_change_while_it_is_computed():
+    linear, dropout = nn.Linear(2, 2, dtype=float), nn.Dropout(0.5)
+
+    def draw(shape, rng):
+        linear.weight.data = 3 * linear.weight.data  # as another thread's optimizer would
+        return np.ones(shape, bool)
+
+    dropout.draw = draw
+    x = Tensor(np.ones((1, 2)), requires_grad=True)
+    out = nn.Sequential(linear, nn.ReLU(), dropout)(x).sum()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        out.backward()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 9])
+def test_gradients_of_layers_are_laid_out_by_rows(batch):
+    x = Tensor(np.ones((batch, 8), np.float32), requires_grad=True)
+    layer = nn.Linear(8, 8)
+    layer(layer(x)).sum().backward()
+    for leaf in (x, layer.weight):
+        assert leaf.grad.flags.c_contiguous
+        assert leaf.grad.flags.writeable
+    wide = Tensor(np.ones((3, 4)), requires_grad=True)
+    (wide.T * 2 + wide.T * 3).sum().backward()
+    assert wide.grad.flags.c_contiguous
+
+
 def test_a_hidden_layer_keeps_one_mask_and_no_sum_of_its_inputs():
     net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5))
     out = net(np.ones((5, 3)))
@@ -943,19 +1023,32 @@ def test_sequential_calls_subclasses_of_the_parts():
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize("whose", ["instance", "class"])
-def test_who_replaces_a_forward_in_a_sequential_is_listened_to(place, whose, monkeypatch):
+@pytest.mark.parametrize(
+    ("whose", "name"), [("instance", "forward"), ("class", "forward"), ("class", "__call__")]
+)
+def test_who_replaces_what_a_layer_does_is_listened_to(place, whose, name, monkeypatch):
     net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Dropout(0.5))
     layer, seen = net[place], []
-    old = layer.forward if whose == "instance" else type(layer).forward
+    owner = layer if whose == "instance" else type(layer)
+    old = getattr(owner, name)
 
     def spy(*args):
         seen.append(args)
         return old(*args)
 
-    monkeypatch.setattr(layer if whose == "instance" else type(layer), "forward", spy)
+    monkeypatch.setattr(owner, name, spy)
     net(np.ones(3))
     assert len(seen) == 1
+
+
+def test_all_calls_of_modules_can_be_listened_to(monkeypatch):
+    net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Dropout(0.5))
+    old, seen = nn.Module.__call__, []
+    monkeypatch.setattr(
+        nn.Module, "__call__", lambda self, *args: (seen.append(self), old(self, *args))[1]
+    )
+    net(np.ones(3))
+    assert seen == [net, *net]
 
 
 def test_a_given_mask_that_is_not_boolean_is_refused_in_a_sequential():
