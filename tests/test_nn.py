@@ -22,7 +22,7 @@ from microgrand import (
     no_grad,
     vjp,
 )
-from microgrand.masks import random_mask
+from microgrand.masks import in_order_of, random_mask
 from microgrand.nn import functional as F
 from microgrand.random import default_rng
 from microgrand.tensor import unwrap
@@ -1083,10 +1083,14 @@ def test_cross_entropy_of_any_order_in_memory(shape, order):
 
 
 @pytest.mark.parametrize("order", "CF")
-def test_dropout_draws_the_same_masks_whatever_the_order_in_memory(order):
-    x = np.asarray(np.ones((4, 5)), order=order)
+@pytest.mark.parametrize("shape", [(4, 5), (3, 512), (2, 1024)])
+def test_dropout_draws_the_same_masks_whatever_the_order_in_memory(shape, order):
+    x = np.asarray(np.ones(shape), order=order)
     dropout = nn.Dropout(0.5, rng=np.random.default_rng(0))
     out = dropout(x)
-    expected = random_mask((4, 5), 0.5, np.random.default_rng(0))
+    expected = random_mask(shape, 0.5, np.random.default_rng(0))
     assert np.array_equal(out.data != 0, expected)
     assert np.array_equal(dropout.mask, expected)
+    laid_out = in_order_of(x, dropout.mask)
+    assert np.array_equal(laid_out, expected)
+    assert laid_out.flags.f_contiguous == (order == "F")
