@@ -811,6 +811,8 @@ def test_the_functions_do_what_the_modules_do(make, function, shape):
         (lambda: nn.DropPath().eval()(np.ones(())), ValueError, "first axis is that of the batch"),
         (lambda: nn.WordDropout().eval()(np.ones(3)), ValueError, "takes the embedding matrix"),
         (lambda: nn.FeatureAlphaDropout().eval()(np.ones(3)), ValueError, "feature_alpha"),
+        (lambda: nn.Dropout(shared_axes=1).eval()(np.ones(3)), ValueError, "has no axis 1"),
+        (lambda: nn.AlphaDropout(shared_axes=1).eval()(np.ones(3)), ValueError, "has no axis 1"),
         (lambda: nn.DropoutMasks(5), TypeError, "takes a list of masks.*got 5"),
         (lambda: nn.DropoutMasks(np.array([True, False])), TypeError, "wrap it in a list"),
         (lambda: nn.DropoutMasks().hold(3), TypeError, "a module or a function.*got 3"),

@@ -96,13 +96,17 @@ class RandomDropping(Module):
         return random_mask(shape, 1 - self._p, rng)
 
     def new_mask(self, shape: Shape) -> Any:
-        """Return the mask for this call on an input of this shape, or None in evaluation."""
+        """Return the mask for this call on an input of this shape, or None in evaluation.
+
+        An input of a wrong shape is refused in both modes.
+        """
+        shape = self.mask_shape(shape)
         if mask_source.get() is None:  # as `draw_mask`, without its look-ups: the usual case
             if not self.training:
                 return None
-            mask = self.draw(self.mask_shape(shape), generator(self.rng))
+            mask = self.draw(shape, generator(self.rng))
         else:
-            mask = draw_mask(self.mask_shape(shape), self.draw, self.rng, self.training, self)
+            mask = draw_mask(shape, self.draw, self.rng, self.training, self)
             if mask is None:
                 return None
         self.mask = mask  # to be looked at: a call uses its own, whatever other threads do
@@ -235,13 +239,6 @@ class WholeDropout(Dropout):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__(p, scaling=scaling, rng=rng)
-
-    def forward(self, x: Any) -> Any:
-        """Drop in training; refuse an input of a wrong shape in evaluation, too."""
-        x = F.as_tensor(x)
-        if not self.training:
-            self.mask_shape(x.value.shape)
-        return super().forward(x)
 
 
 class ChannelDropout(WholeDropout):
@@ -640,10 +637,3 @@ class FeatureAlphaDropout(AlphaDropout):
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each channel of each example."""
         return F.feature_shape(shape)
-
-    def forward(self, x: Any) -> Any:
-        """Drop in training; refuse an input of a wrong shape in evaluation, too."""
-        x = F.as_tensor(x)
-        if not self.training:
-            self.mask_shape(x.value.shape)
-        return super().forward(x)
