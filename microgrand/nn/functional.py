@@ -72,7 +72,7 @@ def rows(x: Any) -> Any:
 
 
 def sum_of_rows(x: Any) -> Any:
-    """Sum over the first axis: of a float array by a product with ones, 0.6 us instead of 1.6."""
+    """Sum over the first axis: of a float array by a product with ones, 0.9 us instead of 1.6."""
     if not isinstance(x, np.ndarray):
         return np.add.reduce(x, axis=0)
     ones = np.empty(len(x), x.dtype)
@@ -515,7 +515,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
         )
     classes = values.shape[1]
     # With few classes laid out by columns, so that a sum over them adds columns and not numbers:
-    # 8 instead of 12 us for 64x10. With many, by rows.
+    # 8 instead of 11 us for 64x10. With many, by rows.
     version = logits.version
     few = classes < len(labels)
     order: Literal["C", "F"] = "F" if few else "C"

@@ -20,6 +20,12 @@ class Sequential(Module):
     *layers
         Modules; each is given the output of the one before.
 
+    Notes
+    -----
+    A `Linear`, the `ReLU` after it and the `Dropout` after that are computed in one step, without a
+    call of theirs. To look at what they are given, replace their ``forward``, in the object or in
+    the class: then it is called.
+
     Examples
     --------
     >>> from microgrand import nn
