@@ -85,15 +85,14 @@ OPERANDS = {
 @pytest.mark.parametrize("symbol", [*BINARY, *CONSTANT])
 def test_operators_give_what_arrays_give_on_both_sides(symbol, operand):
     function = {**BINARY, **CONSTANT}[symbol]
-    numpys = np.power if symbol == "**" else function  # ** of NumPy 2.0 spares 0-d arrays a cast
     graph = symbol in BINARY
     x = Tensor(X.copy(), requires_grad=True)
     array = np.asarray(operand) if isinstance(operand, (list, tuple)) else operand
     for result, expected in (
         (function(x, operand), function(X, array)),
         (function(operand, x), function(array, X)),
-        (function(x, Tensor(operand)), numpys(X, np.asarray(operand))),
-        (function(Tensor(operand), x), numpys(np.asarray(operand), X)),
+        (function(x, Tensor(operand)), function(X, np.asarray(operand))),
+        (function(Tensor(operand), x), function(np.asarray(operand), X)),
     ):
         assert_same(result, expected, graph)
         if graph:

@@ -31,7 +31,7 @@ constant_functions.update(
     [np.common_type, np.shares_memory, np.may_share_memory],
     [np.array_repr, np.array_str, np.array2string],
 )
-if hasattr(np, "fix"):  # which NumPy has begun to phase out in favour of trunc
-    constant_functions.add(np.fix)
+# What NumPy has begun to phase out, or no longer has: trunc and isin are its successors.
+constant_functions.update(getattr(np, name) for name in ("fix", "in1d") if hasattr(np, name))
 for ufunc in (np.logical_and, np.logical_or, np.logical_xor):
     constant_functions.update([(ufunc, method) for method in ("reduce", "accumulate", "outer")])

@@ -74,11 +74,26 @@ def check_default(function, name, ours, theirs):
     assert ours == theirs, (name_of(function), name)
 
 
+def parameters_of(function):
+    """Return a function's parameters; none for those in C, which do not tell before NumPy 2.4."""
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        assert np.lib.NumpyVersion(np.__version__) < "2.4.0"
+        return {}
+
+
+@pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.1.0",
+    reason="clip and astype take more since NumPy 2.1",
+)
 def test_stand_ins_take_the_arguments_of_numpys_functions():
     for function, stand_in in stand_ins.items():
         if isinstance(function, (tuple, np.ufunc)) or function is np.pad:
             continue
-        theirs = inspect.signature(function).parameters
+        theirs = parameters_of(function)
+        if not theirs:
+            continue
         ours = inspect.signature(stand_in).parameters
         named = [
             name for name, p in ours.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
@@ -97,7 +112,7 @@ def test_vjps_have_the_default_values_of_their_functions():
     for function, rules in rules_of.items():
         if isinstance(function, np.ufunc):
             continue
-        theirs = inspect.signature(getattr(function, "undifferentiated", function)).parameters
+        theirs = parameters_of(getattr(function, "undifferentiated", function))
         for vjp in filter(None, [*rules.vjps, rules.joint]):
             for name, ours in inspect.signature(vjp).parameters.items():
                 if ours.default is not ours.empty and name in theirs:
@@ -244,6 +259,7 @@ CONSTANT_CALLS = {
     np.result_type: lambda f, x: f(x, np.float32),
     np.can_cast: lambda f, x: f(x.dtype, np.float32),
     **dict.fromkeys([np.shares_memory, np.may_share_memory], lambda f, x: f(x, x)),
+    getattr(np, "in1d", None): lambda f, x: f(x, x),  # until NumPy 2.3
     **dict.fromkeys(
         [np.tril_indices_from, np.triu_indices_from, np.diag_indices_from],
         lambda f, x: f(np.reshape(x, (1, -1))[:, :1]),
