@@ -147,11 +147,16 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> F.linear([[1.0, 2.0]], Tensor([[3.0, 4.0]]), Tensor([0.5]))
     Tensor([[11.5]])
     """
-    return apply(affine.undifferentiated, linear_operands(x, weight, bias))
+    operands, value, version = linear_value(x, weight, bias)
+    return record(affine.undifferentiated, operands, value, version)
 
 
-def linear_operands(x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
-    """Make the operands of `linear` tensors of one dtype, or raise if their shapes do not fit."""
+def linear_value(x: Any, weight: Any, bias: Any) -> tuple[tuple[Any, Any, Any], Any, int]:
+    """Compute `linear` without recording it: the tensors it is computed from, value, version.
+
+    Raises if the operands' dtypes or shapes do not fit. The version is the sum of the operands',
+    as `record` wants it.
+    """
     weight = as_tensor(weight)
     dtype, shape = weight.value.dtype, weight.value.shape
     if len(shape) != 2:
@@ -170,7 +175,12 @@ def linear_operands(x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
                 f"which is (out_features, in_features); the bias must be of shape "
                 f"{weight.shape[:1]}"
             )
-    return x, weight, bias
+        version = x.version + weight.version + bias.version
+        value = affine.undifferentiated(x.value, weight.value, bias.value)
+    else:
+        version = x.version + weight.version
+        value = affine.undifferentiated(x.value, weight.value, None)
+    return (x, weight, bias), value, version
 
 
 # --------------------------------------------------------------------------------- relu
