@@ -29,15 +29,18 @@ class Training:
 
         def update(parameters, key, x, labels):
             key, subkey = jax.random.split(key)
-            gradients = jax.grad(loss_of)(parameters, subkey, x, labels)
-            return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, parameters, gradients), key
+            loss, gradients = jax.value_and_grad(loss_of)(parameters, subkey, x, labels)
+            parameters = jax.tree.map(lambda p, g: p - LEARNING_RATE * g, parameters, gradients)
+            return parameters, key, loss  # or XLA would leave the loss out, which others compute
 
         self.loss_of = loss_of
         # Donated arrays are updated in place.
         self.update = jax.jit(update, donate_argnums=(0, 1))
 
     def step(self):
-        self.parameters, self.key = self.update(self.parameters, self.key, self.x, self.labels)
+        arguments = self.parameters, self.key, self.x, self.labels
+        self.parameters, self.key, loss = self.update(*arguments)
+        return loss
 
     def wait(self):
         jax.block_until_ready(self.parameters)
