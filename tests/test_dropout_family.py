@@ -786,6 +786,8 @@ def test_the_functions_do_what_the_modules_do(make, function, shape):
         out = function(x, p, rng=np.random.default_rng(5))
         assert out.dtype == np.float32
         np.testing.assert_array_equal(out.data, make(p, rng=np.random.default_rng(5))(x).data)
+    default = function(x, rng=np.random.default_rng(5))
+    np.testing.assert_array_equal(default.data, make(rng=np.random.default_rng(5))(x).data)
     tensor = Tensor(x)
     assert function(tensor, 0.5, training=False) is tensor
     with pytest.raises(TypeError, match="training is True or False"):

@@ -20,6 +20,7 @@ from microgrand import (
     manual_seed,
     nn,
     no_grad,
+    optim,
     vjp,
 )
 from microgrand.masks import in_order_of, random_mask
@@ -978,6 +979,19 @@ def test_a_hidden_layer_notices_a_change_while_it_is_computed():
     out = nn.Sequential(linear, nn.ReLU(), dropout)(x).sum()
     with pytest.raises(RuntimeError, match="changed in place"):
         out.backward()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_is_used_again_after_a_step_and_notices_one_too_early(bias):
+    layer = nn.Linear(2, 3, bias)
+    optimizer = optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(3):
+        layer(np.ones((1, 2))).sum().backward()
+        optimizer.step()
+    loss = layer(np.ones((1, 2))).sum()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 9])
