@@ -147,6 +147,8 @@ def test_a_tensor_with_a_graph_does_not_become_a_plain_array(convert, x):
         lambda x: np.putmask(x, x > 1, 1.0),
         lambda x: np.put_along_axis(x, np.array([0]), 1.0, 0),
         lambda x: np.fill_diagonal(x, 1.0),
+        lambda x: np.nan_to_num(x, copy=False),
+        lambda x: np.nan_to_num(x, False),
     ],
 )
 def test_functions_do_not_write_into_a_tensor(write, tracked):

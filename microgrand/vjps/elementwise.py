@@ -64,10 +64,29 @@ def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
 
 
 defvjp(np.absolute, absolute_vjp)
-defvjp(
-    np.nan_to_num,
-    lambda g, out, x, copy=True, nan=0.0, posinf=None, neginf=None: np.where(np.isfinite(x), g, 0),
-)
+
+
+@primitive
+def replace_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
+    """Call ``np.nan_to_num``."""
+    return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+defvjp(replace_nan, lambda g, out, x, nan, posinf, neginf: np.where(np.isfinite(x), g, 0))
+
+
+@stands_in_for(np.nan_to_num)
+def _nan_to_num(
+    x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
+) -> Any:
+    if not copy:
+        raise TypeError(
+            "np.nan_to_num with copy=False cannot write into a Tensor, as graphs may have saved "
+            "its values; leave copy out, and use the result"
+        )
+    return replace_nan(x, nan, posinf, neginf)
+
+
 defvjp(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi: g)
 
 

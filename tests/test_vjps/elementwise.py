@@ -37,6 +37,11 @@ for function in (np.absolute, np.fabs, np.cbrt, np.reciprocal, np.nan_to_num, np
     CHECKS[function] = st.builds(lambda x, f=function: Case(f, [x]), signed(shapes()))
 
 
+@covers(vjps.elementwise.replace_nan)
+def replacements(function):
+    return st.builds(lambda x: Case(lambda x: function(x, 0.0, None, None), [x]), arrays(shapes()))
+
+
 @covers(
     *(np.add, np.subtract, np.multiply, np.true_divide, np.hypot, np.arctan2, np.copysign),
     *(np.logaddexp, np.logaddexp2),
