@@ -227,9 +227,9 @@ def apply(
         check_result(primitive, value, recorded)
     if recorded:
         return new_node(Node.result_class, value, True, primitive, args, kwargs, version)
-    if tracked_up_to and (value.base is not None or value is values[0]):
-        # A view of a parameter, or its array itself as np.real gives it, taken under no_grad:
-        # it must not change in the next step.
+    if value.base is not None or value is values[0]:
+        # A view of a leaf, or its array itself as np.real gives it: of a parameter under no_grad,
+        # or of a frozen one. It must not change when the parameter does.
         value = value.copy()
     return new_node(Node.result_class, value)
 

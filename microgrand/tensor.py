@@ -399,10 +399,12 @@ class Tensor(Node):
     def detach(self) -> Tensor:
         """Return a leaf with the same values that is not part of the graph.
 
-        Of a leaf it has a copy, as an optimizer's step changes a leaf's memory; a computed value,
-        which nothing changes, shares its memory.
+        Of a leaf it has a copy, as an optimizer's step changes a leaf's memory, and of a view,
+        which may be one of a leaf; other computed values, which nothing changes, share memory.
         """
-        value = self.value.copy() if self.primitive is None else self.value
+        value = self.value
+        if self.primitive is None or value.base is not None:
+            value = value.copy()
         return new_node(Tensor, value)  # type: ignore[no-any-return]
 
     def item(self) -> Any:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from microgrand import Tensor, defvjp, enable_grad, is_grad_enabled, no_grad, primitive
 from microgrand.engine import NO_KEYWORDS, backpropagate, name_of, rules_of
+from microgrand.nn import Linear
 from microgrand.nn.functional import linear
 from microgrand.optim import SGD
 
@@ -317,6 +318,7 @@ def test_a_change_in_place_after_backward_is_fine(change):
     [
         lambda x: x.detach(),
         lambda x: x.detach()[:1],
+        lambda x: x[:1].detach(),
         lambda x: no_grad()(lambda: x[:1])(),
         lambda x: no_grad()(lambda: x.reshape(1, 1))(),
     ],
@@ -921,6 +923,23 @@ def test_values_taken_under_no_grad_do_not_change_with_the_next_step(function):
     p.grad = np.ones(2)
     SGD([p], 0.5).step()
     assert before.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("change", ["load", "unfreeze and step", "step with an old gradient"])
+def test_a_view_of_a_frozen_parameter_does_not_change_with_it(change):
+    layer = Linear(2, 2, dtype=float)
+    layer.weight.data = np.array([[1.0, 2.0], [3.0, 4.0]])
+    layer.weight.grad = np.ones((2, 2))
+    optimizer = SGD([layer.weight], lr=1.0)
+    layer.weight.requires_grad = False
+    x = Tensor(np.ones((1, 2)), requires_grad=True)
+    loss = (x @ layer.weight.T).sum()
+    if change == "load":
+        layer.load_state_dict({"weight": np.zeros((2, 2)), "bias": np.zeros(2)})
+    layer.weight.requires_grad = change.startswith("unfreeze")
+    optimizer.step()
+    loss.backward()
+    np.testing.assert_array_equal(x.grad, [[4.0, 6.0]])
 
 
 def test_a_joint_vjp_that_takes_fewer_arguments_is_refused_when_called():

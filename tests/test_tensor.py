@@ -568,6 +568,8 @@ def test_detach_copies_leaves_and_shares_what_was_computed():
     x.data[0, 0] = 9
     assert y.tolist()[0][0] != 9
     assert np.shares_memory((computed := x * 2).detach().data, computed.data)
+    for view in (x.T, x[0]):
+        assert not np.shares_memory(view.detach().data, x.data)
     assert x.requires_grad_(False) is x
     assert x.numpy() is x.data
 
