@@ -495,6 +495,11 @@ def arrays_with_masks(draw):
     return x.T, g.T, mask.T
 
 
+def test_a_kept_zero_is_zero_also_where_the_scale_overflows():
+    zeros = np.zeros(3, np.float16)
+    assert apply_mask(zeros, np.ones(3, bool), 1e6).tolist() == [0, 0, 0]
+
+
 @given(arrays_with_masks(), st.sampled_from([1.0, 2.0, 1.25]))
 def test_a_mask_zeroes_exactly_and_changes_nothing_else(given_arrays, scale):
     x, g, mask = given_arrays
