@@ -177,11 +177,13 @@ class SGD(Optimizer):
                 "pass momentum=0.9, say, or leave nesterov out"
             )
         self.nesterov = nesterov
-        self.velocities = _zeros_like(self.parameters) if self.momentum else []
+        self.velocities: list[Array] = []  # made in the first step with momentum
 
     def _rule(self, index: int) -> tuple[Rule, tuple[Array, ...]]:
         if self.momentum == 0:
             return self._descend, ()
+        if not self.velocities:
+            self.velocities = _zeros_like(self.parameters)
         return self._accelerate, (self.velocities[index],)
 
     def _descend(self, data: Array, grad: Array, scratch: Scratch) -> None:

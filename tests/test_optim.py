@@ -414,6 +414,17 @@ def test_momentum_of_one_would_never_forget():
         SGD([parameter(1.0)], 0.1, momentum=1)
 
 
+def test_momentum_may_be_set_later():
+    p, q = parameter([1.0]), parameter([1.0])
+    early, late = SGD([p], 0.1, momentum=0.5), SGD([q], 0.1)
+    late.momentum = 0.5
+    for _ in range(3):
+        for optimizer, x in (early, p), (late, q):
+            x.grad = np.ones(1)
+            optimizer.step()
+    assert p.item() == q.item()
+
+
 def test_nesterov_without_momentum():
     with pytest.raises(ValueError, match="nesterov=True needs a momentum above 0"):
         SGD([parameter(1.0)], 0.1, nesterov=True)
