@@ -123,7 +123,7 @@ def check_gradients_have_the_dtype_of_their_leaf():
     leaf = Tensor(np.ones(2, np.float32), requires_grad=True)
     (leaf * np.ones(2)).sum().backward()
     assert leaf.grad.dtype == np.float32
-    unchanged = engine.fit(np.ones(2), leaf.data, np.multiply)
+    unchanged = engine.fit(np.ones(2), leaf.data, np.multiply, 0)
     assert unchanged.dtype == np.float32
 
 
@@ -456,7 +456,7 @@ MISTAKES = {
         check(lambda x: np.sin(x) * x, X),
     ),
     "engine: broadcasting not undone": Mistake(
-        replaced([engine], "fit", lambda cotangent, value, primitive: cotangent),
+        replaced([engine], "fit", lambda cotangent, value, primitive, i: cotangent),
         check(np.add, X, Y[0]), "broadcasting is not undone",
     ),
     "engine: broadcasting undone by the mean": Mistake(

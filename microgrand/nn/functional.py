@@ -52,11 +52,12 @@ def times(x: Any, matrix: Any) -> Any:
 
     Where the result has many more columns than rows, it is computed, and laid out in memory, as the
     transpose of ``matrix^T x^T``. For ``x W^T`` with a weight of 1024x1024, that takes an eighth
-    less time for a batch of 128, and half for one of 8. Elsewhere it mostly takes longer.
+    less time for a batch of 128, and half for one of 8, but not less for one of 1024. The price is
+    that a softmax over many classes has to lay them out by rows again.
     """
     if x.ndim != 2 or isinstance(x, Tensor) or isinstance(matrix, Tensor):
         return x @ matrix
-    if 4 * len(x) <= matrix.shape[1]:
+    if 4 * len(x) <= matrix.shape[1] and len(x) <= 512:
         return matrix.T.dot(x.T).T
     return x.dot(matrix)
 
@@ -97,8 +98,8 @@ defvjp(affine, joint=affine_vjp, new_arrays=True)
 def masked_affine(x: Any, weight: Any, bias: Any, mask: Any, scale: float) -> Any:
     """Compute ``scale * mask * (x W^T + b)``: a layer of units with ReLU's and dropout's mask.
 
-    As ReLU's mask depends on the units, `nn.Sequential` computes these first, and then records a
-    call of this function, whose value it has already.
+    It is recorded rather than called: as ReLU's mask depends on the units, `nn.Sequential` computes
+    these first, and then has the value already.
     """
     return apply_mask(affine(x, weight, bias), mask, scale)
 
@@ -129,9 +130,9 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Returns
     -------
     Tensor
-        Of shape ``(..., out_features)`` and the dtype of `weight`. A batch of less than a quarter
-        as many rows as columns is laid out by columns in memory (Fortran order), which saves time;
-        code that needs it by rows takes ``np.ascontiguousarray(out.data)``.
+        Of shape ``(..., out_features)`` and the dtype of `weight`. A batch of at most 512 rows, and
+        at most a quarter as many rows as columns, is laid out by columns in memory (Fortran order),
+        which saves time; code that needs it by rows takes ``np.ascontiguousarray(out.data)``.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Tensor([[11.5]])
     """
     operands, value, version = linear_value(x, weight, bias)
-    return record(affine.undifferentiated, operands, value, version)
+    return record(affine, operands, value, version)
 
 
 def linear_value(x: Any, weight: Any, bias: Any) -> tuple[tuple[Any, Any, Any], Any, int]:
@@ -167,6 +168,8 @@ def linear_value(x: Any, weight: Any, bias: Any) -> tuple[tuple[Any, Any, Any], 
             f"linear got an input of shape {x.shape} for a weight of shape {weight.shape}, which "
             f"is (out_features, in_features); the input's last axis must be {weight.shape[1]}"
         )
+    version = x.version + weight.version
+    bias_value = None
     if bias is not None:
         bias = as_tensor(bias, dtype)
         if bias.value.shape != shape[:1]:
@@ -175,12 +178,9 @@ def linear_value(x: Any, weight: Any, bias: Any) -> tuple[tuple[Any, Any, Any], 
                 f"which is (out_features, in_features); the bias must be of shape "
                 f"{weight.shape[:1]}"
             )
-        version = x.version + weight.version + bias.version
-        value = affine.undifferentiated(x.value, weight.value, bias.value)
-    else:
-        version = x.version + weight.version
-        value = affine.undifferentiated(x.value, weight.value, None)
-    return (x, weight, bias), value, version
+        version += bias.version
+        bias_value = bias.value
+    return (x, weight, bias), affine.undifferentiated(x.value, weight.value, bias_value), version
 
 
 # --------------------------------------------------------------------------------- relu
@@ -539,8 +539,8 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
             f"0 to {classes - 1}"
         )
     saved = log_softmax.undifferentiated(values)
-    loss = mean_negative_log_likelihood.undifferentiated
-    return record(loss, (logits, one_hot, saved), loss(values, one_hot, saved), version)
+    loss = mean_negative_log_likelihood.undifferentiated(values, one_hot, saved)
+    return record(mean_negative_log_likelihood, (logits, one_hot, saved), loss, version)
 
 
 def mse_loss(prediction: Any, target: Any) -> Any:

@@ -78,7 +78,10 @@ class Sequential(Module):
 
 
 def what_parts_do() -> tuple[Any, ...]:
-    """List the functions that are called for the parts of a hidden layer."""
+    """List the functions that a call of a hidden layer's parts goes through.
+
+    ``__call__`` is among them, as some replace that of all modules, to look at every layer.
+    """
     return (
         Linear.__call__,
         Linear.forward,
@@ -131,4 +134,4 @@ def hidden_layer(x: Any, linear: Linear, relu: ReLU, dropout: Dropout | None = N
             mask = mask & kept if kept.dtype.kind == "b" else kept
             scale = F.scale_of(dropout.p)
     value = apply_mask.undifferentiated(units, mask, scale)
-    return record(F.masked_affine.undifferentiated, (*operands, mask, scale), value, version)
+    return record(F.masked_affine, (*operands, mask, scale), value, version)
