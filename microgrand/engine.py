@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from typing import Any, ClassVar, TypeVar
 
@@ -482,18 +482,19 @@ def name_of(function: Callable[..., Any]) -> str:
 # -------------------------------------------------------------------------- the backward pass
 
 
-def count_uses(output: Node) -> dict[Node, int]:
-    """Count how often each node upstream of `output` that requires a gradient is an argument.
+def count_uses(output: Node, wanted: Set[Node] | None = None) -> dict[Node, int]:
+    """Count how often each node that the backward pass visits is an argument there.
 
     A node's cotangent is complete once all its uses have added to it, so this is what the
-    backward pass must know beforehand. A stack instead of recursion: a chain of a million
-    operations is no problem.
+    backward pass must know beforehand. It visits what requires a gradient upstream of `output`;
+    with `wanted` nodes, only what lies between: it ends at them. A stack instead of recursion: a
+    chain of a million operations is no problem.
     """
     uses = {output: 0}
     stack = [output]
     while stack:
         node = stack.pop()
-        if node.primitive is None:
+        if node.primitive is None or (wanted is not None and node in wanted):
             continue
         if node.args is None:
             raise freed_graph()
@@ -513,7 +514,27 @@ def count_uses(output: Node) -> dict[Node, int]:
                 "call (by an optimizer's step, say), so its gradient would be wrong; call "
                 "backward() before the change, or compute the loss anew"
             )
-    return uses
+    if wanted is None:
+        return uses
+    return {node: uses[node] for node in downstream(wanted, uses)}
+
+
+def downstream(wanted: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
+    """Return those of a graph's nodes that depend on a wanted one, and the wanted ones."""
+    users: dict[Node, list[Node]] = {}
+    for node in nodes:
+        if node not in wanted:
+            for arg in node.args or ():
+                if isinstance(arg, Node):
+                    users.setdefault(arg, []).append(node)
+    stack = [node for node in wanted if node in nodes]
+    found = set(stack)
+    while stack:
+        for user in users.get(stack.pop(), ()):
+            if user not in found:
+                found.add(user)
+                stack.append(user)
+    return found
 
 
 def freed_graph() -> RuntimeError:
@@ -549,22 +570,22 @@ def backpropagate(
     retain_graph
         Keep what the graph saved. By default it is freed on the way.
     """
-    uses = count_uses(output)
-    relevant = None if wanted is None else downstream(wanted, uses)
+    uses = count_uses(output, wanted)
     keep = retain_graph or create_graph
     cotangents = {output: cotangent}
     found: dict[Node, Any] = {}
-    ready = [output]  # to be visited next, as all their uses have been; leaves are not, as a rule
+    ready = [output]  # to be visited next, as all their uses have been
     while ready:
         node = ready.pop()
-        g = cotangents.pop(node, None)  # None if no wanted node is upstream
-        if wanted is not None and node in wanted and g is not None:
-            found[node] = g
-            g = None  # what lies further upstream gets nothing through this node
+        g = cotangents.pop(node)
         primitive = node.primitive
-        if wanted is None and (primitive is None or node.retains_grad):
+        if wanted is not None:
+            if node in wanted:
+                found[node] = g
+                continue
+        elif primitive is None or node.retains_grad:
             accumulate(node, g, unshared=False)  # g is still needed, or the caller's
-        if primitive is None:  # a leaf, which is wanted or the output itself
+        if primitive is None:  # the output itself is a leaf
             continue
 
         args = node.args
@@ -572,7 +593,6 @@ def backpropagate(
             raise freed_graph()
         kwargs = node.kwargs
         rules = rules_of[primitive]
-        joint = rules.joint
         out: Any
         given: Sequence[Any]
         if create_graph:
@@ -581,70 +601,46 @@ def backpropagate(
             out, given = node.value, []
             for arg in args:  # a comprehension would be a function call more, 0.2 us
                 given.append(arg.value if isinstance(arg, Node) else arg)
-        if joint is not None and g is not None:
-            shares = joint_shares(joint, g, out, node, given, relevant)
+        shares = joint_shares(rules.joint, g, out, node, given, uses) if rules.joint else None
         for i, arg in enumerate(args):
-            if not (isinstance(arg, Node) and arg.tracked):
+            if not isinstance(arg, Node) or arg not in uses:
                 continue
+            if shares is not None:
+                share = shares[i]
+            else:
+                vjp: Any = rules.vjps[i]
+                share = vjp(g, out, *given, **kwargs) if kwargs else vjp(g, out, *given)
+            value = arg.value
+            # The look at dtype and shape takes 0.2 us, and scalars need none.
+            cls = share.__class__
+            if not (cls in FLOAT_SCALARS and cls is value.__class__) and (
+                getattr(share, "dtype", None) is not value.dtype or share.shape != value.shape
+            ):
+                share = fit(share, value, primitive, i)
             total = cotangents.pop(arg, None)  # what other uses have contributed
-            unshared = False  # is it an array that nothing else refers to?
-            if g is not None and (relevant is None or arg in relevant):
-                if joint is not None:
-                    share = shares[i]
-                else:
-                    vjp: Any = rules.vjps[i]
-                    share = vjp(g, out, *given, **kwargs) if kwargs else vjp(g, out, *given)
-                value = arg.value
-                # The look at dtype and shape takes 0.2 us, and scalars need none.
-                cls = share.__class__
-                if not (cls in FLOAT_SCALARS and cls is value.__class__) and (
-                    getattr(share, "dtype", None) is not value.dtype or share.shape != value.shape
-                ):
-                    share = fit(share, value, primitive, i)
-                unshared = rules.new_arrays and total is None
-                total = share if total is None else total + share
+            # Is the sum an array that nothing else refers to?
+            unshared = rules.new_arrays and total is None
+            total = share if total is None else total + share
             # Out of `uses` with the last one, which must not keep the node's values alive.
             left = uses.pop(arg) - 1
-            if left == 0 and wanted is None and arg.primitive is None:
-                accumulate(arg, total, unshared)  # at once, which saves 0.4 us for each leaf
-                continue
-            if total is not None:
-                cotangents[arg] = total
             if left:
-                uses[arg] = left
+                uses[arg], cotangents[arg] = left, total
+            elif wanted is None and arg.primitive is None:
+                accumulate(arg, total, unshared)  # at once, which saves 0.4 us for each leaf
             else:
+                cotangents[arg] = total
                 ready.append(arg)
         if not keep:
             node.args = None
     return found
 
 
-def downstream(wanted: Set[Node], uses: Iterable[Node]) -> set[Node]:
-    """Return those of a graph's nodes that depend on a wanted one, and the wanted ones."""
-    users: dict[Node, list[Node]] = {}
-    for node in uses:
-        for arg in node.args or ():
-            if isinstance(arg, Node):
-                users.setdefault(arg, []).append(node)
-    relevant = set(wanted)
-    stack = list(wanted)
-    while stack:
-        for user in users.get(stack.pop(), ()):
-            if user not in relevant:
-                relevant.add(user)
-                stack.append(user)
-    return relevant
-
-
 def joint_shares(
-    joint: VJP, g: Any, out: Any, node: Node, given: Sequence[Any], relevant: Set[Node] | None
+    joint: VJP, g: Any, out: Any, node: Node, given: Sequence[Any], uses: Mapping[Node, int]
 ) -> Sequence[Any]:
     """Call a joint VJP, and check that it returns a cotangent for each argument."""
     args = node.args or ()
-    needed = [
-        isinstance(arg, Node) and arg.tracked and (relevant is None or arg in relevant)
-        for arg in args
-    ]
+    needed = [isinstance(arg, Node) and arg in uses for arg in args]
     shares = joint(g, out, needed, *given, **node.kwargs)
     if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
         raise TypeError(

@@ -451,7 +451,7 @@ MISTAKES = {
     ),
     "engine: a node before all its uses": Mistake(
         source("backpropagate",
-               "left = uses.pop(arg) - 1", "left = uses[arg] = 0"),
+               "left = uses.pop(arg) - 1", "left = uses[arg] = total is not share"),
         # The leaf is visited before the sine's share has reached it.
         check(lambda x: np.sin(x) * x, X),
     ),

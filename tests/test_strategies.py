@@ -224,7 +224,7 @@ FAULTS = {
     "a node before all its uses": (
         "backpropagate",
         "left = uses.pop(arg) - 1",
-        "left = uses[arg] = 0",
+        "left = uses[arg] = total is not share",
     ),
     "broadcasting undone by the mean": ("fit", "np.add.reduce", "np.mean"),
 }
