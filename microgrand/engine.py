@@ -618,8 +618,8 @@ def backpropagate(
             ):
                 share = fit(share, value, primitive, i)
             total = cotangents.pop(arg, None)  # what other uses have contributed
-            # Is the sum an array that nothing else refers to?
-            unshared = rules.new_arrays and total is None
+            # Does nothing else refer to the new total? Not if it is a sum.
+            unshared = rules.new_arrays or total is not None
             total = share if total is None else total + share
             # Out of `uses` with the last one, which must not keep the node's values alive.
             left = uses.pop(arg) - 1
