@@ -188,9 +188,9 @@ def apply(
 ) -> Any:
     """Call `primitive` on the arguments' values and record the call if a gradient may flow.
 
-    Without a node among `args` this is the plain call. All operations on tensors come through
-    here, but for the few that `record` is for, so this function is short on purpose: it costs about
-    0.8 microseconds. What is called may be a faster `equivalent` of the primitive.
+    Without a node among `args` this is the plain call. All operations that may have a gradient come
+    through here, but for the few that `record` is for, so this function is short on purpose: it
+    costs about 0.8 microseconds. What is called may be a faster `equivalent` of the primitive.
     """
     values = []
     found = False
@@ -227,9 +227,9 @@ def apply(
         check_result(primitive, value, recorded)
     if recorded:
         return new_node(Node.result_class, value, True, primitive, args, kwargs, version)
-    if value.base is not None or value is values[0]:
-        # A view of a leaf, or its array itself as np.real gives it: of a parameter under no_grad,
-        # or of a frozen one. It must not change when the parameter does.
+    if tracked_up_to and (getattr(value, "base", None) is not None or value is values[0]):
+        # A view of a parameter, or its array itself as np.real gives it, taken under no_grad:
+        # it must not change in the next step.
         value = value.copy()
     return new_node(Node.result_class, value)
 
@@ -483,7 +483,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def count_uses(output: Node, wanted: Set[Node] | None = None) -> dict[Node, int]:
-    """Count how often each node that the backward pass visits is an argument there.
+    """Count how often each node is an argument of those that the backward pass visits.
 
     A node's cotangent is complete once all its uses have added to it, so this is what the
     backward pass must know beforehand. It visits what requires a gradient upstream of `output`;
@@ -523,10 +523,13 @@ def downstream(wanted: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
     """Return those of a graph's nodes that depend on a wanted one, and the wanted ones."""
     users: dict[Node, list[Node]] = {}
     for node in nodes:
-        if node not in wanted:
-            for arg in node.args or ():
-                if isinstance(arg, Node):
-                    users.setdefault(arg, []).append(node)
+        if node.primitive is None or node in wanted:
+            continue
+        if node.args is None:  # another thread has been here meanwhile
+            raise freed_graph()
+        for arg in node.args:
+            if isinstance(arg, Node):
+                users.setdefault(arg, []).append(node)
     stack = [node for node in wanted if node in nodes]
     found = set(stack)
     while stack:
@@ -571,6 +574,8 @@ def backpropagate(
         Keep what the graph saved. By default it is freed on the way.
     """
     uses = count_uses(output, wanted)
+    if output not in uses:  # it does not depend on anything wanted
+        return {}
     keep = retain_graph or create_graph
     cotangents = {output: cotangent}
     found: dict[Node, Any] = {}
@@ -601,7 +606,15 @@ def backpropagate(
             out, given = node.value, []
             for arg in args:  # a comprehension would be a function call more, 0.2 us
                 given.append(arg.value if isinstance(arg, Node) else arg)
-        shares = joint_shares(rules.joint, g, out, node, given, uses) if rules.joint else None
+        shares = None
+        if rules.joint is not None:
+            needed = [isinstance(arg, Node) and arg in uses for arg in args]
+            shares = rules.joint(g, out, needed, *given, **kwargs)
+            if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
+                raise TypeError(
+                    f"the joint VJP of {name_of(primitive)} returned {shares!r:.60}, expected a "
+                    f"list of {len(args)}, one cotangent for each argument"
+                )
         for i, arg in enumerate(args):
             if not isinstance(arg, Node) or arg not in uses:
                 continue
@@ -618,7 +631,7 @@ def backpropagate(
             ):
                 share = fit(share, value, primitive, i)
             total = cotangents.pop(arg, None)  # what other uses have contributed
-            # Does nothing else refer to the new total? Not if it is a sum.
+            # A sum is a new array; a single share is one that nothing else refers to if promised.
             unshared = rules.new_arrays or total is not None
             total = share if total is None else total + share
             # Out of `uses` with the last one, which must not keep the node's values alive.
@@ -633,21 +646,6 @@ def backpropagate(
         if not keep:
             node.args = None
     return found
-
-
-def joint_shares(
-    joint: VJP, g: Any, out: Any, node: Node, given: Sequence[Any], uses: Mapping[Node, int]
-) -> Sequence[Any]:
-    """Call a joint VJP, and check that it returns a cotangent for each argument."""
-    args = node.args or ()
-    needed = [isinstance(arg, Node) and arg in uses for arg in args]
-    shares = joint(g, out, needed, *given, **node.kwargs)
-    if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
-        raise TypeError(
-            f"the joint VJP of {name_of(node.primitive or joint)} returned {shares!r:.60}, "
-            f"expected a list of {len(args)}, one cotangent for each argument"
-        )
-    return shares
 
 
 def fit(cotangent: Any, value: Any, primitive: Callable[..., Any], i: int) -> Any:
@@ -698,13 +696,19 @@ _accumulating = threading.Lock()
 def accumulate(node: Node, cotangent: Any, unshared: bool) -> None:
     """Add a cotangent to the node's own gradient array, which shares memory with nothing.
 
-    The first one becomes that array if it is `unshared` and laid out by rows, as users expect of
-    a gradient, and is copied into a new one, laid out as the values are, if not.
+    The first one becomes that array if it is `unshared`, of the value's dtype, and laid out by rows
+    as users expect of a gradient. Otherwise it is copied into a new one, which has the value's
+    layout.
     """
     with _accumulating:
         if node.gradient is not None:
             node.gradient += cotangent
-        elif unshared and isinstance(cotangent, np.ndarray) and cotangent.flags.c_contiguous:
+        elif (
+            unshared
+            and isinstance(cotangent, np.ndarray)
+            and cotangent.flags.c_contiguous
+            and cotangent.dtype == node.value.dtype  # a sum is in the processor's byte order
+        ):
             node.gradient = cotangent
         else:
             node.gradient = np.empty_like(node.value)

@@ -83,12 +83,12 @@ class Optimizer(ABC):
     def step(self) -> None:
         """Change every parameter in place according to its gradient.
 
-        A parameter whose ``grad`` is None stays as it is, and so does what the optimizer
-        remembers about it.
+        A parameter whose ``grad`` is None, or that no longer requires one, stays as it is, and so
+        does what the optimizer remembers about it.
         """
         for index, parameter in enumerate(self.parameters):
             data, grad = parameter.value, parameter.gradient
-            if grad is None:
+            if grad is None or not parameter.tracked:
                 continue
             rule, memory = self._rule(index)
             if data.nbytes <= _BLOCK_BYTES:

@@ -295,7 +295,7 @@ class Tensor(Node):
         if isinstance(data, Tensor):
             raise TypeError(
                 "Tensor() was given a Tensor; use it as it is, or data.detach() for one that "
-                "shares its values but is not part of its graph"
+                "has its values but is not part of its graph"
             )
         if isinstance(data, np.ndarray) and type(data) not in (np.ndarray, np.memmap):
             raise TypeError(
@@ -397,15 +397,12 @@ class Tensor(Node):
         return np.asarray(self)
 
     def detach(self) -> Tensor:
-        """Return a leaf with the same values that is not part of the graph.
+        """Return a leaf with a copy of the values that is not part of the graph.
 
-        Of a leaf it has a copy, as an optimizer's step changes a leaf's memory, and of a view,
-        which may be one of a leaf; other computed values, which nothing changes, share memory.
+        A copy, as the values may be those of a leaf or a view of them, which an optimizer's step
+        changes.
         """
-        value = self.value
-        if self.primitive is None or value.base is not None:
-            value = value.copy()
-        return new_node(Tensor, value)  # type: ignore[no-any-return]
+        return new_node(Tensor, self.value.copy())  # type: ignore[no-any-return]
 
     def item(self) -> Any:
         """Return the only element as a Python number; ValueError if there is not just one."""
@@ -436,10 +433,10 @@ class Tensor(Node):
             )
         if requires_grad:
             check_differentiable_dtype(self.dtype)
-            if self.ndim == 0:  # an array, to be updated in place
-                self.value = np.asanyarray(self.value)
             if not self.tracked:
                 self.version += 1  # calls before did not record it: their gradient lacks a part
+                # An array that may be updated in place, without a change of earlier views of it.
+                self.value = (np.asanyarray(self.value) if self.ndim == 0 else self.value).copy()
         self.tracked = bool(requires_grad)
 
     @property

@@ -73,8 +73,7 @@ def make_variable(x: Any) -> Any:
             f"cannot differentiate in an argument of dtype {variable.dtype}; give floats, "
             "1.0 instead of 1, or array.astype(float)"
         )
-    variable.requires_grad = True
-    variable.active = True
+    variable.tracked = variable.active = True
     return variable
 
 

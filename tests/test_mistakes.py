@@ -468,7 +468,7 @@ MISTAKES = {
         check_gradients_have_the_dtype_of_their_leaf, None,
     ),
     "engine: one array for two gradients": Mistake(
-        source("accumulate", "elif unshared and", "elif"), check_leaves_share_no_gradient, None
+        source("accumulate", "unshared\n            and ", ""), check_leaves_share_no_gradient, None
     ),
     "engine: changes in place unnoticed": Mistake(
         source("count_uses", "version != node.saved_version", "False"),

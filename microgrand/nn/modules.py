@@ -176,6 +176,9 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Write the values of a `state_dict` into the parameters, in place.
 
+        A loss that was computed before is out of date, and its ``backward`` raises an error. But
+        no check sees the change through a view, such as ``weight.T``, of a frozen parameter.
+
         Parameters
         ----------
         state
