@@ -707,7 +707,7 @@ def accumulate(node: Node, cotangent: Any, unshared: bool) -> None:
             unshared
             and isinstance(cotangent, np.ndarray)
             and cotangent.flags.c_contiguous
-            and cotangent.dtype == node.value.dtype  # a sum is in the processor's byte order
+            and cotangent.dtype is node.value.dtype  # a sum is in the processor's byte order
         ):
             node.gradient = cotangent
         else:
