@@ -421,7 +421,11 @@ class Tensor(Node):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether `backward` reaches this tensor; may be assigned to a leaf."""
+        """Whether `backward` reaches this tensor; may be assigned to a leaf.
+
+        One that requires a gradient from now on gets a copy of its array: a step must not change
+        what was computed with views of the old one.
+        """
         return self.tracked
 
     @requires_grad.setter
