@@ -19,6 +19,7 @@ of ``x`` contributes to the cotangent of ``x``: ``g`` times the Jacobian of ``f`
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -669,7 +670,8 @@ def fit(cotangent: Any, value: Any, primitive: Callable[..., Any], i: int) -> An
         )
         axes = tuple(range(new_axes)) + stretched
         if axes:
-            cotangent = np.add.reduce(cotangent, axis=axes, keepdims=True)
+            wider = accumulator(cotangent, axes)
+            cotangent = np.add.reduce(cotangent, axis=axes, dtype=wider, keepdims=True)
             cotangent = np.reshape(cotangent, cotangent.shape[max(new_axes, 0) :])
         if cotangent.shape != shape:
             raise ValueError(
@@ -687,6 +689,21 @@ def fit(cotangent: Any, value: Any, primitive: Callable[..., Any], i: int) -> An
             )
         cotangent = cotangent.astype(value.dtype)
     return cotangent
+
+
+#: The dtypes in which many numbers of few digits are added up.
+WIDER = {np.dtype(np.float16): np.float32, np.dtype(np.float32): np.float64,
+         np.dtype(np.complex64): np.complex128}  # fmt: skip
+#: A sum of so many float32 has lost three of its seven digits, where one term after the other is
+#: added, as NumPy does along all axes but the last.
+MANY = 1024
+
+
+def accumulator(x: Any, axes: tuple[int, ...]) -> Any:
+    """Return the dtype in which to sum `x` over some axes without loss; None for its own."""
+    if x.dtype == np.float16 or math.prod([x.shape[axis] for axis in axes]) > MANY:
+        return WIDER.get(x.dtype)
+    return None
 
 
 # Threads may share parameters; without the lock, two that add at once would lose one gradient.

@@ -33,9 +33,15 @@ from .masks import apply_mask, positive_mask
 
 # ------------------------------------------------------- what a NumPy function does to tensors
 
-#: NumPy functions that are built from others: from the function to what is called instead. Also
-#: ``(ufunc, method)`` for the methods of ufuncs, such as ``(np.add, "reduce")``.
-stand_ins: dict[Any, Callable[..., Any]] = {}
+#: NumPy functions that are composed of others: from the function to its formula, which gives the
+#: derivative. Also ``(ufunc, method)`` for methods of ufuncs, such as ``(np.add, "reduce")``.
+formulas: dict[Any, Callable[..., Any]] = {}
+
+#: Those of them whose formula has NumPy's value to the bit.
+exact_formulas: set[Any] = set()
+
+#: Which of several results are constant, and stay plain arrays.
+plain_results: dict[Any, tuple[int, ...]] = {}
 
 #: NumPy functions with a derivative of zero or none at all; they return plain arrays.
 constant_functions: set[Any] = set()
@@ -51,10 +57,10 @@ def call(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Call a NumPy function, some of whose arguments hold tensors.
 
     `key` is how the tables know the function. In order of preference: a primitive with VJPs, a
-    stand-in, a constant function; any other function works as long as no gradient is lost.
+    formula, a constant function; any other function works as long as no gradient is lost.
     """
     out = kwargs.pop("out", None)
-    if out is None:
+    if out is None and not writes(function, args, kwargs):
         if key in rules_of:
             if kwargs and any(isinstance(value, Tensor) for value in kwargs.values()):
                 args, kwargs = by_position(function, args, kwargs)
@@ -69,13 +75,11 @@ def call(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
                 ]
             )
             return apply(key, args, kwargs)
-        if key in stand_ins:
-            stand_in = stand_ins[key]
-            if accepts(stand_in, len(args), kwargs):
-                return stand_in(*args, **kwargs)
+        if key in formulas and accepts(formulas[key], len(args), kwargs):
+            return by_formula(function, key, args, kwargs)
     written = as_tuple(out)
-    if function in writers or function.__name__ == "at":  # np.add.at and so on
-        written += args[:1] or tuple(kwargs.get(name) for name in ("dst", "a", "arr"))
+    if writes(function, args, kwargs):
+        written += args[:1] or tuple(kwargs.get(name) for name in ("dst", "a", "arr", "x"))
     if any(isinstance(array, Tensor) for array in written):
         raise TypeError(
             f"{name_of(function)} cannot write into a Tensor, as graphs may have saved its values; "
@@ -83,13 +87,13 @@ def call(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         )
     if out is not None:
         kwargs["out"] = out
-    if key not in constant_functions and records_gradient((args, tuple(kwargs.values()))):
+    if not is_constant(key, args) and records_gradient((args, tuple(kwargs.values()))):
         if out is not None:
             raise TypeError(
                 f"{name_of(function)} with out= would lose the gradient of its argument: an array "
                 "has no graph. Leave out= away, or call it with .detach()"
             )
-        if key in stand_ins:
+        if key in formulas:
             raise TypeError(
                 f"{name_of(function)} is not differentiable when called with these arguments, "
                 f"{len(args)} by position and {', '.join(kwargs) or 'none'} by name; leave the "
@@ -100,6 +104,80 @@ def call(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
             "give it a derivative with microgrand.defvjp, or call it with .detach()"
         )
     return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
+
+
+def is_constant(key: Any, args: tuple[Any, ...]) -> bool:
+    """Tell whether a function is piecewise constant; of a complex number, its sign is not."""
+    if key is np.sign and args and isinstance(args[0], Tensor) and args[0].dtype.kind == "c":
+        return False
+    return key in constant_functions
+
+
+def writes(function: Any, args: tuple[Any, ...], kwargs: Any) -> bool:
+    """Tell whether a function writes into its first argument: ``np.put``, ``np.add.at``, ..."""
+    if function is np.nan_to_num:
+        return not (args[1] if len(args) > 1 else kwargs.get("copy", True))
+    return function in writers or function.__name__ == "at"
+
+
+def by_formula(function: Any, key: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Return NumPy's own value, with the derivative of a formula.
+
+    The formula may round differently, overflow elsewhere or know fewer options. So its value is
+    not used, and NumPy itself refuses what is wrong with a call.
+    """
+    kwargs.pop("overwrite_input", None)  # which is a permission
+    tensors = list(tensors_in((args, tuple(kwargs.values()))))
+    tracked = any(tensor.tracked for tensor in tensors)
+    recorded = tracked and is_grad_enabled()
+    if key in exact_formulas and (recorded or any(map(callable, args))):  # a function may record
+        return formulas[key](*args, **kwargs)
+    value = function(*unwrap(args), **{name: unwrap(given) for name, given in kwargs.items()})
+    if not recorded:
+        parameters = [tensor.value for tensor in tensors] if tracked else None
+        return as_tensors(value, parameters, plain_results.get(key, ()))
+    with np.errstate(all="ignore"):  # NumPy's call has given its warnings
+        return with_values(formulas[key](*args, **kwargs), value)
+
+
+def with_values(results: Any, values: Any) -> Any:
+    """Give each result of a formula NumPy's value instead of its own; None is a plain one."""
+    if results is None:
+        return values
+    if isinstance(values, (tuple, list)):
+        pairs = zip(results, values, strict=True)
+        return in_container(values, [with_values(result, value) for result, value in pairs])
+    if isinstance(results, Tensor) and results.tracked:
+        values = values if hasattr(values, "dtype") else np.asarray(values)
+        if values.dtype.kind in "fc":
+            return with_value(results, values)
+    return as_tensors(values)
+
+
+def as_tensors(
+    values: Any, parameters: list[Any] | None = None, plain: tuple[int, ...] = ()
+) -> Any:
+    """Make tensors outside the graph of the floating-point arrays in a result of NumPy's.
+
+    A view of a parameter is copied, as it must not change in the next step.
+    """
+    if isinstance(values, (tuple, list)):
+        items = [
+            value if i in plain else as_tensors(value, parameters) for i, value in enumerate(values)
+        ]
+        return in_container(values, items)
+    if not hasattr(values, "dtype") or values.dtype.kind not in "fc":
+        return values
+    if parameters is not None and (
+        getattr(values, "base", None) is not None or any(values is data for data in parameters)
+    ):
+        values = values.copy()
+    return new_node(Tensor, values)
+
+
+def in_container(like: Any, items: list[Any]) -> Any:
+    """Put items into a list, tuple or named tuple like another."""
+    return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
 
 
 def accepts(function: Callable[..., Any], positions: int, names: Any) -> bool:
@@ -129,11 +207,18 @@ def unwrap(value: Any) -> Any:
     return value
 
 
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in `value`, also within lists and tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+
+
 def records_gradient(value: Any) -> bool:
     """Tell whether `value` holds, at any depth, a tensor whose gradient is being recorded."""
-    if isinstance(value, Tensor):
-        return value.tracked and is_grad_enabled()
-    return isinstance(value, (list, tuple)) and any(records_gradient(item) for item in value)
+    return is_grad_enabled() and any(tensor.tracked for tensor in tensors_in(value))
 
 
 def by_position(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -153,9 +238,6 @@ def by_position(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
 def outer(ufunc: np.ufunc, x: Any, y: Any, **kwargs: Any) -> Any:
     """Call `ufunc` on each element of `x` with each of `y`, by broadcasting `x` along y's axes."""
     return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y, **kwargs)
-
-
-stand_ins[np.divmod] = lambda x, y: (np.floor_divide(x, y), np.remainder(x, y))
 
 
 # -------------------------------------------------------------------------------- operators
@@ -229,18 +311,29 @@ getitem = primitive(select)
 
 
 @primitive
+def with_value(x: Any, value: Any) -> Any:
+    """Return another value than `x`, of which it has the derivative."""
+    return value
+
+
+defvjp(with_value, lambda g, out, x, value: g)
+
+
+@primitive
 def add_at(g: Any, index: Any, like: Any) -> Any:
     """Add `g` to zeros of the shape of `like` at ``index``: the transpose of `getitem`.
 
     An element that an integer index selects twice receives both of its cotangents.
     """
-    total = np.zeros_like(like, dtype=g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
     if all(selects_once(part) for part in parts):
+        total = np.zeros_like(like, dtype=g.dtype)
         total[index] = g
-    else:
-        np.add.at(total, index, g)
-    return total
+        return total
+    # In float16, where 2048 + 1 = 2048, a sum of many would stick.
+    total = np.zeros_like(like, dtype=np.promote_types(g.dtype, np.float32))
+    np.add.at(total, index, g)
+    return total.astype(g.dtype, copy=False)
 
 
 def selects_once(part: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..engine import apply, defvjp, primitive, record
+from ..engine import MANY, accumulator, apply, defvjp, primitive, record
 from ..masks import apply_mask, in_order_of, positive_mask, random_mask
 from ..tensor import Tensor
 from .dropout_masks import draw_mask
@@ -73,9 +73,9 @@ def rows(x: Any) -> Any:
 
 
 def sum_of_rows(x: Any) -> Any:
-    """Sum over the first axis: of a float array by a product with ones, 0.9 us instead of 1.6."""
-    if not isinstance(x, np.ndarray):
-        return np.add.reduce(x, axis=0)
+    """Sum over the first axis: of a few rows by a product with ones, which is faster."""
+    if len(x) > MANY or not isinstance(x, np.ndarray):
+        return np.add.reduce(x, axis=0, dtype=accumulator(x, (0,)))
     ones = np.empty(len(x), x.dtype)
     ones.fill(1)
     return ones.dot(x)

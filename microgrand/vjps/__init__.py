@@ -3,7 +3,8 @@
 ``defvjp(f, vjp_of_first_argument, ...)``: each VJP gets the cotangent ``g`` of the result, the
 result ``out`` and the arguments, and returns the argument's cotangent, g times d out / d argument.
 Broadcasting is undone by the engine. VJPs use NumPy functions only, so that they can themselves
-be differentiated. Functions that NumPy builds from others are built from ours, by stand-ins.
+be differentiated. A function that NumPy composes of others may have a `formula` in others of the
+table instead: its value is NumPy's own, to the bit, and its derivative that of the formula.
 
 Conventions where no derivative exists: equal elements that compete (``max``, ``maximum``,
 ``sort``, ``median``) share the gradient evenly, but pair by pair in ``accumulate``, and in
@@ -11,7 +12,9 @@ Conventions where no derivative exists: equal elements that compete (``max``, ``
 and ``arctan2``; ``std`` has 0 where it is computed as 0, ``clip`` 1 at its bounds. A matrix that
 a function takes to be symmetric has a symmetric gradient. Eigenvectors and singular vectors of
 repeated values have no derivative, nor has the inverse of a singular matrix, and the third one of
-its ``det`` is computed with the inverse: asking for one raises ``LinAlgError``.
+its ``det`` is computed with the inverse: asking for one raises ``LinAlgError``. The pseudo-inverse
+is differentiated among the matrices of the same rank. Of complex matrices, only products, inverses,
+determinants and ``solve`` have a derivative.
 
 Not supported on tensors that require a gradient, and why:
 

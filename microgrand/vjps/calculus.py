@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from ..tensor import unwrap
-from .rules import as_array, stands_in_for
+from .rules import as_array, formula
 
 # -------------------------------------------------------------------- differences, integrals
 
 
-@stands_in_for(np.diff)
+@formula(np.diff)
 def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    a = np.moveaxis(as_array(a), axis, 0)
+    a = as_array(a)
+    if n == 0:
+        return a
+    a = np.moveaxis(a, axis, 0)
     pieces = [
         np.broadcast_to(piece, (1, *a.shape[1:]))
         if piece.ndim == 0
@@ -30,7 +32,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any =
     return np.moveaxis(a, 0, axis)
 
 
-@stands_in_for(np.ediff1d)
+@formula(np.ediff1d)
 def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     ary = as_array(ary)
     pieces = [to_begin, np.diff(np.reshape(ary, -1)), to_end]
@@ -38,44 +40,38 @@ def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     return np.concatenate([piece.astype(ary.dtype) for piece in pieces])
 
 
-@stands_in_for(np.gradient)
+@formula(np.gradient)
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    f = as_array(f)
-    f = f if f.dtype.kind in "fc" else f.astype(float)
-    if axis is None:
-        axis = tuple(range(f.ndim))
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    f = as_float(as_array(f))
+    axes = range(f.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     spacings = varargs or (1.0,)
     if len(spacings) == 1:
         spacings = spacings * len(axes)
-    if len(spacings) != len(axes):
-        raise TypeError(f"gradient got {len(spacings)} spacings for {len(axes)} axes")
     slopes = [slope_along(f, h, ax, edge_order) for h, ax in zip(spacings, axes, strict=True)]
-    return slopes[0] if len(slopes) == 1 else tuple(slopes)
+    return slopes[0] if len(slopes) == 1 else slopes
+
+
+def as_float(x: Any) -> Any:
+    """Convert integers and booleans to float64."""
+    return x if x.dtype.kind in "fc" else x.astype(float)
 
 
 def slope_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
     """Take the slope of the parabola through each element and its neighbours on both sides."""
     f = np.moveaxis(f, axis, -1)
-    n = f.shape[-1]
-    if edge_order not in (1, 2) or n < edge_order + 1:
-        raise ValueError(f"edge_order={edge_order} along an axis of length {n}: expected 1 for a "
-                         "length of at least 2, or 2 for at least 3")  # fmt: skip
-    spacing = as_array(spacing)
-    steps = np.diff(spacing) if spacing.ndim else np.broadcast_to(spacing, (n - 1,))
-    if spacing.ndim and spacing.shape != (n,):
-        raise ValueError(f"coordinates of shape {spacing.shape} for an axis of length {n}")
-    slopes = np.diff(f) / steps
+    spacing = as_float(as_array(spacing))
+    steps = np.diff(spacing) if spacing.ndim else np.broadcast_to(spacing, (f.shape[-1] - 1,))
+    slopes = (f[..., 1:] - f[..., :-1]) / steps
     before, after = steps[:-1], steps[1:]
     inner = (slopes[..., :-1] * after + slopes[..., 1:] * before) / (before + after)
     first, last = slopes[..., :1], slopes[..., -1:]
     if edge_order == 2:  # the same parabola, at its ends
         first = 2 * first - inner[..., :1]
         last = 2 * last - inner[..., -1:]
-    return np.moveaxis(np.concatenate([first, inner, last], -1), -1, axis).astype(f.dtype)
+    return np.moveaxis(np.concatenate([first, inner, last], -1), -1, axis)
 
 
-@stands_in_for(np.trapezoid)
+@formula(np.trapezoid)
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     y = as_array(y)
     before = (slice(None),) * (axis % y.ndim)
@@ -92,7 +88,7 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 # ------------------------------------------------------------------------------ interpolation
 
 
-@stands_in_for(np.linspace)
+@formula(np.linspace)
 def _linspace(
     start: Any,
     stop: Any,
@@ -105,19 +101,24 @@ def _linspace(
     device: Any = None,
 ) -> Any:
     start, stop = as_array(start), as_array(stop)
-    share = np.linspace(0.0, 1.0, num, endpoint).astype(np.result_type(start.dtype, stop.dtype))
+    if dtype is not None and np.dtype(dtype).kind not in "fc":
+        whole = np.linspace(unwrap(start), unwrap(stop), num, endpoint, dtype=dtype, axis=axis)
+        return (whole, (stop - start) / max(num - endpoint, 1)) if retstep else whole
+    share = np.linspace(0.0, 1.0, num, endpoint)
     share = np.reshape(share, (num,) + (1,) * max(start.ndim, stop.ndim))
     out = np.moveaxis(start * (1 - share) + stop * share, 0, axis)
-    out = out if dtype is None else out.astype(dtype)
-    steps = num - endpoint
-    return (out, (stop - start) / (steps if steps > 0 else math.nan)) if retstep else out
+    return (out, (stop - start) / max(num - endpoint, 1)) if retstep else out
 
 
-@stands_in_for(np.interp)
+# ------------------------------------------------------------------------------ interpolation
+
+
+@formula(np.interp)
 def _interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None
 ) -> Any:
-    x, xp, fp = (as_array(array).astype(float) for array in (x, xp, fp))
+    x, xp, fp = (as_array(array) for array in (x, xp, fp))
+    x, xp = x.astype(float), xp.astype(float)
     if period is not None:
         x, xp = np.remainder(x, abs(period)), np.remainder(xp, abs(period))
         order = np.argsort(xp)
@@ -125,13 +126,17 @@ def _interp(
         xp = np.concatenate([xp[-1:] - abs(period), xp, xp[:1] + abs(period)])
         fp = np.concatenate([fp[-1:], fp, fp[:1]])
         left = right = None
+    below, above = np.less(x, unwrap(xp)[0]), np.greater(x, unwrap(xp)[-1])
     if len(xp) > 1:
         i = np.searchsorted(xp, x, side="right") - 1
         i = np.clip(i, 0, len(xp) - 2)
-        inside = fp[i] + (fp[i + 1] - fp[i]) * (x - xp[i]) / (xp[i + 1] - xp[i])
+        widths = xp[1:] - xp[:-1]
+        widths = np.where(np.equal(widths, 0), 1, widths)  # a jump, within which no x lies
+        # How far x is on its way from one point to the next; all of it if it began at -inf.
+        share = np.where(np.isinf(unwrap(xp)[i]), 1, (x - xp[i]) / widths[i])
+        inside = fp[i] + (fp[i + 1] - fp[i]) * share
     else:
         inside = np.broadcast_to(fp[0], x.shape)
-    below, above = np.less(x, unwrap(xp)[0]), np.greater(x, unwrap(xp)[-1])
     out = np.where(below, fp[0] if left is None else left, inside)
     return np.where(above, fp[-1] if right is None else right, out)
 
@@ -139,7 +144,7 @@ def _interp(
 # -------------------------------------------------------------------------------- polynomials
 
 
-@stands_in_for(np.polyval)
+@formula(np.polyval)
 def _polyval(p: Any, x: Any) -> Any:
     x = as_array(x)
     y = np.zeros_like(x)
@@ -148,11 +153,13 @@ def _polyval(p: Any, x: Any) -> Any:
     return y
 
 
-@stands_in_for(np.vander)
+@formula(np.vander)
 def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # noqa: N803  NumPy says so
     x = as_array(x)
     x = x.astype(np.promote_types(x.dtype, int))
     n = len(x) if N is None else N
+    if n == 0:
+        return np.zeros((len(x), 0))
     powers = [np.ones_like(unwrap(x))]
     while len(powers) < n:
         powers.append(powers[-1] * x)

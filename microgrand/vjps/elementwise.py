@@ -1,4 +1,4 @@
-"""Functions that work element by element: each VJP is the derivative that school teaches."""
+"""Functions that work element by element: each VJP is the derivative you learned at school."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine import defvjp, primitive
 from ..tensor import unwrap
-from .rules import stands_in_for
+from .rules import as_array, as_in, formula, wide
 
 # ------------------------------------------------------------------- elementwise, one argument
 
@@ -22,28 +22,28 @@ defvjp(np.fabs, lambda g, out, x: g * np.sign(x))
 defvjp(np.square, lambda g, out, x: g * 2 * x)
 defvjp(np.sqrt, lambda g, out, x: g / (2 * out))
 defvjp(np.cbrt, lambda g, out, x: g / (3 * out**2))
-defvjp(np.reciprocal, lambda g, out, x: -g * out**2)
+defvjp(np.reciprocal, lambda g, out, x: -g * out * out)
 
 defvjp(np.exp, lambda g, out, x: g * out)
 defvjp(np.exp2, lambda g, out, x: g * out * LOG_2)
 defvjp(np.expm1, lambda g, out, x: g * np.exp(x))
 defvjp(np.log, lambda g, out, x: g / x)
-defvjp(np.log2, lambda g, out, x: g / (x * LOG_2))
-defvjp(np.log10, lambda g, out, x: g / (x * LOG_10))
+defvjp(np.log2, lambda g, out, x: g / LOG_2 / x)
+defvjp(np.log10, lambda g, out, x: g / LOG_10 / x)
 defvjp(np.log1p, lambda g, out, x: g / (1 + x))
 
 defvjp(np.sin, lambda g, out, x: g * np.cos(x))
 defvjp(np.cos, lambda g, out, x: -g * np.sin(x))
 defvjp(np.tan, lambda g, out, x: g * (1 + out**2))
-defvjp(np.arcsin, lambda g, out, x: g / np.sqrt(1 - x**2))
-defvjp(np.arccos, lambda g, out, x: -g / np.sqrt(1 - x**2))
-defvjp(np.arctan, lambda g, out, x: g / (1 + x**2))
+defvjp(np.arcsin, lambda g, out, x: g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
+defvjp(np.arccos, lambda g, out, x: -g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
+defvjp(np.arctan, lambda g, out, x: g / length_with_1(x) / length_with_1(x))
 defvjp(np.sinh, lambda g, out, x: g * np.cosh(x))
 defvjp(np.cosh, lambda g, out, x: g * np.sinh(x))
 defvjp(np.tanh, lambda g, out, x: g * (1 - out**2))
-defvjp(np.arcsinh, lambda g, out, x: g / np.sqrt(x**2 + 1))
-defvjp(np.arccosh, lambda g, out, x: g / np.sqrt(x**2 - 1))
-defvjp(np.arctanh, lambda g, out, x: g / (1 - x**2))
+defvjp(np.arcsinh, lambda g, out, x: g / length_with_1(x))
+defvjp(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
+defvjp(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x))
 
 defvjp(np.deg2rad, lambda g, out, x: g * (math.pi / 180))
 defvjp(np.radians, lambda g, out, x: g * (math.pi / 180))
@@ -56,43 +56,48 @@ def not_zero(x: Any) -> Any:
     return np.where(np.equal(x, 0), 1, x)
 
 
+def length_with_1(x: Any) -> Any:
+    """``sqrt(1 + x^2)``, also where the square would overflow."""
+    if x.dtype.kind == "c":
+        return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x)
+    return np.hypot(x, 1)
+
+
 def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
     """``g sign(x)``, which for a complex number is ``g conj(x) / |x|``; 0 at 0."""
     if x.dtype.kind == "c":
-        return g * np.conj(x) / not_zero(out)
+        return g * (np.conj(x) / not_zero(out))
     return g * np.sign(x)
 
 
 defvjp(np.absolute, absolute_vjp)
 
 
-@primitive
-def replace_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
-    """Call ``np.nan_to_num``."""
-    return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
-
-
-defvjp(replace_nan, lambda g, out, x, nan, posinf, neginf: np.where(np.isfinite(x), g, 0))
-
-
-@stands_in_for(np.nan_to_num)
-def _nan_to_num(
-    x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
+def nan_to_num_vjp(
+    g: Any,
+    out: Any,
+    x: Any,
+    copy: bool = True,
+    nan: Any = 0.0,
+    posinf: Any = None,
+    neginf: Any = None,
 ) -> Any:
-    if not copy:
-        raise TypeError(
-            "np.nan_to_num with copy=False cannot write into a Tensor, as graphs may have saved "
-            "its values; leave copy out, and use the result"
-        )
-    return replace_nan(x, nan, posinf, neginf)
+    """Where a number is replaced, 0; the parts of a complex one are replaced each for itself."""
+    if x.dtype.kind != "c":
+        return np.where(np.isfinite(x), g, 0)
+    real, imag = np.real(unwrap(x)), np.imag(unwrap(x))
+    return np.where(np.isfinite(real), np.real(g), 0) + 1j * np.where(
+        np.isfinite(imag), np.imag(g), 0
+    )
 
 
+defvjp(np.nan_to_num, nan_to_num_vjp)
 defvjp(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi: g)
 
 
-@stands_in_for(np.sinc)
+@formula(np.sinc)
 def _sinc(x: Any) -> Any:
-    # sin(y) / y; near 0, where its derivatives cancel to noise, the series of it.
+    # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, its Taylor series.
     y = x * math.pi
     near = np.less(np.abs(unwrap(y)), 1)
     square = np.where(near, y, 0) ** 2
@@ -103,24 +108,20 @@ def _sinc(x: Any) -> Any:
     return np.where(near, series, np.sin(y) / y)
 
 
-@primitive
-def fractional_part(x: Any) -> Any:
-    """Return the first result of ``np.modf``."""
-    return np.modf(x)[0]
-
-
-defvjp(fractional_part, lambda g, out, x: g)
-
-
-@stands_in_for(np.modf)
+@formula(np.modf, plain=(1,))
 def _modf(x: Any) -> Any:
-    return fractional_part(x), np.modf(unwrap(x))[1]
+    return x - np.trunc(x), None
 
 
-@stands_in_for(np.frexp)
+@formula(np.frexp, plain=(1,))
 def _frexp(x: Any) -> Any:
     exponent = np.frexp(unwrap(x))[1]
-    return np.ldexp(x, -exponent), exponent
+    return np.ldexp(x, -exponent), None
+
+
+@formula(np.divmod, plain=(0,))
+def _divmod(x: Any, y: Any) -> Any:
+    return None, np.remainder(x, y)
 
 
 # ---------------------------------------------------------------------------- complex numbers
@@ -134,7 +135,7 @@ defvjp(np.imag, lambda g, out, z: g * -1j)
 defvjp(np.conjugate, lambda g, out, z: np.conj(g))
 
 
-@stands_in_for(np.angle)
+@formula(np.angle)
 def _angle(z: Any, deg: bool = False) -> Any:
     angle = np.arctan2(np.imag(z), np.real(z))
     return angle * (180 / math.pi) if deg else angle
@@ -147,12 +148,16 @@ def power_vjp_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """``y x^(y-1)``, which is 0 for ``y = 0`` also at ``x = 0``, where 0 * x^-1 would be nan."""
     if isinstance(y, (int, float)):
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
-    return g * y * x ** np.where(y == 0, 1, y - 1)
+    x, y = wide(as_in(out, as_array(x))), as_in(out, y)
+    has_reciprocal = (np.abs(x) >= np.finfo(x.dtype).tiny) & np.isfinite(x)
+    return g * y * x ** np.where(np.equal(y, 0) & ~has_reciprocal, 0, y - 1)
 
 
 def power_vjp_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """``x^y log x``, which is taken as 0 for ``x = 0``, where 0 * log 0 would be nan."""
-    return g * out * np.log(np.where(x == 0, 1, x))
+    """``x^y log x``, with the limit 0 where ``x^y`` is 0; 0 for ``0^0``, too."""
+    x = wide(as_in(out, as_array(x)))
+    vanishes = np.equal(out, 0) | (np.equal(x, 0) & np.equal(y, 0))
+    return g * out * np.log(np.where(vanishes, 1, x))
 
 
 def share_ties(g: Any, wins: Any, ties: Any) -> Any:
@@ -167,7 +172,7 @@ defvjp(np.true_divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out
 defvjp(np.power, power_vjp_base, power_vjp_exponent)
 defvjp(np.float_power, power_vjp_base, power_vjp_exponent)
 defvjp(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
-defvjp(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.trunc(x / y))
+defvjp(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.rint((x - out) / y))
 # maximum and minimum are nan where either argument is: a nan wins.
 defvjp(
     np.maximum,
@@ -190,41 +195,41 @@ defvjp(
     lambda g, out, x, y: share_ties(g, np.less(x, y) | np.isnan(y), np.equal(x, y)),
     lambda g, out, x, y: share_ties(g, np.less(y, x) | np.isnan(x), np.equal(x, y)),
 )
+
+
+def radius(x: Any, y: Any) -> Any:
+    """Distance from the origin, with 1 for 0: a divisor where ``x^2 + y^2`` may underflow."""
+    return not_zero(np.hypot(wide(as_array(x)), y))
+
+
 defvjp(
     np.hypot,
-    lambda g, out, x, y: g * x / not_zero(out),
-    lambda g, out, x, y: g * y / not_zero(out),
+    lambda g, out, x, y: g * (x / radius(x, y)),
+    lambda g, out, x, y: g * (y / radius(x, y)),
 )
 defvjp(
     np.arctan2,
-    lambda g, out, y, x: g * x / not_zero(x**2 + y**2),
-    lambda g, out, y, x: -g * y / not_zero(x**2 + y**2),
+    lambda g, out, y, x: g * (x / radius(x, y)) / radius(x, y),
+    lambda g, out, y, x: -g * (y / radius(x, y)) / radius(x, y),
 )
 
 
-def difference(x: Any, out: Any) -> Any:
-    """``x - out``, the logarithm of the share of `x` in a sum `out` of exponentials.
-
-    An infinite sum has the larger of both as its only part, or both in equal shares.
-    """
-    return np.where(np.isinf(out), 0, x) - np.where(np.isinf(out), 0, out)
+def difference(y: Any, x: Any) -> Any:
+    """``y - x``, with 0 for that of equal infinities."""
+    equal = np.equal(x, y) & np.isinf(x)
+    return np.where(equal, 0, y) - np.where(equal, 0, x)
 
 
-def shares(g: Any, out: Any, x: Any, y: Any, share: Any) -> Any:
-    """Give `g` to `x` by its share in the sum; an infinite sum is a maximum."""
-    infinite = share_ties(g, np.greater(x, y), np.equal(x, y))
-    return np.where(np.isinf(out), infinite, g * share)
-
-
+# The share of e^x in e^x + e^y is 1 / (1 + e^(y - x)), which depends on the difference only.
 defvjp(
     np.logaddexp,
-    lambda g, out, x, y: shares(g, out, x, y, np.exp(difference(x, out))),
-    lambda g, out, x, y: shares(g, out, y, x, np.exp(difference(y, out))),
+    lambda g, out, x, y: g * np.exp(-np.logaddexp(0, difference(y, x))),
+    lambda g, out, x, y: g * np.exp(-np.logaddexp(0, difference(x, y))),
 )
 defvjp(
     np.logaddexp2,
-    lambda g, out, x, y: shares(g, out, x, y, np.exp2(difference(x, out))),
-    lambda g, out, x, y: shares(g, out, y, x, np.exp2(difference(y, out))),
+    lambda g, out, x, y: g * np.exp2(-np.logaddexp2(0, difference(y, x))),
+    lambda g, out, x, y: g * np.exp2(-np.logaddexp2(0, difference(x, y))),
 )
 defvjp(
     np.copysign,
@@ -275,6 +280,6 @@ def clip_vjp(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
 defvjp(clip, clip_vjp, clip_vjp_low, clip_vjp_high)
 
 
-@stands_in_for(np.clip)
+@formula(np.clip, exact=True)
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
     return clip(a, a_min if min is None else min, a_max if max is None else max)

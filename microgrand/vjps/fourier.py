@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import defvjp
-from .rules import stands_in_for
+from .rules import formula
 
 
 def with_length(x: Any, n: int, axis: int) -> Any:
@@ -70,12 +70,12 @@ OPPOSITE: dict[Any, Any] = {
 }
 
 
-@stands_in_for(np.fft.hfft)
+@formula(np.fft.hfft)
 def _hfft(a: Any, n: int | None = None, axis: int = -1, norm: Any = None) -> Any:
     return np.fft.irfft(np.conj(a), n, axis, norm=OPPOSITE[norm])
 
 
-@stands_in_for(np.fft.ihfft)
+@formula(np.fft.ihfft)
 def _ihfft(a: Any, n: int | None = None, axis: int = -1, norm: Any = None) -> Any:
     return np.conj(np.fft.rfft(a, n, axis, norm=OPPOSITE[norm]))
 
@@ -93,21 +93,21 @@ def lengths_and_axes(x: Any, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
             for n, a in zip(lengths, axes, strict=True)], axes  # fmt: skip
 
 
-@stands_in_for(np.fft.fftn)
+@formula(np.fft.fftn)
 def _fftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
     for n, axis in zip(*lengths_and_axes(a, s, axes), strict=True):
         a = np.fft.fft(a, n, axis, norm)
     return a
 
 
-@stands_in_for(np.fft.ifftn)
+@formula(np.fft.ifftn)
 def _ifftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
     for n, axis in zip(*lengths_and_axes(a, s, axes), strict=True):
         a = np.fft.ifft(a, n, axis, norm)
     return a
 
 
-@stands_in_for(np.fft.rfftn)
+@formula(np.fft.rfftn)
 def _rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
     lengths, axes = lengths_and_axes(a, s, axes)
     a = np.fft.rfft(a, lengths[-1], axes[-1], norm)
@@ -116,7 +116,7 @@ def _rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
     return a
 
 
-@stands_in_for(np.fft.irfftn)
+@formula(np.fft.irfftn)
 def _irfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
     lengths, axes = lengths_and_axes(a, s, axes)
     for n, axis in zip(lengths[:-1], axes[:-1], strict=True):
@@ -133,7 +133,7 @@ def over_two_axes(transform: Callable[..., Any]) -> Callable[..., Any]:
     return transform2
 
 
-stands_in_for(np.fft.fft2)(over_two_axes(np.fft.fftn))
-stands_in_for(np.fft.ifft2)(over_two_axes(np.fft.ifftn))
-stands_in_for(np.fft.rfft2)(over_two_axes(np.fft.rfftn))
-stands_in_for(np.fft.irfft2)(over_two_axes(np.fft.irfftn))
+formula(np.fft.fft2)(over_two_axes(np.fft.fftn))
+formula(np.fft.ifft2)(over_two_axes(np.fft.ifftn))
+formula(np.fft.rfft2)(over_two_axes(np.fft.rfftn))
+formula(np.fft.irfft2)(over_two_axes(np.fft.irfftn))

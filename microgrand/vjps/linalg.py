@@ -20,7 +20,9 @@ from numpy.linalg import LinAlgError
 
 from ..engine import defvjp, primitive
 from ..tensor import Tensor, unwrap
-from .rules import as_array, stands_in_for
+from .elementwise import absolute_vjp
+from .reductions import expand, extremum_vjp
+from .rules import as_array, formula, wide
 
 
 def transposed(x: Any) -> Any:
@@ -38,15 +40,30 @@ def times_diagonal(x: Any, diagonal: Any) -> Any:
     return x * np.expand_dims(diagonal, -2)
 
 
-def check_matrix(name: str, a: Any, square: bool = True) -> Any:
+def as_hermitian(x: Any) -> Any:
+    """Take the part of a matrix that is its own conjugate transpose."""
+    return (x + np.conj(transposed(x))) / 2
+
+
+def check_matrix(name: str, a: Any) -> Any:
     """Return `a` as an array or tensor; raise if it is not a stack of real matrices."""
     a = as_array(a)
     if a.dtype.kind == "c":
         raise TypeError(f"np.linalg.{name} is differentiable for real matrices only, got {a.dtype}")
-    if a.ndim < 2 or (square and a.shape[-1] != a.shape[-2]):
-        kind = "square matrix" if square else "matrix"
-        raise LinAlgError(f"np.linalg.{name} takes a {kind}, or a stack, got shape {a.shape}")
+    if a.ndim < 2:
+        raise LinAlgError(f"np.linalg.{name} takes a matrix, or a stack, got shape {a.shape}")
     return a
+
+
+def is_finite(a: Any) -> bool:
+    """Tell whether LAPACK can compute singular vectors: at an infinity it may never end."""
+    return bool(np.all(np.isfinite(unwrap(a))))
+
+
+def check_finite(name: str, a: Any) -> None:
+    """Raise LinAlgError where LAPACK would not come to an end."""
+    if not is_finite(a):
+        raise LinAlgError(f"np.linalg.{name} of a matrix with infinite or missing numbers")
 
 
 # ------------------------------------------------------------ inverses, equations, determinants
@@ -71,13 +88,6 @@ def solve_vjp_left(g: Any, out: Any, a: Any, b: Any) -> Any:
 defvjp(np.linalg.solve, solve_vjp_left, solve_vjp_right)
 
 
-def inverse_or_error(what: str, a: Any) -> Any:
-    """Invert; raise LinAlgError that says what the inverse is needed for."""
-    if np.min(np.linalg.matrix_rank(unwrap(a)), initial=a.shape[-1]) < a.shape[-1]:
-        raise LinAlgError(f"{what} is computed with the inverse, and the matrix is singular")
-    return np.linalg.inv(a)
-
-
 # A singular matrix has no inverse, but its determinant has a derivative, the matrix of cofactors.
 # With a = u diag(s) v^T, that is det(u) det(v) u diag(p) v^T, where p_i is the product of all s
 # but s_i: nothing is divided by a 0, or by what rounding has left of it.
@@ -97,6 +107,8 @@ def svd_and_sign(a: Any) -> tuple[Any, Any, Any, Any]:
 @primitive
 def cofactors(a: Any) -> Any:
     """Return the matrix of cofactors, which is ``det(a) a^-T`` where there is an inverse."""
+    if not is_finite(a):
+        return np.full_like(a, np.nan)
     u, s, vh, sign = svd_and_sign(a)
     return sign * np.conj(times_diagonal(u, products_without_one(s)) @ vh)
 
@@ -108,7 +120,10 @@ def cofactors_vjp(g: Any, out: Any, a: Any) -> Any:
     of p_ij h_jj over all other j, m_ij is -p_ij h_ji, and p_ij is the product of all s but two.
     """
     if isinstance(a, Tensor):  # to be differentiated once more
-        inverse = transposed(inverse_or_error("the third derivative of np.linalg.det", a))
+        if np.any(np.linalg.matrix_rank(unwrap(a)) < a.shape[-1]):
+            raise LinAlgError("the third derivative of np.linalg.det is computed with the inverse, "
+                              "and the matrix is singular")  # fmt: skip
+        inverse = transposed(np.linalg.inv(a))
         trace = np.sum(inverse * g, axis=(-2, -1), keepdims=True)
         return trace * out - inverse @ transposed(g) @ out
     u, s, vh, sign = svd_and_sign(a)
@@ -127,59 +142,71 @@ defvjp(cofactors, cofactors_vjp)
 
 
 @primitive
-def log_abs_det(a: Any, value: Any) -> Any:
-    """Return the second result of ``np.linalg.slogdet``, which the caller has computed."""
-    return value
+def log_abs_det(a: Any) -> Any:
+    """Return the second result of ``np.linalg.slogdet``."""
+    return np.linalg.slogdet(a)[1]
 
 
-def log_abs_det_vjp(g: Any, out: Any, a: Any, value: Any) -> Any:
+def log_abs_det_vjp(g: Any, out: Any, a: Any) -> Any:
     """``g a^-T``."""
-    inverse = inverse_or_error("the derivative of np.linalg.slogdet", a)
+    try:
+        inverse = np.linalg.inv(a)
+    except LinAlgError as error:
+        raise LinAlgError("the derivative of np.linalg.slogdet is the inverse, and the matrix is "
+                          "singular") from error  # fmt: skip
     return g[..., None, None] * transposed(inverse)
 
 
 defvjp(log_abs_det, log_abs_det_vjp)
-SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
 
 
-@stands_in_for(np.linalg.slogdet)
+@formula(np.linalg.slogdet, plain=(0,))
 def _slogdet(a: Any) -> Any:
-    sign, value = np.linalg.slogdet(unwrap(check_matrix("slogdet", a)))
-    return SlogdetResult(sign, log_abs_det(a, value))
+    a = check_matrix("slogdet", a)
+    return None, log_abs_det(a)
 
 
 def pinv_vjp(
-    g: Any, out: Any, a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
+    g: Any, out: Any, a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = None
 ) -> Any:
-    """Differentiate the pseudo-inverse of a matrix of full rank (Golub and Pereyra, 1973)."""
-    least = min(a.shape[-2:])
-    if a.size and np.min(np.linalg.matrix_rank(unwrap(a))) < least:
-        raise LinAlgError(
-            "the pseudo-inverse jumps where the matrix does not have full rank, so it has no "
-            f"derivative there; got a matrix of shape {a.shape} with a rank less than {least}"
-        )
-    out_t, g_t = transposed(out), transposed(g)
+    """Differentiate among the matrices of one rank (Golub and Pereyra 1973, equation 4.12)."""
+    out_h, g_t = np.conj(transposed(out)), transposed(g)
     off_columns = g_t - a @ (out @ g_t)  # what lies outside the space of a's columns
     off_rows = g_t - (g_t @ out) @ a  # and of its rows
-    return -out_t @ g @ out_t + off_columns @ (out @ out_t) + (out_t @ out) @ off_rows
+    share = -transposed(out) @ g @ transposed(out)
+    share = share + np.conj(off_columns @ (out @ out_h) + (out_h @ out) @ off_rows)
+    return as_hermitian(share) if hermitian else share
 
 
-defvjp(np.linalg.pinv, pinv_vjp)
+@primitive
+def pinv(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = None) -> Any:
+    """Call ``np.linalg.pinv``."""
+    given = {} if rtol is None else {"rtol": rtol}
+    return np.linalg.pinv(a, rcond, hermitian, **given)
 
 
-@stands_in_for(np.linalg.lstsq)
+defvjp(pinv, pinv_vjp)
+
+
+@formula(np.linalg.pinv, exact=True)
+def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    check_finite("pinv", a)
+    return pinv(a, unwrap(rcond), hermitian, rtol=unwrap(rtol))
+
+
+@formula(np.linalg.lstsq, plain=(2, 3))
 def _lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
-    a, b = check_matrix("lstsq", a, square=False), as_array(b)
-    _, _, rank, singular_values = np.linalg.lstsq(unwrap(a), unwrap(b), rcond)
-    x = np.linalg.pinv(a) @ b
-    if rank == a.shape[1] < a.shape[0]:
-        residuals = np.atleast_1d(np.sum((b - a @ x) ** 2, axis=0))
-    else:
-        residuals = np.zeros(0, x.dtype)
-    return x, residuals, rank, singular_values
+    a, b = check_matrix("lstsq", a), as_array(b)
+    has_residuals = np.linalg.lstsq(unwrap(a), unwrap(b), rcond)[1].size > 0
+    eps = np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps
+    cutoff = eps * max(a.shape) if rcond is None else eps if rcond < 0 else rcond
+    x = np.linalg.pinv(a, cutoff) @ b
+    left = b - a @ x
+    squares = np.atleast_1d(np.sum(np.real(left * np.conj(left)), axis=0))
+    return x, squares if has_residuals else None, None, None
 
 
-@stands_in_for(np.linalg.matrix_power)
+@formula(np.linalg.matrix_power)
 def _matrix_power(a: Any, n: int) -> Any:
     a = as_array(a)
     if n < 0:
@@ -195,10 +222,12 @@ def _matrix_power(a: Any, n: int) -> Any:
     return out
 
 
-@stands_in_for(np.linalg.multi_dot)
+@formula(np.linalg.multi_dot)
 def _multi_dot(arrays: Any) -> Any:
     # einsum finds the cheapest order: "ab,bc,cd->ad".
     arrays = [as_array(array) for array in arrays]
+    if len(arrays) == 2:
+        return np.dot(*arrays)
     letters = "abcdefghijklmnopqrstuvwxyz"[: len(arrays) + 1]
     terms = [letters[i : i + 2] for i in range(len(arrays))]
     if arrays[0].ndim == 1:
@@ -209,7 +238,7 @@ def _multi_dot(arrays: Any) -> Any:
     return np.einsum(f"{','.join(terms)}->{output}", *arrays, optimize="optimal")
 
 
-@stands_in_for(np.linalg.tensorinv)
+@formula(np.linalg.tensorinv)
 def _tensorinv(a: Any, ind: int = 2) -> Any:
     if ind <= 0:
         raise ValueError(f"tensorinv takes a positive ind, got {ind}")
@@ -217,28 +246,29 @@ def _tensorinv(a: Any, ind: int = 2) -> Any:
     return np.reshape(np.linalg.inv(np.reshape(a, (math.prod(a.shape[:ind]), -1))), shape)
 
 
-@stands_in_for(np.linalg.tensorsolve)
+@formula(np.linalg.tensorsolve)
 def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     a, b = as_array(a), as_array(b)
     if axes is not None:
         a = np.moveaxis(a, axes, range(a.ndim - len(axes), a.ndim))
     shape = a.shape[b.ndim :]
-    return np.reshape(
-        np.linalg.solve(np.reshape(a, (b.size, math.prod(shape))), np.reshape(b, -1)), shape
-    )
+    n = math.prod(shape)
+    return np.reshape(np.linalg.solve(np.reshape(a, (n, n)), np.reshape(b, -1)), shape)
 
 
 # ------------------------------------------------------------------------------ decompositions
 
 
 @primitive
-def cholesky(a: Any) -> Any:
-    """Return the lower factor."""
-    return np.linalg.cholesky(a)
+def cholesky(a: Any, upper: bool = False) -> Any:
+    """Return the lower factor L, or its transpose."""
+    return np.linalg.cholesky(a, upper=True) if upper else np.linalg.cholesky(a)
 
 
-def cholesky_vjp(g: Any, out: Any, a: Any) -> Any:
+def cholesky_vjp(g: Any, out: Any, a: Any, upper: bool = False) -> Any:
     """``L^-T P L^-1`` with the lower triangle P of ``L^T g``, its diagonal halved."""
+    if upper:
+        g, out = transposed(g), transposed(out)
     product = np.tril(transposed(out) @ g)
     half = np.tril(np.full(product.shape[-2:], 1.0, product.dtype), -1)
     half = half + np.eye(len(half), dtype=product.dtype) / 2
@@ -249,10 +279,9 @@ def cholesky_vjp(g: Any, out: Any, a: Any) -> Any:
 defvjp(cholesky, cholesky_vjp)
 
 
-@stands_in_for(np.linalg.cholesky)
+@formula(np.linalg.cholesky, exact=True)
 def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
-    a = check_matrix("cholesky", a)
-    return transposed(cholesky(transposed(a))) if upper else cholesky(a)
+    return cholesky(check_matrix("cholesky", a), upper)
 
 
 def inverse_gaps(values: Any, factor: Any, name: str) -> Any:
@@ -297,25 +326,42 @@ defvjp(eigh, eigh_vjp)
 EighResult: Any = type(np.linalg.eigh(np.eye(1)))
 
 
-@stands_in_for(np.linalg.eigh)
+@formula(np.linalg.eigh, exact=True)
 def _eigh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
     out = eigh(check_matrix("eigh", a), UPLO)
     return EighResult(out[..., 0, :], out[..., 1:, :])
 
 
-@stands_in_for(np.linalg.eigvalsh)
-def _eigvalsh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
-    return np.linalg.eigh(a, UPLO)[0]
+def eigvalsh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+    """``V diag(g) V^T``; the values alone are computed by other steps than with their vectors."""
+    if not is_finite(a):
+        return np.full_like(unwrap(a), np.nan)
+    v = np.linalg.eigh(a, UPLO)[1]
+    return symmetric(times_diagonal(v, g) @ transposed(v))
 
 
 @primitive
-def svd(a: Any) -> Any:
+def eigvalsh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+    """Call ``np.linalg.eigvalsh``."""
+    return np.linalg.eigvalsh(a, UPLO)
+
+
+defvjp(eigvalsh, eigvalsh_vjp)
+
+
+@formula(np.linalg.eigvalsh, exact=True)
+def _eigvalsh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+    return eigvalsh(check_matrix("eigvalsh", a), UPLO)
+
+
+@primitive
+def svd(a: Any, full_matrices: bool = False, hermitian: bool = False) -> Any:
     """Return u, below it a row of the singular values, below that v, all with k columns."""
-    u, s, vh = np.linalg.svd(a, full_matrices=False)
+    u, s, vh = np.linalg.svd(a, full_matrices, hermitian=hermitian)
     return np.concatenate([u, s[..., None, :], transposed(vh)], -2)
 
 
-def svd_vjp(g: Any, out: Any, a: Any) -> Any:
+def svd_vjp(g: Any, out: Any, a: Any, full_matrices: bool = False, hermitian: bool = False) -> Any:
     """Differentiate ``a = u diag(s) v^T`` (Townsend, equation 11)."""
     m = a.shape[-2]
     u, s, v = out[..., :m, :], out[..., m, :], out[..., m + 1 :, :]
@@ -323,8 +369,15 @@ def svd_vjp(g: Any, out: Any, a: Any) -> Any:
     u_turn, v_turn = transposed(u) @ g_u, transposed(v) @ g_v
     u_turn, v_turn = u_turn - transposed(u_turn), v_turn - transposed(v_turn)
     both = np.abs(unwrap(u_turn)) + np.abs(unwrap(v_turn))
-    gaps = inverse_gaps(s**2, u_turn + v_turn if isinstance(g, Tensor) else both, "svd")
-    inner = times_diagonal(u_turn * gaps, s) + np.expand_dims(s, -1) * (v_turn * gaps)
+    # 1 / (s_j^2 - s_i^2), as a product, and in units of the largest value.
+    largest = np.max(unwrap(s), axis=-1, keepdims=True, initial=0)
+    unit = np.where(largest == 0, 1, largest)
+    t = s / unit
+    sums = np.expand_dims(t, -2) + np.expand_dims(t, -1)
+    gaps = inverse_gaps(t, u_turn + v_turn if isinstance(g, Tensor) else both, "svd")
+    gaps = gaps / np.where(np.equal(sums, 0), 1, sums)
+    inner = times_diagonal(u_turn * gaps, t) + np.expand_dims(t, -1) * (v_turn * gaps)
+    inner = inner / np.expand_dims(unit, -1)
     total = (u @ inner + times_diagonal(u, g_s)) @ transposed(v)
     if u.shape[-2] > s.shape[-1]:  # what of g_u lies outside the columns of u
         outside = g_u - u @ (transposed(u) @ g_u)
@@ -332,7 +385,7 @@ def svd_vjp(g: Any, out: Any, a: Any) -> Any:
     if v.shape[-2] > s.shape[-1]:
         outside = g_v - v @ (transposed(v) @ g_v)
         total = total + times_diagonal(u, inverse_of(s, outside)) @ transposed(outside)
-    return total
+    return symmetric(total) if hermitian else total
 
 
 def inverse_of(s: Any, factor: Any) -> Any:
@@ -351,25 +404,45 @@ defvjp(svd, svd_vjp)
 SVDResult: Any = type(np.linalg.svd(np.eye(1)))
 
 
-@stands_in_for(np.linalg.svd)
+@primitive
+def svdvals(a: Any, hermitian: bool = False) -> Any:
+    """Return the singular values, which are computed by other steps than with their vectors."""
+    return np.linalg.svd(a, compute_uv=False, hermitian=hermitian)
+
+
+def svdvals_vjp(g: Any, out: Any, a: Any, hermitian: bool = False) -> Any:
+    """``u diag(g) v^T``."""
+    if not is_finite(a):
+        return np.full_like(unwrap(a), np.nan)
+    u, _, vh = np.linalg.svd(a, full_matrices=False, hermitian=hermitian)
+    return times_diagonal(u, g) @ vh
+
+
+defvjp(svdvals, svdvals_vjp)
+
+
+@formula(np.linalg.svd, exact=True)
 def _svd(
     a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
 ) -> Any:
-    a = check_matrix("svd", a, square=False)
+    a = check_matrix("svd", a)
+    if not compute_uv:
+        return svdvals(a, hermitian)
     m, n = a.shape[-2:]
-    if compute_uv and full_matrices and m != n:
+    if full_matrices and m != n:
         raise ValueError(
             f"np.linalg.svd of a matrix of shape {a.shape} is differentiable with "
             "full_matrices=False: the further columns are arbitrary"
         )
-    out = svd(a)
+    check_finite("svd", a)
+    out = svd(a, full_matrices, hermitian)
     u, s, v = out[..., :m, :], out[..., m, :], out[..., m + 1 :, :]
-    return SVDResult(u, s, transposed(v)) if compute_uv else s
+    return SVDResult(u, s, transposed(v))
 
 
-@stands_in_for(np.linalg.svdvals)
+@formula(np.linalg.svdvals, exact=True)
 def _svdvals(x: Any, /) -> Any:
-    return np.linalg.svd(x, compute_uv=False)
+    return svdvals(check_matrix("svdvals", x))
 
 
 @primitive
@@ -382,9 +455,10 @@ def qr_vjp(g: Any, out: Any, a: Any) -> Any:
     """``(g_q + q sym(m)) r^-T``, with m = r g_r^T - g_q^T q and sym that mirrors its lower half."""
     m = a.shape[-2]
     q, r, g_q, g_r = out[..., :m, :], out[..., m:, :], g[..., :m, :], g[..., m:, :]
-    size = np.abs(np.diagonal(unwrap(r), axis1=-2, axis2=-1))
-    largest = np.max(size, axis=-1, keepdims=True, initial=0)
-    if np.any(np.less_equal(size, m * np.finfo(size.dtype).eps * largest)):
+    # Of each column: what the columns before do not explain, and all of it.
+    new = np.abs(np.diagonal(unwrap(r), axis1=-2, axis2=-1))
+    whole = np.max(np.abs(unwrap(r)), axis=-2, initial=0)
+    if np.any(new <= m * np.finfo(new.dtype).eps * whole):
         raise LinAlgError("np.linalg.qr has no derivative where the columns are linearly dependent")
     middle = r @ transposed(g_r) - transposed(g_q) @ q
     mirrored = np.tril(middle) + transposed(np.tril(middle, -1))
@@ -395,9 +469,9 @@ defvjp(qr, qr_vjp)
 QRResult: Any = type(np.linalg.qr(np.eye(1)))
 
 
-@stands_in_for(np.linalg.qr)
+@formula(np.linalg.qr)
 def _qr(a: Any, mode: str = "reduced") -> Any:
-    a = check_matrix("qr", a, square=False)
+    a = check_matrix("qr", a)
     m, n = a.shape[-2:]
     if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
         raise ValueError(
@@ -415,74 +489,70 @@ def _qr(a: Any, mode: str = "reduced") -> Any:
 # ---------------------------------------------------------------------------------------- norms
 
 
-def squared(x: Any) -> Any:
-    """``|x|^2``."""
-    return np.real(x) ** 2 + np.imag(x) ** 2 if x.dtype.kind == "c" else x * x
-
-
-def root(total: Any, power: float) -> Any:
-    """``total^(1 / power)``, with the derivative 0 at 0, as `abs` has."""
-    zero = np.equal(total, 0)
-    filled = np.where(zero, 1, total)
-    return np.where(zero, 0, np.sqrt(filled) if power == 2 else filled ** (1 / power))
-
-
-@stands_in_for(np.linalg.vector_norm)
-def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> Any:
-    x = as_array(x)
-    options = {"axis": axis, "keepdims": keepdims}
-    if ord == np.inf:
-        return np.max(np.abs(x), **options)
-    if ord == -np.inf:
-        return np.min(np.abs(x), **options)
+def vector_norm_vjp(
+    g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: Any = False, ord: Any = 2
+) -> Any:
+    """``sign(x) (|x| / norm)^(ord - 1)``, which is 0 where x or the norm is 0, as for `abs`."""
+    if not isinstance(axis, (tuple, type(None))):
+        axis = int(axis)
+    x, g = wide(x), expand(wide(g), x, axis, keepdims)
     if ord == 0:
-        return np.sum(np.not_equal(x, 0), dtype=np.real(unwrap(x)).dtype, **options)
-    if ord == 1:
-        return np.sum(np.abs(x), **options)
-    if ord == 2:
-        return root(np.sum(squared(x), **options), 2)
+        return np.zeros_like(unwrap(x))
     size = np.abs(x)
-    if ord < 0:
-        return np.sum(size**ord, **options) ** (1 / ord)
-    zero = np.equal(size, 0)
-    powers = np.where(zero, 0, np.where(zero, 1, size) ** ord)
-    return root(np.sum(powers, **options), ord)
+    if abs(ord) == np.inf:
+        return absolute_vjp(
+            extremum_vjp(g, expand(out, x, axis, keepdims), size, axis, keepdims=True), size, x
+        )
+    absolute = unwrap(size)
+    zero = absolute == 0
+    # In units of the largest element, or the smallest for a negative power: so no power is above 1.
+    if ord > 0:
+        unit = np.max(absolute, axis=axis, keepdims=True, initial=0)
+    else:
+        unit = np.min(np.where(zero, np.inf, absolute), axis=axis, keepdims=True, initial=np.inf)
+    unit = np.where((unit == 0) | np.isinf(unit), 1, unit).astype(absolute.dtype)
+    ratio = np.where(zero, 1, size / unit)
+    powers = np.where(zero, 0, ratio**ord)
+    # The norm is 0 where all elements are; of a negative power, where one is.
+    flat = (np.all if ord > 0 else np.any)(zero, axis=axis, keepdims=True)
+    total = np.where(flat, 1, np.sum(powers, axis=axis, keepdims=True))
+    slope = (ratio / total ** (1 / ord)) ** (ord - 1)
+    return absolute_vjp(g * np.where(zero | flat, 0, slope), size, x)
 
 
-@stands_in_for(np.linalg.matrix_norm)
+defvjp(np.linalg.vector_norm, vector_norm_vjp)
+
+
+@formula(np.linalg.matrix_norm)
 def _matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> Any:
     x = as_array(x)
-    if ord is None or ord == "fro":
+    if ord in (None, "fro", "f"):
         return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     if ord == "nuc":
         out = np.sum(np.linalg.svdvals(x), axis=-1)
     elif ord in (2, -2):
         out = (np.max if ord > 0 else np.min)(np.linalg.svdvals(x), axis=-1)
-    elif ord in (1, -1, np.inf, -np.inf):
-        totals = np.sum(np.abs(x), axis=-2 if abs(ord) == 1 else -1)
+    else:  # 1, -1, inf or -inf, or NumPy has refused it
+        totals = np.sum(wide(np.abs(x)), axis=-2 if abs(ord) == 1 else -1)
         out = (np.max if ord > 0 else np.min)(totals, axis=-1)
-    else:
-        raise ValueError(f"norms of matrices have ord fro, nuc, 1, 2, inf or negative, got {ord!r}")
     return np.expand_dims(out, (-2, -1)) if keepdims else out
 
 
-@stands_in_for(np.linalg.norm)
+@formula(np.linalg.norm)
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
     x = as_array(x)
-    axes: Any = axis if isinstance(axis, tuple) or axis is None else (axis,)
-    if ord is None or (len(axes) if axes is not None else x.ndim) == 1:
+    axes: Any = axis if isinstance(axis, tuple) or axis is None else (int(axis),)
+    if (ord is None and axes is None) or (len(axes) if axes is not None else x.ndim) == 1:
         ord = 2 if ord is None else ord
         return np.linalg.vector_norm(x, axis=axes, keepdims=keepdims, ord=ord)
     axes = tuple(range(x.ndim)) if axes is None else axes
-    if len(axes) != 2:
-        raise ValueError(f"norm with ord={ord!r} takes one axis or two, got {axes}")
     out = np.linalg.matrix_norm(np.moveaxis(x, axes, (-2, -1)), ord=ord)
     return np.expand_dims(out, axes) if keepdims else out
 
 
-@stands_in_for(np.linalg.cond)
+@formula(np.linalg.cond)
 def _cond(x: Any, p: Any = None) -> Any:
-    x = check_matrix("cond", x, square=p not in (None, 2, -2))
+    x = check_matrix("cond", x)
     if p in (None, 2, -2):
         s = np.linalg.svdvals(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]

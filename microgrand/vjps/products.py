@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..engine import defvjp, primitive
-from .rules import as_array, stands_in_for
+from ..engine import VJP, defvjp, primitive
+from .rules import as_array, formula
 
 # ------------------------------------------------------------------- products of matrices
 
@@ -37,91 +38,136 @@ def matmul_vjp_right(g: Any, out: Any, x: Any, y: Any) -> Any:
 defvjp(np.matmul, matmul_vjp_left, matmul_vjp_right)
 
 
-@stands_in_for(np.dot)
-def _dot(a: Any, b: Any) -> Any:
-    a, b = as_array(a), as_array(b)
-    if a.ndim == 0 or b.ndim == 0:
-        return a * b
-    if a.ndim <= 2 and b.ndim <= 2:
-        return np.matmul(a, b)
-    return np.tensordot(a, b, (-1, max(b.ndim - 2, 0)))
+# --------------------------------------------------------------------- sums over pairs of axes
+
+# np.tensordot(a, b) sums over pairs of axes and keeps the others, those of a first. The cotangent
+# has these others: so a's own is tensordot(g, b) over those of b, with its axes put in order.
+
+Axes = tuple[list[int], list[int]]
 
 
-@stands_in_for(np.tensordot)
-def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    # Bring the axes that are summed over to the end of a and the beginning of b.
-    a, b = as_array(a), as_array(b)
-    if isinstance(axes, int):
-        axes = (range(a.ndim - axes, a.ndim), range(axes))
-    a_axes, b_axes = [
-        [axis % x.ndim for axis in ([part] if isinstance(part, int) else part)]
+def paired_axes(a: Any, b: Any, axes: Any) -> Axes:
+    """Return the numbers of the axes that ``np.tensordot`` sums over."""
+    if isinstance(axes, (int, np.integer)):
+        axes = (range(a.ndim - int(axes), a.ndim), range(int(axes)))
+    a_axes, b_axes = (
+        [int(axis) % x.ndim for axis in ([part] if np.ndim(part) == 0 else part)]
         for x, part in zip((a, b), axes, strict=True)
-    ]
-    a_free = [axis for axis in range(a.ndim) if axis not in a_axes]
-    b_free = [axis for axis in range(b.ndim) if axis not in b_axes]
-    if [a.shape[axis] for axis in a_axes] != [b.shape[axis] for axis in b_axes]:
-        raise ValueError(
-            f"tensordot cannot sum over axes {a_axes} of shape {a.shape} and axes {b_axes} of "
-            f"shape {b.shape}: their lengths differ"
-        )
-    shared = math.prod(a.shape[axis] for axis in a_axes)
-    a_shape, b_shape = [a.shape[axis] for axis in a_free], [b.shape[axis] for axis in b_free]
-    rows = np.reshape(np.transpose(a, a_free + a_axes), (math.prod(a_shape), shared))
-    columns = np.reshape(np.transpose(b, b_axes + b_free), (shared, math.prod(b_shape)))
-    return np.reshape(rows @ columns, (*a_shape, *b_shape))
+    )
+    return a_axes, b_axes
 
 
-@stands_in_for(np.inner)
-def _inner(a: Any, b: Any) -> Any:
-    a, b = as_array(a), as_array(b)
-    return a * b if a.ndim == 0 or b.ndim == 0 else np.tensordot(a, b, (-1, -1))
+def contraction_vjp_left(g: Any, a: Any, b: Any, axes: Axes) -> Any:
+    """Sum the products of cotangents and elements of b over the axes that b has kept."""
+    a_axes, b_axes = axes
+    kept = [axis for axis in range(b.ndim) if axis not in b_axes]
+    share = np.tensordot(g, b, (list(range(g.ndim - len(kept), g.ndim)), kept))
+    # Its axes: first those that a has kept, then those of the sums, in the order that b has them.
+    order = [axis for axis in range(a.ndim) if axis not in a_axes]
+    order += [a_axes[b_axes.index(axis)] for axis in sorted(b_axes)]
+    return np.transpose(share, np.argsort(order))
 
 
-@stands_in_for(np.outer)
+def contraction_vjp_right(g: Any, a: Any, b: Any, axes: Axes) -> Any:
+    """Sum the products of elements of a and cotangents over the axes that a has kept."""
+    a_axes, b_axes = axes
+    kept = [axis for axis in range(a.ndim) if axis not in a_axes]
+    share = np.tensordot(a, g, (kept, list(range(len(kept)))))
+    order = [b_axes[a_axes.index(axis)] for axis in sorted(a_axes)]
+    order += [axis for axis in range(b.ndim) if axis not in b_axes]
+    return np.transpose(share, np.argsort(order))
+
+
+def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[VJP, VJP]:
+    """Make the VJPs of a function that sums over the axes that `axes_of` tells.
+
+    Where these are None, the function multiplies a number with an array.
+    """
+
+    def left(g: Any, out: Any, a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+        a, b = as_array(a), as_array(b)
+        axes = axes_of(a, b, *args, **kwargs)
+        if axes is None:
+            return g * b
+        if is_matmul(a, b, axes):
+            return matmul_vjp_left(g, out, a, b)
+        return contraction_vjp_left(g, a, b, axes)
+
+    def right(g: Any, out: Any, a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+        a, b = as_array(a), as_array(b)
+        axes = axes_of(a, b, *args, **kwargs)
+        if axes is None:
+            return g * a
+        if is_matmul(a, b, axes):
+            return matmul_vjp_right(g, out, a, b)
+        return contraction_vjp_right(g, a, b, axes)
+
+    return left, right
+
+
+def is_matmul(a: Any, b: Any, axes: Axes) -> bool:
+    """Tell whether this is the product of two matrices or vectors as they are."""
+    return a.ndim <= 2 and b.ndim <= 2 and axes == dot_axes(a, b)
+
+
+def dot_axes(a: Any, b: Any) -> Axes | None:
+    """Return the last axis of a and the last but one of b; of a vector its only one."""
+    return ([a.ndim - 1], [max(b.ndim - 2, 0)]) if a.ndim and b.ndim else None
+
+
+def inner_axes(a: Any, b: Any) -> Axes | None:
+    """Return the last axes."""
+    return ([a.ndim - 1], [b.ndim - 1]) if a.ndim and b.ndim else None
+
+
+defvjp(np.tensordot, *contraction_vjps(lambda a, b, axes=2: paired_axes(a, b, axes)))
+defvjp(np.dot, *contraction_vjps(dot_axes))
+defvjp(np.inner, *contraction_vjps(inner_axes))
+
+
+@formula(np.outer)
 def _outer(a: Any, b: Any) -> Any:
     return np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))
 
 
-@stands_in_for(np.vdot)
+@formula(np.vdot)
 def _vdot(a: Any, b: Any) -> Any:
-    return np.matmul(np.conj(np.reshape(a, -1)), np.reshape(b, -1))
+    return np.dot(np.conj(np.reshape(a, -1)), np.reshape(b, -1))
 
 
-@stands_in_for(np.linalg.outer)
+@formula(np.linalg.outer)
 def _vector_outer(x1: Any, x2: Any, /) -> Any:
-    if np.ndim(x1) != 1 or np.ndim(x2) != 1:
-        raise ValueError(f"outer takes vectors, got shapes {np.shape(x1)} and {np.shape(x2)}")
     return np.outer(x1, x2)
 
 
-@stands_in_for(np.linalg.matmul)
+@formula(np.linalg.matmul, exact=True)
 def _matmul(x1: Any, x2: Any, /) -> Any:
     return np.matmul(x1, x2)
 
 
-@stands_in_for(np.linalg.tensordot)
+@formula(np.linalg.tensordot, exact=True)
 def _array_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
     return np.tensordot(x1, x2, axes)
 
 
-@stands_in_for(np.vecdot, np.linalg.vecdot)
+@formula(np.vecdot, np.linalg.vecdot)
 def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     rows = np.expand_dims(np.conj(np.moveaxis(as_array(x1), axis, -1)), -2)
     columns = np.expand_dims(np.moveaxis(as_array(x2), axis, -1), -1)
     return np.squeeze(rows @ columns, (-2, -1))
 
 
-@stands_in_for("matvec")
+@formula("matvec")
 def _matvec(x1: Any, x2: Any, /) -> Any:
     return np.squeeze(np.matmul(x1, np.expand_dims(x2, -1)), -1)
 
 
-@stands_in_for("vecmat")
+@formula("vecmat")
 def _vecmat(x1: Any, x2: Any, /) -> Any:
     return np.squeeze(np.matmul(np.expand_dims(np.conj(x1), -2), x2), -2)
 
 
-@stands_in_for(np.kron)
+@formula(np.kron)
 def _kron(a: Any, b: Any) -> Any:
     # Axes of a and b take turns; then each pair becomes one.
     a, b = as_array(a), as_array(b)
@@ -132,7 +178,7 @@ def _kron(a: Any, b: Any) -> Any:
     return np.reshape(a * b, [n * m for n, m in zip(a_shape, b_shape, strict=True)])
 
 
-@stands_in_for(np.cross)
+@formula(np.cross)
 def _cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Any:
@@ -149,7 +195,7 @@ def _cross(
     return np.moveaxis(out, -1, axisc)
 
 
-@stands_in_for(np.linalg.cross)
+@formula(np.linalg.cross)
 def _array_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     return np.cross(x1, x2, axis=axis)
 
@@ -157,46 +203,50 @@ def _array_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 # ---------------------------------------------------------------------------- convolutions
 
 
-@primitive
-def convolve(a: Any, v: Any) -> Any:
-    """Convolve two vectors: all places where they overlap."""
-    return np.convolve(a, v)
+# All places where two vectors overlap: out_k = sum_i a_i v_(k-i). So the cotangent of a_i is
+# sum_k g_k v_(k-i), where v runs backwards. The other modes give a part of that.
 
 
-# out_k = sum_i a_i v_(k-i), so the cotangent of a_i is sum_k g_k v_(k-i): v runs backwards.
-defvjp(
-    convolve,
-    lambda g, out, a, v: np.convolve(g, np.flip(v), "valid"),
-    lambda g, out, a, v: np.convolve(g, np.flip(a), "valid"),
-)
+def convolve_vjp_left(g: Any, out: Any, a: Any, v: Any, mode: Any = "full") -> Any:
+    """Convolve the cotangent of the whole with v backwards."""
+    return np.convolve(in_full(g, a, v, mode), np.flip(np.atleast_1d(v)), "valid")
 
 
-def part_of(full: Any, a: Any, v: Any, mode: str, mirrored: bool) -> Any:
-    """Cut what `mode` asks for out of the full convolution of `a` and `v`."""
-    short, long = sorted([len(a), len(v)])
-    if mode == "full":
-        return full
-    if mode == "same":
-        start, length = short - 1 - short // 2, long
-    elif mode == "valid":
-        start, length = short - 1, long - short + 1
-    else:
-        raise ValueError(f"mode is 'full', 'same' or 'valid', got {mode!r}")
-    if mirrored:
-        start = len(full) - length - start
+def convolve_vjp_right(g: Any, out: Any, a: Any, v: Any, mode: Any = "full") -> Any:
+    """Convolve the cotangent of the whole with a backwards."""
+    return np.convolve(in_full(g, a, v, mode), np.flip(np.atleast_1d(a)), "valid")
+
+
+def in_full(g: Any, a: Any, v: Any, mode: Any) -> Any:
+    """Put zeros around the cotangent, where `mode` has left something out."""
+    n, m = np.size(a), np.size(v)
+    start, length = part_of_full(n, m, mode)
+    after = n + m - 1 - start - length
+    zeros = np.zeros(max(start, after), g.dtype)
+    return np.concatenate([zeros[:start], g, zeros[:after]])
+
+
+def part_of_full(n: int, m: int, mode: Any) -> tuple[int, int]:
+    """Return where a mode's part of the full convolution starts, and how long it is."""
+    short, long = sorted([n, m])
+    if mode in ("full", 2):
+        return 0, n + m - 1
+    if mode in ("same", 1):
+        return short - 1 - short // 2, long
+    return short - 1, long - short + 1
+
+
+defvjp(np.convolve, convolve_vjp_left, convolve_vjp_right)
+
+
+@formula(np.correlate)
+def _correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
+    a, v = np.atleast_1d(a), np.atleast_1d(v)
+    full = np.convolve(a, np.conj(np.flip(v)))
+    start, length = part_of_full(a.size, v.size, mode)
+    if v.size > a.size:  # then NumPy computes the mirror image
+        start = full.size - length - start
     return full[start : start + length]
-
-
-@stands_in_for(np.convolve)
-def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
-    a, v = np.atleast_1d(a), np.atleast_1d(v)
-    return part_of(convolve(a, v), a, v, mode, False)
-
-
-@stands_in_for(np.correlate)
-def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
-    a, v = np.atleast_1d(a), np.atleast_1d(v)
-    return part_of(convolve(a, np.conj(np.flip(v))), a, v, mode, len(v) > len(a))
 
 
 # --------------------------------------------------------------------------- einsum
@@ -292,7 +342,7 @@ def from_lists(*operands: Any) -> tuple[Any, ...]:
     return (subscripts, *operands[: 2 * pairs : 2])
 
 
-@stands_in_for(np.einsum)
+@formula(np.einsum, exact=True)
 def _einsum(*operands: Any, optimize: Any = False) -> Any:
     if not isinstance(operands[0], str):
         operands = from_lists(*operands)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import defvjp, primitive
-from ..tensor import stand_ins, unwrap
-from .rules import as_array, stands_in_for
+from ..tensor import unwrap
+from .rules import as_array, formula, wide
 
 # ------------------------------------------------------------------------ sums and extrema
 
@@ -69,7 +69,7 @@ def mean_vjp(
     where: Any = True,
 ) -> Any:
     """Give every element its share of the cotangent of the mean it is part of."""
-    return spread(expand(g, x, axis, keepdims) / count(x, axis, where), x, where)
+    return spread(wide(expand(g, x, axis, keepdims)) / count(x, axis, where), x, where)
 
 
 def extremum_vjp(
@@ -85,10 +85,21 @@ def extremum_vjp(
     """Share the cotangent evenly among the elements that equal the largest or smallest."""
     out = unwrap(expand(out, x, axis, keepdims))
     winners = (np.equal(x, out) | np.isnan(x)) & where  # nan wins
-    ties = np.sum(winners, axis=axis, keepdims=True, dtype=g.dtype)
+    ties = np.sum(winners, axis=axis, keepdims=True)
     if initial is not None:  # it competes, too
         ties = ties + np.equal(out, initial)
-    return np.where(winners, expand(g, x, axis, keepdims) / ties, 0)
+    share = wide(expand(g, x, axis, keepdims)) / np.maximum(ties, 1).astype(wide(out).dtype)
+    return np.where(winners, share, 0)
+
+
+def deviations(x: Any, axis: Any, dtype: Any, where: Any) -> Any:
+    """Subtract the mean; 0 for what takes no part, which may be nan."""
+    x = wide(x if dtype is None else x.astype(np.result_type(x.dtype, dtype)))
+    if where is not True:
+        x = np.where(where, x, 0)
+    for _ in range(2):  # a second time what rounding has left of a mean far from 0
+        x = x - np.mean(x, axis=axis, keepdims=True, where=where)
+    return x if where is True else np.where(where, x, 0)
 
 
 def var_vjp(
@@ -104,13 +115,10 @@ def var_vjp(
     where: Any = True,
 ) -> Any:
     """Differentiate: d var / d x = 2 (x - mean) / (n - ddof)."""
-    if where is not True:
-        x = np.where(where, x, 0)  # what takes no part may be nan
-    centered = x - np.mean(x, axis=axis, keepdims=True, where=where)
-    slope = 2 * centered / (count(x, axis, where) - ddof - correction)
-    if x.dtype.kind == "c":
-        slope = np.conj(slope)
-    return spread(expand(g, x, axis, keepdims) * slope, x, where)
+    check_real_dtype("var", x, dtype)
+    freedom = count(x, axis, where) - ddof - correction
+    slope = np.conj(deviations(x, axis, dtype, where)) * (2 / freedom)
+    return wide(expand(g, x, axis, keepdims)) * slope
 
 
 def std_vjp(
@@ -125,10 +133,25 @@ def std_vjp(
     keepdims: Any = False,
     where: Any = True,
 ) -> Any:
-    """Differentiate the root of the variance; 0 where all elements are equal."""
-    g_var = g / (2 * np.where(np.equal(out, 0), 1, out))
-    options = {"ddof": ddof, "correction": correction, "keepdims": keepdims, "where": where}
-    return var_vjp(g_var, out, x, axis, dtype, **options)
+    """Differentiate: d std / d x = (x - mean) / (n - ddof) / std; 0 where all are equal."""
+    check_real_dtype("std", x, dtype)
+    freedom = count(x, axis, where) - ddof - correction
+    centered = deviations(x, axis, dtype, where)
+    # In units of the largest deviation, as squares overflow and underflow long before it does.
+    largest = np.max(np.abs(unwrap(centered)), axis=axis, keepdims=True, initial=0)
+    centered = centered / np.where(largest == 0, 1, largest)
+    squares = np.sum(np.real(centered * np.conj(centered)), axis=axis, keepdims=True)
+    spread_out = np.sqrt(np.where(largest == 0, 1, squares * freedom))
+    return wide(expand(g, x, axis, keepdims)) * (np.conj(centered) / spread_out)
+
+
+def check_real_dtype(name: str, x: Any, dtype: Any) -> None:
+    """Raise TypeError if complex numbers are to be computed with in a real dtype."""
+    if dtype is not None and x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        raise TypeError(
+            f"np.{name} of complex numbers is not differentiable with dtype={np.dtype(dtype)}, in "
+            "which their imaginary parts are lost; take np.real first, or leave dtype out"
+        )
 
 
 defvjp(np.sum, sum_vjp)
@@ -137,19 +160,138 @@ defvjp(np.max, extremum_vjp)
 defvjp(np.min, extremum_vjp)
 defvjp(np.var, var_vjp)
 defvjp(np.std, std_vjp)
-stand_ins[np.amax] = np.max
-stand_ins[np.amin] = np.min
+formula(np.amax, exact=True)(np.max)
+formula(np.amin, exact=True)(np.min)
 
 
-@stands_in_for(np.ptp)
+@formula(np.ptp)
 def _ptp(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
 
 
 # --------------------------------------------------------------------------------- products
 
-# A product is computed from those of pairs, pairs of pairs, ...: that has the exact derivative of
-# every order also at zeros, where out / x would be 0 / 0. It serves any associative ufunc.
+# The derivative of a product is a product again, of all the other elements: exact at zeros, where
+# out / x would be 0 / 0. It is computed from products of pairs, pairs of pairs, ..., which have
+# derivatives of every order. Such partial products may be far outside the range of a dtype where
+# the whole is not, so they are kept as m 2^e, with m from 1/2 to 1.
+
+
+def split_exponent(x: Any) -> tuple[Any, Any]:
+    """Return m and e with ``x = m 2^e``; e is an array of integers, a constant."""
+    size = np.maximum(np.abs(np.real(unwrap(x))), np.abs(np.imag(unwrap(x))))
+    exponent = np.where(np.isfinite(size), np.frexp(size)[1], 0)
+    return times_power(x, -exponent), exponent
+
+
+def times_power(x: Any, exponent: Any) -> Any:
+    """Return ``x 2^e``."""
+    if x.dtype.kind == "c":
+        return np.ldexp(np.real(x), exponent) + 1j * np.ldexp(np.imag(x), exponent)
+    return np.ldexp(x, exponent)
+
+
+def products_before(x: Any) -> tuple[Any, Any]:
+    """Return, as m and e, the product of all elements before each along the first axis."""
+    one = np.ones_like(unwrap(x[:1]))
+    m, e = split_exponent(np.concatenate([one, x[:-1]]))
+    step = 1
+    while step < len(m):  # now each element is the product of the last `step` ones up to it
+        product, more = split_exponent(m[:-step] * m[step:])
+        m = np.concatenate([m[:step], product])
+        e = np.concatenate([e[:step], e[:-step] + e[step:] + more])
+        step *= 2
+    return m, e
+
+
+def products_of_others(x: Any) -> Any:
+    """Return, for each element along the first axis, the product of all the others."""
+    if len(x) == 0:
+        return x
+    before, e = products_before(x)
+    after, f = products_before(np.flip(x, 0))
+    return times_power(before * np.flip(after, 0), e + np.flip(f, 0))
+
+
+def prod_vjp(
+    g: Any,
+    out: Any,
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Any:
+    """Multiply the cotangent by the product of the other elements."""
+    check_real_dtype("prod", x, dtype)
+    shape = x.shape
+    x = wide(x) if dtype is None else wide(x.astype(np.result_type(x.dtype, dtype)))
+    axes = tuple(range(len(shape))) if axis is None or not shape else axis
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    factors = x if where is True else np.where(where, x, 1)
+    # All axes that are multiplied over become one, the first.
+    front = np.moveaxis(factors, axes, range(len(axes)))
+    length = math.prod(front.shape[: len(axes)])
+    others = products_of_others(np.reshape(front, (length, *front.shape[len(axes) :])))
+    others = np.moveaxis(np.reshape(others, front.shape), range(len(axes)), axes)
+    g = expand(g, x, axis, keepdims)
+    return spread(g if initial is None else g * initial, x, where) * others
+
+
+defvjp(np.prod, prod_vjp)
+
+
+def cumprod_vjp(g: Any, out: Any, x: Any, axis: Any = None, dtype: Any = None) -> Any:
+    """Multiply the product of what is before an element by h, which collects what comes after.
+
+    With ``out_k = x_0 ... x_k``, the cotangent of x_i is ``x_0 ... x_(i-1) h_i``, where
+    ``h_i = g_i + x_(i+1) h_(i+1)``.
+    """
+    check_real_dtype("cumprod", x, dtype)
+    shape = x.shape
+    x = wide(x) if dtype is None else wide(x.astype(np.result_type(x.dtype, dtype)))
+    if axis is None or not shape:
+        x, g, axis = np.reshape(x, -1), np.reshape(g, -1), 0
+    x, g = np.moveaxis(x, axis, 0), np.moveaxis(g, axis, 0)
+    if len(x) == 0:
+        return np.reshape(x, shape)
+    before, e = products_before(x)
+    after, f = weighted_products_after(x, wide(g))
+    return np.reshape(np.moveaxis(times_power(before * after, e + f), 0, axis), shape)
+
+
+def weighted_products_after(x: Any, g: Any) -> tuple[Any, Any]:
+    """Return, as m and e, the solution h of ``h_i = g_i + x_(i+1) h_(i+1)``.
+
+    Composing the maps ``h -> g + x h`` of neighbours, and of neighbours of those, solves it in a
+    few steps.
+    """
+    next_x = np.concatenate([x[1:], np.zeros_like(unwrap(x[:1]))])
+    (m, e), (h, f) = split_exponent(next_x), split_exponent(g)
+    step = 1
+    while step < len(h):
+        here, here_e = h[:-step], f[:-step]
+        later, later_e = m[:-step] * h[step:], e[:-step] + f[step:]
+        # Two numbers are added in units of the larger one; a 0 is no large number.
+        common = np.maximum(here_e, later_e)
+        common = np.where(unwrap(here) == 0, later_e, common)
+        common = np.where(unwrap(later) == 0, here_e, common)
+        total = times_power(here, here_e - common) + times_power(later, later_e - common)
+        total, more = split_exponent(total)
+        product, product_e = split_exponent(m[:-step] * m[step:])
+        h = np.concatenate([total, h[-step:]])
+        f = np.concatenate([common + more, f[-step:]])
+        m = np.concatenate([product, m[-step:]])
+        e = np.concatenate([e[:-step] + e[step:] + product_e, e[-step:]])
+        step *= 2
+    return h, f
+
+
+defvjp(np.cumprod, cumprod_vjp)
+
+# --------------------------------------------------------------- any associative ufunc
 
 
 def fold(ufunc: np.ufunc) -> Callable[..., Any]:
@@ -167,7 +309,7 @@ def fold(ufunc: np.ufunc) -> Callable[..., Any]:
         a = as_array(a) if dtype is None else as_array(a).astype(dtype)
         if where is not True:
             a = np.where(where, a, ufunc.identity)
-        if axis is None:
+        if axis is None or a.ndim == 0:
             axis = tuple(range(a.ndim))
         axes = axis if isinstance(axis, tuple) else (axis,)
         for ax in axes:
@@ -204,16 +346,13 @@ def scan(ufunc: np.ufunc) -> Callable[..., Any]:
     return accumulation
 
 
-stand_ins[np.prod] = fold(np.multiply)
-stand_ins[np.cumprod] = scan(np.multiply)
-
 # ---------------------------------------------------------------------------- running sums
 
 
 def cumsum_vjp(g: Any, out: Any, x: Any, axis: Any = None, dtype: Any = None) -> Any:
     """Sum from the end: an element is part of its own and of all later sums."""
-    along = -1 if axis is None else axis
-    total = np.flip(np.cumsum(np.flip(g, along), along), along)
+    along = -1 if axis is None or x.ndim == 0 else axis
+    total = np.flip(np.cumsum(np.flip(wide(g), along), along), along)
     return np.reshape(total, x.shape)
 
 
@@ -226,8 +365,7 @@ def cumulative(function: Callable[..., Any], identity: int) -> Callable[..., Any
     def running(
         x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
     ) -> Any:
-        if axis is None and x.ndim != 1:
-            raise ValueError(f"an array of shape {x.shape} needs axis= to say along which axis")
+        x = np.atleast_1d(x)
         axis = 0 if axis is None else axis
         out = function(x, axis=axis, dtype=dtype)
         if include_initial:
@@ -239,8 +377,8 @@ def cumulative(function: Callable[..., Any], identity: int) -> Callable[..., Any
     return running
 
 
-stands_in_for("cumulative_sum")(cumulative(np.cumsum, 0))
-stands_in_for("cumulative_prod")(cumulative(np.cumprod, 1))
+formula("cumulative_sum")(cumulative(np.cumsum, 0))
+formula("cumulative_prod")(cumulative(np.cumprod, 1))
 
 # ------------------------------------------------------------------------------ weighted counts
 
@@ -254,7 +392,7 @@ def weighted_counts(weights: Any, x: Any, minlength: int) -> Any:
 defvjp(weighted_counts, lambda g, out, weights, x, minlength: g[x])
 
 
-@stands_in_for(np.bincount)
+@formula(np.bincount)
 def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     x = unwrap(x)
     return (
@@ -299,15 +437,15 @@ def nan_where_all_are(function: Callable[..., Any]) -> Callable[..., Any]:
     return nan_version
 
 
-stand_ins[np.nansum] = with_nan_as(0, np.sum)
-stand_ins[np.nanprod] = with_nan_as(1, np.prod)
-stand_ins[np.nancumsum] = with_nan_as(0, np.cumsum)
-stand_ins[np.nancumprod] = with_nan_as(1, np.cumprod)
-stand_ins[np.nanmean] = without_nan(np.mean)
-stand_ins[np.nanvar] = without_nan(np.var)
-stand_ins[np.nanstd] = without_nan(np.std)
-stand_ins[np.nanmax] = nan_where_all_are(np.max)
-stand_ins[np.nanmin] = nan_where_all_are(np.min)
+formula(np.nansum)(with_nan_as(0, np.sum))
+formula(np.nanprod)(with_nan_as(1, np.prod))
+formula(np.nancumsum)(with_nan_as(0, np.cumsum))
+formula(np.nancumprod)(with_nan_as(1, np.cumprod))
+formula(np.nanmean)(without_nan(np.mean))
+formula(np.nanvar)(without_nan(np.var))
+formula(np.nanstd)(without_nan(np.std))
+formula(np.nanmax)(nan_where_all_are(np.max))
+formula(np.nanmin)(nan_where_all_are(np.min))
 
 # ------------------------------------------------------------------------ methods of ufuncs
 
@@ -339,29 +477,92 @@ def first_and_inverses(function: Any, inverse: np.ufunc) -> Callable[..., Any]:
     return accumulate if function in (np.cumsum, np.cumprod) else reduce
 
 
-def length(array: Any, *args: Any, **options: Any) -> Any:
+def hypot_reduce(array: Any, *args: Any, **options: Any) -> Any:
     """Reduce with ``np.hypot``: of a single number, that is its absolute value."""
-    return fold(np.hypot)(np.abs(array), *args, **options)
+    return fold(np.hypot)(wide(np.abs(array)), *args, **options)
+
+
+# log(sum(exp(x))), the reduction with np.logaddexp, is computed as m + log(s) with the largest
+# number m and s = sum(exp(x - m)). So is each step of the accumulation, as large logarithms lose
+# what is small: of three equal numbers at -1e16, logaddexp twice gives the last half of all.
+
+
+def log_sum(ufunc: np.ufunc, exp: Any, log: Any) -> Callable[..., Any]:
+    """Make the reduction with ``np.logaddexp``, or the same with base 2."""
+
+    def reduction(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        *,
+        keepdims: Any = False,
+        initial: Any = None,
+        where: Any = True,
+    ) -> Any:
+        a = wide(as_array(a) if dtype is None else as_array(a).astype(dtype))
+        if where is not True:
+            a = np.where(where, a, -np.inf)
+        if a.ndim == 0:
+            axis = None
+        largest = np.max(unwrap(a), axis=axis, keepdims=True, initial=-np.inf)
+        total = np.sum(exp(below(a, largest)), axis=axis, keepdims=True)
+        out = largest + log(np.where(unwrap(total) == 0, 1, total))
+        out = out if initial is None else ufunc(out, initial)
+        return out if keepdims else np.reshape(out, unwrap(np.sum(unwrap(a), axis=axis)).shape)
+
+    return reduction
+
+
+def below(a: Any, largest: Any) -> Any:
+    """Subtract the largest number; equal infinities have the difference 0."""
+    equal = (unwrap(a) == largest) & np.isinf(largest)
+    return np.where(equal, 0, a) - np.where(equal, 0, largest)
+
+
+def log_scan(exp: Any, log: Any) -> Callable[..., Any]:
+    """Make the accumulation with ``np.logaddexp``, or the same with base 2."""
+
+    def accumulation(a: Any, axis: int = 0, dtype: Any = None) -> Any:
+        a = wide(as_array(a) if dtype is None else as_array(a).astype(dtype))
+        a = np.moveaxis(a, axis, 0)
+        m = unwrap(a)
+        s = exp(below(a, m))
+        step = 1
+        while step < len(m):  # of two sums s e^m, the one with the larger m is as it was
+            new = np.maximum(m[:-step], m[step:])
+            total = s[:-step] * exp(below(m[:-step], new)) + s[step:] * exp(below(m[step:], new))
+            m, s = np.concatenate([m[:step], new]), np.concatenate([s[:step], total])
+            step *= 2
+        return np.moveaxis(m + log(s), 0, axis)
+
+    return accumulation
 
 
 METHODS: list[tuple[np.ufunc, Any, Any]] = [
-    (np.add, np.sum, np.cumsum),
-    (np.multiply, np.prod, np.cumprod),
-    (np.maximum, np.max, scan(np.maximum)),
-    (np.minimum, np.min, scan(np.minimum)),
     (np.fmax, np.nanmax, scan(np.fmax)),
     (np.fmin, np.nanmin, scan(np.fmin)),
-    (np.logaddexp, fold(np.logaddexp), scan(np.logaddexp)),
-    (np.logaddexp2, fold(np.logaddexp2), scan(np.logaddexp2)),
-    (np.hypot, length, scan(np.hypot)),
+    (np.logaddexp, log_sum(np.logaddexp, np.exp, np.log), log_scan(np.exp, np.log)),
+    (np.logaddexp2, log_sum(np.logaddexp2, np.exp2, np.log2), log_scan(np.exp2, np.log2)),
+    (np.hypot, hypot_reduce, scan(np.hypot)),
 ]
 for ufunc, reduction, accumulation in METHODS:
-    stand_ins[(ufunc, "reduce")] = along_first_axis(reduction)
-    stand_ins[(ufunc, "accumulate")] = along_first_axis(accumulation)
+    formula((ufunc, "reduce"))(along_first_axis(reduction))
+    formula((ufunc, "accumulate"))(along_first_axis(accumulation))
+formula((np.maximum, "accumulate"))(along_first_axis(scan(np.maximum)))
+formula((np.minimum, "accumulate"))(along_first_axis(scan(np.minimum)))
+for ufunc, function in (
+    (np.add, np.sum),
+    (np.multiply, np.prod),
+    (np.maximum, np.max),
+    (np.minimum, np.min),
+):
+    formula((ufunc, "reduce"), exact=True)(along_first_axis(function))
+formula((np.add, "accumulate"), exact=True)(along_first_axis(np.cumsum))
+formula((np.multiply, "accumulate"), exact=True)(along_first_axis(np.cumprod))
 INVERSE_METHODS: list[tuple[np.ufunc, np.ufunc, Any, Any]] = [
     (np.subtract, np.negative, np.sum, np.cumsum),
     (np.true_divide, np.reciprocal, np.prod, np.cumprod),
 ]
 for ufunc, inverse, reduction, accumulation in INVERSE_METHODS:
-    stand_ins[(ufunc, "reduce")] = first_and_inverses(reduction, inverse)
-    stand_ins[(ufunc, "accumulate")] = first_and_inverses(accumulation, inverse)
+    formula((ufunc, "reduce"))(first_and_inverses(reduction, inverse))
+    formula((ufunc, "accumulate"))(first_and_inverses(accumulation, inverse))

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import defvjp, primitive
-from ..tensor import Tensor, records_gradient, stand_ins, unwrap
-from .rules import as_array, stands_in_for
+from ..tensor import Tensor, records_gradient, unwrap
+from .rules import as_array, formula
 
 # ------------------------------------------------------------------------------------- axes
 
@@ -23,10 +23,15 @@ def reshape_vjp(g: Any, out: Any, x: Any, shape: Any, order: Any = "C") -> Any:
     """Read the cotangent in the order in which `x` was read."""
     if order == "A":  # as in memory, that of x and not of g
         order = "F" if unwrap(x).flags.fnc else "C"
+    if order == "K":  # in which only ravel reads
+        numbers = np.empty_like(unwrap(x), dtype=int)
+        numbers[...] = np.reshape(np.arange(1, x.size + 1), x.shape)
+        return put_back(g, np.ravel(numbers, order="K"), x.shape)
     return np.reshape(g, x.shape, order=order)
 
 
 defvjp(np.reshape, reshape_vjp)
+defvjp(np.ravel, lambda g, out, a, order="C": reshape_vjp(g, out, a, None, order))
 defvjp(np.expand_dims, lambda g, out, x, axis: np.reshape(g, x.shape))
 defvjp(np.squeeze, lambda g, out, x, axis=None: np.reshape(g, x.shape))
 defvjp(np.swapaxes, lambda g, out, x, axis1, axis2: np.swapaxes(g, axis1, axis2))
@@ -41,20 +46,13 @@ defvjp(np.broadcast_to, lambda g, out, x, shape: g)
 defvjp(np.copy, lambda g, out, x, order="K": g)
 
 
-@stands_in_for(np.ravel)
-def _ravel(a: Any, order: Any = "C") -> Any:
-    if order == "K":
-        raise ValueError("np.ravel of a Tensor takes order 'C', 'F' or 'A', got 'K'")
-    return np.reshape(a, -1, order=order)
-
-
 def at_least(ndim: int) -> Callable[..., Any]:
     """Make ``np.atleast_1d`` and its siblings, which take one array or several."""
 
     def single(x: Any) -> Any:
         x = as_array(x)
         if x.ndim >= ndim:
-            return x
+            return np.reshape(x, x.shape)
         if ndim == 3 and x.ndim == 2:
             return np.expand_dims(x, 2)
         return np.reshape(x, {1: (1,), 2: (1, -1), 3: (1, -1, 1)}[ndim])
@@ -65,9 +63,9 @@ def at_least(ndim: int) -> Callable[..., Any]:
     return several
 
 
-stand_ins[np.atleast_1d] = at_least(1)
-stand_ins[np.atleast_2d] = at_least(2)
-stand_ins[np.atleast_3d] = at_least(3)
+formula(np.atleast_1d, exact=True)(at_least(1))
+formula(np.atleast_2d, exact=True)(at_least(2))
+formula(np.atleast_3d, exact=True)(at_least(3))
 
 # ----------------------------------------------------------------------- selections
 
@@ -81,9 +79,16 @@ def pick(x: Any, numbers: Any) -> Any:
 @primitive
 def put_back(g: Any, numbers: Any, shape: tuple[int, ...]) -> Any:
     """Add up what was picked from each element: the transpose of `pick`."""
-    total = np.zeros_like(g, shape=math.prod(shape) + 1)
-    np.add.at(total, np.ravel(numbers), np.ravel(g))
-    return np.reshape(total[1:], shape)
+    return np.reshape(add_up(numbers, g, math.prod(shape) + 1)[1:], shape).astype(g.dtype)
+
+
+def add_up(numbers: Any, values: Any, length: int) -> Any:
+    """Add each value to the sum with its number, in float64."""
+    numbers, values = np.ravel(numbers), np.ravel(values)
+    if values.dtype.kind == "c":
+        real, imag = (add_up(numbers, part, length) for part in (values.real, values.imag))
+        return real + 1j * imag
+    return np.bincount(numbers, values, length)
 
 
 defvjp(pick, lambda h, out, g, numbers: put_back(h, numbers, g.shape))
@@ -114,46 +119,46 @@ for selection in SELECTIONS:
     defvjp(selection, selection_vjp(selection))
 
 
-@stands_in_for(np.matrix_transpose, np.linalg.matrix_transpose)
+@formula(np.matrix_transpose, np.linalg.matrix_transpose, exact=True)
 def _matrix_transpose(x: Any, /) -> Any:
     if x.ndim < 2:
         raise ValueError(f"matrix transpose needs two axes or more, got shape {x.shape}")
     return np.swapaxes(x, -1, -2)
 
 
-@stands_in_for(np.linalg.diagonal)
+@formula(np.linalg.diagonal, exact=True)
 def _matrix_diagonal(x: Any, /, *, offset: int = 0) -> Any:
     return np.diagonal(x, offset, -2, -1)
 
 
-@stands_in_for(np.trace)
+@formula(np.trace)
 def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
-@stands_in_for(np.linalg.trace)
+@formula(np.linalg.trace)
 def _matrix_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     return np.trace(x, offset, -2, -1, dtype)
 
 
-@stands_in_for(np.compress)
+@formula(np.compress)
 def _compress(condition: Any, a: Any, axis: int | None = None) -> Any:
     return np.take(a, np.flatnonzero(unwrap(condition)), axis)
 
 
-@stands_in_for(np.extract)
+@formula(np.extract)
 def _extract(condition: Any, arr: Any) -> Any:
     return np.take(arr, np.flatnonzero(unwrap(condition)))
 
 
-@stands_in_for(np.choose)
+@formula(np.choose)
 def _choose(a: Any, choices: Any, *, mode: Any = "raise") -> Any:
     which = np.choose(unwrap(a), np.arange(len(choices)), mode=mode)  # as `mode` understands it
     which, *arrays = np.broadcast_arrays(which, *choices)
     return np.squeeze(np.take_along_axis(np.stack(arrays), np.expand_dims(which, 0), 0), 0)
 
 
-@stands_in_for(np.select)
+@formula(np.select)
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     out = default
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
@@ -163,7 +168,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return out
 
 
-@stands_in_for(np.insert)
+@formula(np.insert)
 def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     # np.insert, called on the numbers of all elements, tells how to pick them.
     arr, values = as_array(arr), as_array(values)
@@ -187,7 +192,7 @@ def pad(x: Any, pad_width: Any, mode: Any) -> Any:
 defvjp(pad, selection_vjp(np.pad))
 
 
-@stands_in_for(np.pad)
+@formula(np.pad)
 def _pad(
     array: Any,
     pad_width: Any,
@@ -236,14 +241,14 @@ def concatenate(*arrays: Any, axis: int = 0) -> Any:
 defvjp(concatenate, joint=concatenate_vjp)
 
 
-@stands_in_for(np.concatenate)
+@formula(np.concatenate, exact=True)
 def _concatenate(arrays: Any, axis: int | None = 0) -> Any:
     if axis is None:
         return concatenate(*[np.reshape(array, -1) for array in arrays])
     return concatenate(*[as_array(array) for array in arrays], axis=axis)
 
 
-@stands_in_for(np.block)
+@formula(np.block, exact=True)
 def _block(arrays: Any) -> Any:
     def depth_of(part: Any) -> int:
         return 1 + depth_of(part[0]) if isinstance(part, list) and part else 0
@@ -261,7 +266,7 @@ def _block(arrays: Any) -> Any:
     return join(arrays, -depth)
 
 
-@stands_in_for(np.stack)
+@formula(np.stack, exact=True)
 def _stack(arrays: Any, axis: int = 0) -> Any:
     arrays = [as_array(array) for array in arrays]
     if len({array.shape for array in arrays}) != 1:
@@ -272,29 +277,29 @@ def _stack(arrays: Any, axis: int = 0) -> Any:
     return np.concatenate([np.expand_dims(array, axis) for array in arrays], axis)
 
 
-@stands_in_for(np.vstack)
+@formula(np.vstack, exact=True)
 def _vstack(tup: Any) -> Any:
     return np.concatenate([np.atleast_2d(array) for array in tup], 0)
 
 
-@stands_in_for(np.hstack)
+@formula(np.hstack, exact=True)
 def _hstack(tup: Any) -> Any:
     arrays = [np.atleast_1d(array) for array in tup]
     return np.concatenate(arrays, 0 if arrays and arrays[0].ndim == 1 else 1)
 
 
-@stands_in_for(np.dstack)
+@formula(np.dstack, exact=True)
 def _dstack(tup: Any) -> Any:
     return np.concatenate([np.atleast_3d(array) for array in tup], 2)
 
 
-@stands_in_for(np.column_stack)
+@formula(np.column_stack, exact=True)
 def _column_stack(tup: Any) -> Any:
     arrays = [as_array(array) for array in tup]
     return np.concatenate([a if a.ndim >= 2 else np.reshape(a, (-1, 1)) for a in arrays], 1)
 
 
-@stands_in_for(np.append)
+@formula(np.append, exact=True)
 def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
     return np.concatenate([arr, values], axis)
 
@@ -316,26 +321,26 @@ def split_like(splitter: Callable[..., Any]) -> Callable[..., Any]:
     return split
 
 
-stand_ins[np.split] = split_like(np.split)
-stand_ins[np.array_split] = split_like(np.array_split)
+formula(np.split)(split_like(np.split))
+formula(np.array_split)(split_like(np.array_split))
 
 
-@stands_in_for(np.hsplit)
+@formula(np.hsplit)
 def _hsplit(ary: Any, indices_or_sections: Any) -> Any:
     return np.split(ary, indices_or_sections, 1 if ary.ndim > 1 else 0)
 
 
-@stands_in_for(np.vsplit)
+@formula(np.vsplit)
 def _vsplit(ary: Any, indices_or_sections: Any) -> Any:
     return np.split(ary, indices_or_sections, 0)
 
 
-@stands_in_for(np.dsplit)
+@formula(np.dsplit)
 def _dsplit(ary: Any, indices_or_sections: Any) -> Any:
     return np.split(ary, indices_or_sections, 2)
 
 
-@stands_in_for("unstack")
+@formula("unstack", exact=True)
 def _unstack(x: Any, /, *, axis: int = 0) -> Any:
     if x.ndim == 0:
         raise ValueError("np.unstack needs at least one axis, got a 0-d array")
@@ -345,14 +350,14 @@ def _unstack(x: Any, /, *, axis: int = 0) -> Any:
 # ----------------------------------------------------------------- broadcasting and applying
 
 
-@stands_in_for(np.broadcast_arrays)
+@formula(np.broadcast_arrays, exact=True)
 def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     arrays = [as_array(array) for array in args]
     shape = np.broadcast_shapes(*[array.shape for array in arrays])
     return tuple(np.broadcast_to(array, shape) for array in arrays)
 
 
-@stands_in_for(np.full_like)
+@formula(np.full_like)
 def _full_like(
     a: Any,
     fill_value: Any,
@@ -363,15 +368,14 @@ def _full_like(
     shape: Any = None,
     device: Any = None,
 ) -> Any:
-    shape = np.shape(a) if shape is None else shape
     if not isinstance(fill_value, Tensor):
-        return np.full_like(unwrap(a), fill_value, dtype, shape=shape)
-    return np.broadcast_to(fill_value, shape).astype(
-        np.asarray(unwrap(a)).dtype if dtype is None else dtype
-    )
+        return fill_value
+    shape = np.shape(a) if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
+    extra = max(fill_value.ndim - len(shape), 0)  # leading axes of length 1, which NumPy drops
+    return np.broadcast_to(np.reshape(fill_value, fill_value.shape[extra:]), shape)
 
 
-@stands_in_for(np.meshgrid)
+@formula(np.meshgrid)
 def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
     arrays = []
     for axis, x in enumerate(xi):
@@ -381,12 +385,12 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
     return tuple(arrays) if sparse else np.broadcast_arrays(*arrays)
 
 
-@stands_in_for(np.astype)
+@formula(np.astype, exact=True)
 def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     return x.astype(dtype)
 
 
-@stands_in_for(np.apply_along_axis)
+@formula(np.apply_along_axis, exact=True)
 def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
     place = axis % arr.ndim
     arr = np.moveaxis(arr, axis, -1)
@@ -400,7 +404,7 @@ def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: An
     return np.moveaxis(out, list(new), [place + i for i in range(len(new))])
 
 
-@stands_in_for(np.apply_over_axes)
+@formula(np.apply_over_axes, exact=True)
 def _apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
     for axis in (axes,) if isinstance(axes, int) else axes:
         axis = axis % a.ndim

@@ -53,7 +53,7 @@ OF_THE_TABLE = tuple(
     for name in (
         "every_entry_of_the_table_has_a_check",
         "every_function_of_numpy_is_in_the_table_or_documented_as_unsupported",
-        "stand_ins_take_the_arguments_of_numpys_functions",
+        "formulas_take_the_arguments_of_numpys_functions",
         "vjps_have_the_default_values_of_their_functions",
     )
 )

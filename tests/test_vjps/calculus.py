@@ -8,7 +8,7 @@ from .cases import (
     Case,
     an_axis,
     arrays,
-    broadcastable,
+    broadcastable_shapes,
     covers,
     full_side,
     several_axes,
@@ -45,7 +45,7 @@ def flat_differences(draw, function):
 @st.composite
 def slopes(draw, function):
     order = draw(st.sampled_from([1, 2]))
-    f = draw(arrays(shapes(1, 2, sides=st.sampled_from([3, 4] if order == 2 else [2, 3, 4]))))
+    f = draw(arrays(shapes(1, 2, min_side=3 if order == 2 else 2, max_side=4)))
     options = {"edge_order": order}
     kind = draw(st.sampled_from(["plain", "spacing", "coordinates", "axes"]))
     if kind == "plain":
@@ -81,7 +81,7 @@ def interpolations(draw, function):
         st.sampled_from([{}, {"left": 1.5, "right": -1.5}, {"period": n + 0.5} if n > 1 else {}])
     )
     values = [x, places, draw(arrays(n))]
-    return draw(some_constant(lambda *args: function(*args, **options), values))
+    return draw(some_constant(lambda *args: function(*args, **options), values, ["array", "list"]))
 
 
 @covers(np.polyval)
@@ -103,7 +103,7 @@ def powers(draw, function):
 @covers(np.linspace)
 @st.composite
 def spaces(draw, function):
-    values = [draw(arrays(shape)) for shape in draw(broadcastable(2))]
+    values = [draw(arrays(shape)) for shape in draw(broadcastable_shapes(2))]
     num, endpoint = draw(st.integers(0, 4)), draw(st.booleans())
     axis = draw(st.sampled_from([0, -1]))
     call = lambda start, stop: function(start, stop, num, endpoint, axis=axis)

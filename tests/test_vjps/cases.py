@@ -1,13 +1,18 @@
 """What the checks have in common: calls to be checked, and how arrays are drawn for them."""
 
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+
+from microgrand.testing import strategies
+from microgrand.testing.strategies import axes as reduction_axes
+from microgrand.testing.strategies import broadcastable_shapes, shapes
+
+__all__ = ["broadcastable_shapes", "reduction_axes", "shapes"]
 
 
 @dataclass
@@ -45,52 +50,20 @@ def covers(*functions):
 
 # --------------------------------------------------------------------------- drawing arrays
 
-# One in seven axes is empty, which makes a third of the arrays with three axes empty.
-side = st.sampled_from([2, 3, 1, 2, 3, 1, 0])
-full_side = st.sampled_from([2, 3, 1])
+side, full_side = st.integers(0, 3), st.integers(1, 3)
 
 
-@st.composite
-def shapes(draw, least=0, most=3, sides=side):
-    # Two axes first: Hypothesis has a preference for the first of several.
-    ndim = draw(st.sampled_from(sorted(range(least, most + 1), key=lambda n: abs(n - 2))))
-    return tuple(draw(sides) for _ in range(ndim))
-
-
-@st.composite
-def arrays(draw, shape, low=-2.0, high=2.0):
-    """Numbers from ``[low, high]``, distinct and not too close to each other.
-
-    Random rather than simple ones: at round numbers, wrong derivatives are right by accident.
-    """
-    if isinstance(shape, st.SearchStrategy):
-        shape = draw(shape)
-    shape = (shape,) if isinstance(shape, int) else shape
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    n = math.prod(shape)
-    places = rng.permutation(n) + rng.uniform(0.2, 0.8, n)
-    return (low + (high - low) * places / max(n, 1)).reshape(shape)
+def arrays(shape, low=-2.0, high=2.0):
+    """Draw numbers from ``[low, high]`` that are distinct, which may be near 0."""
+    return strategies.arrays((shape,) if isinstance(shape, int) else shape, low, high, kinks=())
 
 
 @st.composite
 def signed(draw, shape, low=0.5, high=2.0):
-    """Numbers from ``[low, high]`` with random signs: away from zero."""
+    """Draw numbers from ``[low, high]`` with random signs: away from zero."""
     array = draw(arrays(shape, low, high))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     return array * rng.choice([-1.0, 1.0], array.shape)
-
-
-@st.composite
-def broadcastable(draw, number, sides=side):
-    """Shapes that broadcast: of one shape, with leading axes left out and others of length 1."""
-    whole = draw(shapes(sides=sides))
-    return [
-        tuple(
-            1 if draw(st.sampled_from([False, False, True])) else length
-            for length in whole[draw(st.integers(0, len(whole))) :]
-        )
-        for _ in range(number)
-    ]
 
 
 def an_axis(ndim):
@@ -102,15 +75,20 @@ def several_axes(ndim, least=0):
     return distinct.map(tuple) if ndim else st.just(())
 
 
-def reduction_axes(ndim):
-    """None, a number of either sign, or a tuple."""
-    if ndim == 0:
-        return st.sampled_from([None, ()])
-    return st.none() | an_axis(ndim) | several_axes(ndim)
+#: The dtypes that operands beside a tensor may have, too.
+OTHER_DTYPES = [np.int8, np.uint8, np.int32, np.int64, np.float16, np.float32]
+
+
+def in_dtype(value, dtype):
+    """Convert an array; to integers away from 0, and to those without a sign by their size."""
+    if np.dtype(dtype).kind == "f":
+        return value.astype(dtype)
+    whole = np.sign(value) * np.ceil(np.abs(value))
+    return (np.abs(whole) if np.dtype(dtype).kind == "u" else whole).astype(dtype)
 
 
 @st.composite
-def some_constant(draw, call, values, forms=("array", "list")):
+def some_constant(draw, call, values, forms=("array", "list", "dtype")):
     """A case in which some arguments of `call` are tensors, and the others constants."""
     choices = list(itertools.product([True, False], repeat=len(values)))
     is_tensor = draw(st.sampled_from(choices[:-1]))
@@ -123,6 +101,8 @@ def some_constant(draw, call, values, forms=("array", "list")):
                 constants[i] = value.item()
             elif form == "list" and value.size:  # an empty one has lost its shape
                 constants[i] = value.tolist()
+            elif form == "dtype":
+                constants[i] = in_dtype(value, draw(st.sampled_from(OTHER_DTYPES)))
 
     def mixed(*tensors):
         given = iter(tensors)

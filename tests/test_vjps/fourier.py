@@ -21,7 +21,7 @@ def of_parts(function, options, values):
 
 @st.composite
 def values_of(draw, function, least):
-    shape = draw(shapes(least, 2, sides=st.sampled_from([3, 2] if least == 2 else [3, 4, 2])))
+    shape = draw(shapes(least, 2, min_side=2, max_side=3 if least == 2 else 4))
     number = 1 if function in REAL_INPUT else draw(st.sampled_from([1, 2]))
     return [draw(arrays(shape)) for _ in range(number)]
 

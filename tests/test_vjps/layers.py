@@ -8,7 +8,16 @@ from microgrand import masks, tensor
 from microgrand.nn import functional
 from microgrand.tensor import unwrap
 
-from .cases import Case, an_axis, arrays, broadcastable, covers, full_side, shapes, some_constant
+from .cases import (
+    Case,
+    an_axis,
+    arrays,
+    broadcastable_shapes,
+    covers,
+    full_side,
+    shapes,
+    some_constant,
+)
 
 
 @covers(functional.affine)
@@ -41,7 +50,7 @@ def masked_affines(draw, function):
 @covers(functional.softmax, functional.log_softmax)
 @st.composite
 def softmaxes(draw, function):
-    x = draw(arrays(shapes(1, sides=full_side)))
+    x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(an_axis(x.ndim))
     return Case(lambda x: function(x, axis=axis), [x])
 
@@ -49,7 +58,7 @@ def softmaxes(draw, function):
 @covers(functional.mean_negative_log_likelihood)
 @st.composite
 def likelihoods(draw, function):
-    x = draw(arrays(shapes(2, 2, full_side)))
+    x = draw(arrays(shapes(2, 2, min_side=1)))
     labels = draw(hnp.arrays(np.int64, len(x), elements=st.integers(0, x.shape[1] - 1)))
     one_hot = np.eye(x.shape[1], dtype=bool)[labels]
     # The third argument is not independent of the first: it is what the forward pass has saved.
@@ -59,7 +68,7 @@ def likelihoods(draw, function):
 @covers(masks.apply_mask)
 @st.composite
 def masked(draw, function):
-    shape, other = draw(broadcastable(2))
+    shape, other = draw(broadcastable_shapes(2))
     mask = draw(hnp.arrays(bool, other))
     scale = draw(st.sampled_from([1.0, 2.0, 1 / 0.7]))
     return Case(lambda x: function(x, mask, scale), [draw(arrays(shape))])

@@ -52,7 +52,7 @@ def some_nan(draw, function, options):
 @covers(np.max, np.min, np.amax, np.amin, np.nanmax, np.nanmin)
 @st.composite
 def extrema(draw, function):
-    x = draw(arrays(shapes(sides=full_side)))
+    x = draw(arrays(shapes(min_side=1)))
     options = {"axis": draw(reduction_axes(x.ndim)), "keepdims": draw(st.booleans())}
     if draw(st.booleans()):
         options["initial"] = draw(st.sampled_from([-3.0, 0.123, 3.0]))
@@ -63,7 +63,7 @@ def extrema(draw, function):
 @covers(np.mean, np.nanmean)
 @st.composite
 def means(draw, function):
-    x = draw(arrays(shapes(sides=full_side)))
+    x = draw(arrays(shapes(min_side=1)))
     options = {"axis": draw(reduction_axes(x.ndim)), "keepdims": draw(st.booleans())}
     if function is np.mean and draw(st.booleans()):
         options["where"] = np.resize([True, True, False], x.shape)
@@ -73,7 +73,7 @@ def means(draw, function):
 @covers(np.ptp)
 @st.composite
 def reductions(draw, function):
-    x = draw(arrays(shapes(sides=full_side)))
+    x = draw(arrays(shapes(min_side=1)))
     axis, keepdims = draw(reduction_axes(x.ndim)), draw(st.booleans())
     return Case(lambda x: function(x, axis=axis, keepdims=keepdims), [x])
 
@@ -81,7 +81,7 @@ def reductions(draw, function):
 @covers(np.var, np.std, np.nanvar, np.nanstd)
 @st.composite
 def spreads(draw, function):
-    x = draw(arrays(shapes(1, sides=st.sampled_from([3, 4]))))
+    x = draw(arrays(shapes(1, min_side=3, max_side=4)))
     axes = st.none() | an_axis(x.ndim) | several_axes(x.ndim, 1)
     options = {"axis": draw(axes), "keepdims": draw(st.booleans())}
     options[draw(st.sampled_from(["ddof", "correction"]))] = draw(st.sampled_from([0, 1, 0.5]))
@@ -119,7 +119,7 @@ def cumulatives(draw, function):
 @st.composite
 def reduce_methods(draw, key):
     ufunc, _ = key
-    x = draw(signed(shapes(1, sides=full_side)))
+    x = draw(signed(shapes(1, min_side=1)))
     options = {"axis": draw(reduction_axes(x.ndim)), "keepdims": draw(st.booleans())}
     if draw(st.booleans()):
         options = {}
@@ -138,7 +138,7 @@ def reduce_methods(draw, key):
 @st.composite
 def accumulate_methods(draw, key):
     ufunc, method = key
-    x = draw(signed(shapes(1, sides=full_side)))
+    x = draw(signed(shapes(1, min_side=1)))
     axes = draw(st.lists(an_axis(x.ndim), max_size=1))
     return Case(lambda x: getattr(ufunc, method)(x, *axes), [x])
 

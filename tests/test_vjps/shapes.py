@@ -14,9 +14,8 @@ from .cases import (
     Case,
     an_axis,
     arrays,
-    broadcastable,
+    broadcastable_shapes,
     covers,
-    full_side,
     several_axes,
     shapes,
     side,
@@ -203,7 +202,7 @@ def tiles(draw, function):
 @covers(np.resize)
 @st.composite
 def resizes(draw, function):
-    x = draw(arrays(shapes(0, 2, full_side)))
+    x = draw(arrays(shapes(0, 2, min_side=1)))
     shape = draw(shapes(0, 2) | st.integers(0, 9))
     return Case(lambda x: function(x, shape), [x])
 
@@ -211,7 +210,7 @@ def resizes(draw, function):
 @covers(np.take)
 @st.composite
 def takes(draw, function):
-    x = draw(arrays(shapes(1, sides=full_side)))
+    x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(st.none() | an_axis(x.ndim))
     length = x.size if axis is None else x.shape[axis]
     places = hnp.arrays(np.int64, shapes(0, 2), elements=st.integers(-length, length - 1))
@@ -222,7 +221,7 @@ def takes(draw, function):
 @covers(np.take_along_axis)
 @st.composite
 def takes_along(draw, function):
-    x = draw(arrays(shapes(1, sides=full_side)))
+    x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(an_axis(x.ndim))
     shape = list(x.shape)
     length, shape[axis] = shape[axis], draw(side)
@@ -233,7 +232,7 @@ def takes_along(draw, function):
 @covers(np.delete)
 @st.composite
 def deletions(draw, function):
-    x = draw(arrays(shapes(1, sides=full_side)))
+    x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(st.none() | an_axis(x.ndim))
     length = x.size if axis is None else x.shape[axis]
     places = st.integers(-length, length - 1)
@@ -324,7 +323,7 @@ def additions(draw, function):
 @covers(vjps.shapes.pick)
 @st.composite
 def picks(draw, function):
-    x = draw(arrays(shapes(1, sides=full_side)))
+    x = draw(arrays(shapes(1, min_side=1)))
     numbers = draw(hnp.arrays(np.int64, shapes(0, 2), elements=st.integers(0, x.size)))
     return Case(lambda x: function(x, numbers), [x])
 
@@ -471,7 +470,7 @@ def compressions(draw, function):
 @covers(np.choose)
 @st.composite
 def choices(draw, function):
-    shape, *others = draw(broadcastable(3))
+    shape, *others = draw(broadcastable_shapes(3))
     mode = draw(st.sampled_from(["raise", "wrap", "clip"]))
     limit = 1 if mode == "raise" else 4
     which = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, limit)))
@@ -483,7 +482,7 @@ def choices(draw, function):
 @covers(np.select)
 @st.composite
 def selects(draw, function):
-    shape, one, two, *others = draw(broadcastable(5))
+    shape, one, two, *others = draw(broadcastable_shapes(5))
     conditions = [draw(hnp.arrays(bool, one)), draw(hnp.arrays(bool, two))]
     values = [draw(arrays(other)) for other in (shape, others[0])]
     default = draw(st.sampled_from([0, 1.5])) if draw(st.booleans()) else draw(arrays(others[1]))
@@ -510,7 +509,7 @@ def insertions(draw, function):
 @covers(np.pad, vjps.shapes.pad)
 @st.composite
 def pads(draw, function):
-    x = draw(arrays(shapes(1, 2, sides=full_side)))
+    x = draw(arrays(shapes(1, 2, min_side=1)))
     mode = draw(st.sampled_from(vjps.shapes.PAD_MODES))
     widths = st.integers(0, 4 if x.ndim == 1 else 2)
     pairs = [(draw(widths), draw(widths)) for _ in x.shape]
@@ -531,7 +530,7 @@ def shifts(draw, function):
 @covers(np.lib.stride_tricks.sliding_window_view)
 @st.composite
 def windows(draw, function):
-    x = draw(arrays(shapes(1, 2, sides=st.sampled_from([3, 4, 2]))))
+    x = draw(arrays(shapes(1, 2, min_side=2, max_side=4)))
     if draw(st.booleans()):
         axis = draw(an_axis(x.ndim))
         return Case(lambda x: function(x, 2, axis=axis), [x])
@@ -542,7 +541,7 @@ def windows(draw, function):
 @covers(np.broadcast_arrays)
 @st.composite
 def broadcast_lists(draw, function):
-    values = [draw(arrays(shape)) for shape in draw(broadcastable(3))]
+    values = [draw(arrays(shape)) for shape in draw(broadcastable_shapes(3))]
     return draw(some_constant(function, values, ["array"]))
 
 
@@ -569,7 +568,7 @@ def conversions(draw, function):
 @covers(np.apply_along_axis)
 @st.composite
 def applications(draw, function):
-    x = draw(arrays(shapes(1, sides=full_side)))
+    x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(an_axis(x.ndim))
     func = draw(st.sampled_from([np.sum, lambda row: row * row[0], lambda r: np.outer(r, r)]))
     return Case(lambda x: function(func, axis, x), [x])
@@ -578,7 +577,7 @@ def applications(draw, function):
 @covers(np.apply_over_axes)
 @st.composite
 def repeated_applications(draw, function):
-    x = draw(arrays(shapes(1, sides=full_side)))
+    x = draw(arrays(shapes(1, min_side=1)))
     axes = draw(an_axis(x.ndim) | several_axes(x.ndim, 1))
     return Case(lambda x: function(np.prod, x, axes), [x])
 

@@ -310,7 +310,6 @@ def test_functions_of_all_repeated_eigenvalues_have_a_derivative():
             SINGULAR,
             r"third derivative of np\.linalg\.det .* singular",
         ),
-        (np.linalg.pinv, SINGULAR, "full rank"),
         (lambda x: np.linalg.qr(x)[0], SINGULAR, "linearly dependent"),
         (lambda x: np.linalg.slogdet(x)[1], SINGULAR, "slogdet .* singular"),
         (np.linalg.inv, SINGULAR, "Singular"),
@@ -369,30 +368,26 @@ def test_matrices_of_a_stack_do_not_depend_on_each_other(function, scale):
         assert np.any(expected)
 
 
-@pytest.mark.parametrize("function", [np.linalg.pinv, lambda x: np.linalg.qr(x)[0]])
 @pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
-def test_one_matrix_of_a_stack_without_a_derivative_is_an_error(function, scale):
+def test_one_matrix_of_a_stack_without_a_derivative_is_an_error(scale):
+    def function(x):
+        return np.linalg.qr(x)[0]
+
     matrix = np.diag([1.0, 2.0, 3.0])
     grads_of(function, np.stack([scale * matrix, matrix]))
     with pytest.raises(np.linalg.LinAlgError):
         grads_of(function, np.stack([scale * SINGULAR, matrix]))
 
 
-def test_tensorinv_takes_a_positive_index():
-    for ind in (0, -1):
-        with pytest.raises(ValueError, match=f"positive ind, got {ind}"):
-            np.linalg.tensorinv(Tensor(np.eye(2), requires_grad=True), ind)
-
-
 @pytest.mark.parametrize("name", ["slogdet", "eigh", "cholesky", "svd", "qr", "lstsq"])
-def test_what_is_no_matrix_is_named(name):
+def test_linear_algebra_takes_real_matrices(name):
     x = Tensor(np.ones((2, 3)), requires_grad=True)
     function = getattr(np.linalg, name)
     arguments = [np.ones(2)] if name == "lstsq" else []
     if name not in ("svd", "qr", "lstsq"):
-        with pytest.raises(np.linalg.LinAlgError, match=rf"np\.linalg\.{name} takes a square matr"):
+        with pytest.raises(np.linalg.LinAlgError, match="square"):
             function(x)
-    with pytest.raises(np.linalg.LinAlgError, match=rf"{name} takes a .*matrix.* got shape \(2,\)"):
+    with pytest.raises(np.linalg.LinAlgError, match=r"1-dimensional|takes a .*matrix"):
         function(x[:, 0], *arguments)
     with pytest.raises(TypeError, match=rf"np\.linalg\.{name} is differentiable for real matrices"):
         function(np.ones((2, 2)) * x[0, 0] * 1j, *arguments)
@@ -400,9 +395,8 @@ def test_what_is_no_matrix_is_named(name):
 
 @pytest.mark.parametrize("function", [np.linalg.eigvalsh, np.linalg.svdvals])
 def test_second_derivative_of_repeated_eigenvalues_is_an_error(function):
-    x = Tensor(REPEATED, requires_grad=True)
     with pytest.raises(np.linalg.LinAlgError, match="repeated"):
-        backpropagate(np.sum(function(x) ** 2), np.array(1.0), {x}, create_graph=True)
+        hessian(lambda x: np.sum(function(x) ** 2))(REPEATED)
 
 
 @pytest.mark.parametrize(
@@ -424,29 +418,56 @@ def test_what_is_not_supported_is_an_error(call):
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda x: np.cross(x, np.ones((3, 2))), ValueError, r"length 3, got lengths 4 and 2"),
         (lambda x: np.cross(x[:, :3], np.ones((3, 2))), ValueError, r"got lengths 3 and 2"),
-        (lambda x: np.cross(x, np.ones(3)), ValueError, r"got lengths 4 and 3"),
-        (lambda x: np.linalg.outer(x, np.ones(3)), ValueError, r"shapes \(3, 4\) and \(3,\)"),
-        (lambda x: np.linalg.outer(x[0], np.ones((2, 3))), ValueError, r"\(4,\) and \(2, 3\)"),
-        (lambda x: np.tensordot(x, x, ([0], [0], [0])), ValueError, "zip"),
-        (lambda x: np.tensordot(x, x, ([0], [1])), ValueError, "lengths differ"),
         (lambda x: np.einsum("ijk->ij", x), ValueError, r"'ijk' does not fit .* \(3, 4\)"),
         (lambda x: np.einsum("i...jk->ij", x), ValueError, "'i...jk' does not fit"),
         (lambda x: np.einsum("i->i", x), ValueError, "'i' does not fit"),
         (lambda x: np.einsum("ij,jk", x), ValueError, "2 terms, got 1 arrays"),
-        (lambda x: np.convolve(x[0], x[1], "half"), ValueError, "got 'half'"),
-        (lambda x: np.gradient(x, edge_order=3), ValueError, "edge_order=3"),
-        (lambda x: np.gradient(x[:2], edge_order=2), ValueError, "edge_order=2 .* length 2"),
-        (lambda x: np.gradient(x[:1]), ValueError, "edge_order=1 .* length 1"),
-        (lambda x: np.gradient(x, 1.0, 1.0, 1.0), TypeError, "3 spacings for 2 axes"),
-        (lambda x: np.gradient(x, np.arange(3.0), axis=1), ValueError, r"\(3,\) .* length 4"),
-        (lambda x: np.fft.fftn(x, (2, 2), (0,)), ValueError, "different lengths"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")
 def test_arguments_that_do_not_fit_are_named(call, error, match):
     with pytest.raises(error, match=match):
         call(Tensor(np.arange(12.0).reshape(3, 4), requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.cross(x, np.ones((3, 2))),
+        lambda x: np.cross(x, np.ones(3)),
+        lambda x: np.linalg.outer(x, np.ones(3)),
+        lambda x: np.linalg.outer(x[0], np.ones((2, 3))),
+        lambda x: np.linalg.tensorinv(x[:3, :3], 0),
+        lambda x: np.tensordot(x, x, ([0], [0], [0])),
+        lambda x: np.tensordot(x, x, ([0], [1])),
+        lambda x: np.convolve(x[0], x[1], "half"),
+        lambda x: np.gradient(x, edge_order=3),
+        lambda x: np.gradient(x[:2], edge_order=2),
+        lambda x: np.gradient(x[:1]),
+        lambda x: np.gradient(x, 1.0, 1.0, 1.0),
+        lambda x: np.gradient(x, np.arange(3.0), axis=1),
+        lambda x: np.fft.fftn(x, (2, 2), (0,)),
+        lambda x: np.interp(x[0], x[0], x[0, :2]),
+        lambda x: np.meshgrid(x, indexing="foo"),
+        lambda x: np.diff(x, n=-1),
+        lambda x: np.cov(x, aweights=[-1.0, 1, 1, 1]),
+        lambda x: np.average(x, weights=np.ones(3)),
+        lambda x: np.pad(x, -1),
+        lambda x: np.insert(x, 9, x),
+        lambda x: np.select([x > 1, x > 2], [x]),
+        lambda x: np.vander(x),
+        lambda x: np.quantile(x, 2),
+    ],
+)
+def test_what_numpy_refuses_is_refused_with_its_words(call):
+    array = np.arange(12.0).reshape(3, 4)
+    with pytest.raises(Exception) as numpys:  # noqa: PT011
+        call(array)
+    for requires_grad in (True, False):
+        with pytest.raises(type(numpys.value)) as ours:
+            call(Tensor(array, requires_grad=requires_grad))
+        assert str(ours.value) == str(numpys.value)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -1,0 +1,126 @@
+"""Derivatives over the whole range of a dtype, against those that a wider one has.
+
+Near the origin and far out squares underflow and overflow, and at the edge of a domain and between
+large numbers differences cancel: there a formula may fail that is right elsewhere.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microgrand import Tensor
+from microgrand.engine import backpropagate
+
+from .test_table import label
+
+WIDER = {np.float16: np.float64, np.float32: np.float64, np.float64: np.longdouble}
+
+whole = st.floats(-1, 1)  # of the logarithm of the range
+near = st.sampled_from([0.0, 1.0, -1.0, 2.0])
+
+
+@st.composite
+def numbers(draw, dtype, low=-np.inf, high=np.inf):
+    """Numbers of any size, or close to a special one, in an open interval."""
+    info = np.finfo(dtype)
+    if draw(st.booleans()):
+        power = draw(whole) * 0.99 * np.log2(float(info.max))
+        x = draw(st.sampled_from([-1, 1])) * 2.0**power
+    else:
+        x = draw(near) + draw(st.floats(-1, 1)) * draw(st.sampled_from([1, 1e-2, 1e-6, 1e-12]))
+    x = dtype(x)
+    return (
+        x
+        if low < x < high
+        else dtype(draw(st.sampled_from([v for v in (0.5, 1.5) if low < v < high])))
+    )
+
+
+INF = np.inf
+UNARY = {
+    **dict.fromkeys([np.exp, np.exp2, np.expm1, np.sinh, np.cosh], (-INF, INF)),
+    **dict.fromkeys([np.arctan, np.arcsinh, np.cbrt, np.square, np.absolute], (-INF, INF)),
+    **dict.fromkeys([np.reciprocal], (-INF, INF)),
+    **dict.fromkeys([np.sqrt, np.log, np.log2, np.log10], (0, INF)),
+    **dict.fromkeys([np.log1p], (-1, INF)),
+    **dict.fromkeys([np.arcsin, np.arccos, np.arctanh], (-1, 1)),
+    **dict.fromkeys([np.arccosh], (1, INF)),
+}
+BINARY = [np.hypot, np.arctan2, np.logaddexp, np.logaddexp2, np.multiply, np.true_divide, np.power]
+
+
+def slopes(function, *inputs):
+    leaves = [Tensor(np.asarray(x), requires_grad=True) for x in inputs]
+    out = function(*leaves)
+    found = backpropagate(out, np.ones_like(out.data), set(leaves))
+    return [np.asarray(found[leaf]) for leaf in leaves]
+
+
+def check(function, dtype, *inputs, units=40, of_largest=False):
+    """Compare derivatives, with so many units in the last place allowed, each its own or not."""
+    with np.errstate(all="ignore"):
+        found = slopes(function, *inputs)
+        expected = slopes(function, *(x.astype(WIDER[dtype]) for x in inputs))
+        info = np.finfo(dtype)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.dtype == dtype
+            # Beyond the range, infinity is right, and a number next to it; below it, 0 is.
+            theirs = np.clip(theirs, -info.max, info.max)
+            ours = np.clip(ours, -info.max, info.max).astype(theirs.dtype)
+            size = np.max(np.abs(theirs), initial=0) if of_largest else np.abs(theirs)
+            tolerance = units * info.eps * size + 16 * info.smallest_subnormal
+            tolerance += 0.01 * (np.abs(theirs) > info.max / 2) * np.abs(theirs)
+            agree = np.isnan(theirs) | (np.abs(ours - theirs) <= tolerance)
+            assert agree.all(), f"{function} at {inputs}: {ours}, expected {theirs}"
+
+
+@pytest.mark.parametrize("dtype", WIDER)
+@pytest.mark.parametrize("function", UNARY, ids=label)
+@given(data=st.data())
+def test_of_one_number(function, dtype, data):
+    x = data.draw(numbers(dtype, *UNARY[function]))
+    check(function, dtype, np.asarray(x))
+
+
+@pytest.mark.parametrize("dtype", WIDER)
+@pytest.mark.parametrize("function", BINARY, ids=label)
+@given(data=st.data())
+def test_of_two_numbers(function, dtype, data):
+    low = 0 if function is np.power else -np.inf
+    x, y = data.draw(numbers(dtype, low)), data.draw(numbers(dtype))
+    # The power of a large number is as inexact as its logarithm is large.
+    check(function, dtype, np.asarray(x), np.asarray(y), units=4000 if low == 0 else 40)
+
+
+def norm(order):
+    return lambda x: np.linalg.norm(x, order)
+
+
+REDUCTIONS = {
+    "prod": np.prod,
+    "std": np.std,
+    "var": np.var,
+    "hypot": np.hypot.reduce,
+    "logaddexp": np.logaddexp.reduce,
+    "max": np.max,
+    "mean": np.mean,
+    **{f"norm {order}": norm(order) for order in (1, 2, 3, -1, -2, np.inf)},
+}
+
+
+@pytest.mark.parametrize("dtype", WIDER)
+@pytest.mark.parametrize("name", REDUCTIONS)
+@given(data=st.data())
+def test_of_several_numbers(name, dtype, data):
+    x = np.array([data.draw(numbers(dtype)) for _ in range(data.draw(st.integers(1, 6)))])
+    # A deviation from the mean is as exact as the largest.
+    check(REDUCTIONS[name], dtype, x, units=200, of_largest=name in ("std", "var"))
+
+
+@pytest.mark.parametrize("dtype", WIDER)
+@given(data=st.data())
+def test_of_running_products(dtype, data):
+    x = np.array([data.draw(numbers(dtype)) for _ in range(data.draw(st.integers(1, 6)))])
+    k = data.draw(st.integers(0, len(x) - 1))
+    check(lambda x: np.cumprod(x)[k], dtype, x, units=200)
