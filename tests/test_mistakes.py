@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from planting import with_mistake
 
-from microgrand import Tensor, defvjp, engine, manual_seed, nn, no_grad, primitive, tensor
+from microgrand import Tensor, engine, manual_seed, nn, no_grad, tensor
 from microgrand.engine import Rules, rules_of
 from microgrand.masks import apply_mask, random_mask
 from microgrand.nn import functional as F
@@ -445,7 +445,7 @@ MISTAKES = {
         check(lambda x: np.sin(x) * x, X),
     ),
     "engine: broadcasting not undone": Mistake(
-        replaced([engine], "fit", lambda cotangent, value, primitive, i: cotangent),
+        replaced([engine], "fit", lambda cotangent, value, function, i: cotangent),
         check(np.add, X, Y[0]), "broadcasting is not undone",
     ),
     "engine: broadcasting undone by the mean": Mistake(
