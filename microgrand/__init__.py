@@ -3,7 +3,8 @@
 __version__ = "0.1.0"
 
 from . import data, nn, optim, vjps
-from .engine import defvjp, enable_grad, is_grad_enabled, no_grad, primitive
+from .engine import defvjp, primitive
+from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .memory import keep_freed_memory
 from .random import manual_seed
 from .tensor import Tensor

@@ -21,7 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from .engine import apply, backpropagate, count_uses, enable_grad, is_grad_enabled
+from .dispatch import unwrap
+from .engine import apply, backpropagate, count_uses
+from .grad_mode import enable_grad, is_grad_enabled
 from .tensor import Tensor
 
 
@@ -66,14 +68,15 @@ def make_variable(x: Any) -> Any:
     if isinstance(x, Tensor):
         if x.requires_grad:
             return apply(np.positive, (x,))
-        x = x.value
-    variable = Variable(x)
+        x = x.data
+    # A copy: `pullback` may be called after the caller has changed the array.
+    variable = Variable(x.copy() if hasattr(x, "__array_function__") else x)
     if variable.dtype.kind != "f":
         raise TypeError(
             f"cannot differentiate in an argument of dtype {variable.dtype}; give floats, "
             "1.0 instead of 1, or array.astype(float)"
         )
-    variable.tracked = variable.active = True
+    variable._requires_grad = variable.active = True
     return variable
 
 
@@ -96,7 +99,7 @@ def as_result(value: Any, in_graph: bool) -> Any:
     """Give a result as a tensor of the surrounding graph, or as an array of its own."""
     if in_graph:
         return value if isinstance(value, Tensor) else Tensor(value)
-    value = np.array(value.value if isinstance(value, Tensor) else value)
+    value = np.array(unwrap(value))
     return value if value.ndim else value[()]
 
 
@@ -159,7 +162,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
             is_grad_enabled() and any(isinstance(g, Tensor) and g.requires_grad for g in cotangents)
         )
         if not create_graph:
-            cotangents = [g.value if isinstance(g, Tensor) else g for g in cotangents]
+            cotangents = unwrap(cotangents)
         found: dict[Any, Any] = {}
         with enable_grad():
             for value, g in zip(outputs, cotangents, strict=True):
@@ -170,7 +173,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
         return tuple(
             map_tree(
                 lambda variable: as_result(
-                    found[variable] if variable in found else np.zeros_like(variable.value),
+                    found[variable] if variable in found else np.zeros_like(variable.data),
                     create_graph,
                 ),
                 tree,
@@ -200,7 +203,7 @@ ArgNums = int | tuple[int, ...]
 
 def at_positions(f: Callable[..., Any], argnums: ArgNums, args: Any, kwargs: Any) -> Any:
     """Make `f` a function of the arguments at `argnums` alone; also return those arguments."""
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    numbers = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
     for number in numbers:
         if not -len(args) <= number < len(args):
             raise ValueError(
@@ -271,7 +274,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
             )
         check_real(value)
         gradients = pullback(np.ones(value.shape))
-        return value, gradients[0] if isinstance(argnums, int) else gradients
+        return value, gradients[0] if isinstance(argnums, (int, np.integer)) else gradients
 
     return value_and_gradient
 
@@ -364,7 +367,7 @@ def jacobian(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
                 lambda *row: np.reshape(np.stack(row)[: part.size], part.shape + row[0].shape),
                 *rows,
             )
-            return jacobians[0] if isinstance(argnums, int) else jacobians
+            return jacobians[0] if isinstance(argnums, (int, np.integer)) else jacobians
 
         return map_tree(rows_of, value)
 

@@ -1,7 +1,9 @@
 """Neural networks: modules that hold parameters, and the functions they apply."""
 
 from . import functional
-from .dropout import (
+from .activations import ReLU
+from .containers import Sequential
+from .dropout.layers import (
     AlphaDropout,
     DropConnect,
     Dropout,
@@ -13,18 +15,17 @@ from .dropout import (
     GaussianDropout,
     WordDropout,
 )
-from .dropout_masks import DropoutMasks
-from .modules import (
-    CrossEntropyLoss,
-    Linear,
-    Module,
-    MSELoss,
-    Parameter,
-    ReLU,
+from .dropout.monte_carlo import mc_dropout
+from .dropout.replay import DropoutMasks
+from .dropout.schedules import (
+    cosine_schedule,
+    curriculum_schedule,
+    linear_schedule,
+    set_dropout,
 )
-from .monte_carlo import mc_dropout
-from .schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
-from .sequential import Sequential
+from .linear import Linear
+from .losses import CrossEntropyLoss, MSELoss
+from .module import Module, Parameter
 
 __all__ = [
     "AlphaDropout",

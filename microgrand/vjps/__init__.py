@@ -53,6 +53,7 @@ from . import (
     constants,
     elementwise,
     fourier,
+    indexing,
     linalg,
     products,
     reductions,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import unwrap
-from .rules import as_array, formula
+from ..dispatch import formula, unwrap
+from .rules import as_array
 
 # -------------------------------------------------------------------- differences, integrals
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..tensor import constant_functions
+from ..dispatch import constant_functions
 
 constant_functions.update(
     # comparisons and logic

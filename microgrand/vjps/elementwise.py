@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..dispatch import formula, unwrap
 from ..engine import defvjp, primitive
-from ..tensor import unwrap
-from .rules import as_array, as_in, formula, wide
+from .rules import as_array, as_in, wide
 
 # ------------------------------------------------------------------- elementwise, one argument
 

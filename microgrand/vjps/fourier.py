@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..dispatch import formula
 from ..engine import defvjp
-from .rules import formula
 
 
 def with_length(x: Any, n: int, axis: int) -> Any:

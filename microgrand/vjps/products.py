@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..dispatch import formula
 from ..engine import VJP, defvjp, primitive
-from .rules import as_array, formula
+from .rules import as_array
 
 # ------------------------------------------------------------------- products of matrices
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..dispatch import formula, unwrap
 from ..engine import defvjp, primitive
-from ..tensor import unwrap
-from .rules import as_array, formula, wide
+from .rules import as_array, wide
 
 # ------------------------------------------------------------------------ sums and extrema
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
-from ..tensor import records_gradient, unwrap
-from .rules import as_array, formula, wide
+from .rules import as_array, wide
 from .shapes import add_up
 
 # ------------------------------------------------------------------------------------ order

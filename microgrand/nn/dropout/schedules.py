@@ -4,20 +4,17 @@
 
 Early dropout drops at first and then no more, as the noise helps a net to leave a bad start;
 late dropout begins only when there is something to overfit; a curriculum begins without and
-makes the task harder by and by. `set_dropout` brings p to the layers of a model.
+makes the task gradually harder. `set_dropout` sets p on every dropout layer of a model.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 
-import numpy as np
-
-from .dropout import RandomDropping
-from .functional import drop_probability
-from .modules import Module
+from .. import checks
+from ..module import Module
+from .layers import DropoutBase
 
 Schedule = Callable[[float], float]
 
@@ -102,21 +99,21 @@ def curriculum_schedule(p: float, steps: int) -> Schedule:
     >>> [f"{schedule(step):.3f}" for step in (0, 10, 20, 50, 100)]
     ['0.000', '0.316', '0.432', '0.497', '0.500']
     """
-    p = drop_probability(p)
-    check_steps("steps", steps, 1)
-    return lambda step: p * (1 - math.exp(-10 * check_step(step) / steps))
+    p = checks.probability(p)
+    checks.integer("a schedule's steps", steps, 1)
+    return lambda step: p * (1 - math.exp(-10 * checks.check_step(step) / steps))
 
 
 def between(
     start: float, stop: float, steps: int, delay: int, curve: Callable[[float], float]
 ) -> Schedule:
     """Go from `start` to `stop` along a curve from 0 to 1."""
-    start, stop = drop_probability(start), drop_probability(stop)
-    check_steps("steps", steps, 0)
-    check_steps("delay", delay, 0)
+    start, stop = checks.probability(start), checks.probability(stop)
+    checks.integer("a schedule's steps", steps, 0)
+    checks.integer("a schedule's delay", delay, 0)
 
     def schedule(step: float) -> float:
-        since = check_step(step) - delay
+        since = checks.check_step(step) - delay
         if since < 0 or since >= steps:
             return start if since < 0 else stop
         t = curve(since / steps)
@@ -124,26 +121,6 @@ def between(
         return min(max((1 - t) * start + t * stop, min(start, stop)), max(start, stop))
 
     return schedule
-
-
-def check_steps(name: str, steps: int, least: int) -> None:
-    """Raise if `steps` is not a number of steps."""
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)):
-        raise TypeError(f"a schedule's {name} is an integer, got {steps!r}")
-    if steps < least:
-        raise ValueError(f"a schedule's {name} is at least {least}, got {steps}")
-
-
-def check_step(step: float) -> float:
-    """Return `step`, or raise if it is not a number, negative or nan."""
-    if not isinstance(step, Real):
-        raise TypeError(
-            f"a schedule is called with the number of steps taken so far, got {step!r}; for "
-            "several steps, [schedule(step) for step in steps]"
-        )
-    if not step >= 0:
-        raise ValueError(f"a schedule is called with the number of steps taken so far, got {step}")
-    return step
 
 
 def set_dropout(model: Module, p: float) -> None:
@@ -172,11 +149,10 @@ def set_dropout(model: Module, p: float) -> None:
     >>> net[0], net[2].p
     (Dropout2d(p=0.25), 0.25)
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"set_dropout takes a module, got {type(model).__name__}")
-    layers = [module for module in model.modules() if isinstance(module, RandomDropping)]
-    if not layers:
-        raise ValueError(f"set_dropout found no dropout layer in {type(model).__name__}")
+    layers = []
+    if isinstance(model, Module):
+        layers = [module for module in model.modules() if isinstance(module, DropoutBase)]
+    checks.check_has_dropout(model, layers, Module)
     before = [layer.p for layer in layers]
     try:
         for layer in layers:

@@ -2,10 +2,10 @@
 
 All of them do the same three things. They draw a mask, True where something is kept:
 
-    mask ~ Bernoulli(q),    q = 1 - p,    each element for itself, anew in each call.
+    mask ~ Bernoulli(q),    q = 1 - p,    independently for each element and each call.
 
-They apply it, so that what is dropped is exactly zero, and what is kept is scaled up to make good
-for the loss, as then the expected value is what it was:
+They apply it: what is dropped is exactly zero, and what is kept is scaled up to compensate, so that
+the expected value is unchanged:
 
     out = mask * x / q,    E[out] = x.
 
@@ -16,8 +16,6 @@ And they apply the very same mask on the way back, as what was dropped had no pa
 The relatives differ in what an element of the mask stands for: a unit, a channel, a whole time
 series, a weight, a word, a branch of the net. In evaluation all of them are the identity, up to
 the scale of ``scaling="classic"``.
-
-The masks come from `dropout_masks`, where they can also be held still or given.
 """
 
 from __future__ import annotations
@@ -27,17 +25,24 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..masks import apply_mask, random_mask, read_only
-from ..random import generator
-from . import functional as F
-from .dropout_masks import draw_mask, mask_source
-from .modules import Linear, Module
+from ...grad_mode import is_grad_enabled
+from ...kinds import ArrayLike, Mask
+from ...random import generator
+from ...tensor import Tensor
+from .. import checks
+from ..inputs import as_tensor
+from ..linear import Linear, linear
+from ..module import Module
+from .masks import apply_mask, bernoulli_mask, read_only
+from .replay import next_mask
 
 Shape = tuple[int, ...]
 
 
-class RandomDropping(Module):
-    """What all kinds of dropout have in common: a probability, a generator, the latest mask.
+class DropoutBase(Module):
+    """What all kinds of dropout share: a probability, a generator, the latest mask, and `forward`.
+
+    A kind says what shape its masks have, how to draw one, and what it does to the input.
 
     Parameters
     ----------
@@ -49,7 +54,7 @@ class RandomDropping(Module):
         Draws the masks; the library's generator by default.
     """
 
-    mask: Any = None
+    mask: Mask | None = None
 
     def __init__(
         self,
@@ -59,15 +64,7 @@ class RandomDropping(Module):
         rng: np.random.Generator | None = None,
     ) -> None:
         self.p = p
-        axes = (shared_axes,) if isinstance(shared_axes, (int, np.integer)) else shared_axes
-        several = tuple(axes) if isinstance(axes, Iterable) else (axes,)
-        for axis in several:
-            if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
-                raise TypeError(
-                    f"{type(self).__name__}'s shared_axes are numbers of axes, got {axis!r}; for "
-                    "one mask over all time steps of (batch, time, features), shared_axes=1"
-                )
-        self.shared_axes: tuple[int, ...] = several
+        self.shared_axes = checks.axes_of_a_mask(type(self).__name__, shared_axes)
         generator(rng)  # raises if it is not one
         self.rng = rng
 
@@ -78,39 +75,37 @@ class RandomDropping(Module):
 
     @p.setter
     def p(self, p: float) -> None:
-        self._p = F.drop_probability(p)
+        self._p = checks.probability(p)
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Drop in training."""
+        x = as_tensor(x)
+        mask = next_mask(self.mask_shape(x.shape), self.draw, self.rng, self.training, self)
+        if mask is None:
+            return self.keep_all(x)
+        self.mask = mask  # to be looked at: the call has its own, whatever other threads do
+        return self.drop(x, mask)
 
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask for an input of this shape."""
-        if not self.shared_axes:
-            return shape
         lengths = list(shape)
         for axis in self.shared_axes:
-            if not -len(shape) <= axis < len(shape):
-                raise ValueError(f"{self!r} got an input of shape {shape}: it has no axis {axis}")
+            checks.check_axis(self, shape, axis)
             lengths[axis] = 1
         return tuple(lengths)
 
-    def draw(self, shape: Shape, rng: np.random.Generator) -> Any:
+    def draw(self, shape: Shape, rng: np.random.Generator) -> Mask:
         """Draw a mask."""
-        return random_mask(shape, 1 - self._p, rng)
+        return bernoulli_mask(shape, 1 - self.p, rng)
 
-    def new_mask(self, shape: Shape) -> Any:
-        """Return the mask for this call on an input of this shape, or None in evaluation.
+    def drop(self, x: Tensor, mask: Mask) -> Tensor:
+        """Zero what the mask drops, and scale the rest; with ``p = 1``, nothing is left."""
+        return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)
 
-        An input of a wrong shape is refused in both modes.
-        """
-        shape = self.mask_shape(shape)
-        if mask_source.get() is None:  # as `draw_mask`, without its look-ups: the usual case
-            if not self.training:
-                return None
-            mask = self.draw(shape, generator(self.rng))
-        else:
-            mask = draw_mask(shape, self.draw, self.rng, self.training, self)
-            if mask is None:
-                return None
-        self.mask = mask  # to be looked at: a call uses its own, whatever other threads do
-        return mask
+    def keep_all(self, x: Tensor) -> Tensor:
+        """Return the input, in evaluation; of a parameter a copy, where nothing is recorded."""
+        is_parameter = x.is_leaf and x.requires_grad
+        return +x if is_parameter and not is_grad_enabled() else x
 
     def extra_repr(self) -> str:
         """Return the probability, and the shared axes if there are any."""
@@ -121,7 +116,7 @@ class RandomDropping(Module):
 # ------------------------------------------------------------------------- units and channels
 
 
-class Dropout(RandomDropping):
+class Dropout(DropoutBase):
     """Zero each unit with probability `p` in training; do nothing in evaluation.
 
     The units that are kept are multiplied by ``1 / (1 - p)``, so that their expected value
@@ -203,24 +198,19 @@ class Dropout(RandomDropping):
 
     @scaling.setter
     def scaling(self, scaling: Literal["inverted", "classic"]) -> None:
-        if scaling not in ("inverted", "classic"):
-            raise ValueError(
-                f"{type(self).__name__}'s scaling is 'inverted', by 1/(1-p) in training, or "
-                f"'classic', by 1-p in evaluation, got {scaling!r}"
-            )
+        checks.check_scaling(type(self).__name__, scaling)
         self._scaling: Literal["inverted", "classic"] = scaling
 
-    def forward(self, x: Any) -> Any:
-        """Drop in training."""
-        x = F.as_tensor(x)
-        mask = self.new_mask(x.value.shape)
-        p = self._p
-        if self._scaling == "classic":
-            # The scale as a mask: with p = 1 nothing is left, of an infinity neither.
-            return (
-                apply_mask(x, mask) if mask is not None else apply_mask(x, np.asarray(p < 1), 1 - p)
-            )
-        return x if mask is None else F.drop(x, mask, p)
+    def drop(self, x: Tensor, mask: Mask) -> Tensor:
+        """Zero what the mask drops; scale the rest unless evaluation is scaled."""
+        return super().drop(x, mask) if self.scaling == "inverted" else apply_mask(x, mask)
+
+    def keep_all(self, x: Tensor) -> Tensor:
+        """Return the input, scaled if training is not."""
+        if self.scaling == "inverted":
+            return super().keep_all(x)
+        # Scale through apply_mask: with p = 1 even an infinity becomes exactly 0.
+        return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)
 
     def extra_repr(self) -> str:
         """Return the probability, and what is not as usual."""
@@ -228,7 +218,7 @@ class Dropout(RandomDropping):
         return super().extra_repr() + scaling
 
 
-class WholeDropout(Dropout):
+class GroupDropout(Dropout):
     """What the layers below have in common: what they drop tells which axes share a mask."""
 
     def __init__(
@@ -241,7 +231,7 @@ class WholeDropout(Dropout):
         super().__init__(p, scaling=scaling, rng=rng)
 
 
-class ChannelDropout(WholeDropout):
+class ChannelDropout(GroupDropout):
     """What `Dropout1d`, `Dropout2d` and `Dropout3d` have in common."""
 
     #: How many axes come after that of the channels.
@@ -249,7 +239,8 @@ class ChannelDropout(WholeDropout):
 
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each channel of each example."""
-        return F.channel_shape(shape, self.spatial_axes)
+        checks.check_channels(shape, self.spatial_axes)
+        return shape[: len(shape) - self.spatial_axes] + (1,) * self.spatial_axes
 
 
 class Dropout1d(ChannelDropout):
@@ -323,7 +314,7 @@ class Dropout3d(ChannelDropout):
 # --------------------------------------------------------------------- branches and words
 
 
-class DropPath(WholeDropout):
+class DropPath(GroupDropout):
     """Zero an example's whole branch with probability `p`: stochastic depth for residual blocks.
 
     In ``x + drop_path(block(x))`` an example whose branch is dropped goes through the identity
@@ -364,12 +355,11 @@ class DropPath(WholeDropout):
 
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each example."""
-        if not shape:
-            raise ValueError("DropPath got a number; its input's first axis is that of the batch")
+        checks.check_examples(shape)
         return shape[:1] + (1,) * (len(shape) - 1)
 
 
-class WordDropout(WholeDropout):
+class WordDropout(GroupDropout):
     """Zero whole rows of an embedding matrix: words, wherever they occur in the batch.
 
     It is applied to the matrix, before the words are looked up: ``word_dropout(weight)[words]``.
@@ -411,18 +401,14 @@ class WordDropout(WholeDropout):
 
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each word."""
-        if len(shape) != 2:
-            raise ValueError(
-                f"WordDropout takes the embedding matrix (vocabulary, features), got {shape}; "
-                "look the words up afterwards, word_dropout(weight)[words]"
-            )
+        checks.check_embedding(shape)
         return shape[0], 1
 
 
 # ------------------------------------------------------------------------------- weights
 
 
-class DropConnect(RandomDropping, Linear):
+class DropConnect(DropoutBase, Linear):
     """A `Linear` layer each of whose weights is zeroed with probability `p` in training.
 
     Where dropout removes a unit, with all that leaves it, this removes single connections. The
@@ -476,26 +462,22 @@ class DropConnect(RandomDropping, Linear):
         dtype: Any = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
-        RandomDropping.__init__(self, p, rng=rng)
+        DropoutBase.__init__(self, p, rng=rng)
         Linear.__init__(self, in_features, out_features, bias, dtype=dtype, rng=rng)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: ArrayLike) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``, by the weights that are kept."""
-        weight = self.weight
-        mask = self.new_mask(weight.value.shape)
-        if mask is None:
-            return F.linear(x, weight, self.bias)
-        return F.linear(x, F.drop(weight, mask, self._p), self.bias)
+        return linear(x, DropoutBase.forward(self, self.weight), self.bias)
 
     def extra_repr(self) -> str:
         """Return the sizes and the probability."""
-        return f"{Linear.extra_repr(self)}, {RandomDropping.extra_repr(self)}"
+        return f"{Linear.extra_repr(self)}, {DropoutBase.extra_repr(self)}"
 
 
 # ------------------------------------------------------------------- noise, and other values
 
 
-class GaussianDropout(RandomDropping):
+class GaussianDropout(DropoutBase):
     """Multiply each unit by Gaussian noise of mean 1 and variance ``p / (1 - p)`` in training.
 
     Mean and variance are those of the factors of `Dropout`, which are 0 and ``1 / (1 - p)``; but
@@ -536,8 +518,6 @@ class GaussianDropout(RandomDropping):
     True
     """
 
-    noise: Any = None
-
     @property
     def p(self) -> float:
         """The probability of `Dropout` to match."""
@@ -545,34 +525,30 @@ class GaussianDropout(RandomDropping):
 
     @p.setter
     def p(self, p: float) -> None:
-        p = F.drop_probability(p)
-        if p == 1:
-            raise ValueError(
-                "GaussianDropout's p is less than 1: the variance of its noise is p / (1 - p)"
-            )
-        self._p = p
+        self._p = checks.probability_below_1(p)
 
-    def draw(self, shape: Shape, rng: np.random.Generator) -> Any:
+    def draw(self, shape: Shape, rng: np.random.Generator) -> Mask:
         """Draw the factors."""
-        deviation = (self._p / (1 - self._p)) ** 0.5
+        deviation = (self.p / (1 - self.p)) ** 0.5
         return read_only(1 + deviation * np.asarray(rng.standard_normal(shape)))
 
-    def forward(self, x: Any) -> Any:
-        """Multiply by noise in training."""
-        x = F.as_tensor(x)
-        shape = self.mask_shape(x.value.shape)
-        noise = draw_mask(shape, self.draw, self.rng, self.training, self)
-        if noise is None:
-            return x
-        if noise.dtype.kind != "f":
-            raise TypeError(
-                f"GaussianDropout was given a mask of dtype {noise.dtype}; its noise is of floats"
-            )
-        noise = self.noise = read_only(noise.astype(x.dtype, copy=False))
-        return x * noise
+    def drop(self, x: Tensor, mask: Mask) -> Tensor:
+        """Multiply by the noise."""
+        checks.check_noise(mask)
+        self.mask = read_only(mask.astype(x.dtype))
+        return x * self.mask
+
+    @property
+    def noise(self) -> Mask | None:
+        """The factors of the latest call in training."""
+        return self.mask
 
 
-class AlphaDropout(RandomDropping):
+#: The limit of ``selu(x)`` at minus infinity: minus its scale times its alpha.
+SELU_LIMIT = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+
+
+class AlphaDropout(DropoutBase):
     """Dropout for nets of SELUs: it keeps their mean of 0 and variance of 1.
 
     Zero is nothing special to a SELU. What is dropped gets the value L = -1.758 instead, the
@@ -612,11 +588,14 @@ class AlphaDropout(RandomDropping):
     mean 0.0, variance 1.0
     """
 
-    def forward(self, x: Any) -> Any:
-        """Drop in training."""
-        x = F.as_tensor(x)
-        mask = self.new_mask(x.value.shape)
-        return x if mask is None else F.alpha_drop(x, mask, self._p)
+    def drop(self, x: Tensor, mask: Mask) -> Tensor:
+        """Put L where `mask` is False, then map affinely to keep mean 0 and variance 1."""
+        if self.p == 1:  # nothing is kept, and nothing varies
+            return apply_mask(x, mask)
+        p, q = self.p, 1 - self.p
+        a = (q * (1 + p * SELU_LIMIT**2)) ** -0.5
+        b = -a * p * SELU_LIMIT
+        return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)
 
 
 class FeatureAlphaDropout(AlphaDropout):
@@ -636,4 +615,5 @@ class FeatureAlphaDropout(AlphaDropout):
 
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each channel of each example."""
-        return F.feature_shape(shape)
+        checks.check_features_axis(shape)
+        return shape[:2] + (1,) * (len(shape) - 2)

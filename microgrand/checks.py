@@ -1,0 +1,589 @@
+"""What is refused, and what to do instead: every check of the engine, the dispatch and the tensor.
+
+Each function returns, or raises an error that says what was given, what was expected and how to
+mend it. The files of the book call them by one line each.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .kinds import Array
+
+# ------------------------------------------------------------------------------ what things are
+
+
+def is_tensor(value: Any) -> bool:
+    """Tell whether `value` is a node of a graph; engine.py, which has the class, imports this."""
+    return hasattr(value, "saved_version")
+
+
+def tensors_in(value: Any) -> Iterator[Any]:
+    """Yield the tensors in `value`, also within lists and tuples."""
+    if is_tensor(value):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def name_of(function: Any) -> str:
+    """Name a function as its users write it: ``np.tanh``, ``np.add.at``, ``mymodule.f``."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, np.ufunc):
+        return f"{name_of(owner)}.{function.__name__}"
+    module = getattr(function, "__module__", None) or ""
+    name = getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
+    if isinstance(function, np.ufunc):
+        known = getattr(np, name, None) is function
+        return f"np.{name}" if known else f"{module or 'scipy.special'}.{name}"
+    if module.split(".")[0] == "numpy":
+        module = module.replace("numpy", "np", 1) if "." in module else "np"
+    return f"{module}.{name}" if module else str(name)
+
+
+class Accepts:
+    """How many positional arguments a function written in Python takes, and which keywords.
+
+    The first `ahead` positions are not counted.
+    """
+
+    __slots__ = ("keywords", "positions")
+
+    def __init__(self, function: Any, ahead: int = 0) -> None:
+        self.positions = sys.maxsize
+        self.keywords: frozenset[str] | None = None  # any
+        code = getattr(function, "__code__", None)
+        if code is None:  # NumPy's own functions
+            return
+        if not code.co_flags & inspect.CO_VARARGS:
+            self.positions = code.co_argcount - ahead
+        if not code.co_flags & inspect.CO_VARKEYWORDS:
+            named = code.co_argcount + code.co_kwonlyargcount
+            self.keywords = frozenset(code.co_varnames[ahead:named])
+
+    def call(self, positions: int, keywords: Any) -> bool:
+        """Tell whether a call with so many positions and these keywords is accepted."""
+        return positions <= self.positions and (
+            self.keywords is None or all(name in self.keywords for name in keywords)
+        )
+
+
+# ------------------------------------------------------------------------------- the engine
+
+
+def check_function(who: str, function: Any) -> None:
+    """Raise if what should be a function is none."""
+    if not callable(function):
+        raise TypeError(f"{who} expects a function, got {function!r}")
+
+
+def check_rules(function: Any, vjps: tuple[Any, ...], joint: Any) -> None:
+    """Raise if `defvjp` was not given a function and its derivative."""
+    if bool(vjps) == (joint is not None):
+        raise TypeError(
+            "defvjp expects either one VJP for each argument, or joint=...; "
+            f"given {len(vjps)} VJPs and joint={joint!r}"
+        )
+    for rule in (function, *vjps, joint):
+        if rule is not None and not callable(rule):
+            raise TypeError(f"defvjp expects functions, got {rule!r}")
+
+
+def accepted_by_vjps(vjps: tuple[Any, ...], joint: Any) -> Accepts:
+    """Return which calls of a primitive its VJPs can differentiate, by the signature of one."""
+    ahead = 2 if joint is None else 3  # g, out (and needed) stand before the arguments
+    first = joint or next((vjp for vjp in vjps if vjp is not None), None)
+    accepts = Accepts(first, ahead)
+    if accepts.positions < 1:
+        raise TypeError(
+            "a VJP is called as vjp(g, out, *args, **kwargs), a joint one as "
+            "joint(g, out, needed, *args, **kwargs); got one that takes "
+            f"{accepts.positions + ahead} positional arguments"
+        )
+    return accepts
+
+
+def check_operands(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise if a primitive was given tensors that are not arguments of their own."""
+    for name, arg in kwargs.items():
+        if is_tensor(arg):
+            raise TypeError(
+                f"{name_of(function)} was given a tensor as the keyword argument {name!r}; "
+                "give tensors to a primitive by position"
+            )
+    for arg in args:
+        if isinstance(arg, (list, tuple)) and any(is_tensor(item) for item in arg):
+            raise TypeError(
+                f"{name_of(function)} was given a {type(arg).__name__} of tensors; give each "
+                "tensor as an argument of its own, f(*tensors)"
+            )
+
+
+def check_derivative(
+    function: Any, rules: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Raise now if a call could not be differentiated later."""
+    if rules is not None and not kwargs and len(args) <= rules.covered:
+        return
+    if rules is None:
+        raise TypeError(
+            f"{name_of(function)} has no derivative; give it one with microgrand.defvjp, "
+            "or take its argument out of the graph with .detach()"
+        )
+    accepts = rules.accepts
+    if len(args) > accepts.positions:
+        raise TypeError(
+            f"{name_of(function)} is differentiable with at most {accepts.positions} positional "
+            f"arguments, got {len(args)}; give the others by keyword"
+        )
+    if kwargs and not accepts.call(len(args), kwargs):
+        unknown = ", ".join(sorted(kwargs.keys() - accepts.keywords))
+        raise TypeError(
+            f"{name_of(function)} is not differentiable when called with the argument "
+            f"{unknown}; leave it out, or take the tensor out of the graph with .detach()"
+        )
+    vjps = rules.vjps
+    if rules.joint is None and (len(args) > len(vjps) or None in vjps):
+        for i, arg in enumerate(args):
+            if (i >= len(vjps) or vjps[i] is None) and getattr(arg, "_requires_grad", False):
+                raise TypeError(
+                    f"{name_of(function)} has no derivative with respect to argument {i}; "
+                    "give it one with microgrand.defvjp, or call it with .detach()"
+                )
+
+
+def check_result(function: Any, data: Any, recorded: bool) -> None:
+    """Raise if `data` is not an array, or one through which no gradient can flow."""
+    if data.__class__ in FLOATS:
+        return
+    if data.__class__ not in PLAIN:
+        check_is_array(function, data)
+    if recorded and data.dtype.kind not in "fc":
+        raise TypeError(
+            f"{name_of(function)} gave a result of dtype {data.dtype}, and only floating-point "
+            "results have gradients; give it float arguments, or take the tensor out of the graph "
+            "with .detach()"
+        )
+
+
+#: The classes of NumPy's arrays and scalars, and of its scalars of floating point.
+PLAIN = frozenset([np.ndarray, *np.sctypeDict.values()])
+FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
+
+
+def check_is_array(function: Any, data: Any) -> None:
+    """Raise if what a primitive returned is not one array, whose operations are NumPy's."""
+    if is_tensor(data):
+        raise TypeError(
+            f"{name_of(function)} computed with a tensor that is not among its arguments, whose "
+            "gradient would be lost; make it an argument, or take its .detach().numpy()"
+        )
+    if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
+        raise TypeError(
+            f"{name_of(function)} returned a {type(data).__name__}, whose operations are not "
+            "those of arrays: derivatives would be wrong; convert it with np.array first"
+        )
+    if not hasattr(data, "dtype"):
+        raise TypeError(
+            f"{name_of(function)} returned {data!r:.60}, expected an array; what is called on "
+            "tensors has one array as its result"
+        )
+
+
+def refuse_freed() -> NoReturn:
+    """Raise, as what a computed node was called with is no longer there."""
+    raise RuntimeError(
+        "backward through a graph that has been freed: an earlier backward() freed the values "
+        "it had saved. Call the first one with retain_graph=True, or compute the loss anew. If "
+        "the freed part is a state that is carried from one batch to the next, cut it off with "
+        "state = state.detach()"
+    )
+
+
+def refuse_changed(node: Any) -> NoReturn:
+    """Raise, as a value that a computed node has saved was changed since."""
+    raise RuntimeError(
+        f"an argument of {name_of(node.primitive)} was changed in place after the "
+        "call (by an optimizer's step, say), so its gradient would be wrong; call "
+        "backward() before the change, or compute the loss anew"
+    )
+
+
+def check_joint(function: Any, shares: Any, args: Sequence[Any]) -> None:
+    """Raise if a joint VJP did not return a cotangent for each argument."""
+    if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
+        raise TypeError(
+            f"the joint VJP of {name_of(function)} returned {shares!r:.60}, expected a "
+            f"list of {len(args)}, one cotangent for each argument"
+        )
+
+
+def check_cotangent(cotangent: Any, data: Array, function: Any, i: int) -> None:
+    """Raise if what a VJP returned cannot be the cotangent of an argument."""
+    if not hasattr(cotangent, "dtype"):
+        raise TypeError(
+            f"the VJP of {name_of(function)} returned {cotangent!r} for argument {i}, expected "
+            f"an array of shape {data.shape}"
+        )
+    if cotangent.shape != data.shape and not broadcasts(data.shape, cotangent.shape):
+        raise ValueError(
+            f"the VJP of {name_of(function)} returned a cotangent of shape "
+            f"{cotangent.shape} for an argument of shape {data.shape}"
+        )
+    if cotangent.dtype.kind not in "fc":
+        raise TypeError(
+            f"the VJP of {name_of(function)} returned a cotangent of dtype "
+            f"{cotangent.dtype} for an argument of dtype {data.dtype}"
+        )
+
+
+def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Tell whether an array of `shape` can be broadcast to the shape `to`."""
+    last = to[len(to) - len(shape) :]
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape, last, strict=True))
+
+
+# ---------------------------------------------------------------------------------- grad mode
+
+
+def check_no_argument(mode: Any, misplaced: tuple[Any, ...]) -> None:
+    """Raise if a grad mode was given something, such as the function that it should decorate."""
+    if misplaced:
+        name = type(mode).__name__
+        raise TypeError(
+            f"{name} was given {misplaced[0]!r}; it takes no argument: write `with {name}():`, "
+            f"or `@{name}()` with parentheses"
+        )
+
+
+def check_runs_in_its_call(mode: Any, function: Any) -> None:
+    """Raise if a function's body runs after the call, outside the block that decorates it."""
+    later = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & later:
+        name = type(mode).__name__
+        raise TypeError(
+            f"@{name}() has no effect on the generator or coroutine {name_of(function)}; write "
+            f"`with {name}():` inside it"
+        )
+
+
+# -------------------------------------------------------------------------------- the dispatch
+
+#: NumPy functions that write into their first argument.
+WRITERS: set[Any] = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
+
+
+def check_writes_into_no_tensor(
+    function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Raise if a call would write into a tensor."""
+    out = kwargs.get("out")
+    written = out if isinstance(out, tuple) else (out,)
+    writes = function in WRITERS or function.__name__ == "at"  # np.add.at and so on
+    if function is np.nan_to_num:
+        writes = not (args[1] if len(args) > 1 else kwargs.get("copy", True))
+    if writes:
+        written += args[:1] or tuple(kwargs.get(name) for name in ("dst", "a", "arr", "x"))
+    if any(is_tensor(array) for array in written):
+        raise TypeError(
+            f"{name_of(function)} cannot write into a Tensor, as graphs may have saved its values; "
+            "use a result instead, y = f(x) or np.where(mask, new, x)"
+        )
+
+
+def check_keywords_have_no_gradient(
+    function: Any, kwargs: Mapping[str, Any], records_gradient: Callable[[Any], bool]
+) -> None:
+    """Raise if a keyword that is no operand holds a tensor whose gradient is recorded."""
+    for name, value in kwargs.items():
+        if records_gradient(value):
+            raise TypeError(
+                f"{name_of(function)} is not differentiable with respect to its argument {name}; "
+                "call it with .detach()"
+            )
+
+
+def refuse(
+    function: Any, has_formula: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Raise, as a call would lose a gradient: say why."""
+    name = name_of(function)
+    if "out" in kwargs:
+        raise TypeError(
+            f"{name} with out= would lose the gradient of its argument: an array "
+            "has no graph. Leave out= away, or call it with .detach()"
+        )
+    if has_formula:
+        raise TypeError(
+            f"{name} is not differentiable when called with these arguments, "
+            f"{len(args)} by position and {', '.join(kwargs) or 'none'} by name; leave the "
+            "rarer ones out, or take the tensor out of the graph with .detach()"
+        )
+    if function is np.sign:
+        raise TypeError(
+            "np.sign of complex numbers is not constant, and not supported on a Tensor that "
+            "requires a gradient; write z / np.abs(z)"
+        )
+    raise TypeError(
+        f"{name} is not supported on a Tensor that requires a gradient; "
+        "give it a derivative with microgrand.defvjp, or call it with .detach()"
+    )
+
+
+# ---------------------------------------------------------------------------------- the tensor
+
+
+def check_is_no_tensor(data: Any) -> None:
+    """Raise if a tensor is to be made of a tensor, or of what has operators of its own."""
+    if is_tensor(data):
+        raise TypeError(
+            "Tensor() was given a Tensor; use it as it is, or data.detach() for one that "
+            "has its values but is not part of its graph"
+        )
+    if isinstance(data, np.ndarray) and type(data) not in (np.ndarray, np.memmap):
+        raise TypeError(
+            f"Tensor() takes plain arrays, got a {type(data).__name__}, whose operators mean "
+            "other things; convert it with np.asarray(data)"
+        )
+
+
+def check_numbers(data: Array) -> None:
+    """Raise if an array does not hold numbers: but objects, strings, records or dates."""
+    if data.dtype.kind not in "biufc":
+        raise TypeError(f"Tensor() expects numbers, got {data!r:.60} of dtype {data.dtype}")
+
+
+def check_differentiable_dtype(dtype: Any) -> None:
+    """Raise for a dtype that has no derivatives here."""
+    if dtype.kind != "f":
+        raise TypeError(
+            f"requires_grad needs floating-point data, got dtype {dtype}; "
+            "write Tensor(data, dtype=float, requires_grad=True)"
+        )
+
+
+def check_becomes_an_array(tensor: Any) -> None:
+    """Raise if a plain array would lose the graph."""
+    if tensor.requires_grad:
+        raise TypeError(
+            "a Tensor that requires a gradient cannot become a plain array, as its graph "
+            "would be lost; use .detach() for the values, np.stack to join tensors"
+        )
+
+
+def check_becomes_a_number(tensor: Any, kind: str, recorded: bool) -> None:
+    """Raise if a Python number would lose the graph, as ``array[i] = tensor`` does unseen."""
+    if recorded:
+        raise TypeError(
+            f"{kind}() of a Tensor that requires a gradient: a Python number has no graph, so the "
+            "gradient would be lost. Use .item() for the number, NumPy's functions for math's, and "
+            "np.stack to collect tensors rather than array[i] = tensor"
+        )
+
+
+def check_leaf(tensor: Any, what: str, instead: str) -> None:
+    """Raise if something that only a leaf may have done to it is done to a computed value."""
+    if tensor.primitive is not None:
+        raise RuntimeError(
+            f"{what} for leaves only, and this tensor was computed by "
+            f"{name_of(tensor.primitive)}; use .detach() for {instead}"
+        )
+
+
+def check_replacement(tensor: Any, new: Array) -> None:
+    """Raise if new data is of another shape or dtype."""
+    if new.shape != tensor.shape or new.dtype != tensor.dtype:
+        raise ValueError(
+            f"data of shape {new.shape} and dtype {new.dtype} cannot replace data of shape "
+            f"{tensor.shape} and dtype {tensor.dtype}"
+        )
+
+
+def check_change_in_place(recorded: bool) -> None:
+    """Raise if a leaf whose gradient is recorded is to be changed in place."""
+    if recorded:
+        raise RuntimeError(
+            "in-place change of a leaf that requires a gradient; update parameters inside "
+            "`with no_grad():`, or write x = x + y for a new tensor"
+        )
+
+
+def check_gradient(tensor: Any, new: Any) -> None:
+    """Raise if what is assigned to ``grad`` is neither None nor an array like the tensor."""
+    if new is None:
+        return
+    dtype = getattr(new, "dtype", None)
+    if is_tensor(new) or dtype is None or dtype.kind not in "fiu":
+        raise TypeError(
+            "grad is None or an array of real numbers, got "
+            f"{type(new).__name__} {new!r:.60}; write x.grad = None to clear it"
+        )
+    if new.shape != tensor.shape:
+        raise ValueError(f"grad of shape {new.shape} does not fit shape {tensor.shape}")
+
+
+def check_one_element(tensor: Any) -> None:
+    """Raise if a tensor is no single number."""
+    if tensor.size != 1:
+        raise ValueError(
+            f"only a tensor of one element is a number, this one has shape {tensor.shape}; "
+            "use .tolist(), or reduce it first"
+        )
+
+
+def check_has_gradient_to_retain(tensor: Any) -> None:
+    """Raise if a tensor will have no gradient."""
+    if not tensor.requires_grad:
+        raise RuntimeError("a tensor that does not require a gradient has none to retain")
+
+
+def check_backward_begins_here(tensor: Any, gradient: Any) -> None:
+    """Raise if a backward pass cannot begin at a tensor."""
+    if not tensor.requires_grad:
+        raise RuntimeError(
+            "backward() on a tensor without a graph: nothing it was computed from has "
+            "requires_grad=True, or it was computed under no_grad()"
+        )
+    if tensor.dtype.kind == "c":
+        raise RuntimeError(
+            f"backward() begins at real numbers, and this tensor is of dtype {tensor.dtype}; "
+            "take np.real, np.imag or np.abs of it first"
+        )
+    if gradient is None and tensor.size != 1:
+        raise RuntimeError(
+            f"backward() begins at a scalar loss, and this tensor has shape {tensor.shape}; "
+            "reduce it with .sum() or .mean(), or give gradient= of that shape"
+        )
+
+
+def check_first_cotangent(tensor: Any, gradient: Array) -> None:
+    """Raise if what backward() was given is no cotangent of the tensor."""
+    if gradient.dtype.kind not in "fiu":
+        raise TypeError(
+            f"gradient has dtype {gradient.dtype}, expected real numbers of shape {tensor.shape}"
+        )
+    if gradient.shape != tensor.shape:
+        raise ValueError(
+            f"gradient has shape {gradient.shape}, expected {tensor.shape}, the shape of "
+            "the tensor that backward() is called on"
+        )
+
+
+def check_no_modulus(modulus: Any) -> None:
+    """Raise for ``pow(x, y, modulus)``."""
+    if modulus is not None:
+        raise TypeError("pow() of a Tensor takes no modulus; write (x ** y) % modulus")
+
+
+def check_has_an_axis(tensor: Any, what: str) -> None:
+    """Raise for what a 0-d tensor does not have."""
+    if tensor.ndim == 0:
+        raise TypeError(
+            f"{what} of a 0-d tensor" if what == "len()" else f"{what} over a 0-d tensor"
+        )
+
+
+def refuse_item_assignment() -> None:
+    """Raise for ``x[i] = y``."""
+    raise TypeError(
+        "a Tensor does not support item assignment, as saved values must not change; build "
+        "the new value with np.where(mask, new, x)"
+    )
+
+
+def check_can_be_copied(tensor: Any) -> None:
+    """Raise if a tensor is no leaf, whose graph a copy would share or lose."""
+    if tensor.primitive is not None:
+        raise RuntimeError(
+            "only leaves can be copied by copy.deepcopy or pickled, and this tensor was "
+            f"computed by {name_of(tensor.primitive)}; use .detach() or .copy()"
+        )
+
+
+# ------------------------------------------------------------------ names that others have
+
+#: What PyTorch's tensors, or NumPy's arrays, call what is written otherwise here.
+WRITE_INSTEAD = {
+    "view": "x.reshape(shape)",
+    "view_as": "x.reshape(y.shape)",
+    "unsqueeze": "np.expand_dims(x, axis)",
+    "permute": "x.transpose(axes)",
+    "t": "x.T",
+    "expand": "np.broadcast_to(x, shape)",
+    "clone": "x.copy()",
+    "numel": "x.size",
+    "dim": "x.ndim",
+    "matmul": "x @ y",
+    "mm": "x @ y",
+    "bmm": "x @ y",
+    "mv": "x @ y",
+    "norm": "np.linalg.norm(x)",
+    "pow": "x ** y",
+    "sub": "x - y",
+    "mul": "x * y",
+    "div": "x / y",
+    "neg": "-x",
+    "rsqrt": "1 / np.sqrt(x)",
+    "sigmoid": "1 / (1 + np.exp(-x))",
+    "softmax": "microgrand.nn.functional.softmax(x)",
+    "log_softmax": "microgrand.nn.functional.log_softmax(x)",
+    "logsumexp": "np.logaddexp.reduce(x)",
+    "gather": "np.take_along_axis(x, indices, axis)",
+    "index_select": "np.take(x, indices, axis)",
+    "masked_fill": "np.where(mask, value, x)",
+    "masked_select": "x[mask]",
+    "chunk": "np.split(x, sections)",
+    "clamp": "x.clip(low, high)",
+    "float": "x.astype(np.float32)",
+    "double": "x.astype(np.float64)",
+    "half": "x.astype(np.float16)",
+    "long": "x.astype(np.int64)",
+    "type": "x.astype(dtype)",
+    "to": "x.astype(dtype); there are no devices",
+    "cpu": "x as it is: there are no devices",
+    "cuda": "x as it is: there are no devices",
+    "device": "x as it is: there are no devices",
+    "contiguous": "x as it is",
+    "detach_": "x.detach()",
+    "zero_": "x.data = np.zeros_like(x.data)",
+    "zero_grad": "x.grad = None",
+    "register_hook": "(x * 1).retain_grad()",
+    "grad_fn": "x.primitive",
+    "flat": "x.ravel()",
+    "strides": "x.data.strides",
+    "flags": "x.data.flags",
+    "base": "x.data.base",
+    "tobytes": "x.detach().numpy().tobytes()",
+    "fill": "x.data = np.full_like(x.data, value)",
+    "itemset": "np.where(mask, value, x)",
+    "put": "np.where(mask, value, x)",
+    "resize": "np.resize(x, shape)",
+    "partition": "np.partition(x, kth)",
+}
+
+
+def advice_on_attribute(name: str) -> str:
+    """Say what to write for an attribute that a Tensor does not have."""
+    if name in WRITE_INSTEAD:
+        return f"a Tensor has no {name}; write {WRITE_INSTEAD[name]}"
+    if name.endswith("_") and not name.startswith("_"):
+        return f"a Tensor has no {name}: it is not changed in place; write x = ... with the result"
+    if callable(getattr(np, name, None)) and not name.startswith("_"):
+        return f"a Tensor has no method {name}; call NumPy's function, np.{name}(x)"
+    return f"a Tensor has no attribute {name!r}"
+
+
+def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:
+    """Raise for PyTorch's keywords, which say the same."""
+    for theirs, ours in ("dim", "axis"), ("keepdim", "keepdims"), ("unbiased", "ddof"):
+        if theirs in kwargs:
+            raise TypeError(
+                f"{name_of(function)} has no argument {theirs}; NumPy calls it {ours}, "
+                f"as in x.{function.__name__}({ours}=...)"
+            )

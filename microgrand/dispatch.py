@@ -1,0 +1,250 @@
+"""The dispatch: what a NumPy function does when it is called on tensors.
+
+NumPy asks its operands whether they want to handle a call themselves. A tensor says yes, and this
+file looks the function up in three tables:
+
+- one with VJPs is called on the tensors' data, and the call is recorded;
+- one that NumPy composes of others has a *formula* in others of the tables: its value is NumPy's
+  own, its derivative that of the formula;
+- one whose result is piecewise constant returns a plain array.
+
+Any other function works as long as no gradient is lost.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .engine import Node, apply, defvjp, new_tensor, primitive, rules_of, unshared
+from .grad_mode import is_grad_enabled
+from .kinds import Array, Value
+
+# ---------------------------------------------------------------------------------- tables
+
+
+class Formula:
+    """How a NumPy function is composed of others."""
+
+    __slots__ = ("accepts", "compose", "exact", "plain")
+
+    def __init__(self, compose: Callable[..., Any], exact: bool, plain: tuple[int, ...]) -> None:
+        self.compose = compose
+        self.exact = exact
+        self.plain = plain
+        self.accepts = checks.Accepts(compose)
+
+
+#: From a function to its formula; from ``(ufunc, name)`` for methods, ``(np.add, "reduce")``.
+formulas: dict[Any, Formula] = {}
+
+#: NumPy functions with a derivative of zero or none at all.
+constant_functions: set[Any] = set()
+
+
+def formula(
+    *functions: Any, exact: bool = False, plain: tuple[int, ...] = ()
+) -> Callable[..., Any]:
+    """Register how NumPy functions are composed of functions of the tables; a decorator.
+
+    Parameters
+    ----------
+    *functions
+        NumPy functions, or keys of methods of ufuncs; by name, one that NumPy 2.0 did not have.
+    exact
+        Whether the formula's value is NumPy's to the bit, as it only moves elements or calls the
+        same function. Then it is all that is called.
+    plain
+        Which of several results are piecewise constant, and stay arrays. The formula has None in
+        their place.
+    """
+
+    def register(compose: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            key = getattr(np, function, None) if isinstance(function, str) else function
+            if key is not None:
+                formulas[key] = Formula(compose, exact, plain)
+        return compose
+
+    return register
+
+
+# ------------------------------------------------------------------------------ the decision
+
+
+def dispatch(function: Any, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a NumPy function, some of whose arguments hold tensors.
+
+    `key` is how the tables know the function.
+    """
+    kwargs = {name: value for name, value in kwargs.items() if name != "out" or value is not None}
+    checks.check_writes_into_no_tensor(function, args, kwargs)
+    if "out" not in kwargs:
+        if key in rules_of:
+            args, kwargs = by_position(function, args, kwargs)
+            return apply(key, as_operands(function, args, len(rules_of[key].vjps)), kwargs)
+        if key in formulas and formulas[key].accepts.call(len(args), kwargs):
+            return by_formula(function, formulas[key], args, kwargs)
+    if not is_constant(key, args) and records_gradient((args, tuple(kwargs.values()))):
+        checks.refuse(function, key in formulas, args, kwargs)
+    return call_on_data(function, args, kwargs)
+
+
+def call_on_data(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function on the data of tensors."""
+    return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
+
+
+def is_constant(key: Any, args: tuple[Any, ...]) -> bool:
+    """Tell whether a function is piecewise constant; of a complex number, its sign is not."""
+    if key is np.sign and isinstance(args[0], Node) and args[0]._data.dtype.kind == "c":
+        return False
+    return key in constant_functions
+
+
+def by_position(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Move keyword arguments that are tensors, as in ``np.sum(a=x)``, to their positions."""
+    if not any(isinstance(value, Node) for value in kwargs.values()):
+        return args, kwargs
+    if not isinstance(function, np.ufunc):  # ufuncs take their operands by position only
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        args, kwargs = bound.args, bound.kwargs
+    checks.check_keywords_have_no_gradient(function, kwargs, records_gradient)
+    return args, {name: unwrap(value) for name, value in kwargs.items()}
+
+
+def as_operands(function: Any, args: tuple[Any, ...], operands: int) -> tuple[Any, ...]:
+    """Turn list operands into arrays: inside a VJP, ``g * [1, 2]`` would repeat the list.
+
+    Tuples too, but only for ufuncs; elsewhere a tuple is a shape or a set of axes. Other lists are
+    copied, as the graph keeps them.
+    """
+    sequences = (list, tuple) if isinstance(function, np.ufunc) else (list,)
+    return tuple(
+        [as_operand(x, sequences) if i < operands else copy_of_list(x) for i, x in enumerate(args)]
+    )
+
+
+def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
+    """Turn what NumPy would make an array of into one, other libraries' tables among it.
+
+    Their rows have labels, and their operators match these; an array has positions.
+    """
+    if isinstance(x, sequences) or (
+        hasattr(x, "__array__") and not hasattr(x, "__array_function__")
+    ):
+        return np.asarray(x)
+    return x
+
+
+def copy_of_list(x: Any) -> Any:
+    """Copy a list, and the lists in it."""
+    return [copy_of_list(item) for item in x] if isinstance(x, list) else x
+
+
+# ------------------------------------------------------------------------------- formulas
+
+
+def by_formula(
+    function: Any, formula: Formula, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Return NumPy's own value with the derivative of a formula.
+
+    The formula may round differently, overflow elsewhere or know fewer options. So its value is
+    not used, and NumPy itself refuses what is wrong with a call.
+    """
+    kwargs.pop("overwrite_input", None)  # which is a permission
+    tensors = list(tensors_in((args, tuple(kwargs.values()))))
+    requires_grad = any(tensor._requires_grad for tensor in tensors)
+    recorded = requires_grad and is_grad_enabled()
+    if formula.exact and (recorded or any(map(callable, args))):  # a function may record
+        return formula.compose(*args, **kwargs)
+    values = call_on_data(function, args, kwargs)
+    if not recorded:
+        parameters = [tensor._data for tensor in tensors] if requires_grad else []
+        return as_tensors(values, parameters, formula.plain)
+    with np.errstate(all="ignore"):  # NumPy's call has given its warnings
+        return with_values(formula.compose(*args, **kwargs), values)
+
+
+def with_values(results: Any, values: Any) -> Any:
+    """Give each result of a formula NumPy's value instead of its own; None is a plain one."""
+    if results is None:
+        return values
+    if isinstance(values, (tuple, list)):
+        pairs = zip(results, values, strict=True)
+        return in_container(values, [with_values(result, value) for result, value in pairs])
+    if isinstance(results, Node) and results._requires_grad:
+        values = values if hasattr(values, "dtype") else np.asarray(values)
+        if values.dtype.kind in "fc":
+            return with_value(results, values)
+    return as_tensors(values)
+
+
+@primitive
+def with_value(x: Value, value: Array) -> Value:
+    """Return another value than `x`, of which it has the derivative."""
+    return value
+
+
+defvjp(with_value, lambda g, out, x, value: g)
+
+
+def as_tensors(values: Any, parameters: list[Any] = [], plain: tuple[int, ...] = ()) -> Any:  # noqa: B006
+    """Make tensors outside the graph of the floating-point arrays in a result of NumPy's.
+
+    A view of a parameter is copied: the next step must not change it.
+    """
+    if isinstance(values, (tuple, list)):
+        items = [
+            value if i in plain else as_tensors(value, parameters) for i, value in enumerate(values)
+        ]
+        return in_container(values, items)
+    if not hasattr(values, "dtype") or values.dtype.kind not in "fc":
+        return values
+    return new_tensor(unshared(values, parameters) if parameters else values)
+
+
+def in_container(like: Any, items: list[Any]) -> Any:
+    """Put items into a list, tuple or named tuple like another."""
+    return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
+
+
+# --------------------------------------------------------------------------- tensors in arguments
+
+
+def unwrap(value: Any) -> Any:
+    """Replace tensors by their data, also within lists and tuples."""
+    if isinstance(value, Node):
+        return value._data
+    if isinstance(value, (list, tuple)):
+        return in_container(value, [unwrap(item) for item in value])
+    return value
+
+
+def look(value: Value) -> Array:
+    """Return the numbers themselves, for code that decides by them, or raises.
+
+    The one door for looks at values: who records a program can tell where it depends on them.
+    """
+    return unwrap(value)
+
+
+def tensors_in(value: Any) -> Iterator[Node]:
+    """Yield the tensors in `value`, also within lists and tuples."""
+    if isinstance(value, Node):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def records_gradient(value: Any) -> bool:
+    """Tell whether `value` holds, at any depth, a tensor whose gradient is being recorded."""
+    return is_grad_enabled() and any(tensor._requires_grad for tensor in tensors_in(value))

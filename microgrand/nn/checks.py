@@ -1,0 +1,431 @@
+"""What layers, losses and dropout refuse, and what to do instead.
+
+Each function returns, or raises an error that says what was given, what was expected and how to
+mend it.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..dispatch import look
+from ..kinds import Array
+from ..tensor import Tensor
+
+Shape = tuple[int, ...]
+
+
+def integer(who: str, value: Any, least: int) -> int:
+    """Return an integer as Python's own, or raise if it is none, or less than `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{who} is an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{who} is at least {least}, got {value}")
+    return int(value)
+
+
+# ------------------------------------------------------------------------ functions and losses
+
+
+def check_float(dtype: Any, kinds: str = "f") -> None:
+    """Raise if numbers are not of a kind that a layer computes with."""
+    if dtype.kind not in kinds:
+        raise TypeError(
+            f"expected floating-point numbers, got dtype {dtype}; convert an array of other "
+            "numbers with x.astype(np.float32)"
+        )
+
+
+def check_linear(x: Any, weight: Any, bias: Any) -> None:
+    """Raise if the shapes of an affine map do not fit."""
+    shape = weight.shape
+    if len(shape) != 2:
+        raise ValueError(f"linear needs a weight of shape (out_features, in_features), got {shape}")
+    if x.shape[-1:] != shape[1:]:
+        raise ValueError(
+            f"linear got an input of shape {x.shape} for a weight of shape {shape}, which "
+            f"is (out_features, in_features); the input's last axis must be {shape[1]}"
+        )
+    if bias is not None and bias.shape != shape[:1]:
+        raise ValueError(
+            f"linear got a bias of shape {bias.shape} for a weight of shape {shape}, "
+            f"which is (out_features, in_features); the bias must be of shape {shape[:1]}"
+        )
+
+
+def check_labels(logits: Any, labels: Array) -> None:
+    """Raise if logits and labels of a classification do not fit."""
+    if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
+        raise TypeError(
+            f"cross_entropy needs integer class labels, got dtype {labels.dtype}; convert them "
+            "with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
+        )
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), got "
+            f"{logits.shape} and {labels.shape}"
+        )
+    classes = logits.shape[1]
+    wrong = (labels < 0) | (labels >= classes)
+    if look(wrong).any():
+        raise ValueError(
+            f"label {labels[wrong][0]} is not a class: logits of shape {logits.shape} have the "
+            f"classes 0 to {classes - 1}"
+        )
+
+
+def check_same_shape(prediction: Any, target: Any) -> None:
+    """Raise if a prediction is to be compared with a target of another shape."""
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"mse_loss needs equal shapes, got a prediction of shape {prediction.shape} and a "
+            f"target of shape {target.shape}; give one the other's shape with reshape"
+        )
+
+
+def check_features(who: str, in_features: Any, out_features: Any, bias: Any) -> None:
+    """Raise if a linear layer cannot have such sizes."""
+    integer(f"{who}'s in_features", in_features, 1)
+    integer(f"{who}'s out_features", out_features, 1)
+    if not isinstance(bias, (bool, np.bool_)):
+        raise TypeError(f"{who}'s bias is True or False, got {bias!r}")
+
+
+# ----------------------------------------------------------------------------------- modules
+
+
+def check_stays_parameter(module: Any, name: str, value: Any, parameter: type) -> None:
+    """Raise if a parameter is to be replaced by what would not be trained."""
+    if value is not None and not isinstance(value, parameter):
+        raise TypeError(
+            f"{type(module).__name__}.{name} is a Parameter, and {type(value).__name__} in its "
+            f"place would not be trained; change its values with .{name}.data = array, or "
+            "assign nn.Parameter(data)"
+        )
+
+
+def check_is_parameter(name: str, value: Any) -> None:
+    """Raise if an attribute is a tensor that no optimizer would be given."""
+    if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+        raise TypeError(
+            f"attribute {name!r} is a Tensor that requires a gradient but not a Parameter, so it "
+            "would not be trained; make it nn.Parameter(data), or nn.Buffer(data) to keep it"
+        )
+
+
+def check_modules(layers: Iterable[Any], module: type) -> None:
+    """Raise if `Sequential` is given something else than modules."""
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, module):
+            raise TypeError(
+                f"Sequential takes modules, got {layer!r} at position {i}; give them one by "
+                "one, Sequential(a, b), or unpack a list, Sequential(*layers)"
+            )
+
+
+def check_mode(mode: Any) -> None:
+    """Raise if `train` is asked to train."""
+    if not isinstance(mode, bool):
+        raise TypeError(
+            f"train() sets the training mode, True or False, got {type(mode).__name__}; the "
+            "loop that trains is written by hand, with an optimizer"
+        )
+
+
+def check_is_mapping(state: Any) -> None:
+    """Raise if a state is no mapping."""
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            "load_state_dict takes a mapping from names to arrays, got "
+            f"{type(state).__name__}; a file is read with np.load"
+        )
+
+
+def as_value_of(tensor: Any, given: Any) -> Array:
+    """Convert an entry of a state dict to a new array for a tensor, or raise."""
+    array = np.asarray(given.data if isinstance(given, Tensor) else given)
+    if not getattr(tensor.data.flags, "writeable", True):
+        raise ValueError("the parameter's array is read-only")
+    if array.shape != tensor.shape:
+        raise ValueError(f"shape {array.shape}, expected {tensor.shape}")
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"dtype {array.dtype}, expected {tensor.dtype}")
+    with np.errstate(over="ignore"):
+        value = array.astype(tensor.dtype)
+    if np.isinf(value).any() and not np.isinf(array).any():
+        raise ValueError(f"numbers beyond the range of {tensor.dtype}")
+    return value
+
+
+def refuse_state(module: Any, problems: list[str]) -> None:
+    """Raise if entries of a state are missing, unknown or of another shape."""
+    if problems:
+        raise ValueError(
+            f"load_state_dict refused, nothing was changed in {type(module).__name__}; "
+            + "; ".join(sorted(problems))
+        )
+
+
+# ----------------------------------------------------------------------------------- dropout
+
+
+def probability(p: Any) -> float:
+    """Return a drop probability as a Python float, which changes no dtype, or raise."""
+    is_number = isinstance(p, numbers.Real) and not isinstance(p, bool)
+    if not is_number or not 0 <= p <= 1:
+        raise (ValueError if is_number else TypeError)(
+            f"dropout's p, the probability of dropping a unit, is a number from 0 to 1, got {p!r}; "
+            "from a probability of keeping one, p = 1 - keep_prob"
+        )
+    return float(p)
+
+
+def probability_below_1(p: Any) -> float:
+    """Return Gaussian dropout's p, or raise."""
+    if probability(p) == 1:
+        raise ValueError(
+            "GaussianDropout's p is less than 1: the variance of its noise is p / (1 - p)"
+        )
+    return float(p)
+
+
+def check_mask(mask: Any) -> None:
+    """Raise if a mask is not boolean."""
+    if mask.dtype.kind != "b":
+        raise TypeError(f"a mask is a boolean array, got dtype {mask.dtype}; compare, as in x > 0")
+
+
+def check_noise(noise: Any) -> None:
+    """Raise if Gaussian dropout was given a mask instead of its noise."""
+    if noise.dtype.kind != "f":
+        raise TypeError(
+            f"GaussianDropout was given a mask of dtype {noise.dtype}; its noise is of floats"
+        )
+
+
+def check_real(x: Array) -> None:
+    """Raise if ReLU is asked for the sign of a complex number."""
+    if x.dtype.kind == "c":
+        raise TypeError(f"relu is a function of real numbers, got dtype {x.dtype}")
+
+
+def check_training(training: Any) -> None:
+    """Raise if a function of dropout is not told whether it is training."""
+    if not isinstance(training, bool):
+        raise TypeError(f"dropout's training is True or False, got {training!r}")
+
+
+def axes_of_a_mask(who: str, shared_axes: Any) -> tuple[int, ...]:
+    """Return the axes along which elements share a mask's, or raise."""
+    axes = (shared_axes,) if isinstance(shared_axes, (int, np.integer)) else shared_axes
+    several = tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    for axis in several:
+        if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+            raise TypeError(
+                f"{who}'s shared_axes are numbers of axes, got {axis!r}; for "
+                "one mask over all time steps of (batch, time, features), shared_axes=1"
+            )
+    return several
+
+
+def check_axis(layer: Any, shape: Shape, axis: int) -> None:
+    """Raise if an input has no such axis."""
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{layer!r} got an input of shape {shape}: it has no axis {axis}")
+
+
+def check_scaling(who: str, scaling: Any) -> None:
+    """Raise if it is not known when to scale."""
+    if scaling not in ("inverted", "classic"):
+        raise ValueError(
+            f"{who}'s scaling is 'inverted', by 1/(1-p) in training, or "
+            f"'classic', by 1-p in evaluation, got {scaling!r}"
+        )
+
+
+def check_channels(shape: Shape, spatial_axes: int) -> None:
+    """Raise if an input does not have a channel axis before so many spatial ones."""
+    batched, single = spatial_axes + 2, spatial_axes + 1
+    # (a, b, c) may be a batch of sequences or one image; we refuse to guess.
+    ambiguous = spatial_axes == 2
+    if len(shape) != batched and (len(shape) != single or ambiguous):
+        places = ("length", "height, width", "depth, height, width")[spatial_axes - 1]
+        expected = f"(n, channels, {places})" + ("" if ambiguous else f" or (channels, {places})")
+        mend = (
+            "; give one image a batch axis, x[None], and a batch of sequences to dropout1d"
+            if ambiguous and len(shape) == single
+            else "; which axes share a mask is up to you in nn.Dropout(p, shared_axes=...)"
+        )
+        raise ValueError(
+            f"dropout{spatial_axes}d got an input of shape {shape}, expected {expected}{mend}"
+        )
+
+
+def check_features_axis(shape: Shape) -> None:
+    """Raise if an input has no channels."""
+    if len(shape) < 2:
+        raise ValueError(
+            f"feature_alpha_dropout got an input of shape {shape}, expected (n, channels, ...)"
+        )
+
+
+def check_examples(shape: Shape) -> None:
+    """Raise if an input has no examples."""
+    if not shape:
+        raise ValueError("DropPath got a number; its input's first axis is that of the batch")
+
+
+def check_embedding(shape: Shape) -> None:
+    """Raise if word dropout is not given the embedding matrix."""
+    if len(shape) != 2:
+        raise ValueError(
+            f"WordDropout takes the embedding matrix (vocabulary, features), got {shape}; "
+            "look the words up afterwards, word_dropout(weight)[words]"
+        )
+
+
+# ------------------------------------------------------------------------------ held masks
+
+
+def check_several_masks(masks: Any) -> None:
+    """Raise if `DropoutMasks` is given one mask, or none at all."""
+    if not isinstance(masks, Iterable) or isinstance(masks, np.ndarray):
+        got = "one array" if isinstance(masks, np.ndarray) else repr(masks)
+        raise TypeError(
+            f"DropoutMasks takes a list of masks, one for each call of dropout, got {got}; "
+            "wrap it in a list, DropoutMasks([mask])"
+        )
+
+
+def check_given_mask(i: int, mask: Array) -> None:
+    """Raise if a given mask has neither booleans nor floats."""
+    if mask.dtype.kind not in "bf":
+        raise TypeError(
+            f"mask {i} is of dtype {mask.dtype}, expected booleans, True where a unit is "
+            "kept, or floats for the noise of GaussianDropout; compare, as in mask == 1"
+        )
+
+
+def check_can_be_held(function: Any) -> None:
+    """Raise if what should be called inside a block cannot be called."""
+    if not callable(function):
+        raise TypeError(
+            "DropoutMasks.hold takes a module or a function, to be called inside the block, "
+            f"got {function!r}; write masks.hold(net)(x)"
+        )
+
+
+def check_replayed_mask(replay: Any, i: int, shape: Shape, owner: Any) -> None:
+    """Raise if the masks are not those of this pass: a call has none, or that of another."""
+    who = "a function" if owner is None else repr(owner)
+    if i >= len(replay.masks):
+        raise RuntimeError(
+            f"DropoutMasks ran out: there are {i}, and {who} asks for another. A block is one "
+            "pass through the net: enter it anew for each, or let hold(net) do so"
+        )
+    known = any(owner is other for other in replay.owners)
+    if owner is not None and known and owner is not replay.owners[i]:
+        raise RuntimeError(
+            f"DropoutMasks: mask {i} was drawn for another module of this net than {who}, "
+            "which asks for it now; each pass must call the modules in the same order"
+        )
+    if replay.masks[i].shape != shape:
+        raise RuntimeError(
+            f"DropoutMasks: mask {i} has shape {replay.masks[i].shape}, and {who} needs {shape}; "
+            "use an input of the shape that the masks were drawn for, or give a mask of that "
+            f"shape, as in np.broadcast_to(mask, {shape})"
+        )
+
+
+def check_all_masks_used(used: int, number: int) -> None:
+    """Raise if masks of a pass are left over."""
+    if used < number:
+        raise RuntimeError(
+            f"DropoutMasks: the pass used {used} of {number} masks; "
+            "is a module in evaluation mode, or the net another one?"
+        )
+
+
+def check_drawn_once(masks: Any) -> None:
+    """Raise if two passes drew at once."""
+    if masks is not None:
+        raise RuntimeError(
+            "DropoutMasks: two passes drew masks at once, one within the other or in another "
+            "thread; end the first before the next begins"
+        )
+
+
+def refuse_order_of_blocks() -> None:
+    """Raise, as blocks ended in another order than they began."""
+    raise RuntimeError(
+        "a block of DropoutMasks ended in another order than it began, or in another context, "
+        "so that masks of several blocks were mixed up; that happens if a generator yields "
+        "inside the block: enter the block anew for each item, and leave it before the yield"
+    )
+
+
+# ------------------------------------------------------------------------------ Monte Carlo
+
+
+def check_not_held(replaying: bool) -> None:
+    """Raise if samples are to be drawn where masks are held."""
+    if replaying:
+        raise RuntimeError(
+            "mc_dropout draws masks of its own for every sample, and was called in a block of "
+            "DropoutMasks, which has no say in them and would stay empty; call it outside"
+        )
+
+
+def check_one_output(out: Any) -> None:
+    """Raise if a model does not return one array."""
+    if not hasattr(out, "shape"):
+        raise TypeError(
+            f"mc_dropout's model returns one array or tensor, got {type(out).__name__}; wrap "
+            "it in a function that returns one, lambda x: model(x)[0]"
+        )
+
+
+def check_drew_masks(drawn: list[int]) -> None:
+    """Raise if a sample drew no mask, or fewer than the first."""
+    if drawn[0] == 0:
+        raise ValueError(
+            "mc_dropout's model called no dropout, so all samples would be the same; it sees the "
+            "layers of microgrand.nn and the functions of microgrand.nn.functional"
+        )
+    if drawn[-1] < drawn[0]:
+        raise ValueError(
+            f"mc_dropout's model drew {drawn[0]} masks in the first sample and "
+            f"{drawn[-1]} in a later one, so that the samples would vary less than the "
+            "thinned nets do; let it draw all its masks in each call, without "
+            "DropoutMasks.hold"
+        )
+
+
+# ------------------------------------------------------------------------------ schedules
+
+
+def check_step(step: Any) -> float:
+    """Return a step, or raise if it is not a number, negative or nan."""
+    if not isinstance(step, numbers.Real):
+        raise TypeError(
+            f"a schedule is called with the number of steps taken so far, got {step!r}; for "
+            "several steps, [schedule(step) for step in steps]"
+        )
+    if not step >= 0:
+        raise ValueError(f"a schedule is called with the number of steps taken so far, got {step}")
+    return float(step)
+
+
+def check_has_dropout(model: Any, layers: list[Any], module: type) -> None:
+    """Raise if a model has no dropout layer to set."""
+    if not isinstance(model, module):
+        raise TypeError(f"set_dropout takes a module, got {type(model).__name__}")
+    if not layers:
+        raise ValueError(f"set_dropout found no dropout layer in {type(model).__name__}")
+
+
+Draw = Callable[[Shape, np.random.Generator], Any]

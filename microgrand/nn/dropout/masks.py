@@ -1,0 +1,110 @@
+"""Masks: draw them, and zero the units that they drop, forward and backward.
+
+A unit that a mask drops is not there: nothing it computes may reach the loss, and no gradient
+may reach it. Both passes therefore apply one and the same mask,
+
+    out = scale * mask * x,        g_x = scale * mask * g,
+
+and as that map is linear, its VJP is the map itself. ReLU and Dropout differ only in where the
+mask comes from: the sign of the input, or chance.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...engine import defvjp, primitive
+from ...kinds import Array, Mask, Value
+from ..checks import check_mask
+
+#: Integers of the same length as a float, by the number of their bytes.
+INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+@primitive
+def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
+    """Multiply `x` by `scale` where `mask` is True, and put exact zeros elsewhere.
+
+    Not a multiplication by the mask, as a dropped ``inf`` would become ``inf * 0 = nan``.
+    Instead the bits of ``x``, read as an integer, are multiplied by 0 or 1, which is exact.
+
+    Parameters
+    ----------
+    x
+        Array or tensor of any float dtype and shape.
+    mask
+        Boolean array, one byte an element, of a shape that broadcasts with that of `x`.
+    scale
+        Factor for what is kept.
+
+    Raises
+    ------
+    TypeError
+        If `mask` is not boolean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> apply_mask(np.array([1.0, np.inf, np.nan]), np.array([True, False, False]), 2.0)
+    array([2., 0., 0.])
+    """
+    check_mask(mask)
+    integer = INTEGERS.get(x.dtype.itemsize)
+    if integer is None:  # a longer float
+        return np.where(mask, x * scale, 0)
+    kept = (x.view(integer) * mask.astype(integer)).view(x.dtype)
+    if x.dtype == np.float16:  # in which a large scale is inf, and would make nan of a kept 0
+        return (kept.astype(np.float32) * scale).astype(x.dtype)
+    if scale != 1:
+        kept *= scale
+    return kept
+
+
+defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale))
+
+
+def bernoulli_mask(
+    shape: tuple[int, ...], keep_probability: float, rng: np.random.Generator
+) -> Mask:
+    """Draw a boolean mask whose elements are True with exactly the given probability.
+
+    A random byte ``b`` is uniform on 0..255, so ``b < 256 * keep_probability`` decides a unit
+    with 8 random bits. Only a byte that is equal to the whole part of the threshold is a tie; a
+    second draw compares its missing digits with the rest. Without it, the probability would be
+    rounded to 1/256.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bernoulli_mask((2, 4), 0.5, np.random.default_rng(0)).shape
+    (2, 4)
+    """
+    threshold = int(256 * keep_probability)
+    rest = 256 * keep_probability - threshold
+    draws = random_bytes(math.prod(shape), rng)
+    mask = draws < threshold
+    if rest:
+        ties = np.flatnonzero(draws == threshold)
+        mask[ties] = rng.random(ties.size) < rest
+    return read_only(mask.reshape(shape))
+
+
+def random_bytes(size: int, rng: np.random.Generator) -> Array:
+    """Draw uniform bytes, eight from each word of the generator."""
+    count = (size + 7) // 8
+    if isinstance(rng.bit_generator, np.random.MT19937):  # whose raw words have 32 bits only
+        words = rng.integers(0, 2**64, size=count, dtype=np.uint64)
+    else:
+        words = rng.bit_generator.random_raw(count)
+    return words.view(np.uint8)[:size]
+
+
+def read_only(mask: Mask) -> Mask:
+    """Forbid writing into a mask, as the backward pass will use it, too."""
+    if isinstance(mask, np.generic):  # what a 0-d comparison returns
+        mask = np.asarray(mask)
+    if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag
+        mask.setflags(write=False)
+    return mask

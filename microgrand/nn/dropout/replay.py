@@ -1,0 +1,226 @@
+"""Where dropout's masks come from: drawn at random, or replayed from an earlier pass.
+
+A net with dropout in training is a random function: each call of a dropout layer draws a mask,
+so no two passes run the same thinned net. To look at one thinned net more than once (to check its
+gradient, to show it in a lesson, to compare two nets under one mask) its masks must stay what they
+were. `DropoutMasks` keeps the masks of one pass, and gives them back, in the order of the calls,
+in every pass that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from ...kinds import Mask
+from ...random import generator
+from .. import checks
+from .masks import read_only
+
+Shape = tuple[int, ...]
+#: Draws an array of a shape with a generator: a mask, or the noise of Gaussian dropout.
+Draw = Callable[[Shape, np.random.Generator], Mask]
+
+
+class MaskSource:
+    """What takes the place of chance inside a block."""
+
+    #: Whether dropout drops inside the block also where the module is in evaluation mode.
+    drops_always: bool = False
+
+    def next_mask(self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any) -> Mask:
+        """Return the mask of a call, as the function `next_mask` does."""
+        raise NotImplementedError
+
+
+# A context variable rather than a global: it holds for one thread or asyncio task only.
+source: ContextVar[MaskSource | None] = ContextVar("source", default=None)
+
+
+def next_mask(
+    shape: Shape, draw: Draw, rng: np.random.Generator | None, training: bool, owner: Any
+) -> Mask | None:
+    """Return the mask of one call of dropout, or None if nothing is to be dropped.
+
+    Every kind of dropout gets its masks here.
+
+    Parameters
+    ----------
+    shape
+        The shape of the mask.
+    draw
+        Draws such a mask with a generator.
+    rng
+        The generator of the module, or None for the library's.
+    training
+        Whether the module is in training mode.
+    owner
+        The module.
+    """
+    block = source.get()
+    if block is not None:
+        return block.next_mask(shape, draw, rng, training, owner)
+    return draw(shape, generator(rng)) if training else None
+
+
+class DropoutMasks:
+    """The masks of one pass through a net, to be used again in others.
+
+    The first ``with masks:`` block records the masks it draws, one for each call of dropout, in the
+    order of the calls: a module called twice has two. Every later block replays them, and raises
+    rather than draw new ones. It covers all kinds of dropout, modules and functions, for the
+    current thread or asyncio task only.
+
+    Parameters
+    ----------
+    masks
+        Masks to be used from the first pass on, in the order of the calls: boolean arrays, True
+        where a unit is kept (for `GaussianDropout`, its noise), of the shapes that would be drawn.
+
+    Raises
+    ------
+    TypeError
+        If `masks` are not several arrays of booleans or floats, or `hold` gets no function.
+    RuntimeError
+        Where a pass does not fit the masks: if it calls dropout more often or less often than
+        there are masks, with another shape, or the same modules in another order.
+
+    Notes
+    -----
+    Blocks may be nested, and the innermost counts. One that draws, draws from the block around
+    it, if there is one: so a recurrent layer may hold one mask over its time steps, and a gradient
+    check may hold the whole.
+
+    Evaluation stays evaluation: there no module asks for a mask.
+
+    Do not ``yield`` inside the block: code that runs in between would consume its masks. Blocks
+    that do not end in reverse order raise RuntimeError.
+
+    Only masks are held: if a module's `p` is changed between two passes, the second has the mask
+    that was drawn with the old `p`, and scales by the new one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> net = nn.Sequential(nn.Dropout(0.5, rng=np.random.default_rng(1)), nn.Dropout(0.5))
+    >>> masks = nn.DropoutMasks()
+    >>> with masks:
+    ...     first = net(np.ones(8))
+    >>> with masks:
+    ...     second = net(np.ones(8))
+    >>> np.array_equal(first.data, second.data)
+    True
+    >>> len(masks), masks[0].astype(int)
+    (2, array([0, 0, 1, 1, 0, 0, 1, 0]))
+
+    A gradient check evaluates a function many times. In `hold`, each call is a pass:
+
+    >>> from microgrand.testing import gradcheck
+    >>> gradcheck(nn.DropoutMasks().hold(net), np.linspace(1, 2, 8), order=2)
+    True
+
+    And a mask may be chosen:
+
+    >>> with nn.DropoutMasks([np.array([True, False])]):
+    ...     nn.Dropout(0.5)([1.0, 1.0])
+    Tensor([2., 0.])
+    """
+
+    def __init__(self, masks: Iterable[Any] | None = None) -> None:
+        self.masks: list[Mask] | None = None
+        self.owners: list[Any] = []  # the modules that the masks were drawn for, to tell a mix-up
+        if masks is not None:
+            checks.check_several_masks(masks)
+            self.masks = [read_only(np.array(mask)) for mask in masks]
+            for i, mask in enumerate(self.masks):
+                checks.check_given_mask(i, mask)
+            self.owners = [None] * len(self.masks)
+
+    def __enter__(self) -> DropoutMasks:
+        source.set(Replay(self, source.get()))
+        return self
+
+    def __exit__(self, exception: Any, *details: Any) -> None:
+        block = source.get()
+        if isinstance(block, Replay) and block.holder is self:
+            source.set(block.outer)
+            if exception is None:
+                block.finish()
+            return
+        while isinstance(block, Replay):  # take this one out from between the others
+            if isinstance(block.outer, Replay) and block.outer.holder is self:
+                block.outer = block.outer.outer
+                break
+            block = block.outer
+        checks.refuse_order_of_blocks()
+
+    def hold(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that calls `function` inside ``with self:``, with the same masks."""
+        checks.check_can_be_held(function)
+
+        def held(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return held
+
+    def __len__(self) -> int:
+        return len(self.masks or ())
+
+    def __getitem__(self, i: int) -> Mask:
+        return (self.masks or [])[i]
+
+    def __iter__(self) -> Iterator[Mask]:
+        return iter(self.masks or ())
+
+    def __repr__(self) -> str:
+        if self.masks is None:
+            return "DropoutMasks(), to be drawn in the first pass"
+        if not self.masks:
+            return "DropoutMasks([]), for passes without dropout"
+        return f"DropoutMasks() of shapes {', '.join(str(mask.shape) for mask in self.masks)}"
+
+
+class Replay(MaskSource):
+    """One pass through a net inside a block: it records masks, or replays them."""
+
+    def __init__(self, holder: DropoutMasks, outer: MaskSource | None) -> None:
+        self.holder = holder
+        self.outer = outer
+        self.records = holder.masks is None
+        self.masks = list(holder.masks or ())
+        self.owners = list(holder.owners)
+        self.calls = 0
+        self.drops_always = outer is not None and outer.drops_always
+
+    def next_mask(
+        self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any
+    ) -> Mask | None:
+        """Return the next mask; raise if the pass is not the one that the masks belong to."""
+        if not (training or self.drops_always):
+            return None
+        i = self.calls
+        self.calls += 1
+        if not self.records:
+            checks.check_replayed_mask(self, i, shape, owner)
+            return self.masks[i]
+        if self.outer is None:
+            mask = draw(shape, generator(rng))
+        else:
+            mask = self.outer.next_mask(shape, draw, rng, training, owner)
+        self.masks.append(mask)
+        self.owners.append(owner)
+        return mask
+
+    def finish(self) -> None:
+        """Keep what was drawn; raise if masks are left over."""
+        if not self.records:
+            checks.check_all_masks_used(self.calls, len(self.masks))
+            return
+        checks.check_drawn_once(self.holder.masks)
+        # Copies, as a task begun inside the block may outlive it, and go on drawing here.
+        self.holder.masks, self.holder.owners = list(self.masks), list(self.owners)

@@ -1,0 +1,24 @@
+"""What layers and losses take for input: a tensor, or what can be made one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kinds import ArrayLike
+from ..tensor import Tensor
+from . import checks
+
+
+def as_tensor(x: ArrayLike, dtype: Any = None, kinds: str = "f") -> Tensor:
+    """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
+    tensor = x if isinstance(x, Tensor) else Tensor(x)
+    if tensor.dtype != dtype:
+        checks.check_float(tensor.dtype, kinds)
+        if dtype is not None:
+            return cast_to(tensor, dtype)
+    return tensor
+
+
+def cast_to(x: Tensor, dtype: Any) -> Tensor:
+    """Convert a tensor's dtype; of integers and booleans, which have no graph, too."""
+    return x.astype(dtype) if x.dtype.kind == "f" else Tensor(x.data, dtype=dtype)  # type: ignore[no-any-return]

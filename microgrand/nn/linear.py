@@ -1,0 +1,149 @@
+"""The affine map: `linear` and its layer, `Linear`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..engine import defvjp, primitive, wider
+from ..kinds import ArrayLike, Value
+from ..random import generator
+from ..tensor import Tensor
+from . import checks
+from .inputs import as_tensor
+from .module import Module, Parameter
+
+
+@primitive
+def affine(x: Value, weight: Value, bias: Value) -> Value:
+    """Compute ``x W^T + b``."""
+    out = x @ weight.T
+    return out if bias is None else out + bias
+
+
+def rows(x: Value) -> Value:
+    """Flatten all axes but the last into one: the rows of a batch."""
+    return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def affine_vjp(g: Value, out: Value, needed: Any, x: Value, weight: Value, bias: Value) -> Any:
+    """Bias and weight take part in every row of the batch: hence their sums over the rows."""
+    g_rows = rows(g)
+    return (
+        g @ weight if needed[0] else None,
+        g_rows.T @ rows(x) if needed[1] else None,
+        np.add.reduce(g_rows, axis=0, dtype=wider(g_rows, (0,))) if needed[2] else None,
+    )
+
+
+defvjp(affine, joint=affine_vjp)
+
+
+def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike = None) -> Tensor:
+    """Apply the affine map ``x W^T + b`` to the last axis of `x`.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of shape ``(..., in_features)``; it is cast to the dtype of `weight`.
+    weight
+        Tensor or array of shape ``(out_features, in_features)``.
+    bias
+        Tensor or array of shape ``(out_features,)``, or None.
+
+    Returns
+    -------
+    Tensor
+        Of shape ``(..., out_features)`` and the dtype of `weight`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not of a float dtype.
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from microgrand import Tensor
+    >>> from microgrand.nn import functional as F
+    >>> F.linear([[1.0, 2.0]], Tensor([[3.0, 4.0]]), Tensor([0.5]))
+    Tensor([[11.5]])
+    """
+    weight = as_tensor(weight)
+    x = as_tensor(x, weight.dtype)
+    bias = None if bias is None else as_tensor(bias, weight.dtype)
+    checks.check_linear(x, weight, bias)
+    return affine(x, weight, bias)  # type: ignore[no-any-return]
+
+
+class Linear(Module):
+    """The affine map ``x W^T + b`` on the last axis.
+
+    Weight and bias are drawn uniformly from ``[-k, k]`` with ``k = 1 / sqrt(in_features)``, as
+    PyTorch does: its Kaiming-uniform rule with slope ``a = sqrt(5)`` comes to that.
+
+    Parameters
+    ----------
+    in_features, out_features
+        Lengths of the last axis of input and output, at least 1.
+    bias
+        Whether there is a ``b``.
+    dtype
+        Floating dtype of the parameters; the input is cast to it.
+    rng
+        Draws the initial values; the library's generator by default.
+
+    Attributes
+    ----------
+    weight
+        Parameter of shape ``(out_features, in_features)``.
+    bias
+        Parameter of shape ``(out_features,)``, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When made with lengths that are not integers from 1, or called with another input width
+        or an input that is not of a float dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> layer = nn.Linear(3, 2)
+    >>> layer(np.ones((5, 3))).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        checks.check_features("Linear", in_features, out_features, bias)
+        rng = generator(rng)
+        bound = 1 / np.sqrt(in_features)
+        self.weight = Parameter(
+            rng.uniform(-bound, bound, (out_features, in_features)), dtype=dtype
+        )
+        self.bias = (
+            Parameter(rng.uniform(-bound, bound, out_features), dtype=dtype) if bias else None
+        )
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        return linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        out_features, in_features = self.weight.shape
+        return (
+            f"in_features={in_features}, out_features={out_features}, bias={self.bias is not None}"
+        )

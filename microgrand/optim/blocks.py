@@ -1,0 +1,35 @@
+"""Speed: update large parameters in blocks that stay in the processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+#: The operands of a block of this size stay in the cache from one NumPy call to the next.
+BLOCK_BYTES = 1 << 21
+
+
+def in_blocks(rule: Callable[..., None], data: Array, *others: Array, numbers: Any) -> None:
+    """Apply an optimizer's rule to matching blocks of arrays of one shape.
+
+    It is called as ``rule(*blocks, scratch, *numbers)``. What it writes into the blocks of `data`
+    ends up in `data`; for the others this is only certain where they are contiguous. Small arrays
+    are one block, without scratch space, as NumPy's own allocation is faster for them.
+    """
+    if data.nbytes <= BLOCK_BYTES:
+        rule(data, *others, None, *numbers)
+        return
+    # Views of contiguous arrays, copies of others.
+    flat = [array.reshape(-1) for array in (data, *others)]
+    length = BLOCK_BYTES // data.itemsize
+    scratch = np.empty_like(flat[0][:length], dtype=np.result_type(*flat))
+    for start in range(0, data.size, length):
+        blocks = [array[start : start + length] for array in flat]
+        rule(*blocks, scratch[: blocks[0].size], *numbers)
+    if not data.flags.c_contiguous:
+        data[...] = flat[0].reshape(data.shape)
