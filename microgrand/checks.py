@@ -37,7 +37,8 @@ def name_of(function: Any) -> str:
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
         return f"{name_of(owner)}.{function.__name__}"
-    module = getattr(function, "__module__", None) or ""
+    # Python's own functions in C are in modules such as _operator.
+    module = (getattr(function, "__module__", None) or "").removeprefix("_")
     name = getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
     if isinstance(function, np.ufunc):
         known = getattr(np, name, None) is function
