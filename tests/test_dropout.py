@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from microgrand.masks import apply_mask, bernoulli_mask, positive_mask
 
 from microgrand import Tensor, defvjp, manual_seed, nn, primitive
 from microgrand.engine import backpropagate
-from microgrand.masks import apply_mask, positive_mask, random_mask
 from microgrand.nn import functional as F
 
 INF, NAN = np.inf, np.nan
@@ -48,7 +48,7 @@ def wrong_dropout(forward, vjp):
             if not self.training:
                 return x
             rng = np.random.default_rng(0) if self.rng is None else self.rng
-            self.mask = random_mask(x.shape, 1 - self.p, rng)
+            self.mask = bernoulli_mask(x.shape, 1 - self.p, rng)
             return operation(x, self.mask, self)
 
     return WrongDropout
@@ -117,7 +117,7 @@ class ShowsAWritableMask(nn.Dropout):
 class DrawsOneMaskForAllRows(nn.Dropout):
     def forward(self, x):
         x = F.as_tensor(x)
-        self.mask = np.broadcast_to(random_mask(x.shape[1:], 1 - self.p, self.rng), x.shape)
+        self.mask = np.broadcast_to(bernoulli_mask(x.shape[1:], 1 - self.p, self.rng), x.shape)
         return F.drop(x, self.mask, self.p)
 
 
@@ -126,7 +126,7 @@ class DrawsPairs(nn.Dropout):
 
     def forward(self, x):
         x = F.as_tensor(x)
-        pairs = random_mask((-(-x.size // 2),), 1 - self.p, self.rng)
+        pairs = bernoulli_mask((-(-x.size // 2),), 1 - self.p, self.rng)
         self.mask = np.repeat(pairs, 2)[: x.size].reshape(x.shape)
         return F.drop(x, self.mask, self.p)
 
@@ -174,14 +174,14 @@ class AlwaysScales(nn.Dropout):
 
     def forward(self, x):
         x = F.as_tensor(x)
-        self.mask = random_mask(x.shape, 1 - self.p, np.random.default_rng())
+        self.mask = bernoulli_mask(x.shape, 1 - self.p, np.random.default_rng())
         return apply_mask(x, self.mask, np.float64(1) / (1 - self.p))
 
 
 RedrawsInBackward = wrong_dropout(
     right_forward,
     lambda g, out, x, mask, module: apply_mask(
-        g, random_mask(x.shape, 1 - module.p, np.random.default_rng(1)), scale(module)
+        g, bernoulli_mask(x.shape, 1 - module.p, np.random.default_rng(1)), scale(module)
     ),
 )
 NoScaleInBackward = wrong_dropout(

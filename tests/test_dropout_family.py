@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from microgrand.masks import apply_mask, bernoulli_mask, read_only
 from planting import with_mistake
 
 from microgrand import Tensor, defvjp, manual_seed, nn, primitive
-from microgrand.masks import apply_mask, random_mask, read_only
 from microgrand.nn import dropout_masks
 from microgrand.nn import functional as F
 from microgrand.testing import GradcheckError, gradcheck
@@ -342,16 +342,16 @@ def drawn(cls, draw):
 
 def pairs(self, shape, rng):
     """Each two neighbours share their fate."""
-    mask = random_mask(((np.prod(shape, dtype=int) + 1) // 2,), 1 - self.p, rng)
+    mask = bernoulli_mask(((np.prod(shape, dtype=int) + 1) // 2,), 1 - self.p, rng)
     return np.repeat(mask, 2)[: np.prod(shape, dtype=int)].reshape(shape)
 
 
 def the_same_again(self, shape, rng):
-    return random_mask(shape, 1 - self.p, np.random.default_rng(0))
+    return bernoulli_mask(shape, 1 - self.p, np.random.default_rng(0))
 
 
 def keeps_with_probability_p(self, shape, rng):
-    return random_mask(shape, self.p, rng)
+    return bernoulli_mask(shape, self.p, rng)
 
 
 def with_operation(cls, forward, vjp):
@@ -386,7 +386,7 @@ def redrawn_in_backward(cls):
         cls,
         scaled,
         lambda g, out, x, mask, p: scaled(
-            g, random_mask(mask.shape, 1 - p, np.random.default_rng(1)), p
+            g, bernoulli_mask(mask.shape, 1 - p, np.random.default_rng(1)), p
         ),
     )
 

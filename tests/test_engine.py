@@ -47,7 +47,7 @@ def counted():
     )
     product.calls = calls
     yield product
-    del rules_of[product.undifferentiated]
+    del rules_of[product.raw]
 
 
 @pytest.fixture

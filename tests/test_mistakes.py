@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from microgrand.masks import apply_mask, bernoulli_mask
 from planting import with_mistake
 
 from microgrand import Tensor, engine, manual_seed, nn, no_grad, tensor
+from microgrand.dispatch import unwrap
 from microgrand.engine import Rules, rules_of
-from microgrand.masks import apply_mask, random_mask
 from microgrand.nn import functional as F
 from microgrand.nn import sequential
-from microgrand.tensor import unwrap
 from microgrand.testing import Adapter, GradcheckError, gradcheck
 
 RNG = np.random.default_rng(0)
@@ -37,7 +37,7 @@ def vjp(function, *wrong):
     """Give a function of the table other VJPs; None leaves one as it is."""
 
     def plant(monkeypatch):
-        key = getattr(function, "undifferentiated", function)
+        key = getattr(function, "raw", function)
         right = rules_of[key]
         given = [*wrong, *[None] * len(right.vjps)]
         vjps = tuple(new or old for new, old in zip(given, right.vjps, strict=False))
@@ -48,7 +48,7 @@ def vjp(function, *wrong):
 
 def joint(function, wrong):
     def plant(monkeypatch):
-        monkeypatch.setitem(rules_of, function.undifferentiated, Rules((), wrong))
+        monkeypatch.setitem(rules_of, function.raw, Rules((), wrong))
 
     return plant
 
@@ -147,7 +147,7 @@ def check_dropout_in_evaluation():
 
 def check_dropout_in_training():
     manual_seed(0)
-    mask = random_mask(X.shape, 0.5, np.random.default_rng(0))
+    mask = bernoulli_mask(X.shape, 0.5, np.random.default_rng(0))
     gradcheck(lambda x: apply_mask(x, mask, 2.0), X, order=2)
 
 
@@ -399,7 +399,7 @@ MISTAKES = {
     ),
     "mask: redrawn on the way back": Mistake(
         vjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(
-            g, random_mask(x.shape, 0.5, np.random.default_rng(1)), scale)),
+            g, bernoulli_mask(x.shape, 0.5, np.random.default_rng(1)), scale)),
         check_dropout_in_training,
     ),
     "mask: not applied on the way back": Mistake(

@@ -5,12 +5,12 @@ import threading
 
 import numpy as np
 import pytest
+from microgrand.nn.dropout_masks import mask_source
+from microgrand.nn.monte_carlo import Ensemble
 from planting import with_mistake
 
 from microgrand import Tensor, manual_seed, nn
 from microgrand.nn import functional as F
-from microgrand.nn.dropout_masks import mask_source
-from microgrand.nn.monte_carlo import Ensemble
 from microgrand.random import default_rng
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)

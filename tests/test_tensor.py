@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from microgrand import Tensor, no_grad
-from microgrand.tensor import constant_functions, formulas
+from microgrand.dispatch import constant_functions, formulas
 
 
 def elements(dtype):

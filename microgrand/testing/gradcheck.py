@@ -22,8 +22,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..dispatch import unwrap
 from ..engine import backpropagate
-from ..tensor import Tensor, unwrap
+from ..tensor import Tensor
 
 Array = NDArray[Any]
 

@@ -42,7 +42,7 @@ def covers(*functions):
                 if not hasattr(np, function):
                     continue
                 function = getattr(np, function)
-            CHECKS[getattr(function, "undifferentiated", function)] = strategy(function)
+            CHECKS[getattr(function, "raw", function)] = strategy(function)
         return strategy
 
     return register

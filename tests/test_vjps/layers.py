@@ -4,9 +4,9 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 from hypothesis import strategies as st
 
-from microgrand import masks, tensor
-from microgrand.nn import functional
-from microgrand.tensor import unwrap
+from microgrand import tensor
+from microgrand.nn import functional, linear, losses
+from microgrand.nn.dropout import masks
 
 from .cases import (
     Case,
@@ -20,7 +20,7 @@ from .cases import (
 )
 
 
-@covers(functional.affine)
+@covers(linear.affine)
 @st.composite
 def affines(draw, function):
     rows, inputs, outputs = draw(shapes(0, 2)), draw(full_side), draw(full_side)
@@ -31,22 +31,6 @@ def affines(draw, function):
     return draw(some_constant(function, values, ["array"]))
 
 
-@covers(functional.masked_affine)
-@st.composite
-def masked_affines(draw, function):
-    rows, inputs, outputs = draw(shapes(0, 2)), draw(full_side), draw(full_side)
-    values = [draw(arrays(shape)) for shape in ((*rows, inputs), (outputs, inputs), (outputs,))]
-    mask = draw(hnp.arrays(bool, (*rows, outputs)))
-    scale = draw(st.sampled_from([1.0, 2.0, 1 / 0.7]))
-    if draw(st.booleans()):
-        values = values[:2]
-
-    def call(x, weight, bias=None):
-        return function(x, weight, bias, mask, scale)
-
-    return draw(some_constant(call, values, ["array"]))
-
-
 @covers(functional.softmax, functional.log_softmax)
 @st.composite
 def softmaxes(draw, function):
@@ -55,14 +39,12 @@ def softmaxes(draw, function):
     return Case(lambda x: function(x, axis=axis), [x])
 
 
-@covers(functional.mean_negative_log_likelihood)
+@covers(losses.mean_negative_at)
 @st.composite
 def likelihoods(draw, function):
     x = draw(arrays(shapes(2, 2, min_side=1)))
     labels = draw(hnp.arrays(np.int64, len(x), elements=st.integers(0, x.shape[1] - 1)))
-    one_hot = np.eye(x.shape[1], dtype=bool)[labels]
-    # The third argument is not independent of the first: it is what the forward pass has saved.
-    return Case(lambda x: function(x, one_hot, functional.log_softmax(unwrap(x))), [x])
+    return Case(lambda x: function(x, labels), [x])
 
 
 @covers(masks.apply_mask)

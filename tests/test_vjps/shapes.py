@@ -1,13 +1,14 @@
 """Checks of functions that move elements."""
 
 import math
+import operator
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 from hypothesis import strategies as st
 
-from microgrand import tensor, vjps
+from microgrand import vjps
 
 from .cases import (
     CHECKS,
@@ -303,7 +304,7 @@ def indices(draw, shape):
     return tuple(index)
 
 
-@covers(tensor.getitem)
+@covers(operator.getitem)
 @st.composite
 def selections(draw, function):
     x = draw(arrays(shapes()))
@@ -311,7 +312,7 @@ def selections(draw, function):
     return Case(lambda x: x[index], [x])
 
 
-@covers(tensor.add_at)
+@covers(vjps.indexing.add_at)
 @st.composite
 def additions(draw, function):
     like = np.zeros(draw(shapes()))

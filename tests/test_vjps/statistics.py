@@ -4,8 +4,8 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 from hypothesis import strategies as st
 
-from microgrand import tensor, vjps
-from microgrand.tensor import unwrap
+from microgrand import dispatch, vjps
+from microgrand.dispatch import unwrap
 
 from .cases import Case, an_axis, arrays, covers, reduction_axes, shapes, some_constant
 
@@ -60,7 +60,7 @@ def quantiles(draw, function):
     return Case(lambda x: zero_for_nan(function(np.where(nans, np.nan, x), q, **options)), [x])
 
 
-@covers(tensor.with_value)
+@covers(dispatch.with_value)
 @st.composite
 def other_values(draw, function):
     return Case(lambda x: function(x, unwrap(x)), [draw(arrays(shapes()))])

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from microgrand import Tensor
-from microgrand.tensor import unwrap
+from microgrand.dispatch import unwrap
 from microgrand.testing import gradcheck
 
 rng = np.random.default_rng(0)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from microgrand import Tensor
-from microgrand.engine import name_of, rules_of
-from microgrand.tensor import constant_functions, formulas, unwrap
+from microgrand.checks import name_of
+from microgrand.dispatch import constant_functions, formulas, unwrap
+from microgrand.engine import rules_of
 
 from .cases import CHECKS
 from .test_table import label, scattered
