@@ -44,15 +44,13 @@ def manual_seed(seed: int) -> np.random.Generator:
     return default_rng
 
 
-def generator(rng: int | np.random.Generator | None) -> np.random.Generator:
-    """Return the generator that was given, one with a seed, or the library's if that is None."""
+def generator(rng: np.random.Generator | None) -> np.random.Generator:
+    """Return the generator that a module was given, or the library's if that is None."""
     if rng is None:
         return default_rng
-    if isinstance(rng, np.random.Generator):
-        return rng
-    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
+    if not isinstance(rng, np.random.Generator):
         raise TypeError(
-            f"rng is a seed or a numpy.random.Generator, got {rng!r}; make one with "
+            f"rng is a numpy.random.Generator, got {rng!r}; make one with "
             "np.random.default_rng(seed)"
         )
-    return np.random.default_rng(rng)
+    return rng
