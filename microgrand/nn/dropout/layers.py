@@ -55,6 +55,8 @@ class DropoutBase(Module):
     """
 
     mask: Mask | None = None
+    #: Whether a function has made this layer, for one call.
+    of_function: bool = False
 
     def __init__(
         self,
@@ -80,7 +82,8 @@ class DropoutBase(Module):
     def forward(self, x: ArrayLike) -> Tensor:
         """Drop in training."""
         x = as_tensor(x)
-        mask = next_mask(self.mask_shape(x.shape), self.draw, self.rng, self.training, self)
+        owner = None if self.of_function else self
+        mask = next_mask(self.mask_shape(x.shape), self.draw, self.rng, self.training, owner)
         if mask is None:
             return self.keep_all(x)
         self.mask = mask  # to be looked at: the call has its own, whatever other threads do

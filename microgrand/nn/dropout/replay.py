@@ -58,7 +58,7 @@ def next_mask(
     training
         Whether the module is in training mode.
     owner
-        The module.
+        The module, or None where a function is called.
     """
     block = source.get()
     if block is not None:
