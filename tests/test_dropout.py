@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from microgrand.masks import apply_mask, bernoulli_mask, positive_mask
 
 from microgrand import Tensor, defvjp, manual_seed, nn, primitive
 from microgrand.engine import backpropagate
 from microgrand.nn import functional as F
+from microgrand.nn.activations import positive_mask
+from microgrand.nn.dropout.masks import apply_mask, bernoulli_mask
+from microgrand.nn.inputs import as_tensor
 
 INF, NAN = np.inf, np.nan
 FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
@@ -44,7 +46,7 @@ def wrong_dropout(forward, vjp):
 
     class WrongDropout(nn.Dropout):
         def forward(self, x):
-            x = F.as_tensor(x)
+            x = as_tensor(x)
             if not self.training:
                 return x
             rng = np.random.default_rng(0) if self.rng is None else self.rng
@@ -74,7 +76,7 @@ class IgnoresEvaluation(nn.Dropout):
 
 class ScalesInEvaluation(nn.Dropout):
     def forward(self, x):
-        return super().forward(x) if self.training else F.as_tensor(x) * (1 - self.p)
+        return super().forward(x) if self.training else as_tensor(x) * (1 - self.p)
 
 
 class KeepsWithProbabilityP(nn.Dropout):
@@ -116,35 +118,35 @@ class ShowsAWritableMask(nn.Dropout):
 
 class DrawsOneMaskForAllRows(nn.Dropout):
     def forward(self, x):
-        x = F.as_tensor(x)
+        x = as_tensor(x)
         self.mask = np.broadcast_to(bernoulli_mask(x.shape[1:], 1 - self.p, self.rng), x.shape)
-        return F.drop(x, self.mask, self.p)
+        return self.drop(x, self.mask)
 
 
 class DrawsPairs(nn.Dropout):
     """Two neighbours share their fate, though each is dropped with the right probability."""
 
     def forward(self, x):
-        x = F.as_tensor(x)
+        x = as_tensor(x)
         pairs = bernoulli_mask((-(-x.size // 2),), 1 - self.p, self.rng)
         self.mask = np.repeat(pairs, 2)[: x.size].reshape(x.shape)
-        return F.drop(x, self.mask, self.p)
+        return self.drop(x, self.mask)
 
 
 class RoundsTo256ths(nn.Dropout):
     def forward(self, x):
-        x = F.as_tensor(x)
+        x = as_tensor(x)
         draws = self.rng.integers(0, 256, x.shape, dtype=np.uint8)
         self.mask = draws < round(256 * (1 - self.p))
-        return F.drop(x, self.mask, self.p)
+        return self.drop(x, self.mask)
 
 
 class TruncatesTo256ths(nn.Dropout):
     def forward(self, x):
-        x = F.as_tensor(x)
+        x = as_tensor(x)
         draws = self.rng.integers(0, 256, x.shape, dtype=np.uint8)
         self.mask = draws < int(256 * (1 - self.p))
-        return F.drop(x, self.mask, self.p)
+        return self.drop(x, self.mask)
 
 
 class IgnoresTheSeed(nn.Dropout):
@@ -163,17 +165,17 @@ class DropsAFixedNumber(nn.Dropout):
     """The right number on average in every row, and never another."""
 
     def forward(self, x):
-        x = F.as_tensor(x)
+        x = as_tensor(x)
         kept = np.arange(x.size) >= round(self.p * x.size)
         self.mask = self.rng.permutation(kept).reshape(x.shape)
-        return F.drop(x, self.mask, self.p)
+        return self.drop(x, self.mask)
 
 
 class AlwaysScales(nn.Dropout):
     """Divides by 1 - p also for p = 1."""
 
     def forward(self, x):
-        x = F.as_tensor(x)
+        x = as_tensor(x)
         self.mask = bernoulli_mask(x.shape, 1 - self.p, np.random.default_rng())
         return apply_mask(x, self.mask, np.float64(1) / (1 - self.p))
 
@@ -647,7 +649,7 @@ def wrong_relu(forward, vjp, mask_of=positive_mask):
 
     class WrongReLU(nn.ReLU):
         def forward(self, x):
-            x = F.as_tensor(x)
+            x = as_tensor(x)
             self.mask = mask_of(x.data)
             return operation(x, self.mask, self)
 
@@ -679,7 +681,7 @@ WritableReLUMask = wrong_relu(masked, masked_vjp, lambda x: positive_mask(x).cop
 class LeavesMinusZeroReLU(nn.ReLU):
     def forward(self, x):
         super().forward(x)
-        return np.where(self.mask, x, np.copysign(0, F.as_tensor(x).data))
+        return np.where(self.mask, x, np.copysign(0, as_tensor(x).data))
 
 
 class KeepsNoMask(nn.ReLU):
@@ -750,7 +752,7 @@ def test_relu(check):
     check(nn.ReLU)
 
 
-@pytest.mark.parametrize("f", [F.relu, lambda x: F.as_tensor(x).relu()], ids=["F.relu", "method"])
+@pytest.mark.parametrize("f", [F.relu, lambda x: as_tensor(x).relu()], ids=["F.relu", "method"])
 def test_the_other_ways_to_call_relu(f):
     for check in RELU:
         if check is not check_relu_shows_its_latest_mask:

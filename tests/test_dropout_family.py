@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from microgrand.masks import apply_mask, bernoulli_mask, read_only
 from planting import with_mistake
 
 from microgrand import Tensor, defvjp, manual_seed, nn, primitive
-from microgrand.nn import dropout_masks
+from microgrand.nn import checks
 from microgrand.nn import functional as F
+from microgrand.nn.dropout.masks import apply_mask, bernoulli_mask, read_only
+from microgrand.nn.dropout.replay import Replay, source
+from microgrand.nn.inputs import as_tensor
 from microgrand.testing import GradcheckError, gradcheck
 from microgrand.testing.strategies import arrays
 
@@ -66,7 +68,7 @@ class DropConnectKind(Kind):
 
     def run(self, module, x):
         own = module.weight
-        vars(module)["weight"] = F.as_tensor(x)  # past the check that this is a Parameter
+        vars(module)["weight"] = as_tensor(x)  # past the check that this is a Parameter
         try:
             return module(np.eye(x.shape[1])).T
         finally:
@@ -360,15 +362,8 @@ def with_operation(cls, forward, vjp):
     defvjp(operation, vjp)
 
     class Wrong(cls):
-        def forward(self, x):
-            if isinstance(self, nn.Linear):
-                mask = self.new_mask(self.weight.shape)
-                if mask is None:
-                    return super().forward(x)
-                return F.linear(x, operation(self.weight, mask, self.p), self.bias)
-            x = F.as_tensor(x)
-            mask = self.new_mask(x.shape)
-            return x if mask is None else operation(x, mask, self.p)
+        def drop(self, x, mask):
+            return operation(x, mask, self.p)
 
     return Wrong
 
@@ -423,10 +418,9 @@ def shown(cls, show):
     """Make a version of `cls` whose `mask` is not the one that was applied."""
 
     class Wrong(cls):
-        def new_mask(self, shape):
-            mask = super().new_mask(shape)
+        def drop(self, x, mask):
             self.mask = show(mask)
-            return mask
+            return super().drop(x, mask)
 
     return Wrong
 
@@ -455,12 +449,12 @@ class ScalesInBothModes(nn.Dropout):
     """Inverted in training, and classic in evaluation."""
 
     def forward(self, x):
-        return super().forward(x) if self.training else F.as_tensor(x) * (1 - self.p)
+        return super().forward(x) if self.training else as_tensor(x) * (1 - self.p)
 
 
 class ClassicForgetsEvaluation(nn.Dropout):
     def forward(self, x):
-        return super().forward(x) if self.training else F.as_tensor(x)
+        return super().forward(x) if self.training else as_tensor(x)
 
 
 class ClassicScalesInTraining(nn.Dropout):
@@ -471,7 +465,7 @@ class ClassicScalesInTraining(nn.Dropout):
 
 class ClassicMultipliesByZero(nn.Dropout):
     def forward(self, x):
-        return super().forward(x) if self.training else F.as_tensor(x) * (1 - self.p)
+        return super().forward(x) if self.training else as_tensor(x) * (1 - self.p)
 
 
 def noise_of(deviation):
@@ -484,23 +478,15 @@ def noise_of(deviation):
 class DropsToZero(nn.AlphaDropout):
     """Forgets that zero is nothing special to a SELU."""
 
-    def forward(self, x):
-        x = F.as_tensor(x)
-        mask = self.new_mask(x.shape)
-        return x if mask is None else F.drop(x, mask, self.p)
+    def drop(self, x, mask):
+        return scaled(x, mask, self.p)
 
 
 def alpha(right, wrong):
     """Make an AlphaDropout with a mistake in its formula."""
-    mistaken = with_mistake(F.alpha_drop, right, wrong)
-
-    class Wrong(nn.AlphaDropout):
-        def forward(self, x):
-            x = F.as_tensor(x)
-            mask = self.new_mask(x.shape)
-            return x if mask is None else mistaken(x, mask, self.p)
-
-    return Wrong
+    return type(
+        "Wrong", (nn.AlphaDropout,), {"drop": with_mistake(nn.AlphaDropout.drop, right, wrong)}
+    )
 
 
 def wrongs(kind, *versions):
@@ -623,12 +609,12 @@ CHECKS = {
             DropsToZero,
             alpha("** -0.5", "** -1.0"),
             alpha("b = -a * p * SELU_LIMIT", "b = a * p * SELU_LIMIT"),
-            alpha("    q = 1 - p", "    q = p"),
+            alpha("1 - self.p", "self.p"),
         ),
     ),
     check_alpha_formula: (
         ALPHAS,
-        instead(ALPHA, DropsToZero, alpha("np.where(mask, b, a * SELU_LIMIT + b)", "b + 0 * x")),
+        instead(ALPHA, DropsToZero, alpha("np.where(mask, b, a * SELU_LIMIT + b)", "(b + 0 * x)")),
     ),
     check_the_noise_is_shown: (
         NOISES,
@@ -931,7 +917,7 @@ def check_a_block_ends():
         held = module(X)
     with pytest.raises(KeyError), masks:
         raise KeyError
-    assert dropout_masks.mask_source.get() is None
+    assert source.get() is None
     assert any(not np.array_equal(module(X).data, held.data) for _ in range(9))
 
 
@@ -979,37 +965,38 @@ def check_other_threads_draw_by_chance():
     assert seen == [True]
 
 
+CHECKED = "checks.check_replayed_mask(self, i, shape, owner)"
+
+
+def drawn_if(condition):
+    """Draw a mask, where the right version raises."""
+    return f"if {condition}:\n            return draw(shape, generator(rng))\n        {CHECKED}"
+
+
 HELD = {
     check_a_pass_is_repeated: [
-        ("draw", "self.calls += 1", "self.calls += 2"),
-        ("draw", "self.masks.append(mask)", "self.masks[:] = [mask]"),
-        ("draw", "if self.draws:", "if True:"),
-        ("draw", "self.masks[i]", "self.masks[0]"),
+        ("next_mask", "self.calls += 1", "self.calls += 2"),
+        ("next_mask", "self.masks.append(mask)", "self.masks[:] = [mask]"),
+        ("next_mask", "if not self.records:", "if False:"),
+        ("next_mask", "self.masks[i]", "self.masks[0]"),
     ],
     check_too_many_calls_are_an_error: [
-        (
-            "draw",
-            "if mask is None or mixed_up",
-            "if mask is None:\n        return draw(shape, generator(rng))\n    if mixed_up",
-        ),
-        ("draw", "i = self.calls", "i = self.calls % max(len(self.masks), 1)"),
+        ("next_mask", CHECKED, drawn_if("i >= len(self.masks)")),
+        ("next_mask", "i = self.calls", "i = self.calls % max(len(self.masks), 1)"),
     ],
-    check_too_few_calls_are_an_error: [("finish", "self.calls < len(self.masks)", "False")],
+    check_too_few_calls_are_an_error: [("check_all_masks_used", "used < number", "False")],
     check_another_shape_is_an_error: [
-        ("draw", " or mask.shape != shape", ""),
-        ("draw", "mask.shape != shape", "mask.size != np.prod(shape)"),
-        (
-            "draw",
-            "if mask is None or mixed_up or mask.shape != shape:",
-            "if mask.shape != shape:\n        return draw(shape, generator(rng))\n"
-            "    if mask is None or mixed_up:",
-        ),
+        ("check_replayed_mask", "replay.masks[i].shape != shape", "False"),
+        ("check_replayed_mask", ".shape != shape", ".size != np.prod(shape)"),
+        ("next_mask", CHECKED, drawn_if("self.masks[i].shape != shape")),
     ],
-    check_another_order_is_an_error: [("draw", " or mixed_up", "")],
+    check_another_order_is_an_error: [
+        ("check_replayed_mask", "owner is not replay.owners[i]", "False")
+    ],
     check_nested_blocks: [
         (
-            "draw",
-            "mask = self.outer.draw(shape, draw, rng, training, owner)",
+            "next_mask",
+            "mask = self.outer.next_mask(shape, draw, rng, training, owner)",
             "mask = draw(shape, generator(rng))",
         )
     ],
@@ -1033,9 +1020,9 @@ def test_masks_held_still(check):
     ],
 )
 def test_the_checks_of_held_masks_reject(check, mistake, monkeypatch):
-    method, right, wrong = mistake
-    mistaken = with_mistake(getattr(dropout_masks.Pass, method), right, wrong)
-    monkeypatch.setattr(dropout_masks.Pass, method, mistaken)
+    name, right, wrong = mistake
+    owner = checks if hasattr(checks, name) else Replay
+    monkeypatch.setattr(owner, name, with_mistake(getattr(owner, name), right, wrong))
     with pytest.raises((*REJECTED, RuntimeError)):
         check()
 
@@ -1166,21 +1153,21 @@ def test_a_block_that_outlives_another_ends_with_an_error():
         module(X)
     assert len(inner) == 3
     assert len(outer) == 0
-    assert dropout_masks.mask_source.get() is None
+    assert source.get() is None
     # It begins last, and ends last.
     outer, inner = nn.DropoutMasks(), nn.DropoutMasks()
     outputs = a_generator(inner, module)
     with pytest.raises(RuntimeError, match="in another order than it began"), outer:
         next(outputs)
     outputs.close()
-    assert dropout_masks.mask_source.get() is None
+    assert source.get() is None
     # Two generators, turn by turn.
     first, second = (a_generator(nn.DropoutMasks(), module) for _ in range(2))
     with pytest.raises(RuntimeError, match="masks of several blocks were mixed up"):
         for _ in zip(first, second, strict=True):
             pass
     second.close()
-    assert dropout_masks.mask_source.get() is None
+    assert source.get() is None
 
 
 def test_a_block_that_ends_in_another_context_is_an_error():
@@ -1189,7 +1176,7 @@ def test_a_block_that_ends_in_another_context_is_an_error():
     context.run(masks.__enter__)
     with pytest.raises(RuntimeError, match="in another context"):
         masks.__exit__(None)
-    assert dropout_masks.mask_source.get() is None
+    assert source.get() is None
 
 
 def test_masks_are_kept_where_p_changes():
@@ -1206,7 +1193,7 @@ def test_two_first_passes_at_once_are_an_error():
     module = nn.Dropout(0.5)
     with pytest.raises(RuntimeError, match="two passes drew masks at once"), masks:
         masks.hold(module)(X)
-    assert dropout_masks.mask_source.get() is None
+    assert source.get() is None
     # But one that has its masks may begin again within itself.
     with masks:
         module(X)

@@ -265,7 +265,15 @@ def test_checks_notice_a_wrong_derivative(key, wrong, monkeypatch):
             if vjp and (key, i) not in {(np.copysign, 1), (np.heaviside, 0)}
         ]
 
-    @settings(phases=[Phase.generate], database=None, print_blob=False, report_multiple_bugs=False)
+    # More examples than elsewhere, as some cases tell nothing; the first that does ends
+    # the search.
+    @settings(
+        max_examples=200,
+        phases=[Phase.generate],
+        database=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+    )
     @given(CHECKS[key])
     def run(case):
         gradcheck(case.call, *case.inputs, order=2, mode="fast")
