@@ -1,16 +1,20 @@
 """Monte-Carlo dropout: its samples are thinned nets, drawn for the caller alone."""
 
 import asyncio
+import contextlib
 import threading
 
 import numpy as np
 import pytest
-from microgrand.nn.dropout_masks import mask_source
-from microgrand.nn.monte_carlo import Ensemble
 from planting import with_mistake
 
 from microgrand import Tensor, manual_seed, nn
+from microgrand.dispatch import unwrap
 from microgrand.nn import functional as F
+from microgrand.nn.dropout import monte_carlo
+from microgrand.nn.dropout.monte_carlo import Sampler
+from microgrand.nn.dropout.replay import source
+from microgrand.nn.inputs import as_tensor
 from microgrand.random import default_rng
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
@@ -30,6 +34,7 @@ class DropsWeights(nn.Module):
 
     def __init__(self):
         self.layer = nn.DropConnect(4, 3, rng=np.random.default_rng(1))
+        self.layer.rng = None  # for the masks, the library's
 
     def forward(self, x):
         return self.layer(x)
@@ -51,7 +56,7 @@ class SharesOverTheBatch(nn.Module):
 
 
 class MixesExamples(nn.Module):
-    """Each example sees the mean of all, so that samples must not be in one batch."""
+    """Each example sees the mean of all."""
 
     def __init__(self):
         self.dropout = nn.Dropout(0.5)
@@ -72,14 +77,6 @@ class DividesByTheLargest(nn.Module):
         return x / (x.max(axis=0) + 1e-9)
 
 
-class KnowsTheBatchSize(nn.Module):
-    def __init__(self):
-        self.dropout = nn.Dropout(0.5)
-
-    def forward(self, x):
-        return self.dropout(np.reshape(F.as_tensor(x), (6, 4)))
-
-
 class ReturnsOneNumber(nn.Module):
     def __init__(self):
         self.dropout = nn.Dropout(0.5)
@@ -95,47 +92,70 @@ class TimeFirst(nn.Module):
         self.dropout = nn.Dropout(0.5, shared_axes=0)
 
     def forward(self, x):
-        return np.swapaxes(self.dropout(np.swapaxes(F.as_tensor(x)[:, :, None], 0, 1)), 0, 1)
+        return np.swapaxes(self.dropout(np.swapaxes(as_tensor(x)[:, :, None], 0, 1)), 0, 1)
 
 
-TOGETHER = [a_net(), a_net(scaling="classic"), TimeFirst()]
-ONE_BY_ONE = [
-    DropsWeights(), DropsWeightsByFunction(), SharesOverTheBatch(), MixesExamples(),
-    DividesByTheLargest(), KnowsTheBatchSize(), ReturnsOneNumber(),
+MODELS = [
+    a_net(), a_net(scaling="classic"), TimeFirst(), DropsWeights(), DropsWeightsByFunction(),
+    SharesOverTheBatch(), MixesExamples(), DividesByTheLargest(), ReturnsOneNumber(),
 ]  # fmt: skip
 
 
 def check_samples_are_independent(model):
-    """No two samples are as alike as those of one mask would be, however many at once."""
-    for max_bytes in (1, 2**12, 2**20):
-        samples = nn.mc_dropout(model, X, 200, rng=0, max_bytes=max_bytes).samples
-        flat = samples.reshape(200, -1).astype(float)
-        varying = flat[:, flat.std(axis=0) > 1e-6]
-        assert varying.size
-        z = (varying - varying.mean(axis=0)) / varying.std(axis=0)
-        # The correlations of neighbours and of far samples, averaged over the outputs: their
-        # standard deviation is at most 1 / sqrt(200 - lag), all outputs being one.
-        for lag in (1, 2, 3, 30):
-            assert abs(np.mean(z[:-lag] * z[lag:])) < 5 / np.sqrt(200 - lag)
-        assert len({sample.tobytes() for sample in samples}) > 10  # of 16, for one mask of 4
+    """No two samples are as alike as those of one mask would be."""
+    samples = nn.mc_dropout(model, X, 200, rng=0).samples
+    flat = samples.reshape(200, -1).astype(float)
+    varying = flat[:, flat.std(axis=0) > 1e-6]
+    assert varying.size
+    z = (varying - varying.mean(axis=0)) / varying.std(axis=0)
+    # The correlations of neighbours and of far samples, averaged over the outputs: their
+    # standard deviation is at most 1 / sqrt(200 - lag), all outputs being one.
+    for lag in (1, 2, 3, 30):
+        assert abs(np.mean(z[:-lag] * z[lag:])) < 5 / np.sqrt(200 - lag)
+    assert len({sample.tobytes() for sample in samples}) > 10  # of 16, for one mask of 4
 
 
-def check_sizes_do_not_matter(model):
-    """The mean over many samples is that of one by one, to five standard errors of each."""
-    one = nn.mc_dropout(model, X, 2000, rng=0, max_bytes=1)
-    many = nn.mc_dropout(model, X, 2000, rng=1)
-    error = np.sqrt((one.std**2 + many.std**2) / 2000) + 1e-6
-    assert (abs(one.mean - many.mean) < 5 * error).all()
-    # A standard deviation is off by a share of about 1 / sqrt(2000), and twice that if the tails
-    # are as heavy as those of products of a few factors.
-    assert (abs(one.std - many.std) < 5 * 2 * np.sqrt(2 / 2000) * one.std + 1e-6).all()
+def check_samples_are_passes_in_training(model):
+    samples = nn.mc_dropout(model.eval(), X, 10, rng=3).samples
+    manual_seed(3)
+    model.train()
+    passes = [unwrap(model(X)) for _ in range(10)]
+    np.testing.assert_array_equal(samples, passes)
 
 
 def check_each_sample_is_divided_by_its_own_largest(model):
-    """For each seed: one sample alone does not show the mixing in 1 case of 16."""
     for seed in range(100):
         largest = nn.mc_dropout(model, X, 10, rng=seed).samples.max(axis=1)
         assert (np.isclose(largest, 1) | (largest == 0)).all()
+
+
+def check_masks_that_are_held_are_refused(net):
+    one_of_two = nn.DropoutMasks().hold(net)
+    for model, drawn in (nn.DropoutMasks().hold(net), 0), (lambda x: one_of_two(x) + net(x), 1):
+        with pytest.raises(ValueError, match=f"in the first sample and {drawn} in a later one"):
+            nn.mc_dropout(model, X, 50)
+
+
+def check_an_error_ends_it(net):
+    def model(x):
+        net(x)
+        raise KeyError("model")
+
+    with pytest.raises(KeyError, match="model"):
+        nn.mc_dropout(model, X, 5)
+    left, _ = source.get(), source.set(None)  # for the tests that follow a mistake
+    assert left is None
+
+
+def check_nothing_is_recorded(net):
+    seen = []
+
+    def model(x):
+        seen.append(net(x).requires_grad)
+        return net(x)
+
+    nn.mc_dropout(model, X, 3)
+    assert seen == [False] * 3
 
 
 def test_a_model_that_mixes_examples_now_and_then():
@@ -146,72 +166,39 @@ def names(model):
     return type(model).__name__
 
 
-@pytest.mark.parametrize("model", [*TOGETHER, *ONE_BY_ONE], ids=names)
-@pytest.mark.parametrize("check", [check_samples_are_independent, check_sizes_do_not_matter])
+@pytest.mark.parametrize("model", MODELS, ids=names)
+@pytest.mark.parametrize(
+    "check", [check_samples_are_independent, check_samples_are_passes_in_training]
+)
 def test_samples(check, model):
     check(model)
 
 
-@pytest.mark.parametrize(("model", "together"), [(m, True) for m in TOGETHER] + [
-    (m, False) for m in ONE_BY_ONE], ids=names)  # fmt: skip
-def test_samples_are_computed_together_where_that_is_right(model, together, monkeypatch):
-    sizes = []
-    run = Ensemble.run
-
-    def spy(self, copies, known=None):
-        sizes.append(copies)
-        return run(self, copies, known)
-
-    monkeypatch.setattr(Ensemble, "run", spy)
-    nn.mc_dropout(model, X, 10, rng=0)
-    assert sizes == ([1, 1, 1, 10] if together else [1, 1, 1, 10] + 7 * [1])
-    sizes.clear()
-    nn.mc_dropout(model, X, 3)
-    assert sizes == [1, 1, 1]
-    # As many as fit: largest are the 6 x 16 hidden units, which are float32.
-    if model is TOGETHER[0]:
-        sizes.clear()
-        nn.mc_dropout(model, X, 10, max_bytes=4 * 6 * 16 * 4)
-        assert sizes == [1, 1, 1, 4, 4, 2]
-        sizes.clear()
-        nn.mc_dropout(model, X, 2, max_bytes=1)
-        assert sizes == [1, 1]
+MISTAKES = [
+    (check_samples_are_independent, "next_mask", "self.rng", "np.random.default_rng(0)"),
+    (check_samples_are_passes_in_training, "next_mask", "draw(shape,", "draw((1,) + shape[1:],"),
+    (check_samples_are_passes_in_training, "next_mask", "self.rng", "self.rng.spawn(1)[0]"),
+    (check_masks_that_are_held_are_refused, "run", "self.calls = 0", "pass"),
+    (
+        check_an_error_ends_it,
+        "run",
+        "source.reset(token)",
+        "pass",
+    ),
+    (check_nothing_is_recorded, "run", "no_grad()", "contextlib.nullcontext()"),
+]
 
 
-UNCHECKED = ("try_together", "return None\n    return many", "pass\n    return many")
+@pytest.mark.parametrize(("check", "method", "right", "wrong"), MISTAKES)
+def test_mistakes_are_noticed(check, method, right, wrong, monkeypatch):
+    check(a_net())
+    monkeypatch.setattr(monte_carlo, "contextlib", contextlib, raising=False)
+    monkeypatch.setattr(Sampler, method, with_mistake(getattr(Sampler, method), right, wrong))
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        check(a_net())
 
 
-@pytest.mark.parametrize(
-    ("model", "check", "mistakes"),
-    [
-        (model, check_samples_are_independent, [
-            ("draw", 'raise ValueError("a mask does not grow with the batch")',
-             "return draw(shape, self.rng)"),
-            UNCHECKED,
-        ]) for model in (ONE_BY_ONE[0], ONE_BY_ONE[2])
-    ] + [
-        (ONE_BY_ONE[3], check_sizes_do_not_matter, [UNCHECKED]),
-        (
-            ONE_BY_ONE[4], check_each_sample_is_divided_by_its_own_largest,
-            [("try_together", "zip(again, alone, strict=True)", "[(again[0], alone[0])]")],
-        ),
-        (
-            TOGETHER[0], check_samples_are_independent,
-            [("draw", "mask = draw(shape, self.rng)\n    if self.known",
-              "mask = np.concatenate([draw(alone, self.rng)] * self.copies, grown[0])\n"
-              "    if self.known")],
-        ),
-    ],
-)  # fmt: skip
-def test_mistakes_are_noticed(model, check, mistakes, monkeypatch):
-    for method, right, wrong in mistakes:
-        wrong = with_mistake(getattr(Ensemble, method), right, wrong)
-        monkeypatch.setattr(Ensemble, method, wrong)
-    with pytest.raises(AssertionError):
-        check(model)
-
-
-def test_a_sample_is_a_thinned_net():
+def test_a_sample_is_a_thinned_net(monkeypatch):
     net = a_net()
     result = nn.mc_dropout(net, X, 7, rng=3)
     assert result.samples.shape == (7, 6, 3)
@@ -219,7 +206,11 @@ def test_a_sample_is_a_thinned_net():
     exact = result.samples.astype(float)
     np.testing.assert_array_equal(result.mean, exact.mean(axis=0).astype(np.float32))
     np.testing.assert_array_equal(result.std, exact.std(axis=0).astype(np.float32))
-    masks = net[2].mask.reshape(7, 6, 16)
+    masks = []
+    draw = net[2].draw
+    monkeypatch.setattr(net[2], "draw", lambda *args: masks.append(draw(*args)) or masks[-1])
+    again = nn.mc_dropout(net, X, 7, rng=3)
+    np.testing.assert_array_equal(again.samples, result.samples)
     for mask, sample in zip(masks, result.samples, strict=True):
         with nn.DropoutMasks([mask]):
             np.testing.assert_allclose(net.train()(X).data, sample, rtol=1e-5, atol=1e-6)
@@ -254,20 +245,22 @@ def test_the_model_is_left_as_it_was():
         assert all(module.training is mode for module in net.modules())
         assert (result.std > 0).any()
     assert (rng.bit_generator.state, default_rng.bit_generator.state) == before
-    assert mask_source.get() is None
+    assert source.get() is None
     np.testing.assert_array_equal(net(X).data, net(X).data)
     assert all(parameter.grad is None for parameter in net.parameters())
     assert net(X).requires_grad, "recording goes on"
 
 
-def test_an_error_ends_it():
-    def model(x):
-        nn.Dropout()(x)
-        raise KeyError("model")
-
-    with pytest.raises(KeyError, match="model"):
-        nn.mc_dropout(model, X, 5)
-    assert mask_source.get() is None
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_an_error_ends_it,
+        check_masks_that_are_held_are_refused,
+        check_nothing_is_recorded,
+    ],
+)
+def test_what_it_takes_care_of(check):
+    check(a_net())
 
 
 def test_other_threads_see_evaluation():
@@ -330,29 +323,17 @@ def test_blocks_of_masks_in_and_around_it():
     masks = nn.DropoutMasks()
     with pytest.raises(RuntimeError, match="no say in them"), masks:
         nn.mc_dropout(model, np.ones((3, 4)), 50, rng=0)
-    assert mask_source.get() is None
+    assert source.get() is None
 
 
-def test_masks_that_are_held_are_refused():
-    net = a_net()
-    one_of_two = nn.DropoutMasks().hold(net)
-    for model, drawn in (nn.DropoutMasks().hold(net), 0), (lambda x: one_of_two(x) + net(x), 1):
-        with pytest.raises(ValueError, match=f"in the first sample and {drawn} in a later one"):
-            nn.mc_dropout(model, X, 50)
-
-
-def test_later_samples_may_draw_more_masks_one_by_one():
+def test_later_samples_may_draw_more_masks():
     dropout, calls = nn.Dropout(0.5), []
 
     def model(x):
         calls.append(x)
         return dropout(dropout(x)) if len(calls) > 5 else dropout(x)
 
-    x = np.ones((64, 64))
-    with pytest.raises(ValueError, match="first sample and more in a later one; with max_bytes=1"):
-        nn.mc_dropout(model, x, 20, rng=0, max_bytes=4 * x.nbytes)
-    calls.clear()
-    samples = nn.mc_dropout(model, x, 20, rng=0, max_bytes=1).samples
+    samples = nn.mc_dropout(model, np.ones((64, 64)), 20, rng=0).samples
     assert samples[:5].max() == 2
     assert samples[5:].max() == 4
 
@@ -406,7 +387,6 @@ def test_one_number_and_classes():
         (lambda net: nn.mc_dropout(net, X, 0), ValueError, "samples is at least 1, got 0"),
         (lambda net: nn.mc_dropout(net, X, 2.0), TypeError, r"samples is an integer, got 2\.0"),
         (lambda net: nn.mc_dropout(net, X, True), TypeError, "samples is an integer"),
-        (lambda net: nn.mc_dropout(net, X, 2, max_bytes=0), ValueError, "max_bytes is at least"),
         (lambda net: nn.mc_dropout(net, X, 2, rng=True), TypeError, "default_rng"),
         (lambda net: nn.mc_dropout(net, X, 2, rng="0"), TypeError, "default_rng"),
         (lambda net: nn.mc_dropout(net[0], X, 2), ValueError, "called no dropout"),
@@ -416,4 +396,4 @@ def test_one_number_and_classes():
 def test_misuse(use, error, words):
     with pytest.raises(error, match=words):
         use(a_net())
-    assert mask_source.get() is None
+    assert source.get() is None
