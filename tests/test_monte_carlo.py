@@ -179,12 +179,7 @@ MISTAKES = [
     (check_samples_are_passes_in_training, "next_mask", "draw(shape,", "draw((1,) + shape[1:],"),
     (check_samples_are_passes_in_training, "next_mask", "self.rng", "self.rng.spawn(1)[0]"),
     (check_masks_that_are_held_are_refused, "run", "self.calls = 0", "pass"),
-    (
-        check_an_error_ends_it,
-        "run",
-        "source.reset(token)",
-        "pass",
-    ),
+    (check_an_error_ends_it, "run", "source.reset(token)", "pass"),
     (check_nothing_is_recorded, "run", "no_grad()", "contextlib.nullcontext()"),
 ]
 
