@@ -500,7 +500,8 @@ defvjp(cast, lambda g, out, x, dtype: g)
 def rebuild(cls: type[Tensor], data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
     """Make a leaf again from what `Tensor.__reduce__` gave to pickle or copy."""
     tensor: Tensor = object.__new__(cls)
-    Node.__init__(tensor, data.copy(), requires_grad)  # copy.copy() gives the same array
+    # A copy of the data, as copy.copy() gives the same array.
+    Tensor.__init__(tensor, data.copy(), requires_grad=requires_grad)
     tensor.grad = grad
     return tensor
 
