@@ -61,6 +61,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     """
     logits, labels = as_tensor(logits), np.asarray(unwrap(labels))
     checks.check_labels(logits, labels)
+    labels = labels.astype(np.intp, copy=False)  # the empty list is of floats
     return mean_negative_at(log_softmax(logits), labels)  # type: ignore[no-any-return]
 
 
