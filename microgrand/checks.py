@@ -392,7 +392,7 @@ def check_leaf(tensor: Any, what: str, instead: str) -> None:
     """Raise if something that only a leaf may have done to it is done to a computed value."""
     if tensor.primitive is not None:
         raise RuntimeError(
-            f"{what} for leaves only, and this tensor was computed by "
+            f"{what}, and this tensor was computed by "
             f"{name_of(tensor.primitive)}; use .detach() for {instead}"
         )
 

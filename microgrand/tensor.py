@@ -179,7 +179,7 @@ class Tensor(Node):
 
     @data.setter
     def data(self, new: ArrayLike) -> None:
-        checks.check_leaf(self, "data may be replaced", "a leaf with its values")
+        checks.check_leaf(self, "only a leaf's data may be replaced", "a leaf with its values")
         new = unwrap(new) if hasattr(new, "__array_function__") else np.asarray(new)
         checks.check_replacement(self, new)
         self.version += 1
@@ -242,7 +242,9 @@ class Tensor(Node):
 
     @requires_grad.setter
     def requires_grad(self, requires_grad: bool) -> None:
-        checks.check_leaf(self, "requires_grad can be changed", "one outside the graph")
+        checks.check_leaf(
+            self, "requires_grad can be changed for leaves only", "one outside the graph"
+        )
         if requires_grad:
             checks.check_differentiable_dtype(self.dtype)
             if not self._requires_grad:
