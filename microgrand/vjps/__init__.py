@@ -42,10 +42,6 @@ Not supported on tensors that require a gradient, and why:
   edge, reflect, symmetric and wrap, ``reflect_type="odd"``, tensors as ``constant_values``,
   ``initial=`` or ``nan=``, ``mean=`` of ``var`` and ``std``, and the arbitrary columns that ``svd``
   and ``qr`` add to make a matrix of another shape square.
-
-One loss of a gradient cannot be noticed: a 0-d tensor as an option of a function of plain arrays,
-``np.sum(array, initial=tensor)``, or ``array[0] = tensor``. NumPy calls ``float(tensor)``, as one
-does to print a loss. Collect tensors with ``np.stack``.
 """
 
 from . import (
