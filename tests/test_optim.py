@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgrand import Tensor, optim
-from microgrand.optim import SGD, Adam, AdamW, project_max_norm
+from microgrand.optim import SGD, Adam, AdamW, blocks, project_max_norm
 
 # Made by record_optim.py beside it.
 RECORDED = json.loads(Path(__file__).with_name("recorded").joinpath("optim.json").read_text())
@@ -112,11 +112,11 @@ def test_update_is_the_formula_for_any_shape_and_strides(
     data = laid_out(start, layout)
     tensor = Tensor(data, requires_grad=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optim, "_BLOCK_BYTES", 64)  # several blocks also for small arrays
+        patch.setattr(blocks, "BLOCK_BYTES", 64)  # several blocks also for small arrays
         optimizer = OPTIMIZERS[kind]([tensor])
         for grad in grads:
             # Set past the property, which copies: a gradient from the engine may have any strides.
-            tensor.gradient = laid_out(grad, grad_layout)
+            tensor._grad = laid_out(grad, grad_layout)
             optimizer.step()
             np.testing.assert_array_equal(tensor.grad, grad)
     assert tensor.data is data
@@ -127,7 +127,7 @@ def test_update_is_the_formula_for_any_shape_and_strides(
 
 @every_optimizer
 def test_large_parameter_is_updated_to_its_last_element(kind):
-    size = 2 * optim._BLOCK_BYTES // 8 + 3
+    size = 2 * blocks.BLOCK_BYTES // 8 + 3
     start, grad = np.random.default_rng(0).uniform(0.5, 2, size=(2, size))
     tensor = parameter(start)
     optimizer = OPTIMIZERS[kind]([tensor])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from planting import with_mistake
 
-from microgrand import Tensor, engine, tensor
+from microgrand import Tensor, engine, tensor, transforms
 from microgrand.testing import GradcheckError, gradcheck, strategies
 from microgrand.testing.strategies import Program
 
@@ -215,18 +215,14 @@ def test_every_expression_is_drawn():
 
 
 FAULTS = {
-    "overwritten": ("backpropagate", "total + share", "share"),
-    "the first use only": (
-        "backpropagate",
-        "share if total is None else total + share",
-        "share if total is None else total",
-    ),
+    "overwritten": ("backpropagate", "cotangents[arg] + share", "share"),
+    "the first use only": ("backpropagate", "cotangents[arg] + share", "cotangents[arg]"),
     "a node before all its uses": (
         "backpropagate",
-        "left = uses.pop(arg) - 1",
-        "left = uses[arg] = total is not share",
+        "uses[arg] -= 1",
+        "uses[arg] = 0 if uses[arg] > 0 else -1",
     ),
-    "broadcasting undone by the mean": ("fit", "np.add.reduce", "np.mean"),
+    "broadcasting undone by the mean": ("unbroadcast", "np.add.reduce", "np.mean"),
 }
 
 
@@ -246,7 +242,7 @@ def fault(request, monkeypatch):
     if name != "backpropagate":  # which calls it
         monkeypatch.setattr(engine, name, faulty)
         return
-    for module in (engine, tensor, sys.modules["microgrand.testing.gradcheck"]):
+    for module in (engine, tensor, transforms, sys.modules["microgrand.testing.gradcheck"]):
         monkeypatch.setattr(module, name, faulty)
 
 

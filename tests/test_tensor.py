@@ -1,5 +1,6 @@
 """The Tensor behaves like the array it holds: operators, methods, indexing, conversions, text."""
 
+import math
 import operator
 
 import numpy as np
@@ -355,7 +356,7 @@ def test_iteration_unpacking_and_reversal():
 
 
 def test_conversions():
-    assert float(Tensor(1.5, requires_grad=True)) == 1.5
+    assert float(Tensor(1.5)) == 1.5
     assert int(Tensor([1.5])) == 1
     assert complex(Tensor(1.5)) == 1.5
     assert [10, 20][Tensor(1)] == 20
@@ -367,6 +368,45 @@ def test_conversions():
         float(Tensor([0.0, 1.0]))
     with pytest.raises(TypeError, match="integer"):
         [10, 20][Tensor(1.0)]
+
+
+@pytest.mark.parametrize("convert", [float, int, complex])
+def test_a_python_number_would_lose_the_gradient(convert):
+    x = Tensor(1.5, requires_grad=True)
+    y = x * 2
+    for tensor in (x, y):
+        with pytest.raises(TypeError, match=rf"{convert.__name__}\(\) .*\.item\(\)"):
+            convert(tensor)
+    y.backward()
+    for tensor in (x, y):
+        with pytest.raises(TypeError, match=r"\.item\(\)"):
+            convert(tensor)
+        assert convert(tensor.item()) == convert(tensor.detach()) == convert(tensor.data)
+        with no_grad():
+            assert convert(tensor) == convert(tensor.data)
+    x.requires_grad = False
+    assert convert(x) == convert(1.5)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda array, x: array.__setitem__(0, x),
+        lambda array, x: array.fill(x),
+        lambda array, x: np.sum(array, initial=x),
+        lambda array, x: np.max(array, initial=x),
+        lambda array, x: math.exp(x),
+        lambda array, x: "%.2f" % x,  # noqa: UP031
+    ],
+)
+def test_what_asks_for_a_python_number_is_refused_as_well(use):
+    array = np.ones(2)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        use(array, Tensor(1.5, requires_grad=True))
+    assert "np.stack" in str(caught.value.__cause__ or caught.value)
+    assert array.tolist() == [1, 1]
+    with no_grad():
+        use(array, Tensor(1.5, requires_grad=True))
 
 
 def test_membership_and_hash():
@@ -384,6 +424,9 @@ def test_formatting():
     assert f"{loss:.3f}" == "1.235"
     assert f"{Tensor([1.0]):5.1f}" == "  1.0"
     assert f"{loss}" == str(loss) == "1.23456"
+    assert f"{loss * 2:.2f}" == "2.47"
+    with no_grad():
+        assert f"{loss:.3f}" == "1.235"
     with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
         f"{Tensor(X):.3f}"
 
