@@ -320,9 +320,10 @@ def adapt(
     grad_sum *= beta1
     grad_sum += grad
     square_average *= beta2
-    # One factor after the other, as the square may be beyond the range of its dtype.
-    square = np.multiply(grad, 1 - beta2, out=None if grad is scratch else scratch)
-    square_average += np.multiply(square, grad, out=scratch, dtype=square_average.dtype)
+    # In the average's dtype, and one factor after the other, as the square may be beyond its range.
+    wide = square_average.dtype
+    square = np.multiply(grad, 1 - beta2, out=None if grad is scratch else scratch, dtype=wide)
+    square_average += np.multiply(square, grad, out=scratch, dtype=wide)
     step = np.sqrt(square_average, out=scratch)
     step += eps
     step = np.divide(grad_sum, step, out=scratch)
