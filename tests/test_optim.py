@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgrand import Tensor, optim
+from microgrand import Tensor
 from microgrand.optim import SGD, Adam, AdamW, blocks, project_max_norm
 
 # Made by record_optim.py beside it.

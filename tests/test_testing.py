@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from microgrand.masks import apply_mask, bernoulli_mask
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.dispatch import unwrap
+from microgrand.nn.dropout.masks import apply_mask, bernoulli_mask
 from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
 
 MODES = pytest.mark.parametrize("mode", ["full", "fast"])
