@@ -421,7 +421,8 @@ MISTAKES = {
         check_dropout_in_training, "2 times too small",
     ),
     "dropout: evaluation ignored": Mistake(
-        replaced([nn.Dropout], "forward", lambda self, x: super(nn.Dropout, self.train()).forward(x)),
+        replaced([nn.Dropout], "forward",
+                 lambda self, x: super(nn.Dropout, self.train()).forward(x)),
         check_dropout_in_evaluation, "the function is not deterministic",
     ),
     "hidden layer: mask not applied on the way back": Mistake(
