@@ -513,7 +513,7 @@ print("   eight units whose values were inf:", *finite)
 #   - Scale by 1 / (1 - p) in training, both ways, and do nothing in evaluation.
 #   - Check the gradient with the mask held still, and the statistics as well: neither is enough.
 #
-# From here: mlp_dropout.py in this folder shows what dropout is good for; in microgrand/nn/dropout/,
+# From here: mlp_dropout.py in this folder shows what dropout is good for; in microgrand/nn/dropout,
 # masks.py is how the library zeroes exactly, and layers.py has the relatives of dropout, for whole
 # channels, branches, words, weights.
 

@@ -204,7 +204,7 @@ NOT_CALLED = {
 
 
 def functions_with_signatures():
-    for key in [*rules_of, *formulas, *constant_functions]:
+    for key in [*rules_of, *formulas, *sorted(constant_functions, key=label)]:
         if isinstance(key, (tuple, np.ufunc)) or not name_of(key).startswith("np."):
             continue
         if key in NOT_CALLED or key in NO_END:
