@@ -110,20 +110,23 @@ def accepted_by_vjps(vjps: tuple[Any, ...], joint: Any) -> Accepts:
     return accepts
 
 
-def check_operands(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Raise if a primitive was given tensors that are not arguments of their own."""
+def check_keywords(function: Any, kwargs: Mapping[str, Any]) -> None:
+    """Raise if a primitive was given a tensor by keyword."""
     for name, arg in kwargs.items():
         if is_tensor(arg):
             raise TypeError(
                 f"{name_of(function)} was given a tensor as the keyword argument {name!r}; "
                 "give tensors to a primitive by position"
             )
-    for arg in args:
-        if isinstance(arg, (list, tuple)) and any(is_tensor(item) for item in arg):
-            raise TypeError(
-                f"{name_of(function)} was given a {type(arg).__name__} of tensors; give each "
-                "tensor as an argument of its own, f(*tensors)"
-            )
+
+
+def check_sequence(function: Any, arg: Sequence[Any]) -> None:
+    """Raise if a primitive was given a list of tensors, whose gradients would be lost."""
+    if any(getattr(item, "_requires_grad", False) for item in arg):
+        raise TypeError(
+            f"{name_of(function)} was given a {type(arg).__name__} of tensors; give each "
+            "tensor as an argument of its own, f(*tensors)"
+        )
 
 
 def check_derivative(

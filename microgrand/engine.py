@@ -33,9 +33,10 @@ from .checks import (
     check_derivative,
     check_function,
     check_joint,
-    check_operands,
+    check_keywords,
     check_result,
     check_rules,
+    check_sequence,
     refuse_changed,
     refuse_freed,
 )
@@ -102,24 +103,29 @@ def apply(
 ) -> Any:
     """Call a primitive on its arguments' data, and record the call if a gradient may flow.
 
-    An operator is computed as Python computes it, by `compute`; its derivative is that of the
-    ufunc `function`.
+    Without a tensor among the arguments, the result is an array. An operator is computed as
+    Python computes it, by `compute`; its derivative is that of the ufunc `function`.
     """
     operands = []
     version = 0
-    requires_grad = False
+    has_tensors = requires_grad = False
     for arg in args:
         if isinstance(arg, Node):
+            has_tensors = True
             operands.append(arg._data)
             version += arg.version
             requires_grad |= arg._requires_grad
         else:
             operands.append(arg)
+            if isinstance(arg, (list, tuple)):
+                check_sequence(function, arg)
+    call = compute or function
+    if not has_tensors:
+        return call(*operands, **kwargs)
     recorded = requires_grad and grad_enabled.get()
     if recorded:
         check_derivative(function, rules_of.get(function), args, kwargs)
-    call = compute or function
-    data = call(*operands, **kwargs) if kwargs else call(*operands)
+    data = call(*operands, **kwargs)
     check_result(function, data, recorded)
     if recorded:
         return new_tensor(data, function, args, kwargs, version)
@@ -230,15 +236,9 @@ def primitive(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def on_tensors(*args: Any, **kwargs: Any) -> Any:
-        has_tensors = has_sequences = False
-        for arg in args:
-            if isinstance(arg, Node):
-                has_tensors = True
-            elif isinstance(arg, (list, tuple)):
-                has_sequences = True
-        if has_sequences or kwargs:
-            check_operands(raw, args, kwargs)
-        return apply(raw, args, kwargs) if has_tensors else raw(*args, **kwargs)
+        if kwargs:
+            check_keywords(raw, kwargs)
+        return apply(raw, args, kwargs)
 
     on_tensors.raw = raw  # type: ignore[attr-defined]
     return on_tensors

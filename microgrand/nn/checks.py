@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import look
-from ..kinds import Array
+from ..kinds import Array, Mask
 from ..tensor import Tensor
 
 Shape = tuple[int, ...]
@@ -69,12 +69,15 @@ def check_labels(logits: Any, labels: Array) -> None:
             "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), got "
             f"{logits.shape} and {labels.shape}"
         )
-    classes = logits.shape[1]
-    wrong = (labels < 0) | (labels >= classes)
-    if look(wrong).any():
+
+
+def check_classes(labels: Array, one_hot: Mask) -> None:
+    """Raise if a label is not a class, so that its row has no True."""
+    if look(np.count_nonzero(one_hot)) < len(labels):
+        wrong = labels[~one_hot.any(axis=1)]
         raise ValueError(
-            f"label {labels[wrong][0]} is not a class: logits of shape {logits.shape} have the "
-            f"classes 0 to {classes - 1}"
+            f"label {wrong[0]} is not a class: logits of shape {(len(labels), one_hot.shape[1])} "
+            f"have the classes 0 to {one_hot.shape[1] - 1}"
         )
 
 

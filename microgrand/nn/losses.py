@@ -6,7 +6,7 @@ import numpy as np
 
 from ..dispatch import unwrap
 from ..engine import defvjp, primitive
-from ..kinds import Array, ArrayLike, Value
+from ..kinds import Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
 from . import checks
 from .activations import log_softmax
@@ -15,19 +15,24 @@ from .module import Module
 
 
 @primitive
-def mean_negative_at(log_probabilities: Value, labels: Array) -> Value:
-    """Average the negative of each row's element at its label."""
-    chosen = log_probabilities[np.arange(len(labels)), labels]
-    return -np.add.reduce(chosen) / len(labels)
+def mean_cross_entropy(logits: Value, one_hot: Mask, log_probabilities: Array) -> Value:
+    """Average ``-log softmax(logits)`` over the rows, at the element where `one_hot` is True.
+
+    The logarithms are given as a constant, as the backward pass needs them, too.
+    """
+    return -np.add.reduce(log_probabilities[one_hot]) / len(one_hot)
 
 
-def mean_negative_at_vjp(g: Value, out: Value, log_probabilities: Value, labels: Array) -> Value:
-    """Put ``-g / n`` at each row's label."""
-    is_label = np.equal(labels[:, None], np.arange(log_probabilities.shape[1]))
-    return is_label * (-g / len(labels))
+def mean_cross_entropy_vjp(
+    g: Value, out: Value, logits: Value, one_hot: Mask, log_probabilities: Array
+) -> Value:
+    """Return the well-known ``(softmax - one_hot) / n``."""
+    if isinstance(logits, Tensor):  # to be differentiated again, for which constants will not do
+        log_probabilities = log_softmax(logits)
+    return (np.exp(log_probabilities) - one_hot) * (g / len(one_hot))
 
 
-defvjp(mean_negative_at, mean_negative_at_vjp)
+defvjp(mean_cross_entropy, mean_cross_entropy_vjp)
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
@@ -61,8 +66,9 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     """
     logits, labels = as_tensor(logits), np.asarray(unwrap(labels))
     checks.check_labels(logits, labels)
-    labels = labels.astype(np.intp, copy=False)  # the empty list is of floats
-    return mean_negative_at(log_softmax(logits), labels)  # type: ignore[no-any-return]
+    one_hot = np.equal(labels[:, None], np.arange(logits.shape[1]))
+    checks.check_classes(labels, one_hot)
+    return mean_cross_entropy(logits, one_hot, log_softmax(logits.data))  # type: ignore[no-any-return]
 
 
 def mse_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:
