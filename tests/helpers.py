@@ -6,6 +6,9 @@ from microgrand import Tensor, defvjp, primitive
 
 #: The dtypes that have derivatives.
 FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
+INF, NAN = np.inf, np.nan
+#: What a multiplication by a mask would not make +0, or not leave as it is.
+SPECIAL = [INF, -INF, NAN, -0.0, 0.0, 1.0, -1.0]
 
 
 def leaf(*values, dtype=float):
@@ -19,3 +22,8 @@ def make(function, *vjps, **joint):
     if vjps or joint:
         defvjp(wrapped, *vjps, **joint)
     return wrapped
+
+
+def zeros_exactly(array):
+    """Whether all elements are zero with the sign bit of +0."""
+    return not np.any(array) and not np.signbit(array).any()

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import FLOATS
 from hypothesis import given
 from hypothesis import strategies as st
 from planting import with_mistake
@@ -27,13 +28,7 @@ from microgrand.nn.inputs import as_tensor
 from microgrand.testing import GradcheckError, gradcheck
 from microgrand.testing.strategies import arrays
 
-FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
 REJECTED = (AssertionError, FloatingPointError, ValueError, pytest.fail.Exception)
-
-
-@pytest.fixture(autouse=True)
-def seed_the_library():
-    manual_seed(0)
 
 
 @dataclass(frozen=True)

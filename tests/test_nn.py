@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import FLOATS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,12 +31,6 @@ from microgrand.random import default_rng
 from microgrand.testing import gradcheck
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "nn.json").read_text())
-FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
-
-
-@pytest.fixture(autouse=True)
-def seed_the_library():
-    manual_seed(0)
 
 
 seeds = st.integers(0, 2**32 - 1)
