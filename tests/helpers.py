@@ -1,6 +1,7 @@
 """What several files of tests use."""
 
 import numpy as np
+import pytest
 
 from microgrand import Tensor, defvjp, primitive
 
@@ -9,6 +10,8 @@ FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
 INF, NAN = np.inf, np.nan
 #: What a multiplication by a mask would not make +0, or not leave as it is.
 SPECIAL = [INF, -INF, NAN, -0.0, 0.0, 1.0, -1.0]
+#: What a check raises that rejects a wrong version.
+REJECTED = (AssertionError, FloatingPointError, ValueError, pytest.fail.Exception)
 
 
 def leaf(*values, dtype=float):

@@ -167,60 +167,36 @@ RedrawsInBackward = wrong_dropout(
         g, bernoulli_mask(x.shape, 1 - module.p, np.random.default_rng(1)), scale(module)
     ),
 )
-
-
 NoScaleInBackward = wrong_dropout(
     right_forward, lambda g, out, x, mask, module: apply_mask(g, mask)
 )
-
-
 NoScaleForward = wrong_dropout(lambda x, mask, module: apply_mask(x, mask), right_vjp)
-
-
 ScalesByKeep = wrong_dropout(
     lambda x, mask, module: apply_mask(x, mask, 1 - module.p),
     lambda g, out, x, mask, module: apply_mask(g, mask, 1 - module.p),
 )
-
-
 UsesTheLatestMask = wrong_dropout(
     right_forward, lambda g, out, x, mask, module: apply_mask(g, module.mask, scale(module))
 )
-
-
 MultipliesForward = wrong_dropout(
     lambda x, mask, module: x * mask.astype(x.dtype) * scale(module) + 0.0, right_vjp
 )
-
-
 MultipliesBackward = wrong_dropout(
     right_forward, lambda g, out, x, mask, module: g * mask.astype(g.dtype) * scale(module) + 0.0
 )
-
-
 LeavesMinusZero = wrong_dropout(
     lambda x, mask, module: np.where(mask, x * scale(module), np.copysign(0, x)), right_vjp
 )
-
-
 RebuildsFromRatio = wrong_dropout(
     right_forward, lambda g, out, x, mask, module: g * np.nan_to_num(out / x)
 )
-
-
 RebuildsFromOutput = wrong_dropout(
     right_forward, lambda g, out, x, mask, module: apply_mask(g, out != 0, scale(module))
 )
-
-
 ZeroesForwardOnly = wrong_dropout(right_forward, lambda g, out, x, mask, module: g)
-
-
 ScaleBeforeNarrowMask = wrong_dropout(
     lambda x, mask, module: apply_mask(x, mask) * scale(module), right_vjp
 )
-
-
 ChangesDtype = wrong_dropout(
     lambda x, mask, module: apply_mask(x, mask) * np.float64(scale(module)), right_vjp
 )

@@ -35,30 +35,16 @@ def masked_vjp(g, out, x, mask, module):
 
 
 OneAtZero = wrong_relu(masked, masked_vjp, lambda x: ~(x < 0))
-
-
 NanVanishes = wrong_relu(masked, masked_vjp, lambda x: x > 0)
-
-
 HalfAtZero = wrong_relu(
     masked, lambda g, out, x, mask, module: g * np.heaviside(x, np.asarray(0.5, x.dtype))
 )
-
-
 MultipliesReLUForward = wrong_relu(lambda x, mask, module: x * mask + 0.0, masked_vjp)
-
-
 MultipliesReLUBackward = wrong_relu(masked, lambda g, out, x, mask, module: g * mask + 0.0)
-
-
 UsesTheLatestReLUMask = wrong_relu(
     masked, lambda g, out, x, mask, module: apply_mask(g, module.mask)
 )
-
-
 PassesAll = wrong_relu(masked, lambda g, out, x, mask, module: g)
-
-
 WritableReLUMask = wrong_relu(masked, masked_vjp, lambda x: positive_mask(x).copy())
 
 
