@@ -1,8 +1,14 @@
-"""Hypothesis profiles: choose one with HYPOTHESIS_PROFILE=thorough or --hypothesis-profile."""
+"""What holds for all tests: the profiles of Hypothesis, and the seed of the library.
+
+Choose a profile with HYPOTHESIS_PROFILE=thorough or --hypothesis-profile.
+"""
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from microgrand import manual_seed
 
 EXAMPLES = 20
 
@@ -13,3 +19,9 @@ settings.register_profile("default", max_examples=EXAMPLES, derandomize=True, de
 settings.register_profile("thorough", max_examples=10 * EXAMPLES, deadline=None)
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def seed_the_library():
+    """Start every test from the same state of the library's generator, whatever ran before it."""
+    manual_seed(0)

@@ -1,4 +1,4 @@
-"""The promises of masks, Dropout's and ReLU's, each with wrong versions that its check rejects.
+"""Dropout's promises, each with wrong versions that its check rejects.
 
 A check is a function of a module's class; it passes for ours and must fail for the wrong ones
 planted beside it. Statistical checks have fixed seeds; where a bound is stated as five standard
@@ -9,33 +9,14 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from helpers import FLOATS, INF, NAN, SPECIAL, zeros_exactly
 
 from microgrand import Tensor, defvjp, manual_seed, nn, primitive
-from microgrand.engine import backpropagate
 from microgrand.nn import functional as F
-from microgrand.nn.activations import positive_mask
 from microgrand.nn.dropout.masks import apply_mask, bernoulli_mask
 from microgrand.nn.inputs import as_tensor
 
-INF, NAN = np.inf, np.nan
-FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
-SPECIAL = [INF, -INF, NAN, -0.0, 0.0, 1.0, -1.0]
-
-
-@pytest.fixture(autouse=True)
-def seed_the_library():
-    manual_seed(0)
-
-
-def zeros_exactly(array):
-    """Whether all elements are zero with the sign bit of +0."""
-    return not np.any(array) and not np.signbit(array).any()
-
-
-# ------------------------------------------------------------------- wrong versions of Dropout
+# ---------------------------------------------------------------------- wrong versions of Dropout
 
 
 def wrong_dropout(forward, vjp):
@@ -221,7 +202,7 @@ ChangesDtype = wrong_dropout(
 )
 
 
-# ------------------------------------------------------------------- the promises of Dropout
+# ------------------------------------------------------------------------ the promises of Dropout
 
 
 def check_p_is_the_probability_of_dropping(dropout_class):
@@ -472,104 +453,13 @@ def test_the_checks_of_dropout_reject(check, wrong):
         check(wrong)
 
 
-def test_only_what_is_planted_is_wrong():
+def test_only_what_is_planted_in_dropout_is_wrong():
     for check in DROPOUT:
         if check is not check_one_seed_gives_one_sequence_of_masks:  # it always draws from one seed
             check(wrong_dropout(right_forward, right_vjp))
-    for check in RELU:
-        check(wrong_relu(masked, masked_vjp))
 
 
-# --------------------------------------------------------------- masks on any array whatever
-
-
-@st.composite
-def arrays_with_masks(draw):
-    """Draw a float array of any layout, and a mask and a cotangent of its shape."""
-    dtype = np.dtype(draw(st.sampled_from([*"efdg", ">f4", ">f8"])))
-    shape = draw(hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
-    values = st.sampled_from([*SPECIAL, 0.1, -2.5, float(np.finfo(np.float16).max)])
-    x, g = (draw(hnp.arrays(np.float64, shape, elements=values)).astype(dtype) for _ in "xg")
-    mask = draw(hnp.arrays(bool, shape))
-    if shape:
-        step = draw(st.sampled_from([1, -1, 2]))
-        x, g, mask = x[::step], g[::step], mask[::step]
-    return x.T, g.T, mask.T
-
-
-def test_a_kept_zero_is_zero_also_where_the_scale_overflows():
-    zeros = np.zeros(3, np.float16)
-    assert apply_mask(zeros, np.ones(3, bool), 1e6).tolist() == [0, 0, 0]
-
-
-@given(arrays_with_masks(), st.sampled_from([1.0, 2.0, 1.25]))
-def test_a_mask_zeroes_exactly_and_changes_nothing_else(given_arrays, scale):
-    x, g, mask = given_arrays
-    before = x.tobytes(), g.tobytes(), mask.tobytes()
-    leaf = Tensor(x, requires_grad=True)
-    with np.errstate(over="ignore"):  # 1.25 times the largest float16
-        out = apply_mask(leaf, mask, scale)
-        out.backward(g)
-        for result, array in (out.data, x), (leaf.grad, g):
-            assert result.shape == x.shape
-            assert result.dtype.newbyteorder("=") == x.dtype.newbyteorder("=")
-            result = np.asarray(result)
-            assert zeros_exactly(result[~mask])
-            np.testing.assert_array_equal(result[mask], (array * scale)[mask])
-            np.testing.assert_array_equal(np.signbit(result[mask]), np.signbit(array[mask]))
-    assert (x.tobytes(), g.tobytes(), mask.tobytes()) == before
-
-
-def test_a_mask_may_broadcast_either_way():
-    for x_shape, mask_shape in ((3, 4), (4,)), ((3, 1), (3, 4)), ((4,), (3, 4)):
-        x = Tensor(np.ones(x_shape), requires_grad=True)
-        mask = np.arange(np.prod(mask_shape)).reshape(mask_shape) % 3 == 0
-        out = apply_mask(x, mask, 2.0)
-        np.testing.assert_array_equal(out.data, np.where(mask, 2.0, 0) * np.ones((3, 4)))
-        out.sum().backward()
-        counts = np.broadcast_to(2.0 * mask, (3, 4))
-        if x_shape == (3, 1):
-            counts = counts.sum(axis=1, keepdims=True)
-        elif x_shape == (4,):
-            counts = counts.sum(axis=0)
-        np.testing.assert_array_equal(x.grad, counts)
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32])
-def test_a_mask_that_is_not_boolean_is_refused(dtype):
-    with pytest.raises(TypeError, match="boolean"):
-        apply_mask(np.ones(8), np.ones(8, dtype))
-
-
-@given(
-    st.sampled_from(FLOATS),
-    hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5),
-    st.floats(0, 1),
-    st.integers(0, 99),
-)
-def test_dropout_takes_any_shape_dtype_and_p(dtype, shape, p, seed):
-    x = Tensor(np.full(shape, INF, dtype), requires_grad=True)
-    modules = nn.Dropout(p, rng=np.random.default_rng(seed))
-    with np.errstate(over="ignore"):
-        out = modules(x)
-        out.backward(np.full(shape, NAN))
-        function = F.dropout(x, p, rng=np.random.default_rng(seed))
-    assert modules.mask.shape == out.shape == shape
-    np.testing.assert_array_equal(out.data, np.where(modules.mask, INF, 0))
-    np.testing.assert_array_equal(x.grad, np.where(modules.mask, NAN, 0))
-    np.testing.assert_array_equal(function.data, out.data)
-
-
-def test_the_second_derivative_goes_through_the_same_mask():
-    module = nn.Dropout(0.5, rng=np.random.default_rng(0))
-    x = Tensor(np.linspace(1, 2, 16), requires_grad=True)
-    loss = np.sum(module(x) ** 3)
-    (first,) = backpropagate(loss, Tensor(1.0), {x}, create_graph=True).values()
-    np.sum(first).backward()
-    np.testing.assert_allclose(x.grad, np.where(module.mask, 6 * 8 * x.data, 0))
-
-
-# ---------------------------------------------------------------------------- misuse, threads
+# -------------------------------------------------------------------------------- misuse, threads
 
 
 @pytest.mark.parametrize(
@@ -636,144 +526,3 @@ def test_threads_may_draw_from_the_librarys_generator_at_once():
     assert not failures
     assert len(kept) == 8, "no thread died"
     assert len({mask.tobytes() for mask in kept}) == 8, "each drew its own"
-
-
-# ------------------------------------------------------------------------------ ReLU's promises
-
-
-def wrong_relu(forward, vjp, mask_of=positive_mask):
-    """Make a ReLU whose call is ``forward(x, mask, module)``, with the VJP given."""
-    # A function of its own, as the table of derivatives has one entry a function.
-    operation = primitive(lambda x, mask, module: forward(x, mask, module))
-    defvjp(operation, vjp)
-
-    class WrongReLU(nn.ReLU):
-        def forward(self, x):
-            x = as_tensor(x)
-            self.mask = mask_of(x.data)
-            return operation(x, self.mask, self)
-
-    return WrongReLU
-
-
-def masked(x, mask, module):
-    return apply_mask(x, mask)
-
-
-def masked_vjp(g, out, x, mask, module):
-    return apply_mask(g, mask)
-
-
-OneAtZero = wrong_relu(masked, masked_vjp, lambda x: ~(x < 0))
-NanVanishes = wrong_relu(masked, masked_vjp, lambda x: x > 0)
-HalfAtZero = wrong_relu(
-    masked, lambda g, out, x, mask, module: g * np.heaviside(x, np.asarray(0.5, x.dtype))
-)
-MultipliesReLUForward = wrong_relu(lambda x, mask, module: x * mask + 0.0, masked_vjp)
-MultipliesReLUBackward = wrong_relu(masked, lambda g, out, x, mask, module: g * mask + 0.0)
-UsesTheLatestReLUMask = wrong_relu(
-    masked, lambda g, out, x, mask, module: apply_mask(g, module.mask)
-)
-PassesAll = wrong_relu(masked, lambda g, out, x, mask, module: g)
-WritableReLUMask = wrong_relu(masked, masked_vjp, lambda x: positive_mask(x).copy())
-
-
-class LeavesMinusZeroReLU(nn.ReLU):
-    def forward(self, x):
-        super().forward(x)
-        return np.where(self.mask, x, np.copysign(0, as_tensor(x).data))
-
-
-class KeepsNoMask(nn.ReLU):
-    def forward(self, x):
-        return F.relu(x)
-
-
-def check_relu_at_special_values(relu_class):
-    with np.errstate(all="raise"):
-        for dtype in FLOATS:
-            x = Tensor(np.array([*SPECIAL, 2.0], dtype), requires_grad=True)
-            out = relu_class()(x)
-            expected = np.array([INF, 0, NAN, 0, 0, 1, 0, 2])
-            np.testing.assert_array_equal(out.data, expected)
-            assert not np.signbit(out.data[[1, 3, 4, 6]]).any(), "+0 rather than -0"
-            out.backward(np.arange(1, 9))
-            np.testing.assert_array_equal(x.grad, [1, 0, 3, 0, 0, 6, 0, 8])
-            assert out.dtype == x.grad.dtype == dtype
-
-
-def check_relu_stops_special_cotangents(relu_class):
-    for dtype in FLOATS:
-        x = Tensor(np.array([-1.0, -1.0, 0.0, -INF, -1.0], dtype), requires_grad=True)
-        relu_class()(x).backward(np.array([INF, NAN, NAN, INF, -1.0]))
-        assert zeros_exactly(x.grad)
-
-
-def check_relu_shows_its_latest_mask(relu_class):
-    relu = relu_class()
-    assert relu.mask is None
-    for x in np.array([[-1.0, 0.0], [2.0, NAN]]), np.array(-1.0), np.ones((0, 3)):
-        out = relu(x)
-        assert isinstance(relu.mask, np.ndarray)
-        assert relu.mask.dtype == bool
-        assert relu.mask.nbytes == out.size
-        np.testing.assert_array_equal(relu.mask, np.isnan(x) | (x > 0))
-        if x.size:
-            with pytest.raises(ValueError, match="read-only"):
-                relu.mask[...] = True
-
-
-def check_relu_keeps_a_mask_for_each_call(relu_class):
-    relu = relu_class()
-    a = Tensor(np.array([1.0, -1.0, 1.0]), requires_grad=True)
-    b = Tensor(np.array([-1.0, 1.0, 1.0]), requires_grad=True)
-    np.sum(relu(a) + 3 * relu(b)).backward()
-    np.testing.assert_array_equal(a.grad, [1, 0, 1])
-    np.testing.assert_array_equal(b.grad, [0, 3, 3])
-
-
-RELU = {
-    check_relu_at_special_values: [
-        OneAtZero,
-        HalfAtZero,
-        NanVanishes,
-        MultipliesReLUForward,
-        PassesAll,
-        LeavesMinusZeroReLU,
-    ],
-    check_relu_stops_special_cotangents: [MultipliesReLUBackward, PassesAll, HalfAtZero],
-    check_relu_shows_its_latest_mask: [WritableReLUMask, NanVanishes, OneAtZero, KeepsNoMask],
-    check_relu_keeps_a_mask_for_each_call: [UsesTheLatestReLUMask, PassesAll],
-}
-
-
-@pytest.mark.parametrize("check", RELU, ids=lambda check: check.__name__)
-def test_relu(check):
-    check(nn.ReLU)
-
-
-@pytest.mark.parametrize("f", [F.relu, lambda x: as_tensor(x).relu()], ids=["F.relu", "method"])
-def test_the_other_ways_to_call_relu(f):
-    for check in RELU:
-        if check is not check_relu_shows_its_latest_mask:
-            check(lambda: f)
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(
-    ("check", "wrong"),
-    [
-        pytest.param(check, wrong, id=f"{check.__name__}-{i}")
-        for check, wrong_versions in RELU.items()
-        for i, wrong in enumerate(wrong_versions)
-    ],
-)
-def test_the_checks_of_relu_reject(check, wrong):
-    with pytest.raises((AssertionError, FloatingPointError, pytest.fail.Exception)):
-        check(wrong)
-
-
-def test_relu_of_complex_numbers_is_refused():
-    for f in positive_mask, F.relu, nn.ReLU():
-        with pytest.raises(TypeError, match="complex"):
-            f(np.ones(2, complex))

@@ -3,18 +3,14 @@
 import importlib.util
 import os
 import re
-import struct
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import MATPLOTLIB, ROOT, run_in_a_pipe, write_idx
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "mlp_dropout.py"
 SHORT = ("--epochs", "2", "--seeds", "2", "--widths", "8", "6", "--train-size", "50")
-MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 
 
 @pytest.fixture(scope="module")
@@ -245,11 +241,6 @@ def test_divergence_is_an_error(example, run, monkeypatch):
         run()
 
 
-def write_idx(path, array):
-    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
-
-
 def test_data_folder(run, tmp_path):
     rng = np.random.default_rng(0)
     for name, n in (("train", 70), ("t10k", 30)):
@@ -284,19 +275,5 @@ def test_progress_bar_on_a_terminal(example, capsys, monkeypatch):
 
 
 def test_script_in_a_pipe(tmp_path):
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    environment["PYTHONUTF8"] = "1"
-    result = subprocess.run(
-        [sys.executable, SCRIPT, *SHORT],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        check=True,
-        encoding="utf-8",
-    )
-    assert "Conclusion:" in result.stdout
-    # Neither a bar nor a warning.
-    assert result.stderr == ""
-    assert "\r" not in result.stdout
+    assert "Conclusion:" in run_in_a_pipe("mlp_dropout.py", *SHORT, folder=tmp_path)
     assert (tmp_path / "mlp_dropout.png").exists() == MATPLOTLIB

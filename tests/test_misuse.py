@@ -7,13 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers import leaf
 
 from microgrand import Tensor, no_grad
-
-
-def leaf(*values):
-    return Tensor(np.array(values), requires_grad=True)
-
 
 # -------------------------------------------------------------------------------- backward
 

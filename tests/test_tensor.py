@@ -1,10 +1,10 @@
-"""The Tensor behaves like the array it holds: operators, methods, indexing, conversions, text."""
+"""Tensors: operators, NumPy's protocols, indexing and construction."""
 
-import math
 import operator
 
 import numpy as np
 import pytest
+from exact import X, arrays, assert_same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -12,41 +12,8 @@ from hypothesis.extra import numpy as hnp
 from microgrand import Tensor, no_grad
 from microgrand.dispatch import constant_functions, formulas
 
+# -------------------------------------------------------------------------------------- operators
 
-def elements(dtype):
-    """Quarters, which every float dtype holds exactly: results compare without tolerance."""
-    if dtype is bool:
-        return st.booleans()
-    whole = st.integers(-12, 12)
-    return whole if np.dtype(dtype).kind == "i" else whole.map(lambda n: n / 4)
-
-
-def arrays(dtypes=(np.float32, np.float64), min_side=0):
-    shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=min_side, max_side=4)
-    return st.sampled_from(dtypes).flatmap(
-        lambda dtype: hnp.arrays(dtype, shapes, elements=elements(dtype), fill=st.nothing())
-    )
-
-
-def assert_same(result, expected, graph=None):
-    """Compare value, dtype and shape; `graph` says whether the result must have a graph."""
-    if isinstance(expected, (list, tuple)):
-        assert type(result) is type(expected)
-        assert len(result) == len(expected)
-        for r, e in zip(result, expected, strict=True):
-            assert_same(r, e, graph)
-        return
-    if graph is not None:
-        assert isinstance(result, Tensor) == graph
-    if isinstance(result, Tensor):
-        assert result.requires_grad == bool(graph)
-        result = result.detach().numpy()
-    assert np.shape(result) == np.shape(expected)
-    assert getattr(result, "dtype", type(result)) == getattr(expected, "dtype", type(expected))
-    np.testing.assert_array_equal(result, expected)
-
-
-# ----------------------------------------------------------------------------- operators
 
 BINARY = {
     "+": operator.add,
@@ -65,7 +32,6 @@ CONSTANT = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-X = np.array([[0.5, 1.5, 2.5], [3.5, 4.5, 5.5]], np.float32)
 OPERANDS = {
     "int": 2,
     "float": 1.5,
@@ -179,7 +145,7 @@ def test_a_total_that_begins_as_a_constant_joins_the_graph():
     assert x.grad == 13.0
 
 
-# ------------------------------------------------------------------- NumPy's protocols
+# ------------------------------------------------------------------------------ NumPy's protocols
 
 
 def test_keyword_spelled_arguments():
@@ -274,7 +240,8 @@ def test_without_gradients_any_numpy_function_may_be_called():
     assert_same(np.exp(t, where=Tensor(X > 1), out=out)[1], np.exp(X[1]))
 
 
-# ---------------------------------------------------------------------------------- indexing
+# --------------------------------------------------------------------------------------- indexing
+
 
 INDICES = {
     "int": 1,
@@ -352,230 +319,7 @@ def test_iteration_unpacking_and_reversal():
             wrong(x.sum())
 
 
-# ------------------------------------------------------------------------ as a Python object
-
-
-def test_conversions():
-    assert float(Tensor(1.5)) == 1.5
-    assert int(Tensor([1.5])) == 1
-    assert complex(Tensor(1.5)) == 1.5
-    assert [10, 20][Tensor(1)] == 20
-    assert bool(Tensor(0.5))
-    assert not bool(Tensor([0]))
-    with pytest.raises(ValueError, match="ambiguous"):
-        bool(Tensor([0.0, 1.0]))
-    with pytest.raises(ValueError, match=r"shape \(2,\)"):
-        float(Tensor([0.0, 1.0]))
-    with pytest.raises(TypeError, match="integer"):
-        [10, 20][Tensor(1.0)]
-
-
-@pytest.mark.parametrize("convert", [float, int, complex])
-def test_a_python_number_would_lose_the_gradient(convert):
-    x = Tensor(1.5, requires_grad=True)
-    y = x * 2
-    for tensor in (x, y):
-        with pytest.raises(TypeError, match=rf"{convert.__name__}\(\) .*\.item\(\)"):
-            convert(tensor)
-    y.backward()
-    for tensor in (x, y):
-        with pytest.raises(TypeError, match=r"\.item\(\)"):
-            convert(tensor)
-        assert convert(tensor.item()) == convert(tensor.detach()) == convert(tensor.data)
-        with no_grad():
-            assert convert(tensor) == convert(tensor.data)
-    x.requires_grad = False
-    assert convert(x) == convert(1.5)
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda array, x: array.__setitem__(0, x),
-        lambda array, x: array.fill(x),
-        lambda array, x: np.sum(array, initial=x),
-        lambda array, x: np.max(array, initial=x),
-        lambda array, x: math.exp(x),
-        lambda array, x: "%.2f" % x,  # noqa: UP031
-    ],
-)
-def test_what_asks_for_a_python_number_is_refused_as_well(use):
-    array = np.ones(2)
-    with pytest.raises((TypeError, ValueError)) as caught:
-        use(array, Tensor(1.5, requires_grad=True))
-    assert "np.stack" in str(caught.value.__cause__ or caught.value)
-    assert array.tolist() == [1, 1]
-    with no_grad():
-        use(array, Tensor(1.5, requires_grad=True))
-
-
-def test_membership_and_hash():
-    x = Tensor(X, requires_grad=True)
-    assert 1.5 in x
-    assert Tensor(2.5) in x
-    assert 7 not in x
-    assert x in {x}
-    assert {x: 1}[x] == 1
-    assert Tensor(1.0) not in {Tensor(1.0)}
-
-
-def test_formatting():
-    loss = Tensor(1.23456, requires_grad=True)
-    assert f"{loss:.3f}" == "1.235"
-    assert f"{Tensor([1.0]):5.1f}" == "  1.0"
-    assert f"{loss}" == str(loss) == "1.23456"
-    assert f"{loss * 2:.2f}" == "2.47"
-    with no_grad():
-        assert f"{loss:.3f}" == "1.235"
-    with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
-        f"{Tensor(X):.3f}"
-
-
-@pytest.mark.parametrize(
-    ("tensor", "text"),
-    [
-        (Tensor(1.5), "Tensor(1.5)"),
-        (Tensor(1.5, requires_grad=True), "Tensor(1.5, requires_grad=True)"),
-        (Tensor(np.float32(1)), "Tensor(1., dtype=float32)"),
-        (Tensor([1, 2]), "Tensor([1, 2])"),
-        (Tensor([True]), "Tensor([ True])"),
-        (Tensor([1.0, 2.0], dtype="f4"), "Tensor([1., 2.], dtype=float32)"),
-        (Tensor(np.zeros((0, 3))), "Tensor([], shape=(0, 3), dtype=float64)"),
-        (
-            Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True),
-            "Tensor([[1., 2.],\n        [3., 4.]], requires_grad=True)",
-        ),
-        (
-            Tensor(np.zeros((2, 1, 2), np.float32)),
-            "Tensor([[[0., 0.]],\n\n        [[0., 0.]]], dtype=float32)",
-        ),
-    ],
-)
-def test_repr(tensor, text):
-    # The shape of an empty array is shown since NumPy 2.2.
-    if tensor.size:
-        assert repr(tensor) == text
-    else:
-        assert repr(tensor).startswith("Tensor([], shape=(0, 3)")
-
-
-# -------------------------------------------------------------------------------- methods
-
-
-def axis_of(array):
-    axes = st.none()
-    if array.ndim:
-        axes |= st.integers(-array.ndim, array.ndim - 1)
-    return axes
-
-
-@given(st.data())
-def test_reductions_equal_numpys(data):
-    array = data.draw(arrays(min_side=1))
-    x = Tensor(array, requires_grad=True)
-    axis = data.draw(axis_of(array))
-    keepdims = data.draw(st.booleans())
-    name = data.draw(st.sampled_from(["sum", "mean", "max", "min", "var", "std"]))
-    method, function = getattr(x, name), getattr(np, name)
-    expected = getattr(array, name)(axis=axis, keepdims=keepdims)
-    assert_same(method(axis=axis, keepdims=keepdims), expected, graph=True)
-    assert_same(function(x, axis, keepdims=keepdims), expected, graph=True)
-    assert_same(method(axis), getattr(array, name)(axis), graph=True)
-    assert_same(x.ptp(axis), np.ptp(array, axis), graph=True)
-    for method, function in ((x.prod, np.prod), (x.cumprod, np.cumprod), (x.cumsum, np.cumsum)):
-        result, expected = method(axis), function(array, axis)
-        assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
-        np.testing.assert_allclose(result.detach(), expected, rtol=1e-5)
-
-
-@given(st.data())
-def test_methods_that_give_plain_arrays_equal_numpys(data):
-    array = data.draw(arrays(min_side=1))
-    x = Tensor(array, requires_grad=True)
-    axis = data.draw(axis_of(array))
-    for name in ("argmax", "argmin", "all", "any"):
-        assert_same(getattr(x, name)(axis), getattr(array, name)(axis), graph=False)
-        keep = getattr(x, name)(axis, keepdims=True)
-        assert_same(keep, getattr(array, name)(axis, keepdims=True), graph=False)
-    if array.ndim:
-        assert_same(x.argsort(), array.argsort(), graph=False)
-        assert_same(x.argsort(axis), array.argsort(axis), graph=False)
-        assert_same(x.nonzero(), array.nonzero(), graph=False)
-    assert_same(x.round(), array.round(), graph=False)
-    assert_same(x.round(1), array.round(1), graph=False)
-    assert x.tolist() == array.tolist()
-    assert_same(x.detach().numpy(), array)
-
-
-@given(st.data())
-def test_methods_that_move_elements_equal_numpys(data):
-    array = data.draw(arrays())
-    x = Tensor(array, requires_grad=True)
-    order = data.draw(st.permutations(range(array.ndim)))
-    for result, expected in (
-        (x.T, array.T),
-        (x.transpose(), array.transpose()),
-        (x.transpose(None), array.transpose(None)),
-        (x.transpose(*order), array.transpose(*order)),
-        (x.transpose(tuple(order)), array.transpose(tuple(order))),
-        (x.transpose(list(order)), array.transpose(list(order))),
-        (x.ravel(), array.ravel()),
-        (x.flatten(), array.flatten()),
-        (x.copy(), array.copy()),
-        (x.squeeze(), array.squeeze()),
-        (x.reshape(array.shape[::-1]), array.reshape(array.shape[::-1])),
-        (x.reshape(array.size), array.reshape(array.size)),
-        (x.clip(-1, 2), array.clip(-1, 2)),
-        (x.clip(min=0), array.clip(min=0)),
-        (x.repeat(2), array.repeat(2)),
-        (x.relu(), np.where(array > 0, array, np.zeros_like(array))),
-        (x.astype(np.float32), array.astype(np.float32)),
-        (x.astype("f8"), array.astype("f8")),
-    ):
-        assert_same(result, expected, graph=True)
-    if array.ndim:
-        axis = data.draw(st.integers(-array.ndim, array.ndim - 1))
-        assert_same(x.swapaxes(axis, 0), array.swapaxes(axis, 0), graph=True)
-        assert_same(x.repeat([2], axis), array.repeat([2], axis), graph=True)
-        assert_same(x.sort(axis), np.sort(array, axis), graph=True)
-        if array.shape[axis]:
-            assert_same(x.take([0, -1], axis), array.take([0, -1], axis), graph=True)
-            assert_same(x.take(0, axis), array.take(0, axis), graph=True)
-    if array.ndim >= 2:
-        assert_same(x.mT, array.swapaxes(-1, -2), graph=True)
-        assert_same(x.diagonal(1, 0, -1), array.diagonal(1, 0, -1), graph=True)
-        assert_same(x.trace(), array.trace(), graph=True)
-    assert_same(x.astype(int), array.astype(int), graph=False)
-    assert_same(x.astype(bool), array.astype(bool), graph=False)
-
-
-def test_reshape_and_transpose_take_axes_singly_or_together():
-    x = Tensor(X, requires_grad=True)
-    for shape in ((3, -1), (np.int64(3), 2)):
-        assert_same(x.reshape(*shape), X.reshape(*shape), graph=True)
-        assert_same(x.reshape(shape), X.reshape(shape), graph=True)
-    assert_same(x.reshape([3, 2]), X.reshape([3, 2]), graph=True)
-    assert_same(x[:, :1].squeeze(1), X[:, 0], graph=True)
-    assert_same(x[0].transpose(np.int64(0)), X[0], graph=True)
-    with pytest.raises(ValueError, match=r"two axes or more, got shape \(3,\)"):
-        _ = x[0].mT
-
-
-def test_item_of_one_element_only():
-    assert Tensor([[2.5]]).item() == 2.5
-    assert type(Tensor(np.float32(2)).item()) is float
-    with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
-        Tensor(X).item()
-
-
-def test_astype_passes_the_gradient_back_in_the_dtype_of_its_argument():
-    x = Tensor(X, requires_grad=True)
-    (x.astype(np.float64) * np.pi).sum().backward()
-    assert x.grad.dtype == np.float32
-    np.testing.assert_allclose(x.grad, np.pi, rtol=1e-6)
-
-
-# ----------------------------------------------------------------------------- construction
+# ----------------------------------------------------------------------------------- construction
 
 
 @given(arrays(dtypes=(np.float16, np.float32, np.float64, np.longdouble, np.int8, bool)))
@@ -637,7 +381,7 @@ def test_data_can_be_replaced():
         (x * 2).data = X
 
 
-# --------------------------------------------------------------------- tables of this package
+# ------------------------------------------------------------------------- tables of this package
 
 
 def test_the_tables_do_not_overlap():

@@ -258,7 +258,7 @@ def test_equal_maxima_are_a_kink(mode):
 
 
 @MODES
-def test_a_bernoulli_mask_must_be_held_still(mode):
+def test_a_random_mask_must_be_held_still(mode):
     generator = rng()
 
     def dropout(x):

@@ -1,4 +1,4 @@
-"""Record what torch.nn computes, for tests/test_nn.py to compare with: writes nn.json.
+"""Record what torch.nn computes, for tests/test_layers.py to compare with: writes nn.json.
 
 Run by hand, ``python tests/recorded/record_nn.py``, where PyTorch is installed; the tests only
 read the file. It was made with PyTorch 2.13.0 on a CPU.

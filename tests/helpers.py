@@ -1,0 +1,32 @@
+"""What several files of tests use."""
+
+import numpy as np
+import pytest
+
+from microgrand import Tensor, defvjp, primitive
+
+#: The dtypes that have derivatives.
+FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
+INF, NAN = np.inf, np.nan
+#: What a multiplication by a mask would not make +0, or not leave as it is.
+SPECIAL = [INF, -INF, NAN, -0.0, 0.0, 1.0, -1.0]
+#: What a check raises that rejects a wrong version.
+REJECTED = (AssertionError, FloatingPointError, ValueError, pytest.fail.Exception)
+
+
+def leaf(*values, dtype=float):
+    """Make a vector that requires a gradient."""
+    return Tensor(np.array(values, dtype), requires_grad=True)
+
+
+def make(function, *vjps, **joint):
+    """Make a primitive, with its derivative if there is one."""
+    wrapped = primitive(function)
+    if vjps or joint:
+        defvjp(wrapped, *vjps, **joint)
+    return wrapped
+
+
+def zeros_exactly(array):
+    """Whether all elements are zero with the sign bit of +0."""
+    return not np.any(array) and not np.signbit(array).any()

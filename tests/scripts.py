@@ -1,0 +1,37 @@
+"""What the tests of the examples share: where the scripts are, data for them, a run in a pipe."""
+
+import importlib.util
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
+
+
+def write_idx(path, array):
+    """Write an MNIST file."""
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def run_in_a_pipe(script, *options, folder):
+    """Run a script as a process of its own, and return what it printed: no bar and no warning."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment["PYTHONUTF8"] = "1"
+    result = subprocess.run(
+        [sys.executable, ROOT / "examples" / script, *options],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+    )
+    assert result.stderr == ""
+    assert "\r" not in result.stdout
+    return result.stdout
