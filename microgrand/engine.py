@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -255,7 +255,6 @@ def backpropagate(
     cotangent: Value,
     ends: Set[Node] = frozenset(),
     create_graph: bool = False,
-    retain_graph: bool = True,
 ) -> dict[Node, Any]:
     """Carry the cotangent of `output` back through its graph, and return those of its ends.
 
@@ -270,8 +269,6 @@ def backpropagate(
         leaves that require a gradient. Nodes with ``retains_grad`` on the way are returned, too.
     create_graph
         Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
-    retain_graph
-        Keep what the graph has saved, for another pass.
     """
     uses = count_uses(output, ends)
     observe = observer.get()
@@ -291,26 +288,21 @@ def backpropagate(
 
         rules, args, kwargs = rules_of[node.primitive], node.args or refuse_freed(), node.kwargs
         out: Value
-        operands: Any
+        operands: Sequence[Any]
         if create_graph:
             out, operands = node, args
         else:
-            out, operands = node._data, []
-            for arg in args:
-                operands.append(arg._data if isinstance(arg, Node) else arg)
-        shares = None
+            out, operands = node._data, [a._data if isinstance(a, Node) else a for a in args]
+        shares: Sequence[Any] = rules.vjps
         if rules.joint is not None:
             needed = [isinstance(arg, Node) and arg in uses for arg in args]
             shares = rules.joint(g, out, needed, *operands, **kwargs)
             check_joint(node.primitive, shares, args)
-        for i, arg in enumerate(args):
+        for i, (arg, share) in enumerate(zip(args, shares, strict=False)):
             if not isinstance(arg, Node) or arg not in uses:
                 continue
-            if shares is not None:
-                share = shares[i]
-            else:
-                vjp: Any = rules.vjps[i]
-                share = vjp(g, out, *operands, **kwargs) if kwargs else vjp(g, out, *operands)
+            if rules.joint is None:
+                share = share(g, out, *operands, **kwargs)
             share = unbroadcast(share, arg._data, node.primitive, i)
             if arg in cotangents:
                 share = cotangents[arg] + share
@@ -318,10 +310,6 @@ def backpropagate(
             uses[arg] -= 1
             if uses[arg] == 0:
                 ready.append(arg)
-
-    if not retain_graph:
-        for node in uses:
-            node.args = None
     return found
 
 
@@ -349,6 +337,15 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
         if version != node.saved_version:
             refuse_changed(node)
     return {node: uses[node] for node in leading_to(ends, uses)} if ends else uses
+
+
+def free(output: Node) -> None:
+    """Forget what the graph of a value has saved."""
+    stack = [output]
+    while stack:
+        node = stack.pop()
+        args, node.args = node.args, None
+        stack += [arg for arg in args or () if isinstance(arg, Node)]
 
 
 def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
@@ -379,11 +376,9 @@ WIDER = {
 MANY = 1024
 
 
-def wider(x: Value, axes: tuple[int, ...]) -> Any:
-    """Return the dtype in which to sum `x` over some axes without loss; None for its own."""
-    if x.dtype == np.float16 or math.prod([x.shape[axis] for axis in axes]) > MANY:
-        return WIDER.get(x.dtype)
-    return None
+def wider(dtype: Any, count: int) -> Any:
+    """Return the dtype in which to add up so many numbers without loss; None for their own."""
+    return WIDER.get(dtype) if count > MANY or dtype.itemsize == 2 else None
 
 
 def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
@@ -406,7 +401,8 @@ def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
             if length == 1 and cotangent.shape[new_axes + axis] != 1
         ]
         axes = (*range(new_axes), *stretched)
-        dtype = wider(cotangent, axes)
+        count = math.prod([cotangent.shape[axis] for axis in axes])
+        dtype = wider(cotangent.dtype, count)
         cotangent = np.add.reduce(cotangent, axis=axes, dtype=dtype, keepdims=True)
         cotangent = np.reshape(cotangent, data.shape)
     if cotangent.dtype != data.dtype:

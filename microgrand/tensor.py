@@ -20,7 +20,7 @@ import numpy as np
 
 from . import checks
 from .dispatch import as_operand, dispatch, records_gradient, unwrap
-from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, new_tensor, primitive
+from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
 from .kinds import Array, ArrayLike, Axis
 
 # -------------------------------------------------------------------------------- operators
@@ -198,12 +198,12 @@ class Tensor(Node):
             new = None if new is None else np.array(new, dtype=self.dtype)
         self._grad = new
 
-    shape = property(operator.attrgetter("_data.shape"), doc="Lengths of the axes, a tuple.")
-    dtype = property(operator.attrgetter("_data.dtype"), doc="NumPy dtype of the elements.")
-    ndim = property(operator.attrgetter("_data.ndim"), doc="Number of axes.")
-    size = property(operator.attrgetter("_data.size"), doc="Number of elements.")
-    itemsize = property(operator.attrgetter("_data.itemsize"), doc="Bytes of an element.")
-    nbytes = property(operator.attrgetter("_data.nbytes"), doc="Bytes of all elements.")
+    shape = property(lambda self: self._data.shape, doc="Lengths of the axes, a tuple.")
+    dtype = property(lambda self: self._data.dtype, doc="NumPy dtype of the elements.")
+    ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
+    size = property(lambda self: self._data.size, doc="Number of elements.")
+    itemsize = property(lambda self: self._data.itemsize, doc="Bytes of an element.")
+    nbytes = property(lambda self: self._data.nbytes, doc="Bytes of all elements.")
 
     def numpy(self) -> Array:
         """Return the values as a plain array that shares memory.
@@ -302,12 +302,14 @@ class Tensor(Node):
         """
         checks.check_backward_begins_here(self, gradient)
         if gradient is None:
-            cotangent = np.ones_like(self._data)
+            cotangent = np.ones(self.shape, self.dtype)
         else:
             cotangent = np.asarray(unwrap(gradient))
             checks.check_first_cotangent(self, cotangent)
             cotangent = cotangent.astype(self.dtype, copy=False)
-        accumulate(backpropagate(self, cotangent, retain_graph=retain_graph))
+        accumulate(backpropagate(self, cotangent))
+        if not retain_graph:
+            free(self)
 
     # ---- operators
 

@@ -96,8 +96,6 @@ class Optimizer(ABC):
 
 def decayed(grad: Array, data: Array, weight_decay: float, scratch: Scratch) -> Array:
     """Return the gradient of the loss plus ``weight_decay / 2 * (data**2).sum()``."""
-    if weight_decay == 0:
-        return grad
     total: Array = np.multiply(data, weight_decay, out=scratch)
     total += grad
     return total
@@ -186,7 +184,8 @@ class SGD(Optimizer):
 
 def descend(data: Array, grad: Array, scratch: Scratch, lr: float, weight_decay: float) -> None:
     """Go against the gradient."""
-    grad = decayed(grad, data, weight_decay, scratch)
+    if weight_decay:
+        grad = decayed(grad, data, weight_decay, scratch)
     data -= np.multiply(grad, lr, out=scratch)
 
 
@@ -201,7 +200,7 @@ def accelerate(
 ) -> None:
     """Go against the sum of gradients, the older the less."""
     velocity *= momentum
-    velocity += decayed(grad, data, weight_decay, scratch)
+    velocity += decayed(grad, data, weight_decay, scratch) if weight_decay else grad
     data -= np.multiply(velocity, lr, out=scratch)
 
 
@@ -215,7 +214,8 @@ def accelerate_ahead(
     momentum: float,
 ) -> None:
     """Do what `accelerate` does, and the step that the velocity would take next."""
-    grad = decayed(grad, data, weight_decay, scratch)
+    if weight_decay:
+        grad = decayed(grad, data, weight_decay, scratch)
     velocity *= momentum
     velocity += grad
     data -= np.multiply(grad, lr, out=scratch)
@@ -316,7 +316,8 @@ def adapt(
     """Step by about the learning rate in every element."""
     if shrinkage != 1:
         data *= shrinkage
-    grad = decayed(grad, data, weight_decay, scratch)
+    if weight_decay:
+        grad = decayed(grad, data, weight_decay, scratch)
     grad_sum *= beta1
     grad_sum += grad
     square_average *= beta2

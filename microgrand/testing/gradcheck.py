@@ -95,7 +95,7 @@ def gradients(
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if isinstance(output, Tensor) and output.requires_grad:
             start = cotangent if create_graph else cotangent.data
-            found = backpropagate(output, start, set(leaves), create_graph, retain_graph=True)
+            found = backpropagate(output, start, set(leaves), create_graph)
             for leaf, g in found.items():
                 totals[leaf] = totals[leaf] + g if leaf in totals else g
     return [totals.get(leaf) for leaf in leaves]
