@@ -101,7 +101,7 @@ def call_on_data(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 def is_constant(key: Any, args: tuple[Any, ...]) -> bool:
     """Tell whether a function is piecewise constant; of a complex number, its sign is not."""
-    if key is np.sign and isinstance(args[0], Node) and args[0]._data.dtype.kind == "c":
+    if key is np.sign and isinstance(args[0], Node) and args[0]._array.dtype.kind == "c":
         return False
     return key in constant_functions
 
@@ -167,7 +167,7 @@ def by_formula(
         return formula.compose(*args, **kwargs)
     values = call_on_data(function, args, kwargs)
     if not recorded:
-        parameters = [tensor._data for tensor in tensors] if requires_grad else []
+        parameters = [tensor._array for tensor in tensors] if requires_grad else []
         return as_tensors(values, parameters, formula.plain)
     with np.errstate(all="ignore"):  # NumPy's call has given its warnings
         return with_values(formula.compose(*args, **kwargs), values)
@@ -222,7 +222,7 @@ def in_container(like: Any, items: list[Any]) -> Any:
 def unwrap(value: Any) -> Any:
     """Replace tensors by their data, also within lists and tuples."""
     if isinstance(value, Node):
-        return value._data
+        return value._array
     if isinstance(value, (list, tuple)):
         return in_container(value, [unwrap(item) for item in value])
     return value

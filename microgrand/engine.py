@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -59,7 +59,7 @@ class Node:
 
     __slots__ = (
         "__weakref__",
-        "_data",  # an array, or a NumPy scalar as NumPy returns for 0-d results
+        "_array",  # an array, or a NumPy scalar as NumPy returns for 0-d results
         "_grad",  # the gradient that `Tensor.backward` has accumulated; None until then
         "_requires_grad",  # does a leaf that requires a gradient lie upstream, or is this one?
         "args",  # what the primitive was called with; None for a leaf and after freeing
@@ -83,7 +83,7 @@ def new_tensor(
 ) -> Any:
     """Make the tensor that a recorded call computed, or a leaf, which requires no gradient."""
     node = object.__new__(Node.result_class)
-    node._data = data
+    node._array = data
     node._grad = None
     node._requires_grad = primitive is not None
     node.primitive = primitive
@@ -112,7 +112,7 @@ def apply(
     for arg in args:
         if isinstance(arg, Node):
             has_tensors = True
-            operands.append(arg._data)
+            operands.append(arg._array)
             version += arg.version
             requires_grad |= arg._requires_grad
         else:
@@ -121,11 +121,11 @@ def apply(
                 check_sequence(function, arg)
     call = compute or function
     if not has_tensors:
-        return call(*operands, **kwargs)
+        return call(*operands, **kwargs) if kwargs else call(*operands)
     recorded = requires_grad and grad_enabled.get()
     if recorded:
         check_derivative(function, rules_of.get(function), args, kwargs)
-    data = call(*operands, **kwargs)
+    data = call(*operands, **kwargs) if kwargs else call(*operands)
     check_result(function, data, recorded)
     if recorded:
         return new_tensor(data, function, args, kwargs, version)
@@ -288,22 +288,25 @@ def backpropagate(
 
         rules, args, kwargs = rules_of[node.primitive], node.args or refuse_freed(), node.kwargs
         out: Value
-        operands: Sequence[Any]
+        operands: Any
         if create_graph:
             out, operands = node, args
         else:
-            out, operands = node._data, [a._data if isinstance(a, Node) else a for a in args]
-        shares: Sequence[Any] = rules.vjps
+            out, operands = node._array, []
+            for arg in args:
+                operands.append(arg._array if isinstance(arg, Node) else arg)
+        shares: Any = rules.vjps
         if rules.joint is not None:
             needed = [isinstance(arg, Node) and arg in uses for arg in args]
             shares = rules.joint(g, out, needed, *operands, **kwargs)
             check_joint(node.primitive, shares, args)
-        for i, (arg, share) in enumerate(zip(args, shares, strict=False)):
+        for i, arg in enumerate(args):
             if not isinstance(arg, Node) or arg not in uses:
                 continue
+            share = shares[i]
             if rules.joint is None:
-                share = share(g, out, *operands, **kwargs)
-            share = unbroadcast(share, arg._data, node.primitive, i)
+                share = share(g, out, *operands, **kwargs) if kwargs else share(g, out, *operands)
+            share = unbroadcast(share, arg._array, node.primitive, i)
             if arg in cotangents:
                 share = cotangents[arg] + share
             cotangents[arg] = share
@@ -344,8 +347,10 @@ def free(output: Node) -> None:
     stack = [output]
     while stack:
         node = stack.pop()
-        args, node.args = node.args, None
-        stack += [arg for arg in args or () if isinstance(arg, Node)]
+        for arg in node.args or ():
+            if isinstance(arg, Node):
+                stack.append(arg)
+        node.args = None
 
 
 def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:

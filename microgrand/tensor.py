@@ -55,10 +55,10 @@ def constant_operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[...
     """Make ``x < y``, ``x // y`` and other operators that return plain arrays."""
 
     def operate(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(self._data, unwrap(other))
+        return ufunc(self._array, unwrap(other))
 
     def reflected(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(other, self._data)
+        return ufunc(other, self._array)
 
     return operate, reflected
 
@@ -73,7 +73,7 @@ def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
         # Replace the array, do not write into it: views of it, and the caller's own reference,
         # must keep their values.
         self.version += 1
-        self._data = ufunc(self._data, unwrap(other), out=np.empty_like(self._data))
+        self._array = ufunc(self._array, unwrap(other), out=np.empty_like(self._array))
         return self
 
     return operate
@@ -140,7 +140,7 @@ class Tensor(Node):
         checks.check_numbers(data)
         if requires_grad:
             checks.check_differentiable_dtype(data.dtype)
-        self._data = data
+        self._array = data
         self._grad = None
         self._requires_grad = bool(requires_grad)
         self.primitive = self.args = None
@@ -164,7 +164,7 @@ class Tensor(Node):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         checks.check_becomes_an_array(self)
-        return np.array(self._data, dtype=dtype, copy=copy)
+        return np.array(self._array, dtype=dtype, copy=copy)
 
     # ---- data and gradient
 
@@ -175,7 +175,7 @@ class Tensor(Node):
         Writing into it, ``x.data[0] = 1``, is seen by no check: do not do so between computing
         a loss and its ``backward()``.
         """
-        return self._data
+        return self._array
 
     @data.setter
     def data(self, new: ArrayLike) -> None:
@@ -183,8 +183,8 @@ class Tensor(Node):
         new = unwrap(new) if hasattr(new, "__array_function__") else np.asarray(new)
         checks.check_replacement(self, new)
         self.version += 1
-        if new is not self._data:  # as it is after ``x.data += 1``
-            self._data = np.array(new) if isinstance(new, np.generic) else new.copy()
+        if new is not self._array:  # as it is after ``x.data += 1``
+            self._array = np.array(new) if isinstance(new, np.generic) else new.copy()
 
     @property
     def grad(self) -> Array | None:
@@ -198,12 +198,12 @@ class Tensor(Node):
             new = None if new is None else np.array(new, dtype=self.dtype)
         self._grad = new
 
-    shape = property(lambda self: self._data.shape, doc="Lengths of the axes, a tuple.")
-    dtype = property(lambda self: self._data.dtype, doc="NumPy dtype of the elements.")
-    ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
-    size = property(lambda self: self._data.size, doc="Number of elements.")
-    itemsize = property(lambda self: self._data.itemsize, doc="Bytes of an element.")
-    nbytes = property(lambda self: self._data.nbytes, doc="Bytes of all elements.")
+    shape = property(lambda self: self._array.shape, doc="Lengths of the axes, a tuple.")
+    dtype = property(lambda self: self._array.dtype, doc="NumPy dtype of the elements.")
+    ndim = property(lambda self: self._array.ndim, doc="Number of axes.")
+    size = property(lambda self: self._array.size, doc="Number of elements.")
+    itemsize = property(lambda self: self._array.itemsize, doc="Bytes of an element.")
+    nbytes = property(lambda self: self._array.nbytes, doc="Bytes of all elements.")
 
     def numpy(self) -> Array:
         """Return the values as a plain array that shares memory.
@@ -218,16 +218,16 @@ class Tensor(Node):
         A copy, as the values may be those of a leaf or a view of them, which an optimizer's step
         changes.
         """
-        return new_tensor(self._data.copy())  # type: ignore[no-any-return]
+        return new_tensor(self._array.copy())  # type: ignore[no-any-return]
 
     def item(self) -> Any:
         """Return the only element as a Python number; ValueError if there is not just one."""
         checks.check_one_element(self)
-        return self._data.item()
+        return self._array.item()
 
     def tolist(self) -> Any:
         """Return the values as nested lists of Python numbers."""
-        return self._data.tolist()
+        return self._array.tolist()
 
     # ---- differentiation
 
@@ -250,7 +250,7 @@ class Tensor(Node):
             if not self._requires_grad:
                 self.version += 1  # calls before did not record it: their gradient lacks a part
                 # Copy: optimizers update in place, and earlier views must not change.
-                self._data = (np.array if self.ndim == 0 else np.copy)(self._data)
+                self._array = (np.array if self.ndim == 0 else np.copy)(self._array)
         self._requires_grad = bool(requires_grad)
 
     @property
@@ -358,7 +358,7 @@ class Tensor(Node):
         return apply(np.absolute, (self,))
 
     def __invert__(self) -> Array:
-        return np.invert(self._data)
+        return np.invert(self._array)
 
     def __pow__(self, other: ArrayLike, modulus: Any = None) -> Any:
         checks.check_no_modulus(modulus)
@@ -367,7 +367,7 @@ class Tensor(Node):
     # ---- as a Python object
 
     def __bool__(self) -> bool:
-        return bool(self._data)
+        return bool(self._array)
 
     def __float__(self) -> float:
         checks.check_becomes_a_number(self, "float", records_gradient(self))
@@ -382,7 +382,7 @@ class Tensor(Node):
         return complex(self.item())
 
     def __index__(self) -> int:
-        return int(self._data.__index__())
+        return int(self._array.__index__())
 
     def __len__(self) -> int:
         checks.check_has_an_axis(self, "len() of")
@@ -393,7 +393,7 @@ class Tensor(Node):
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, item: ArrayLike) -> bool:
-        return bool(np.any(self._data == unwrap(item)))
+        return bool(np.any(self._array == unwrap(item)))
 
     def __getitem__(self, index: Any) -> Any:
         return apply(operator.getitem, (self, unwrap(index)))  # a list in it is copied
@@ -410,16 +410,16 @@ class Tensor(Node):
     def __repr__(self) -> str:
         # np.array_repr shows the dtype where it is not the default; "Tensor(" is one letter
         # longer than "array(", so further lines that are not blank move by one.
-        text = np.array_repr(np.asarray(self._data)).removeprefix("array(").removesuffix(")")
+        text = np.array_repr(np.asarray(self._array)).removeprefix("array(").removesuffix(")")
         text = text.replace("\n ", "\n  ")
         return f"Tensor({text}, requires_grad=True)" if self._requires_grad else f"Tensor({text})"
 
     def __str__(self) -> str:
-        return str(self._data)
+        return str(self._array)
 
     def __reduce__(self) -> Any:
         checks.check_can_be_copied(self)
-        return rebuild, (type(self), self._data, self._requires_grad, self._grad)
+        return rebuild, (type(self), self._array, self._requires_grad, self._grad)
 
     # ---- array methods: each is the NumPy function of its name
 
@@ -480,12 +480,12 @@ class Tensor(Node):
         if not copy and dtype == self.dtype:
             return self
         if dtype.kind in "biu" or (dtype.kind != "f" and not records_gradient(self)):
-            return self._data.astype(dtype)
+            return self._array.astype(dtype)
         return cast(self, dtype)
 
     def relu(self) -> Any:
         """Replace negative elements by zero; the derivative at zero is zero. A nan stays nan."""
-        return np.where(~np.less_equal(self._data, 0), self, 0)
+        return np.where(~np.less_equal(self._array, 0), self, 0)
 
 
 Node.result_class = Tensor
@@ -551,6 +551,6 @@ def total(tensor: Tensor, cotangents: dict[Any, Array]) -> Array:
         and cotangent.dtype == tensor.dtype
     ):
         return cotangent
-    gradient = np.empty_like(tensor._data)
+    gradient = np.empty_like(tensor._array)
     gradient[...] = cotangent
     return gradient

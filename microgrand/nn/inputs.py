@@ -12,8 +12,9 @@ from . import checks
 def as_tensor(x: ArrayLike, dtype: Any = None, kinds: str = "f") -> Tensor:
     """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
     tensor = x if isinstance(x, Tensor) else Tensor(x)
-    if tensor.dtype != dtype:
-        checks.check_float(tensor.dtype, kinds)
+    given = tensor._array.dtype
+    if given != dtype:
+        checks.check_float(given, kinds)
         if dtype is not None:
             return cast_to(tensor, dtype)
     return tensor

@@ -82,7 +82,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike = None) -> Tensor:
     weight = as_tensor(weight)
     x = as_tensor(x, weight.dtype)
     bias = None if bias is None else as_tensor(bias, weight.dtype)
-    checks.check_linear(x, weight, bias)
+    checks.check_linear(x._array, weight._array, None if bias is None else bias._array)
     return affine(x, weight, bias)  # type: ignore[no-any-return]
 
 
