@@ -572,15 +572,44 @@ WRITE_INSTEAD = {
 }
 
 
-def advice_on_attribute(name: str) -> str:
-    """Say what to write for an attribute that a Tensor does not have."""
-    if name in WRITE_INSTEAD:
-        return f"a Tensor has no {name}; write {WRITE_INSTEAD[name]}"
-    if name.endswith("_") and not name.startswith("_"):
-        return f"a Tensor has no {name}: it is not changed in place; write x = ... with the result"
-    if callable(getattr(np, name, None)) and not name.startswith("_"):
-        return f"a Tensor has no method {name}; call NumPy's function, np.{name}(x)"
-    return f"a Tensor has no attribute {name!r}"
+#: Functions of NumPy that are methods in PyTorch.
+NUMPY_FUNCTIONS = (
+    "abs absolute exp exp2 expm1 log log2 log10 log1p sqrt square reciprocal sign floor ceil trunc "
+    "sin cos tan sinh cosh tanh arcsin arccos arctan arcsinh arccosh arctanh arctan2 hypot "
+    "maximum minimum fmax fmin add subtract multiply divide power logaddexp isnan isinf isfinite "
+    "isclose allclose where outer inner cross kron tensordot flip fliplr flipud roll rot90 tile "
+    "split diff diag tril triu median quantile nanmean nansum unique bincount logical_and "
+    "logical_or logical_not count_nonzero concatenate stack broadcast_to moveaxis expand_dims"
+)
+#: Methods with which PyTorch changes a tensor in place, beside those above.
+IN_PLACE = "add_ sub_ mul_ div_ pow_ neg_ exp_ sqrt_ abs_ clamp_ copy_ fill_ uniform_ normal_ relu_"
+
+
+class Missing:
+    """An attribute that a Tensor does not have: whoever looks for it is told what to write.
+
+    Not by ``__getattr__``, which slows the look-up of all others down.
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def __get__(self, instance: Any, owner: Any) -> NoReturn:
+        raise AttributeError(self.message)
+
+
+def missing_attributes(tensor: type) -> dict[str, Missing]:
+    """Return what stands for the attributes that a class of tensors does not have."""
+    messages = {
+        **{name: f"call NumPy's function, np.{name}(x)" for name in NUMPY_FUNCTIONS.split()},
+        **{name: "a tensor is not changed in place: write x = f(x)" for name in IN_PLACE.split()},
+        **{name: f"write {instead}" for name, instead in WRITE_INSTEAD.items()},
+    }
+    return {
+        name: Missing(f"a Tensor has no {name}; {message}")
+        for name, message in messages.items()
+        if not hasattr(tensor, name)
+    }
 
 
 def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:

@@ -401,8 +401,8 @@ class Tensor(Node):
     def __setitem__(self, index: Any, value: Any) -> None:
         checks.refuse_item_assignment()
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(checks.advice_on_attribute(name))
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if hasattr(self, name)]
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -489,6 +489,8 @@ class Tensor(Node):
 
 
 Node.result_class = Tensor
+for name, missing in checks.missing_attributes(Tensor).items():
+    setattr(Tensor, name, missing)
 
 
 @primitive

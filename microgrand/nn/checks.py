@@ -28,6 +28,22 @@ def integer(who: str, value: Any, least: int) -> int:
     return int(value)
 
 
+class Checked:
+    """An attribute that is checked when it is assigned.
+
+    It is kept in the instance's own dict, where Python finds it.
+    """
+
+    def __init__(self, check: Callable[[Any], Any]) -> None:
+        self.check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)[self.name] = self.check(value)
+
+
 # ------------------------------------------------------------------------ functions and losses
 
 
@@ -241,13 +257,14 @@ def check_axis(layer: Any, shape: Shape, axis: int) -> None:
         raise ValueError(f"{layer!r} got an input of shape {shape}: it has no axis {axis}")
 
 
-def check_scaling(who: str, scaling: Any) -> None:
-    """Raise if it is not known when to scale."""
+def when_to_scale(scaling: Any) -> str:
+    """Return when dropout scales, or raise."""
     if scaling not in ("inverted", "classic"):
         raise ValueError(
-            f"{who}'s scaling is 'inverted', by 1/(1-p) in training, or "
-            f"'classic', by 1-p in evaluation, got {scaling!r}"
+            "dropout's scaling is 'inverted', by 1/(1-p) in training, or 'classic', by 1-p in "
+            f"evaluation, got {scaling!r}"
         )
+    return str(scaling)
 
 
 def check_channels(shape: Shape, spatial_axes: int) -> None:

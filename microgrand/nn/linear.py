@@ -82,7 +82,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike = None) -> Tensor:
     weight = as_tensor(weight)
     x = as_tensor(x, weight.dtype)
     bias = None if bias is None else as_tensor(bias, weight.dtype)
-    checks.check_linear(x._array, weight._array, None if bias is None else bias._array)
+    checks.check_linear(x, weight, bias)
     return affine(x, weight, bias)  # type: ignore[no-any-return]
 
 
@@ -146,7 +146,9 @@ class Linear(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
-        return linear(x, self.weight, self.bias)
+        x = as_tensor(x, self.weight.dtype)
+        checks.check_linear(x, self.weight, self.bias)
+        return affine(x, self.weight, self.bias)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         """Return the sizes."""

@@ -30,6 +30,7 @@ from ...kinds import ArrayLike, Mask
 from ...random import generator
 from ...tensor import Tensor
 from .. import checks
+from ..checks import Checked
 from ..inputs import as_tensor
 from ..linear import Linear, linear
 from ..module import Module
@@ -54,6 +55,7 @@ class DropoutBase(Module):
         Draws the masks; the library's generator by default.
     """
 
+    p: Any = Checked(checks.probability)
     mask: Mask | None = None
     #: Whether a function has made this layer, for one call.
     of_function: bool = False
@@ -69,15 +71,6 @@ class DropoutBase(Module):
         self.shared_axes = checks.axes_of_a_mask(type(self).__name__, shared_axes)
         generator(rng)  # raises if it is not one
         self.rng = rng
-
-    @property
-    def p(self) -> float:
-        """Probability of dropping."""
-        return self._p
-
-    @p.setter
-    def p(self, p: float) -> None:
-        self._p = checks.probability(p)
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Drop in training."""
@@ -183,6 +176,8 @@ class Dropout(DropoutBase):
              [0., 0., 2., 2.]]])
     """
 
+    scaling: Any = Checked(checks.when_to_scale)
+
     def __init__(
         self,
         p: float = 0.5,
@@ -193,16 +188,6 @@ class Dropout(DropoutBase):
     ) -> None:
         super().__init__(p, shared_axes=shared_axes, rng=rng)
         self.scaling = scaling
-
-    @property
-    def scaling(self) -> Literal["inverted", "classic"]:
-        """Whether training is scaled, by ``1 / (1 - p)``, or evaluation, by ``1 - p``."""
-        return self._scaling
-
-    @scaling.setter
-    def scaling(self, scaling: Literal["inverted", "classic"]) -> None:
-        checks.check_scaling(type(self).__name__, scaling)
-        self._scaling: Literal["inverted", "classic"] = scaling
 
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Zero what the mask drops; scale the rest unless evaluation is scaled."""
@@ -521,14 +506,7 @@ class GaussianDropout(DropoutBase):
     True
     """
 
-    @property
-    def p(self) -> float:
-        """The probability of `Dropout` to match."""
-        return self._p
-
-    @p.setter
-    def p(self, p: float) -> None:
-        self._p = checks.probability_below_1(p)
+    p: Any = Checked(checks.probability_below_1)
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> Mask:
         """Draw the factors."""
