@@ -13,7 +13,7 @@ from microgrand import Tensor
 from microgrand.engine import name_of, rules_of
 from microgrand.tensor import constant_functions, formulas, unwrap
 
-from .cases import CHECKS
+from .cases import CHECKS, few
 from .test_table import label, scattered
 
 # ---------------------------------------------------------------------------------- operands
@@ -78,6 +78,7 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize("key", CHECKS, ids=label)
+@few
 @given(data=st.data())
 def test_values_at_extreme_inputs(key, data):
     case = data.draw(CHECKS[key])
@@ -93,28 +94,9 @@ def test_values_at_extreme_inputs(key, data):
 
 # What a parameter of such a name may be given, right or wrong.
 ARRAYS = [
-    "a",
-    "x",
-    "x1",
-    "x2",
-    "ary",
-    "arr",
-    "array",
-    "m",
-    "y",
-    "p",
-    "f",
-    "fp",
-    "xp",
-    "b",
-    "v",
-    "z",
-    "arrays",
-    "tup",
-    "values",
-    "weights",
-    "q",
-]
+    "a", "x", "x1", "x2", "ary", "arr", "array", "m", "y", "p", "f", "fp", "xp", "b", "v", "z",
+    "arrays", "tup", "values", "weights", "q",
+]  # fmt: skip
 OPTIONS = {
     "axis": [None, 0, 1, -1, 2, -3, (0, 1), (1, -1), (), "0", 1.0],
     "axes": [None, 0, 1, (1, 0), (0, 0), ((0,), (1,)), 3],
@@ -126,18 +108,7 @@ OPTIONS = {
     "N": [0, 1, 2, -1, None],
     "k": [0, 1, -2, 5],
     "kth": [0, 1, -1, 7, (0, 1)],
-    "mode": [
-        "full",
-        "same",
-        "valid",
-        "constant",
-        "edge",
-        "wrap",
-        "clip",
-        "raise",
-        "complete",
-        "foo",
-    ],
+    "mode": ["full", "same", "valid", "constant", "edge", "wrap", "clip", "raise", "foo"],
     "order": ["C", "F", "A", "K", "Z"],
     "ord": [None, 0, 1, 2, -1, 3, np.inf, -np.inf, "fro", "nuc", "foo"],
     "norm": [None, "ortho", "forward", "foo"],
@@ -203,7 +174,7 @@ NOT_CALLED = {
 
 
 def functions_with_signatures():
-    for key in [*rules_of, *formulas, *constant_functions]:
+    for key in [*rules_of, *formulas, *sorted(constant_functions, key=label)]:
         if isinstance(key, (tuple, np.ufunc)) or not name_of(key).startswith("np."):
             continue
         if key in NOT_CALLED or key in NO_END:
@@ -235,7 +206,9 @@ def calls(draw, function):
             if np.dtype(kind).kind == "f":
                 value = draw(extreme(shape, kind))
             else:
-                value = (draw(extreme(shape, np.float16, finite=True)) * 50).astype(kind)
+                numbers = draw(extreme(shape, np.float16, finite=True))
+                with np.errstate(all="ignore"):
+                    value = (numbers * 50).astype(kind)
             if name in ("arrays", "tup"):
                 value = [value, value]
         elif name in OPTIONS and (needed or draw(st.integers(0, 2)) == 0):
@@ -263,6 +236,7 @@ def as_tensors(value, requires_grad):
 
 
 @pytest.mark.parametrize("function", list(functions_with_signatures()), ids=label)
+@few
 @given(data=st.data())
 def test_any_call_has_numpys_outcome(function, data):
     args, kwargs = data.draw(calls(function))
