@@ -111,8 +111,8 @@ def test_inputs_are_left_as_they_are():
         (lambda g, out, x: 4 * g * x, "2 times too large"),
         (lambda g, out, x: g * x, "2 times too small"),
         (lambda g, out, x: -6 * g * x, "3 times too large, and the sign is wrong"),
-        (lambda g, out, x: 24 * g * x, "12 is also a number of elements here"),
-        (lambda g, out, x: g * x / 6, "1/n is one too many"),
+        (lambda g, out, x: 24 * g * x, "12 times too large"),
+        (lambda g, out, x: 2 * g * x / x.size, "so perhaps a 1/n is one too many"),
         (lambda g, out, x: 2.74 * g * x, "found is 1.37 times the expected"),
         (lambda g, out, x: 0 * g, "no gradient arrives"),
         (lambda g, out, x: g * np.nan, "backward produces nan"),
@@ -297,14 +297,6 @@ def test_a_draw_that_shows_only_later_is_noticed():
     count = iter(range(1000))
     report = report_of(lambda x: x * (1 if next(count) < 3 else 1 + next(count) / 7), np.ones(2))
     assert "not deterministic" in report
-
-
-@MODES
-def test_float32_is_too_coarse(mode):
-    report = report_of(np.exp, x34().astype(np.float32), mode=mode)
-    assert "input 0 has dtype float32, too coarse" in report
-    report = report_of(lambda x: np.exp(x.astype(np.float32)), x34(), mode=mode)
-    assert "output 0 has dtype float32, too coarse" in report
 
 
 @MODES

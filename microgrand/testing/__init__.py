@@ -32,10 +32,12 @@ Broadcasting is the classic mistake, and this framework makes it:
 >>> gradcheck(lambda x, y: x * y, x, np.array(3.0), adapter=mine)
 Traceback (most recent call last):
     ...
-microgrand.testing.gradcheck.GradcheckError: the gradient of input 1 has shape (2,), expected ()
+microgrand.testing.point.GradcheckError: the gradient of input 1 has shape (2,), expected ()
 cause: broadcasting is not undone; sum the gradient over the axes along which the input was repeated
 """
 
-from .gradcheck import MICROGRAND, Adapter, GradcheckError, gradcheck
+from .adapters import MICROGRAND, Adapter
+from .gradcheck import gradcheck
+from .point import GradcheckError
 
 __all__ = ["MICROGRAND", "Adapter", "GradcheckError", "gradcheck"]
