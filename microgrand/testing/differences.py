@@ -29,8 +29,8 @@ FIRST_NOISE, RESOLUTION = 2, 4
 SHORTER = (2.0**-2, 2.0**-5, 2.0**-10, 2.0**-15)
 #: Windows for measuring the roughness, in usual steps: what stays as they grow is roughness.
 WINDOWS = (2.0**-5, 2.0**-2, 2.0, 2.0**4)
-#: Further windows, for polynomials. None goes beyond a third of the element's own size.
-WIDER = (2.0**7, 2.0**10, 2.0**13)
+#: More windows, for polynomials. None goes beyond a third of the element's own size.
+OTHERS = (2.0**-1, 2.0**0, 2.0**7, 2.0**10, 2.0**13)
 WIDEST = 0.3
 #: How many values are taken on each side of the point.
 SAMPLES = 20
@@ -80,6 +80,8 @@ class Suspicion:
         v = direction.ravel()[self.moving]
         self.squared = float(v @ v)
         self.slope = float(gradient[self.moving] @ v)
+        #: What `rtol` is a part of: elements may be in error by that even if they cancel.
+        self.least_slope = float(np.linalg.norm(gradient[self.moving] * v))
         #: The size of the values, to which their rounding is in proportion.
         self.size = float(np.linalg.norm(cotangent * point.magnitude))
         self.floor = point.eps / 2 * self.size
@@ -105,7 +107,7 @@ class Suspicion:
 
     def clears(self, slope: float, own_error: float) -> bool:
         """Tell whether an estimate of the defect's slope clears the derivative."""
-        allowed = self.rtol * max(abs(self.slope), abs(self.slope + slope)) + own_error
+        allowed = self.rtol * max(self.least_slope, abs(self.slope + slope)) + own_error
         return own_error <= self.error / 4 and abs(slope) <= allowed
 
     @property
@@ -148,18 +150,22 @@ class Suspicion:
 
     def polynomials(self) -> Iterator[tuple[float, float]]:
         """Yield the slopes of polynomials that go through all values but for their roughness."""
-        for width in (*WINDOWS[1:], *WIDER):
-            t, e = self.window(min(width * self.point.step, WIDEST))
-            if not np.isfinite(e).all() or np.ptp(t) == 0:
+        widths = [min(width * self.point.step, WIDEST) for width in (*WINDOWS[1:], *OTHERS)]
+        for width in dict.fromkeys(widths):
+            t, e = self.window(width)
+            inside = np.isfinite(e)  # of the domain
+            t, e = t[inside], e[inside]
+            if len(np.unique(t)) < SAMPLES / 2 or not t.min() < 0 < t.max():
                 continue
             unit = np.max(np.abs(t))
-            for degree in (3, 5, 7):
+            for degree in (1, 3, 5, 7):
                 powers = np.vander(t / unit, degree + 1)
                 weights = np.linalg.pinv(powers)
                 left = e - powers @ (weights @ e)
                 if spread(left, degree + 1) <= 2 * self.roughness:
-                    slope, leverage = weights[-2] / unit, np.sum(np.abs(weights[-2])) / unit
-                    yield float(slope @ e), float(2 * leverage * self.roughness)
+                    slope = weights[-2] / unit
+                    # Four standard deviations, as the rounding of many values averages out.
+                    yield float(slope @ e), float(4 * np.linalg.norm(slope) * self.roughness)
                     break
 
     def window(self, width: float) -> tuple[Array, Array]:

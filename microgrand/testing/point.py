@@ -180,15 +180,13 @@ class Point:
 
     def tensors(self, cotangent: Array) -> list[Any]:
         """Cut a vector of R^m up into tensors with the shapes and dtypes of the outputs."""
-        ends = list(itertools.accumulate(value.size for value in self.values))
-        return [
-            guarded(
-                "adapter.tensor",
-                self.adapter.tensor,
-                part.reshape(value.shape).astype(value.dtype if value.dtype.kind == "f" else float),
-            )
-            for part, value in zip(np.split(cotangent, ends[:-1]), self.values, strict=True)
-        ]
+        ends = list(itertools.accumulate((value.size for value in self.values), initial=0))
+        tensors = []
+        for value, (start, end) in zip(self.values, itertools.pairwise(ends), strict=True):
+            dtype = value.dtype if value.dtype.kind == "f" else np.dtype(float)
+            part = cotangent[start:end].reshape(value.shape).astype(dtype)
+            tensors.append(guarded("adapter.tensor", self.adapter.tensor, part))
+        return tensors
 
     def as_gradient(self, k: int, gradient: Any) -> Array:
         """Return the gradient of input `k` as an array; raise if its shape is not the input's."""
