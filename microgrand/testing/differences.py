@@ -34,6 +34,8 @@ OTHERS = (2.0**-1, 2.0**0, 2.0**7, 2.0**10, 2.0**13)
 WIDEST = 0.3
 #: How many values are taken on each side of the point.
 SAMPLES = 20
+#: How many of these a polynomial may be fitted to, on either side.
+CUTS = (SAMPLES, 10, 5)
 
 
 class Suspicion:
@@ -105,6 +107,19 @@ class Suspicion:
             return self.is_coarse
         return bool(self.error > RESOLUTION * self.point.eps * self.size / step)
 
+    @property
+    def is_kink(self) -> bool:
+        """Do the slopes on both sides differ by the same, however short the step?"""
+        bends = []
+        for part in (1.0, *SHORTER[1:]):
+            step = part * self.point.step
+            bend = float(self.defect(np.array([-step, step]))[1].sum() / step)
+            if abs(bend) < 16 * self.floor / step:
+                break  # rounding
+            bends.append(bend)
+        # As the step shrinks, the slopes of a curve approach each other: those of a kink stay.
+        return len(bends) > 1 and all(0.5 < bend / bends[0] < 2 for bend in bends)
+
     def clears(self, slope: float, own_error: float) -> bool:
         """Tell whether an estimate of the defect's slope clears the derivative."""
         allowed = self.rtol * max(self.least_slope, abs(self.slope + slope)) + own_error
@@ -153,20 +168,25 @@ class Suspicion:
         widths = [min(width * self.point.step, WIDEST) for width in (*WINDOWS[1:], *OTHERS)]
         for width in dict.fromkeys(widths):
             t, e = self.window(width)
-            inside = np.isfinite(e)  # of the domain
-            t, e = t[inside], e[inside]
-            if len(np.unique(t)) < SAMPLES / 2 or not t.min() < 0 < t.max():
-                continue
-            unit = np.max(np.abs(t))
-            for degree in (1, 3, 5, 7):
-                powers = np.vander(t / unit, degree + 1)
-                weights = np.linalg.pinv(powers)
-                left = e - powers @ (weights @ e)
-                if spread(left, degree + 1) <= 2 * self.roughness:
-                    slope = weights[-2] / unit
-                    # Four standard deviations, as the rounding of many values averages out.
-                    yield float(slope @ e), float(4 * np.linalg.norm(slope) * self.roughness)
-                    break
+            # There may be a kink or the end of the domain on either side.
+            for left, right in itertools.product(CUTS, CUTS):
+                part = slice(SAMPLES - left, SAMPLES + right)
+                yield from self.polynomial(t[part], e[part])
+
+    def polynomial(self, t: Array, e: Array) -> Iterator[tuple[float, float]]:
+        """Yield the slope of the polynomial of the lowest degree that fits values, if one does."""
+        if not np.isfinite(e).all() or not t.min() < 0 < t.max() or len(np.unique(t)) < 10:
+            return
+        unit = np.max(np.abs(t))
+        for degree in (1, 3, 5, 7):
+            powers = np.vander(t / unit, degree + 1)
+            weights = np.linalg.pinv(powers)
+            left = e - powers @ (weights @ e)
+            if spread(left, degree + 1) <= 2 * self.roughness:
+                slope = weights[-2] / unit
+                # Four standard deviations, as the rounding of many values averages out.
+                yield float(slope @ e), float(4 * np.linalg.norm(slope) * self.roughness)
+                return
 
     def window(self, width: float) -> tuple[Array, Array]:
         """Return steps on both sides of the point, and e there."""
@@ -183,12 +203,11 @@ class Suspicion:
     def roughness(self) -> float:
         """How far the values are from smooth ones; at least the rounding of their dtype."""
         step = self.point.step
-        widths = [min(width * step, WIDEST) for width in WINDOWS]
-        found = [self.residual(width) for width in widths]
-        # Kinks and curvature leave more in a wider window; rounding leaves the same.
-        same = [
-            near for near, far in itertools.pairwise(found) if np.isfinite(far) and far < 3 * near
-        ]
+        found = [self.residual(min(width * step, WIDEST)) for width in WINDOWS]
+        found = [residual for residual in found if np.isfinite(residual)]
+        # Rounding leaves the same in all windows. Curvature leaves more in a wider one, and kinks
+        # leave more or less.
+        same = [min(found[i:]) for i in range(len(found) - 1) if found[i + 1] < 3 * found[i]]
         return max([self.floor, *same])
 
     def residual(self, width: float) -> float:
