@@ -111,6 +111,7 @@ def gradcheck(
         raise TypeError("gradcheck needs at least one input, the point to check at; got none")
     arrays = [check_input(k, given) for k, given in enumerate(inputs)]
     names = [f"input {k}" for k in range(len(arrays))]
+    fn = adapter.function(fn)
     rng = np.random.default_rng(0)
     # Steps may leave the domain; what comes of it is reported, and needs no warning as well.
     with np.errstate(all="ignore"):
