@@ -53,8 +53,10 @@ class Adapter:
     function: Callable[[Any], Callable[..., Any]] = lambda fn: fn
 
     @classmethod
-    def guess(cls, tensor_class: type) -> Adapter:
+    def guess(cls, tensor_class: Callable[..., Any]) -> Adapter:
         """Find out how the tensors of a framework work, by trying.
+
+        It is given their class, or a function that makes a tensor from an array.
 
         Tried are: the array or a list as the first argument, with ``requires_grad=True`` or
         without; values in ``data``, ``value``, ``array`` or ``numpy``, attribute or method; a
@@ -228,9 +230,9 @@ def reader_of(attribute: str) -> Callable[[Any], Array]:
     return read
 
 
-def guessed(tensor_class: Any) -> Adapter:
+def guessed(given: Any) -> Adapter:
     """Do what `Adapter.guess` does."""
-    name = tensor_class.__name__
+    name = getattr(given, "__name__", "tensor")
     reader = reader_of(VALUES[0])
 
     def read(tensor: Any) -> Array:
@@ -247,22 +249,31 @@ def guessed(tensor_class: Any) -> Adapter:
 
     make = first_that_works(
         [
-            lambda array: tensor_class(array, requires_grad=True),
-            lambda array: tensor_class(array.tolist(), requires_grad=True),
-            lambda array: tensor_class(array),
-            lambda array: tensor_class(array.tolist()),
+            lambda array: given(array, requires_grad=True),
+            lambda array: given(array.tolist(), requires_grad=True),
+            lambda array: given(array),
+            lambda array: given(array.tolist()),
         ],
         can_be_read,
         f"make a {name} from an array and to read its values",
     )
+    tensor_class: Any = type(make(EXAMPLE))
     attribute = next((a for a in GRADIENTS if hasattr(make(EXAMPLE), a)), "grad")
+    if not hasattr(tensor_class, "backward"):
+        raise TypeError(
+            f"Adapter.guess looks for a method `backward`, which {tensor_class.__name__} has not; "
+            "write an Adapter yourself"
+        )
     options = inspect.signature(tensor_class.backward).parameters
 
     def run(
         backward: Callable[..., Any], output: Any, g: Any, leaves: Sequence[Any], create_graph: bool
     ) -> list[Any]:
         for leaf in leaves:  # to what a new tensor has there
-            setattr(leaf, attribute, getattr(make(read(leaf)), attribute, None))
+            try:
+                setattr(leaf, attribute, getattr(make(read(leaf)), attribute, None))
+            except AttributeError:  # it cannot be set, and is None, as leaves are new
+                continue
         backward(output, g, {"create_graph": True} if create_graph else {})
         found = [getattr(leaf, attribute) for leaf in leaves]
         if create_graph:
@@ -292,7 +303,7 @@ def guessed(tensor_class: Any) -> Adapter:
             lambda output, g, options: (output * g).backward(**options),
         ],
         is_right,
-        f"run backward from a {name}",
+        f"run backward from a {name} so that the gradients of a * b, a + b or a - b are right",
     )
 
     def gradients(outputs: Any, cotangents: Any, leaves: Any, create_graph: bool) -> Any:
