@@ -86,9 +86,19 @@ class Suspicion:
         self.least_slope = float(np.linalg.norm(gradient[self.moving] * v))
         #: The size of the values, to which their rounding is in proportion.
         self.size = float(np.linalg.norm(cotangent * point.magnitude))
-        self.floor = point.eps / 2 * self.size
         self.windows: dict[float, tuple[Array, Array]] = {}
         self.error = error if np.isfinite(error) else abs(self.slope) + point.step * self.size
+
+    @cached_property
+    def floor(self) -> float:
+        """The rounding of the values; those that do not move are always rounded alike."""
+        ends = self.point.ends(self.k, self.direction)[0]
+        moves = (ends[0] != self.point.flat_values) | (ends[1] != self.point.flat_values)
+        return (
+            self.point.eps
+            / 2
+            * float(np.linalg.norm((self.cotangent * self.point.magnitude)[moves]))
+        )
 
     @cached_property
     def is_confirmed(self) -> bool:
@@ -174,19 +184,22 @@ class Suspicion:
                 yield from self.polynomial(t[part], e[part])
 
     def polynomial(self, t: Array, e: Array) -> Iterator[tuple[float, float]]:
-        """Yield the slope of the polynomial of the lowest degree that fits values, if one does."""
+        """Yield the slope of a polynomial that fits values, if a low degree does."""
         if not np.isfinite(e).all() or not t.min() < 0 < t.max() or len(np.unique(t)) < 10:
             return
         unit = np.max(np.abs(t))
-        for degree in (1, 3, 5, 7):
+        fits = False
+        for degree in (1, 3, 5, 7, 9):
             powers = np.vander(t / unit, degree + 1)
             weights = np.linalg.pinv(powers)
-            left = e - powers @ (weights @ e)
-            if spread(left, degree + 1) <= 2 * self.roughness:
+            if fits:
+                # Of two degrees that fit, the higher: what the lower leaves may hide in roughness,
+                # and be a part of its slope. Rounding averages out: four standard deviations.
                 slope = weights[-2] / unit
-                # Four standard deviations, as the rounding of many values averages out.
                 yield float(slope @ e), float(4 * np.linalg.norm(slope) * self.roughness)
                 return
+            left = e - powers @ (weights @ e)
+            fits = spread(left, degree + 1) <= 1.5 * self.roughness
 
     def window(self, width: float) -> tuple[Array, Array]:
         """Return steps on both sides of the point, and e there."""
