@@ -76,14 +76,17 @@ class Suspicion:
         self.k = k
         self.direction = direction
         self.cotangent = cotangent
-        self.gradient = gradient
         self.rtol = rtol
-        self.moving = np.flatnonzero(direction)
-        v = direction.ravel()[self.moving]
-        self.squared = float(v @ v)
-        self.slope = float(gradient[self.moving] @ v)
+        #: Only what moves: a nan in the gradient of another element is no concern of this one.
+        self.moving: Any = np.flatnonzero(direction)
+        if len(self.moving) == direction.size:
+            self.moving = slice(None)  # which takes less time
+        self.v = direction.ravel()[self.moving]
+        self.row = gradient[self.moving]
+        self.squared = float(np.sum(self.v**2))
+        self.slope = float(np.sum(self.row * self.v))
         #: What `rtol` is a part of: elements may be in error by that even if they cancel.
-        self.least_slope = float(np.linalg.norm(gradient[self.moving] * v))
+        self.least_slope = float(np.linalg.norm(self.row * self.v))
         #: The size of the values, to which their rounding is in proportion.
         self.size = float(np.linalg.norm(cotangent * point.magnitude))
         self.windows: dict[float, tuple[Array, Array]] = {}
@@ -161,9 +164,10 @@ class Suspicion:
             except GradcheckError:  # outside the domain
                 f, change = np.full(self.cotangent.size, np.nan), t * self.direction.ravel()
             change = change[self.moving]
-            made.append(change @ self.direction.ravel()[self.moving] / self.squared)
-            rise = self.cotangent @ (f - self.point.flat_values)
-            values.append(rise - self.gradient[self.moving] @ change)
+            # Not with @, which for long vectors waits for threads.
+            made.append(np.sum(change * self.v) / self.squared)
+            rise = np.sum(self.cotangent * (f - self.point.flat_values))
+            values.append(rise - np.sum(self.row * change))
         return np.array(made), np.array(values)
 
     def difference(self, step: float, roughness: float) -> tuple[float, float]:
