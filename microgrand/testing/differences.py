@@ -33,9 +33,9 @@ WINDOWS = (2.0**-5, 2.0**-2, 2.0, 2.0**4)
 OTHERS = (2.0**-1, 2.0**0, 2.0**7, 2.0**10, 2.0**13)
 WIDEST = 0.3
 #: How many values are taken on each side of the point.
-SAMPLES = 20
+SAMPLES = 14
 #: How many of these a polynomial may be fitted to, on either side.
-CUTS = (SAMPLES, 10, 5)
+CUTS = (SAMPLES, 9, 5)
 
 
 class Suspicion:

@@ -26,14 +26,12 @@ SHARED: Graph = (lambda a, b: (a + b) + a, 2 * ONE, ONE)
 #: What is used twice here, at different depths or not, was computed or is an input.
 OF_PRODUCTS: list[Graph] = [
     (lambda a, b: (a * b) * a, 2 * A * B, A**2),
-    (lambda a, b: a * (a * b), 2 * A * B, A**2),
     (lambda a, b: (lambda c: c * c)(a * b), 2 * A * B**2, 2 * A**2 * B),
     (lambda a, b: (lambda c: (c * b) * c)(a * b), 2 * A * B**3, 3 * A**2 * B**2),
 ]
 OF_BOTH: list[Graph] = [
     (lambda a, b: a * b + a, B + 1, A),
     (lambda a, b: a + a * b, B + 1, A),
-    (lambda a, b: (lambda c: c + c)(a * b), 2 * B, 2 * A),
     (lambda a, b: (lambda c: c * b + c)(a * b), B + B**2, A + 2 * A * B),
     (lambda a, b: (lambda c: c + c * b)(a * b), B + B**2, A + 2 * A * B),
 ]
@@ -50,24 +48,24 @@ def fault_of_the_engine(adapter: Adapter, dtype: np.dtype[Any]) -> str | None:
         except GradcheckError:
             return None
 
-    def are(graph: Graph, a: Array, b: Array) -> bool:
-        gradients = found(graph)
+    def are(gradients: list[Array] | None, a: Array, b: Array) -> bool:
         return gradients is not None and all(
-            np.allclose(f, U * e, rtol=1e-2) for f, e in zip(gradients, (a, b), strict=True)
+            np.max(np.abs(f - U * e)) < 1e-2 for f, e in zip(gradients, (a, b), strict=True)
         )
 
     def is_wrong(graph: Graph) -> bool:
-        return found(graph) is not None and not are(graph, *graph[1:])
+        gradients = found(graph)
+        return gradients is not None and not are(gradients, *graph[1:])
 
     # With each value used once there is nothing that the engine could confuse.
-    adds, multiplies = are(SUM, ONE, ONE), are(PRODUCT, B, A)
+    adds, multiplies = are(found(SUM), ONE, ONE), are(found(PRODUCT), B, A)
     for works, twice, name in ((adds, TWICE_IN_A_SUM, "+"), (multiplies, TWICE_IN_A_PRODUCT, "*")):
-        if works and are(twice, twice[1] / 2, ZERO):
+        if works and are(found(twice), twice[1] / 2, ZERO):
             return (
                 "the gradient is overwritten instead of added: of several uses of the input only "
                 f"one counts, as in t {name} t"
             )
-    if adds and are(SHARED, 2 * ONE, 2 * ONE):
+    if adds and are(found(SHARED), 2 * ONE, 2 * ONE):
         return (
             "two gradients share one array: what is added to the one in place appears in the "
             "other, as in (s + t) + s; copy a gradient before anything is added to it"
