@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .differences import Suspicion
-from .evidence import Evidence, agree, gather, perturbed
-from .point import NOT_UNDONE, GradcheckError, Point, as_outputs, at, guarded
+from .evidence import Evidence, agree, factor_of, gather, lengthened, lengths, perturbed
+from .point import NOT_UNDONE, Point, as_outputs, at, guarded
 from .probes import fault_of_the_engine
 
 Array = NDArray[Any]
@@ -446,32 +446,3 @@ def axis_of_line(reached: Array) -> int | None:
         return None
     (axis, *others) = np.flatnonzero(np.ptp(places, axis=0))
     return int(axis) if not others and len(places) == reached.shape[axis] else None
-
-
-def factor_of(evidence: Sequence[Evidence]) -> float | None:
-    """Return the number that all gradients are off by, if there is one and it is no accident."""
-    found = np.concatenate([e.found for e in evidence])
-    expected = np.concatenate([e.expected for e in evidence])
-    if np.count_nonzero(expected) < 2 or not found.any():
-        return None
-    factor = float(found @ expected / (expected @ expected))
-    if all(agree(e.found, factor * e.expected, e) for e in evidence):
-        return factor
-    return None
-
-
-def lengths(point: Point) -> list[int]:
-    """Return all numbers of elements that there are."""
-    arrays = [*point.inputs, *point.values]
-    return [n for a in arrays for n in (a.size, *a.shape)]
-
-
-def lengthened(point: Point, k: int, axis: int) -> Point:
-    """Return the function at a point whose input `k` has one more element along an axis."""
-    inputs = list(point.inputs)
-    more = np.take(inputs[k], [0], axis=axis) * np.asarray(1.03, inputs[k].dtype)
-    inputs[k] = np.concatenate([inputs[k], more], axis=axis)
-    longer = Point(point.fn, inputs, point.adapter, point.input_names, point.output_name)
-    if len(lengths(longer)) != len(lengths(point)):
-        raise GradcheckError("the function does something else with more elements")
-    return longer

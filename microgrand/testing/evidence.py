@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .point import Point
+from .point import GradcheckError, Point
 
 Array = NDArray[Any]
 
@@ -113,3 +114,32 @@ def perturbed(point: Point, seed: int) -> Point:
         for x in point.inputs
     ]
     return Point(point.fn, inputs, point.adapter, point.input_names, point.output_name)
+
+
+def factor_of(evidence: Sequence[Evidence]) -> float | None:
+    """Return the number that all gradients are off by, if there is one and it is no accident."""
+    found = np.concatenate([e.found for e in evidence])
+    expected = np.concatenate([e.expected for e in evidence])
+    if np.count_nonzero(expected) < 2 or not found.any():
+        return None
+    factor = float(found @ expected / (expected @ expected))
+    if all(agree(e.found, factor * e.expected, e) for e in evidence):
+        return factor
+    return None
+
+
+def lengths(point: Point) -> list[int]:
+    """Return all numbers of elements that there are."""
+    arrays = [*point.inputs, *point.values]
+    return [n for a in arrays for n in (a.size, *a.shape)]
+
+
+def lengthened(point: Point, k: int, axis: int) -> Point:
+    """Return the function at a point whose input `k` has one more element along an axis."""
+    inputs = list(point.inputs)
+    more = np.take(inputs[k], [0], axis=axis) * np.asarray(1.03, inputs[k].dtype)
+    inputs[k] = np.concatenate([inputs[k], more], axis=axis)
+    longer = Point(point.fn, inputs, point.adapter, point.input_names, point.output_name)
+    if len(lengths(longer)) != len(lengths(point)):
+        raise GradcheckError("the function does something else with more elements")
+    return longer
