@@ -184,3 +184,14 @@ def test_values_far_rougher_than_their_dtype_are_reported():
                 assert f"is a part of it computed in {inside}?" in str(error)  # noqa: PT017
                 noticed += 1
         assert noticed >= 18
+
+
+@MODES
+@FLOATS
+def test_a_kink_or_a_jump_at_the_point_is_reported(mode, dtype):
+    def jump(x):
+        return x + (x.data >= 1.5).astype(x.dtype)
+
+    for fn, x, cause in ((Tensor.relu, [1, 0, -1], "a kink"), (jump, [1, 1.5, 2], "a jump")):
+        with pytest.raises(GradcheckError, match=f"cause: {cause} at this point"):
+            gradcheck(fn, np.array(x, dtype), mode=mode)

@@ -97,11 +97,8 @@ class Suspicion:
         """The rounding of the values; those that do not move are always rounded alike."""
         ends = self.point.ends(self.k, self.direction)[0]
         moves = (ends[0] != self.point.flat_values) | (ends[1] != self.point.flat_values)
-        return (
-            self.point.eps
-            / 2
-            * float(np.linalg.norm((self.cotangent * self.point.magnitude)[moves]))
-        )
+        sizes = (self.cotangent * self.point.magnitude)[moves]
+        return self.point.eps / 2 * float(np.linalg.norm(sizes))
 
     @cached_property
     def is_confirmed(self) -> bool:
@@ -115,8 +112,8 @@ class Suspicion:
         agreeing = [h for h in shorter if self.clears(*self.difference(h, self.floor))]
         if not agreeing and self.error > 3 * self.roughest / step:
             return True
-        estimates = [self.difference(h, self.roughness) for h in agreeing]
-        if any(self.clears(*estimate) for estimate in [*estimates, *self.polynomials()]):
+        estimates = (self.difference(h, self.roughness) for h in agreeing)
+        if any(self.clears(*found) for found in itertools.chain(estimates, self.polynomials())):
             return self.is_coarse
         return bool(self.error > RESOLUTION * self.point.eps * self.size / step)
 
@@ -124,7 +121,7 @@ class Suspicion:
     def is_kink(self) -> bool:
         """Do the slopes on both sides differ by the same, however short the step?"""
         bends = []
-        for part in (1.0, *SHORTER[1:]):
+        for part in (1.0, *SHORTER):
             step = part * self.point.step
             bend = float(self.defect(np.array([-step, step]))[1].sum() / step)
             if abs(bend) < 16 * self.floor / step:
