@@ -105,6 +105,8 @@ class Suspicion:
         """Is the derivative wrong, or the function too rough to tell?"""
         if not np.isfinite(self.slope):
             return True
+        if self.is_smooth_and_right:
+            return False
         step = self.point.step
         # The cheap question first: would a shorter step agree if rounding were all there is to it?
         # If none does, only a roughness that is refused anyway could explain a large error.
@@ -116,6 +118,18 @@ class Suspicion:
         if any(self.clears(*found) for found in itertools.chain(estimates, self.polynomials())):
             return self.is_coarse
         return bool(self.error > RESOLUTION * self.point.eps * self.size / step)
+
+    @property
+    def is_smooth_and_right(self) -> bool:
+        """Does a polynomial clear the derivative that leaves little more than rounding?"""
+        # The usual case of a function that rounds several times, which takes few evaluations.
+        for width in (2.0**7, 2.0**4):
+            t, e = self.window(min(width * self.point.step, WIDEST))
+            for roughness in (self.floor, 2 * self.floor, 4 * self.floor, 8 * self.floor):
+                for estimate in self.polynomial(t, e, roughness):
+                    if self.clears(*estimate):
+                        return True
+        return False
 
     @property
     def is_kink(self) -> bool:
@@ -182,9 +196,9 @@ class Suspicion:
             # There may be a kink or the end of the domain on either side.
             for left, right in itertools.product(CUTS, CUTS):
                 part = slice(SAMPLES - left, SAMPLES + right)
-                yield from self.polynomial(t[part], e[part])
+                yield from self.polynomial(t[part], e[part], self.roughness)
 
-    def polynomial(self, t: Array, e: Array) -> Iterator[tuple[float, float]]:
+    def polynomial(self, t: Array, e: Array, roughness: float) -> Iterator[tuple[float, float]]:
         """Yield the slope of a polynomial that fits values, if a low degree does."""
         if not np.isfinite(e).all() or not t.min() < 0 < t.max() or len(np.unique(t)) < 10:
             return
@@ -197,10 +211,10 @@ class Suspicion:
                 # Of two degrees that fit, the higher: what the lower leaves may hide in roughness,
                 # and be a part of its slope. Rounding averages out: four standard deviations.
                 slope = weights[-2] / unit
-                yield float(slope @ e), float(4 * np.linalg.norm(slope) * self.roughness)
+                yield float(slope @ e), float(4 * np.linalg.norm(slope) * roughness)
                 return
             left = e - powers @ (weights @ e)
-            fits = spread(left, degree + 1) <= 1.5 * self.roughness
+            fits = spread(left, degree + 1) <= 1.5 * roughness
 
     def window(self, width: float) -> tuple[Array, Array]:
         """Return steps on both sides of the point, and e there."""
