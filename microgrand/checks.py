@@ -602,7 +602,7 @@ def missing_attributes(tensor: type) -> dict[str, Missing]:
     """Return what stands for the attributes that a class of tensors does not have."""
     messages = {
         **{name: f"call NumPy's function, np.{name}(x)" for name in NUMPY_FUNCTIONS.split()},
-        **{name: "a tensor is not changed in place: write x = f(x)" for name in IN_PLACE.split()},
+        **dict.fromkeys(IN_PLACE.split(), "a tensor is not changed in place: write x = f(x)"),
         **{name: f"write {instead}" for name, instead in WRITE_INSTEAD.items()},
     }
     return {

@@ -242,7 +242,7 @@ def fault(request, monkeypatch):
     if name != "backpropagate":  # which calls it
         monkeypatch.setattr(engine, name, faulty)
         return
-    for module in (engine, tensor, transforms, sys.modules["microgrand.testing.gradcheck"]):
+    for module in (engine, tensor, transforms, sys.modules["microgrand.testing.adapters"]):
         monkeypatch.setattr(module, name, faulty)
 
 

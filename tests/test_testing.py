@@ -1,7 +1,6 @@
 """gradcheck must be able to fail: wrong derivatives are planted, and it must say what is wrong."""
 
 import contextlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from microgrand import Tensor, defvjp, primitive
 from microgrand.dispatch import unwrap
 from microgrand.nn.dropout.masks import apply_mask, bernoulli_mask
-from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
+from microgrand.testing import GradcheckError, gradcheck
 
 MODES = pytest.mark.parametrize("mode", ["full", "fast"])
 
@@ -111,8 +110,8 @@ def test_inputs_are_left_as_they_are():
         (lambda g, out, x: 4 * g * x, "2 times too large"),
         (lambda g, out, x: g * x, "2 times too small"),
         (lambda g, out, x: -6 * g * x, "3 times too large, and the sign is wrong"),
-        (lambda g, out, x: 24 * g * x, "12 is also a number of elements here"),
-        (lambda g, out, x: g * x / 6, "1/n is one too many"),
+        (lambda g, out, x: 24 * g * x, "12 times too large"),
+        (lambda g, out, x: 2 * g * x / x.size, "so perhaps a 1/n is one too many"),
         (lambda g, out, x: 2.74 * g * x, "found is 1.37 times the expected"),
         (lambda g, out, x: 0 * g, "no gradient arrives"),
         (lambda g, out, x: g * np.nan, "backward produces nan"),
@@ -300,14 +299,6 @@ def test_a_draw_that_shows_only_later_is_noticed():
 
 
 @MODES
-def test_float32_is_too_coarse(mode):
-    report = report_of(np.exp, x34().astype(np.float32), mode=mode)
-    assert "input 0 has dtype float32, too coarse" in report
-    report = report_of(lambda x: np.exp(x.astype(np.float32)), x34(), mode=mode)
-    assert "output 0 has dtype float32, too coarse" in report
-
-
-@MODES
 def test_float32_on_the_way_is_noticed(mode):
     def fn(x):
         return np.exp(x.astype(np.float32)).astype(np.float64)
@@ -341,90 +332,6 @@ def test_float32_on_the_way_is_noticed_at_any_point(x):
 @MODES
 def test_outside_the_domain(mode):
     assert "inside its domain" in report_of(np.log, np.array([1.0, -1.0]), mode=mode)
-
-
-# ------------------------------------------------------------------------- other frameworks
-
-
-class Scalars:
-    """A tensor of a toy framework, whose backward may forget to add, or to undo broadcasting."""
-
-    adds = True
-
-    def __init__(self, array, parents=()):
-        self.array = array
-        self.parents = parents
-        self.grad = None
-
-    def __mul__(self, other):
-        return Scalars(self.array * other.array, [(self, other.array), (other, self.array)])
-
-    def backward(self, g):
-        self.grad = g if self.grad is None or not self.adds else self.grad + g
-        for parent, factor in self.parents:
-            parent.backward(g * factor)
-
-
-def toy_gradients(outputs, cotangents, leaves, create_graph):
-    for output, cotangent in zip(outputs, cotangents, strict=True):
-        output.backward(cotangent.array)
-    return [leaf.grad for leaf in leaves]
-
-
-TOY = Adapter(tensor=Scalars, array=lambda x: getattr(x, "array", x), gradients=toy_gradients)
-
-
-@MODES
-def test_a_framework_of_backward_and_grad(mode):
-    assert gradcheck(lambda x, y: x * y * x, x34(), x34() + 1, adapter=TOY, mode=mode)
-
-
-@MODES
-def test_a_gradient_overwritten_instead_of_added(mode, monkeypatch):
-    monkeypatch.setattr(Scalars, "adds", False)
-    assert gradcheck(lambda x, y: x * y, x34(), x34() + 1, adapter=TOY, mode=mode)
-    report = report_of(lambda x, y: x * y * x, x34(), x34() + 1, adapter=TOY, mode=mode)
-    assert "overwritten instead of added" in report
-
-
-def test_broadcasting_that_is_not_undone():
-    report = report_of(lambda x, y: x * y, x34(), np.ones(4), adapter=TOY)
-    assert "gradient of input 1 has shape (3, 4), expected (4,)" in report
-    assert "broadcasting is not undone" in report
-
-
-def test_a_gradient_of_transposed_shape():
-    adapter = replace(
-        MICROGRAND, gradients=lambda *args: [g.T for g in MICROGRAND.gradients(*args)]
-    )
-    assert "the result is transposed" in report_of(np.sin, x34(), adapter=adapter)
-
-
-def test_pytorch():
-    torch = pytest.importorskip("torch")
-    adapter = Adapter(
-        tensor=lambda array: torch.tensor(array, requires_grad=True),
-        array=lambda tensor: tensor.detach().numpy(),
-        gradients=lambda outputs, cotangents, leaves, create_graph: torch.autograd.grad(
-            outputs, leaves, cotangents, create_graph=create_graph, allow_unused=True
-        ),
-    )
-    for mode in ("full", "fast"):
-        assert gradcheck(
-            lambda x, y: torch.tanh(x @ y), x34(), x34().T, order=2, mode=mode, adapter=adapter
-        )
-
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(context, x):
-            context.save_for_backward(x)
-            return torch.sin(x)
-
-        @staticmethod
-        def backward(context, g):
-            return -g * torch.cos(context.saved_tensors[0])
-
-    assert "the sign is wrong" in report_of(Wrong.apply, x34(), adapter=adapter)
 
 
 # ------------------------------------------------------------------------------------ misuse

@@ -2,9 +2,8 @@
 
 `gradcheck` needs NumPy only. ``from microgrand.testing import strategies`` needs Hypothesis, too.
 
-Any framework can be checked that has a backward pass: an `Adapter` tells how to make a tensor,
-how to get its values, and how to get gradients. Here is a framework that can only multiply,
-with the ten lines that check it:
+Any framework can be checked that has a backward pass: an `Adapter` tells how, and may be guessed.
+Here is a framework that can only multiply:
 
 >>> import numpy as np
 >>> class Variable:
@@ -18,11 +17,7 @@ with the ten lines that check it:
 ...             parent.backward(g * factor)
 
 >>> from microgrand.testing import Adapter, gradcheck
->>> def gradients(outputs, cotangents, leaves, create_graph):
-...     for output, cotangent in zip(outputs, cotangents):
-...         output.backward(cotangent.data)
-...     return [Variable(leaf.grad) for leaf in leaves]
->>> mine = Adapter(tensor=Variable, array=lambda v: v.data, gradients=gradients)
+>>> mine = Adapter.guess(Variable)
 >>> x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
 >>> gradcheck(lambda x, y: x * y * x, x, y, adapter=mine)
 True
@@ -32,10 +27,15 @@ Broadcasting is the classic mistake, and this framework makes it:
 >>> gradcheck(lambda x, y: x * y, x, np.array(3.0), adapter=mine)
 Traceback (most recent call last):
     ...
-microgrand.testing.gradcheck.GradcheckError: the gradient of input 1 has shape (2,), expected ()
+microgrand.testing.point.GradcheckError: the gradient of input 1 has shape (2,), expected ()
 cause: broadcasting is not undone; sum the gradient over the axes along which the input was repeated
+
+Best read in this order: `point`, `differences`, `gradcheck`, then `evidence`, `probes` and
+`causes`, which find out why, and `adapters`.
 """
 
-from .gradcheck import MICROGRAND, Adapter, GradcheckError, gradcheck
+from .adapters import MICROGRAND, Adapter
+from .gradcheck import gradcheck
+from .point import GradcheckError
 
 __all__ = ["MICROGRAND", "Adapter", "GradcheckError", "gradcheck"]

@@ -16,8 +16,9 @@ Python code that makes it again.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+
+from .adapters import Adapter
+from .program import Program, names_of_numpy
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -235,9 +239,11 @@ def mixed_indices(draw: st.DrawFn, shape: Shape) -> tuple[Any, ...]:
 
 # -------------------------------------------------------------------------- random programs
 
+Expression = str | tuple[str, str | None] | tuple[str, str | None, str]
+
 #: What a line of a program may compute from one or two earlier values, and, where there are such
 #: places, what is 0 where it is not smooth. The simplest first, as Hypothesis shrinks to those.
-EXPRESSIONS: list[tuple[str, str | None]] = [
+EXPRESSIONS: list[Expression] = [
     ("{0} + {1}", None),
     ("{0} * {1}", None),
     ("{0} - {1}", None),
@@ -278,60 +284,14 @@ EXPRESSIONS: list[tuple[str, str | None]] = [
 ]
 
 
-class Program:
-    """A function of arrays, given by lines of Python, and a point at which to call it.
-
-    Parameters
-    ----------
-    *lines
-        Assignments such as ``"v0 = np.sin(x0)"``, which use NumPy as ``np``, the inputs, and the
-        values of lines before. The result is the value of the last one.
-    **inputs
-        The arguments, by name.
-
-    Examples
-    --------
-    >>> from microgrand.testing import gradcheck
-    >>> program = Program("v0 = np.sin(x0)", "v1 = v0 * x0", x0=np.array([1.0, 2.0]))
-    >>> program
-    Program(
-        "v0 = np.sin(x0)",
-        "v1 = v0 * x0",
-        x0=np.array([1.0, 2.0]),
-    )
-
-    On arrays it is the reference, which NumPy computes; on tensors it is what is to be checked:
-
-    >>> program(*program.inputs)
-    array([0.84147098, 1.81859485])
-    >>> gradcheck(program, *program.inputs, order=2)
-    True
-    """
-
-    def __init__(self, *lines: str, **inputs: Any) -> None:
-        self.lines = lines
-        self.names = tuple(inputs)
-        self.inputs = [np.asarray(x) for x in inputs.values()]
-        self.code = compile("\n".join(lines), "<program>", "exec")
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Run the lines on arrays or tensors, one for each input."""
-        values = {"np": np, **dict(zip(self.names, arguments, strict=True))}
-        exec(self.code, values)
-        return values[self.lines[-1].split(" = ")[0]]
-
-    def __repr__(self) -> str:
-        """Write the call that makes this program."""
-        parts = [f'"{line}"' for line in self.lines]
-        parts += [
-            f"{name}=np.array({x.tolist()})"
-            for name, x in zip(self.names, self.inputs, strict=True)
-        ]
-        return "Program(\n" + "".join(f"    {part},\n" for part in parts) + ")"
-
-
 @st.composite
-def programs(draw: st.DrawFn, max_lines: int = 10) -> Program:
+def programs(
+    draw: st.DrawFn,
+    max_lines: int = 10,
+    expressions: Sequence[Expression] = EXPRESSIONS,
+    namespace: Mapping[str, Any] | None = None,
+    adapter: Adapter | None = None,
+) -> Program:
     """Draw a `Program` of one or two inputs: a graph whose values may be used several times.
 
     Its intermediate values stay finite, below 100 and away from kinks. A test that fails shrinks
@@ -341,6 +301,14 @@ def programs(draw: st.DrawFn, max_lines: int = 10) -> Program:
     ----------
     max_lines
         The largest number of lines.
+    expressions
+        What a line may compute. Each is a template such as ``"{0} * {1}"`` for one or two earlier
+        values; or a tuple of a template, of what is 0 where that is not smooth (or None), and, if
+        NumPy does not understand the template, of one that it does, with ``np``.
+    namespace
+        What the names in templates mean, for tensors. NumPy's meaning of ``sin`` is ``np.sin``.
+    adapter
+        The framework. What it raises an exception for is left out.
 
     Examples
     --------
@@ -350,39 +318,79 @@ def programs(draw: st.DrawFn, max_lines: int = 10) -> Program:
     ... def test_derivatives(program):
     ...     assert gradcheck(program, *program.inputs, order=2)
     >>> test_derivatives()
+
+    For another framework; `gradcheck` compares the values with NumPy's first:
+
+    >>> from microgrand import Tensor
+    >>> from microgrand.testing import Adapter
+    >>> mine = Adapter.guess(Tensor)
+    >>> known = ["{0} + {1}", "{0} * {1}", "sin({0})", ("{0}.relu()", "{0}", "np.maximum({0}, 0)")]
+    >>> @given(programs(expressions=known, namespace={"sin": np.sin}, adapter=mine))
+    ... def test_mine(program):
+    ...     gradcheck(program, *program.inputs, adapter=mine, reference=program.reference)
+    >>> test_mine()
     """
     inputs = [draw(arrays(shape)) for shape in draw(broadcastable_shapes(2, min_side=1))]
+    names = {"np": np, **(namespace or {})}
+    known = names_of_numpy(names)
     values: dict[str, Any] = {f"x{k}": x for k, x in enumerate(inputs)}
-    lines: list[tuple[str, str, set[str]]] = []
+    tensors: dict[str, Any] = {}
+    if adapter is not None:
+        with contextlib.suppress(Exception):
+            tensors = {name: adapter.tensor(x.copy()) for name, x in values.items()}
+        assume(all(np.shape(adapter.array(tensors[x])) == values[x].shape for x in tensors))
+        assume(tensors)
+    lines: list[tuple[str, str, str, set[str]]] = []
     # Operands are numbered back from the latest value. That is often the first one, so that long
     # chains come up, and always the simplest.
     back = st.tuples(st.sampled_from([0, 0, 0, 1, 2, 3]), st.integers(0, 5))
-    step = st.tuples(st.sampled_from(EXPRESSIONS), back)
-    for (template, zero_at_kinks), places in draw(st.lists(step, min_size=1, max_size=max_lines)):
+    step = st.tuples(st.sampled_from(list(expressions)), back)
+    for expression, places in draw(st.lists(step, min_size=1, max_size=max_lines)):
+        template, zero_at_kinks, for_numpy = parts_of(expression)
         operands = [list(values)[-1 - i % len(values)] for i in places]
         # That a 0-d array has an axis 0 for np.sum, though not for np.sort, is not to be relied on.
         if "axis" in template and values[operands[0]].ndim == 0:
             continue
         if zero_at_kinks:
-            distance = evaluate(zero_at_kinks.format(*operands), values)
+            distance = evaluate(zero_at_kinks.format(*operands), {**known, **values})
             if distance is None or np.any(np.abs(distance) < 0.1):
                 continue
-        expression = template.format(*operands)
-        value = evaluate(expression, values)
+        line = template.format(*operands)
+        for_numpy = for_numpy.format(*operands)
+        value = evaluate(for_numpy, {**known, **values})
         if value is None or not 0 < value.size < 100 or not np.all(np.abs(value) < 100):
             continue
         name = f"v{len(lines)}"
+        if adapter is not None:
+            try:
+                tensors[name] = eval(line, {**names, **tensors})
+            except Exception:
+                continue
         values[name] = value
-        lines.append((name, expression, set(operands if "{1}" in template else operands[:1])))
+        used = set(operands if "{1}" in template else operands[:1])
+        lines.append((f"{name} = {line}", f"{name} = {for_numpy}", name, used))
     assume(lines)
     # Keep only what the result depends on.
-    kept: list[str] = []
-    needed = {lines[-1][0]}
-    for name, expression, operands_used in reversed(lines):
+    kept: list[tuple[str, str]] = []
+    needed = {lines[-1][2]}
+    for line, for_numpy, name, used in reversed(lines):
         if name in needed:
-            kept.insert(0, f"{name} = {expression}")
-            needed |= operands_used
-    return Program(*kept, **{x: values[x] for x in ("x0", "x1") if x in needed})
+            kept.insert(0, (line, for_numpy))
+            needed |= used
+    of_tensors, of_numpy = zip(*kept, strict=True)
+    return Program(
+        *of_tensors,
+        namespace=namespace,
+        reference=of_numpy,
+        **{x: values[x] for x in ("x0", "x1") if x in needed},
+    )
+
+
+def parts_of(expression: Expression) -> tuple[str, str | None, str]:
+    """Return an expression's template, what is 0 where it is not smooth, and NumPy's template."""
+    if isinstance(expression, str):
+        return expression, None, expression
+    return expression if len(expression) == 3 else (*expression, expression[0])
 
 
 def evaluate(expression: str, values: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from microgrand.testing import strategies
@@ -13,6 +14,10 @@ from microgrand.testing.strategies import axes as reduction_axes
 from microgrand.testing.strategies import broadcastable_shapes, shapes
 
 __all__ = ["broadcastable_shapes", "reduction_axes", "shapes"]
+
+
+#: For what is tried on the whole table and has many examples anyway: a quarter of the profile's.
+few = settings(max_examples=settings.default.max_examples // 4)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from microgrand import Tensor
 from microgrand.engine import backpropagate
 
+from .cases import few
 from .test_table import label
 
 WIDER = {np.float16: np.float64, np.float32: np.float64, np.float64: np.longdouble}
@@ -77,6 +78,7 @@ def check(function, dtype, *inputs, units=40, of_largest=False):
 
 @pytest.mark.parametrize("dtype", WIDER)
 @pytest.mark.parametrize("function", UNARY, ids=label)
+@few
 @given(data=st.data())
 def test_of_one_number(function, dtype, data):
     x = data.draw(numbers(dtype, *UNARY[function]))
@@ -85,6 +87,7 @@ def test_of_one_number(function, dtype, data):
 
 @pytest.mark.parametrize("dtype", WIDER)
 @pytest.mark.parametrize("function", BINARY, ids=label)
+@few
 @given(data=st.data())
 def test_of_two_numbers(function, dtype, data):
     low = 0 if function is np.power else -np.inf
@@ -111,6 +114,7 @@ REDUCTIONS = {
 
 @pytest.mark.parametrize("dtype", WIDER)
 @pytest.mark.parametrize("name", REDUCTIONS)
+@few
 @given(data=st.data())
 def test_of_several_numbers(name, dtype, data):
     x = np.array([data.draw(numbers(dtype)) for _ in range(data.draw(st.integers(1, 6)))])
@@ -119,6 +123,7 @@ def test_of_several_numbers(name, dtype, data):
 
 
 @pytest.mark.parametrize("dtype", WIDER)
+@few
 @given(data=st.data())
 def test_of_running_products(dtype, data):
     x = np.array([data.draw(numbers(dtype)) for _ in range(data.draw(st.integers(1, 6)))])

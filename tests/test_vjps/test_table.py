@@ -26,7 +26,7 @@ from . import (  # noqa: F401  they register their checks
     shapes,
     statistics,
 )
-from .cases import CHECKS, arrays
+from .cases import CHECKS, arrays, few
 
 
 def label(key):
@@ -195,6 +195,7 @@ OF_NUMPY = [key for key in CHECKS if isinstance(key, tuple) or name_of(key).star
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("key", OF_NUMPY, ids=label)
+@few
 @given(data=st.data())
 def test_functions_of_complex_numbers_have_right_derivatives_or_refuse(key, data):
     case = data.draw(CHECKS[key])

@@ -14,7 +14,7 @@ from microgrand.checks import name_of
 from microgrand.dispatch import constant_functions, formulas, unwrap
 from microgrand.engine import rules_of
 
-from .cases import CHECKS
+from .cases import CHECKS, few
 from .test_table import label, scattered
 
 # ---------------------------------------------------------------------------------- operands
@@ -79,6 +79,7 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize("key", CHECKS, ids=label)
+@few
 @given(data=st.data())
 def test_values_at_extreme_inputs(key, data):
     case = data.draw(CHECKS[key])
@@ -94,28 +95,9 @@ def test_values_at_extreme_inputs(key, data):
 
 # What a parameter of such a name may be given, right or wrong.
 ARRAYS = [
-    "a",
-    "x",
-    "x1",
-    "x2",
-    "ary",
-    "arr",
-    "array",
-    "m",
-    "y",
-    "p",
-    "f",
-    "fp",
-    "xp",
-    "b",
-    "v",
-    "z",
-    "arrays",
-    "tup",
-    "values",
-    "weights",
-    "q",
-]
+    "a", "x", "x1", "x2", "ary", "arr", "array", "m", "y", "p", "f", "fp", "xp", "b", "v", "z",
+    "arrays", "tup", "values", "weights", "q",
+]  # fmt: skip
 OPTIONS = {
     "axis": [None, 0, 1, -1, 2, -3, (0, 1), (1, -1), (), "0", 1.0],
     "axes": [None, 0, 1, (1, 0), (0, 0), ((0,), (1,)), 3],
@@ -127,18 +109,7 @@ OPTIONS = {
     "N": [0, 1, 2, -1, None],
     "k": [0, 1, -2, 5],
     "kth": [0, 1, -1, 7, (0, 1)],
-    "mode": [
-        "full",
-        "same",
-        "valid",
-        "constant",
-        "edge",
-        "wrap",
-        "clip",
-        "raise",
-        "complete",
-        "foo",
-    ],
+    "mode": ["full", "same", "valid", "constant", "edge", "wrap", "clip", "raise", "foo"],
     "order": ["C", "F", "A", "K", "Z"],
     "ord": [None, 0, 1, 2, -1, 3, np.inf, -np.inf, "fro", "nuc", "foo"],
     "norm": [None, "ortho", "forward", "foo"],
@@ -236,7 +207,9 @@ def calls(draw, function):
             if np.dtype(kind).kind == "f":
                 value = draw(extreme(shape, kind))
             else:
-                value = (draw(extreme(shape, np.float16, finite=True)) * 50).astype(kind)
+                numbers = draw(extreme(shape, np.float16, finite=True))
+                with np.errstate(all="ignore"):
+                    value = (numbers * 50).astype(kind)
             if name in ("arrays", "tup"):
                 value = [value, value]
         elif name in OPTIONS and (needed or draw(st.integers(0, 2)) == 0):
@@ -264,6 +237,7 @@ def as_tensors(value, requires_grad):
 
 
 @pytest.mark.parametrize("function", list(functions_with_signatures()), ids=label)
+@few
 @given(data=st.data())
 def test_any_call_has_numpys_outcome(function, data):
     args, kwargs = data.draw(calls(function))

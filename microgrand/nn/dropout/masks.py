@@ -55,7 +55,9 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     if integer is None:  # a longer float
         return np.where(mask, x * scale, 0)
     kept = (x.view(integer) * mask.astype(integer)).view(x.dtype)
-    if integer is np.int16:  # of float16, in which a large scale is inf, and would make nan of a kept 0
+    if (
+        integer is np.int16
+    ):  # of float16, in which a large scale is inf, and would make nan of a kept 0
         return (kept.astype(np.float32) * scale).astype(x.dtype)
     if scale != 1:
         kept *= scale

@@ -1,0 +1,273 @@
+"""Is a derivative wrong, or is it the difference? What to believe where the two disagree.
+
+A central difference with the step h is wrong by about h^2 / 6, as the function is no parabola, and
+by about eps / h, as its values are rounded. It is wrong altogether if there is a kink or a jump
+between its ends. So a disagreement is only a suspicion. It is dropped if another estimate agrees
+with the derivative, and can be trusted: its own error must be well below the disagreement. What
+that error is depends on how rough the values are, and that is measured, not assumed: a function
+may compute in float32 inside, or lose digits by cancellation.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .point import GradcheckError, Point
+
+Array = NDArray[Any]
+
+#: What rounding may add to a difference quotient with the usual step at the first look, and what
+#: is let pass if the second look does not tell, both in units of eps / step of the largest output.
+FIRST_NOISE, RESOLUTION = 2, 4
+#: Shorter steps, as parts of the usual one: for a kink nearby, and for a strong curvature.
+SHORTER = (2.0**-2, 2.0**-5, 2.0**-10, 2.0**-15)
+#: Windows for measuring the roughness, in usual steps: what stays as they grow is roughness.
+WINDOWS = (2.0**-5, 2.0**-2, 2.0, 2.0**4)
+#: More windows, for polynomials. None goes beyond a third of the element's own size.
+OTHERS = (2.0**-1, 2.0**0, 2.0**7, 2.0**10, 2.0**13)
+WIDEST = 0.3
+#: How many values are taken on each side of the point.
+SAMPLES = 14
+#: How many of these a polynomial may be fitted to, on either side.
+CUTS = (SAMPLES, 9, 5)
+
+
+class Suspicion:
+    """A direction v of one input along which ``u J v`` by backward is not what a difference says.
+
+    It looks at the values' defect ``e(t) = u f(x + t v) - u f(x) - t (u J) v``. If the derivative
+    is right, the slope of e at 0 is 0.
+
+    Parameters
+    ----------
+    point
+        The function, which is called again.
+    k
+        The number of the input.
+    direction
+        v, of the input's shape; its elements are of the size of the input's.
+    cotangent
+        u.
+    gradient
+        What backward finds for u J, flat.
+    error
+        By how much the difference at the first look disagrees; nan or inf where it has no value.
+    rtol
+        The relative error that is allowed.
+    """
+
+    def __init__(
+        self,
+        point: Point,
+        k: int,
+        direction: Array,
+        cotangent: Array,
+        gradient: Array,
+        error: float,
+        rtol: float,
+    ) -> None:
+        self.point = point
+        self.k = k
+        self.direction = direction
+        self.cotangent = cotangent
+        self.rtol = rtol
+        #: Only what moves: a nan in the gradient of another element is no concern of this one.
+        self.moving: Any = np.flatnonzero(direction)
+        if len(self.moving) == direction.size:
+            self.moving = slice(None)  # which takes less time
+        self.v = direction.ravel()[self.moving]
+        self.row = gradient[self.moving]
+        self.squared = float(np.sum(self.v**2))
+        self.slope = float(np.sum(self.row * self.v))
+        #: What `rtol` is a part of: elements may be in error by that even if they cancel.
+        self.least_slope = float(np.linalg.norm(self.row * self.v))
+        #: The size of the values, to which their rounding is in proportion.
+        self.size = float(np.linalg.norm(cotangent * point.magnitude))
+        self.windows: dict[float, tuple[Array, Array]] = {}
+        self.error = error if np.isfinite(error) else abs(self.slope) + point.step * self.size
+
+    @cached_property
+    def floor(self) -> float:
+        """The rounding of the values; those that do not move are always rounded alike."""
+        ends = self.point.ends(self.k, self.direction)[0]
+        moves = (ends[0] != self.point.flat_values) | (ends[1] != self.point.flat_values)
+        sizes = (self.cotangent * self.point.magnitude)[moves]
+        return self.point.eps / 2 * float(np.linalg.norm(sizes))
+
+    @cached_property
+    def is_confirmed(self) -> bool:
+        """Is the derivative wrong, or the function too rough to tell?"""
+        if not np.isfinite(self.slope):
+            return True
+        if self.is_smooth_and_right:
+            return False
+        step = self.point.step
+        # The cheap question first: would a shorter step agree if rounding were all there is to it?
+        # If none does, only a roughness that is refused anyway could explain a large error.
+        shorter = [part * step for part in SHORTER]
+        agreeing = [h for h in shorter if self.clears(*self.difference(h, self.floor))]
+        if not agreeing and self.error > 3 * self.roughest / step:
+            return True
+        estimates = (self.difference(h, self.roughness) for h in agreeing)
+        if any(self.clears(*found) for found in itertools.chain(estimates, self.polynomials())):
+            return self.is_coarse
+        return bool(self.error > RESOLUTION * self.point.eps * self.size / step)
+
+    @property
+    def is_smooth_and_right(self) -> bool:
+        """Does a polynomial clear the derivative that leaves little more than rounding?"""
+        # The usual case of a function that rounds several times, which takes few evaluations.
+        for width in (2.0**7, 2.0**4):
+            t, e = self.window(min(width * self.point.step, WIDEST))
+            for roughness in (self.floor, 2 * self.floor, 4 * self.floor, 8 * self.floor):
+                for estimate in self.polynomial(t, e, roughness):
+                    if self.clears(*estimate):
+                        return True
+        return False
+
+    @property
+    def is_kink(self) -> bool:
+        """Do the slopes on both sides differ by the same, however short the step?"""
+        bends = []
+        for part in (1.0, *SHORTER):
+            step = part * self.point.step
+            bend = float(self.defect(np.array([-step, step]))[1].sum() / step)
+            if abs(bend) < 16 * self.floor / step:
+                break  # rounding
+            bends.append(bend)
+        # As the step shrinks, the slopes of a curve approach each other: those of a kink stay.
+        return len(bends) > 1 and all(0.5 < bend / bends[0] < 2 for bend in bends)
+
+    def clears(self, slope: float, own_error: float) -> bool:
+        """Tell whether an estimate of the defect's slope clears the derivative."""
+        allowed = self.rtol * max(self.least_slope, abs(self.slope + slope)) + own_error
+        return own_error <= self.error / 4 and abs(slope) <= allowed
+
+    @property
+    def roughest(self) -> float:
+        """The roughness from which on a function is refused: that of a coarser dtype."""
+        names = ["float64", "float32", "float16"]
+        for name, coarser in itertools.pairwise(names):
+            eps, then = float(np.finfo(name).eps), float(np.finfo(coarser).eps)
+            if self.point.eps == eps:
+                return 4 * float(np.sqrt(eps * then)) * self.size
+        return np.inf
+
+    @property
+    def is_coarse(self) -> bool:
+        """Are the values far rougher than their dtype explains?"""
+        return self.roughness > self.roughest
+
+    # ---- estimates of the defect's slope, each with a bound for what roughness does to it
+
+    def defect(self, steps: Array) -> tuple[Array, Array]:
+        """Return the steps that were really made, after rounding, and e there."""
+        made, values = [], []
+        for t in steps:
+            try:
+                f, change = self.point.moved(self.k, t * self.direction)
+            except GradcheckError:  # outside the domain
+                f, change = np.full(self.cotangent.size, np.nan), t * self.direction.ravel()
+            change = change[self.moving]
+            # Not with @, which for long vectors waits for threads.
+            made.append(np.sum(change * self.v) / self.squared)
+            rise = np.sum(self.cotangent * (f - self.point.flat_values))
+            values.append(rise - np.sum(self.row * change))
+        return np.array(made), np.array(values)
+
+    def difference(self, step: float, roughness: float) -> tuple[float, float]:
+        """Return the slope of a central difference."""
+        (behind, ahead), (left, right) = self.defect(np.array([-step, step]))
+        if not ahead > behind:
+            return np.nan, np.inf
+        return float((right - left) / (ahead - behind)), 3 * roughness / step
+
+    def polynomials(self) -> Iterator[tuple[float, float]]:
+        """Yield the slopes of polynomials that go through all values but for their roughness."""
+        widths = [min(width * self.point.step, WIDEST) for width in (*WINDOWS[1:], *OTHERS)]
+        for width in dict.fromkeys(widths):
+            t, e = self.window(width)
+            # There may be a kink or the end of the domain on either side.
+            for left, right in itertools.product(CUTS, CUTS):
+                part = slice(SAMPLES - left, SAMPLES + right)
+                yield from self.polynomial(t[part], e[part], self.roughness)
+
+    def polynomial(self, t: Array, e: Array, roughness: float) -> Iterator[tuple[float, float]]:
+        """Yield the slope of a polynomial that fits values, if a low degree does."""
+        if not np.isfinite(e).all() or not t.min() < 0 < t.max() or len(np.unique(t)) < 10:
+            return
+        unit = np.max(np.abs(t))
+        fits = False
+        for degree in (1, 3, 5, 7, 9):
+            powers = np.vander(t / unit, degree + 1)
+            weights = np.linalg.pinv(powers)
+            if fits:
+                # Of two degrees that fit, the higher: what the lower leaves may hide in roughness,
+                # and be a part of its slope. Rounding averages out: four standard deviations.
+                slope = weights[-2] / unit
+                yield float(slope @ e), float(4 * np.linalg.norm(slope) * roughness)
+                return
+            left = e - powers @ (weights @ e)
+            fits = spread(left, degree + 1) <= 1.5 * roughness
+
+    def window(self, width: float) -> tuple[Array, Array]:
+        """Return steps on both sides of the point, and e there."""
+        if width not in self.windows:
+            # Irregular, as equal ones may be whole multiples of what the values are rounded to.
+            rng = np.random.default_rng(1)
+            ahead, behind = (np.arange(SAMPLES) + rng.uniform(size=(2, SAMPLES))) * width / SAMPLES
+            self.windows[width] = self.defect(np.concatenate([-behind[::-1], ahead]))
+        return self.windows[width]
+
+    # ---- roughness
+
+    @cached_property
+    def roughness(self) -> float:
+        """How far the values are from smooth ones; at least the rounding of their dtype."""
+        step = self.point.step
+        found = [self.residual(min(width * step, WIDEST)) for width in WINDOWS]
+        found = [residual for residual in found if np.isfinite(residual)]
+        # Rounding leaves the same in all windows. Curvature leaves more in a wider one, and kinks
+        # leave more or less.
+        same = [min(found[i:]) for i in range(len(found) - 1) if found[i + 1] < 3 * found[i]]
+        return max([self.floor, *same])
+
+    def residual(self, width: float) -> float:
+        """Return what a polynomial leaves of the values on the smoother side of the point."""
+        t, e = self.window(width)
+        sides = [
+            smallest_residual(t[side] / width, e[side], self.floor)
+            for side in (slice(None, SAMPLES), slice(SAMPLES, None))
+        ]
+        return min(sides)
+
+
+def smallest_residual(t: Array, e: Array, enough: float) -> float:
+    """Return what a cubic leaves of values, or two with a kink or a jump somewhere in between."""
+    if not np.isfinite(e).all():
+        return np.inf
+    smallest = left_by_a_cubic(t, e)
+    for k in range(1, len(t)):
+        if smallest <= enough:
+            break
+        parts = [(t[:k], e[:k]), (t[k:], e[k:])]
+        found = [left_by_a_cubic(*part) for part in parts if len(part[0]) > 5]
+        smallest = min(smallest, float(np.sqrt(np.mean(np.square(found)))))
+    return smallest
+
+
+def left_by_a_cubic(t: Array, e: Array) -> float:
+    """Return the spread of values around the best cubic."""
+    powers = np.vander(t, 4)
+    return spread(e - powers @ np.linalg.lstsq(powers, e)[0], 4)
+
+
+def spread(left: Array, parameters: int) -> float:
+    """Return the standard deviation that residuals tell of."""
+    return float(np.linalg.norm(left) / np.sqrt(len(left) - parameters))

@@ -1,0 +1,334 @@
+"""A function at one point: called, moved and pulled back, by whatever framework it is written in.
+
+What a framework raises or returns is not to be trusted here: it is what is being checked. So each
+call of it says who failed and how, with the shapes, and chains the exception.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .adapters import MICROGRAND, Adapter
+
+Array = NDArray[Any]
+
+
+class GradcheckError(AssertionError):
+    """Raised by `gradcheck`: the message says where the derivatives differ, and why."""
+
+
+class Point:
+    """A function at one point, with all its outputs strung together to one vector of R^m.
+
+    Parameters
+    ----------
+    fn
+        Maps tensors to a tensor, or to a tuple or list of them.
+    inputs
+        The point, in arrays.
+    adapter
+        The framework of the tensors.
+    input_names, output_name
+        What they are called in messages.
+
+    Raises
+    ------
+    GradcheckError
+        If the framework fails, in this and in all methods.
+    TypeError
+        If an output is complex.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        inputs: Sequence[Array],
+        adapter: Adapter,
+        input_names: Sequence[str],
+        output_name: str,
+    ) -> None:
+        self.fn = fn
+        self.adapter = adapter
+        self.input_names = input_names
+        self.output_name = output_name
+        #: The point as the framework holds it, perhaps in a coarser dtype.
+        self.inputs = [self.leaf(k, x)[1] for k, x in enumerate(inputs)]
+        self.scales = [scale_of(x) for x in self.inputs]
+        self.values = self.call(self.inputs)[2]
+        if any(np.iscomplexobj(v) for v in self.values):
+            raise TypeError(
+                f"gradcheck compares real numbers, and {output_name} is complex; return np.real "
+                "and np.imag of it, a tuple"
+            )
+        self.flat_values = flat(self.values)
+        floats = [a.dtype for a in [*self.inputs, *self.values] if a.dtype.kind == "f"]
+        #: The rounding of the coarsest dtype among inputs and outputs.
+        self.eps = max([float(np.finfo(np.float64).eps), *(float(np.finfo(d).eps) for d in floats)])
+        #: The step that makes the errors of a central difference smallest: h^2 and eps / h.
+        self.step = self.eps ** (1 / 3)
+        #: For each output the largest of its tensor, to which the rounding is in proportion: below
+        #: the smallest normal number it no longer is.
+        self.magnitude = flat([np.full(v.size, magnitude_of(v)) for v in self.values])
+
+    # ---- forward
+
+    def leaf(self, k: int, array: Array) -> tuple[Any, Array]:
+        """Return a new tensor for input `k`, and the values that it has."""
+        name = self.input_names[k]
+        tensor = guarded("adapter.tensor", self.adapter.tensor, array.copy())
+        values = self.read(tensor, f"the tensor of {name}").copy()
+        if values.shape != array.shape:
+            raise GradcheckError(
+                f"adapter.tensor was given an array of shape {array.shape} for {name}, and "
+                f"adapter.array says its tensor has shape {values.shape}"
+            )
+        if values.dtype.kind != "f":
+            raise GradcheckError(
+                f"adapter.tensor was given an array of dtype {array.dtype} for {name}, and "
+                f"adapter.array says its tensor has dtype {values.dtype}, which has no small steps"
+            )
+        return tensor, values
+
+    def read(self, tensor: Any, what: str) -> Array:
+        """Return the values of a tensor."""
+        if tensor is None:
+            raise GradcheckError(f"{what} is None, expected a tensor")
+        if is_plain(tensor):  # a constant; an array has an attribute `data`, too
+            return np.asarray(tensor)
+        role = f"adapter.array, given {what}, of type {type(tensor).__name__},"
+        return as_numbers(guarded(role, self.adapter.array, tensor), role)
+
+    def call(self, arrays: Sequence[Array]) -> tuple[list[Any], tuple[Any, ...], list[Array]]:
+        """Return new leaves, what the function makes of them, and its values."""
+        leaves = [self.leaf(k, x)[0] for k, x in enumerate(arrays)]
+        return leaves, *self.apply(leaves)
+
+    def apply(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], list[Array]]:
+        """Return what the function makes of leaves, and its values."""
+        outputs = as_outputs(guarded("the function", self.fn, *leaves))
+        name = f"{self.output_name} {{}} of the function" if len(outputs) > 1 else "its result"
+        return outputs, [self.read(output, name.format(i)) for i, output in enumerate(outputs)]
+
+    def moved(self, k: int, change: Array) -> tuple[Array, Array]:
+        """Return f where input `k` has changed, one vector, and the change after rounding, flat."""
+        arrays = list(self.inputs)
+        arrays[k] = (arrays[k] + change).astype(arrays[k].dtype)
+        made = [self.leaf(i, x) for i, x in enumerate(arrays)]
+        change = np.subtract(made[k][1], self.inputs[k], dtype=np.float64).ravel()
+        values = self.apply([tensor for tensor, _ in made])[1]
+        if [v.shape for v in values] != [v.shape for v in self.values]:
+            raise GradcheckError(
+                f"after a small step in {self.input_names[k]} the function returns shapes "
+                f"{[v.shape for v in values]}, before it {[v.shape for v in self.values]}: "
+                "there is no derivative of that"
+            )
+        return flat(values), change
+
+    def ends(self, k: int, direction: Array) -> tuple[tuple[Array, Array], Array]:
+        """Return f a step ahead and a step behind in a direction, and the change between them."""
+        ahead, there = self.moved(k, self.step * direction)
+        behind, here = self.moved(k, -self.step * direction)
+        return (ahead, behind), there - here
+
+    def evaluate_again(self, times: int) -> None:
+        """Raise if further evaluations at the point ever give other values."""
+        for _ in range(times):
+            self.check_same(flat(self.call(self.inputs)[2]), self.flat_values)
+
+    def check_same(self, again: Array, first: Array) -> None:
+        """Raise if two evaluations differ by more than rounding: parallel sums may be reordered."""
+        if again.shape == first.shape:
+            rounding = max(1e-12, 64 * self.eps) * np.max(np.abs(first), initial=0.0)
+            if np.allclose(again, first, rtol=0, atol=rounding, equal_nan=True):
+                return
+            i = int(np.argmax(again != first))
+            values = f"{first[i]:.10g} and then {again[i]:.10g}"
+        else:
+            values = f"{first.size} and then {again.size} values"
+        advice = "seed the generator in the first line of the function, or draw outside of it"
+        if self.adapter is MICROGRAND:
+            advice = (
+                "check nn.DropoutMasks().hold(fn), which uses the dropout masks of its first call "
+                "in all others, or call manual_seed(0) as its first line, or switch the module to "
+                "evaluation with .eval()"
+            )
+        raise GradcheckError(
+            f"the function is not deterministic: two evaluations at one point gave {values}. Hold "
+            f"its draws still: {advice}"
+        )
+
+    # ---- backward
+
+    def pull_back(self, cotangent: Array) -> list[Array]:
+        """Return ``u J``, by the backward pass: a gradient for each input."""
+        leaves, outputs, values = self.call(self.inputs)
+        self.check_same(flat(values), self.flat_values)
+        found = guarded(
+            "adapter.gradients",
+            self.adapter.gradients,
+            outputs,
+            self.tensors(cotangent),
+            leaves,
+            False,
+        )
+        return [self.as_gradient(k, g) for k, g in enumerate(as_sequence(found, len(leaves)))]
+
+    def tensors(self, cotangent: Array) -> list[Any]:
+        """Cut a vector of R^m up into tensors with the shapes and dtypes of the outputs."""
+        ends = list(itertools.accumulate((value.size for value in self.values), initial=0))
+        tensors = []
+        for value, (start, end) in zip(self.values, itertools.pairwise(ends), strict=True):
+            dtype = value.dtype if value.dtype.kind == "f" else np.dtype(float)
+            part = cotangent[start:end].reshape(value.shape).astype(dtype)
+            tensors.append(guarded("adapter.tensor", self.adapter.tensor, part))
+        return tensors
+
+    def as_gradient(self, k: int, gradient: Any) -> Array:
+        """Return the gradient of input `k` as an array; raise if its shape is not the input's."""
+        x, name = self.inputs[k], self.input_names[k]
+        if gradient is None:
+            return np.zeros(x.shape)
+        if isinstance(gradient, (list, tuple)) or is_plain(gradient):
+            g = as_numbers(gradient, f"adapter.gradients, for {name},")
+        else:
+            g = self.read(gradient, f"the gradient of {name}")
+        if np.iscomplexobj(g):
+            raise GradcheckError(f"the gradient of {name} is complex, expected real numbers")
+        if g.shape == x.shape:
+            return g
+        message = f"the gradient of {name} has shape {g.shape}, expected {x.shape}"
+        if g.shape == x.shape[::-1]:
+            message += "\ncause: the result is transposed"
+        elif sorted(g.shape) == sorted(x.shape):
+            message += "\ncause: the axes of the result are permuted"
+        elif broadcasts(x.shape, g.shape):
+            message += f"\ncause: {NOT_UNDONE}"
+        raise GradcheckError(message)
+
+    # ---- names
+
+    def output_at(self, i: int) -> str:
+        """Name element `i` of R^m: ``output[0, 2]``."""
+        several = len(self.values) > 1 or self.output_name != "output"
+        for number, value in enumerate(self.values):
+            if i < value.size:
+                return (f"{self.output_name} {number}" if several else self.output_name) + at(
+                    value.shape, i
+                )
+            i -= value.size
+        raise IndexError(i)
+
+
+NOT_UNDONE = (
+    "broadcasting is not undone; sum the gradient over the axes along which the input was repeated"
+)
+
+
+def guarded(role: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of the framework; if it raises, report that with the role it plays."""
+    try:
+        return function(*args)
+    except GradcheckError:
+        raise
+    except Exception as error:
+        if type(error).__module__.split(".")[0] == "hypothesis":  # such as that of `assume`
+            raise
+        given = ", ".join(describe(arg) for arg in args if not isinstance(arg, bool))
+        raise GradcheckError(
+            f"{role} raised {type(error).__name__}: {error}\ncalled with {given}"
+        ) from error
+
+
+def describe(value: Any) -> str:
+    """Name a value's type, and its shape if it has one."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(describe(part) for part in value)}]"
+    try:
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
+    except Exception:
+        return type(value).__name__
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is an array of numbers or a number, and no tensor of a framework."""
+    if type(value) is np.ndarray:
+        return value.dtype.kind in "biufc"
+    return isinstance(value, (np.generic, int, float))
+
+
+def as_numbers(given: Any, role: str) -> Array:
+    """Return what should be an array as one; raise if there are no numbers in it."""
+    try:
+        array = np.asarray(given)
+    except Exception as error:
+        raise GradcheckError(
+            f"{role} returned {type(given).__name__}, which is no array: {error}"
+        ) from error
+    if array.dtype.kind not in "biufc":
+        raise GradcheckError(
+            f"{role} returned {describe(given)}, which holds {array.dtype}; expected an array of "
+            "numbers"
+        )
+    return array
+
+
+def as_sequence(found: Any, number: int) -> list[Any]:
+    """Return the gradients as a list; raise if there is not one for each input."""
+    if not isinstance(found, (list, tuple)):
+        raise GradcheckError(
+            f"adapter.gradients returned {describe(found)}, expected a list of {number} "
+            "gradients, one for each input"
+        )
+    if len(found) != number:
+        raise GradcheckError(
+            f"adapter.gradients returned {len(found)} gradients, expected {number}, one for each "
+            "input"
+        )
+    return list(found)
+
+
+def as_outputs(result: Any) -> tuple[Any, ...]:
+    """Make a tuple of what a function returned, one tensor or several."""
+    return tuple(result) if isinstance(result, (list, tuple)) else (result,)
+
+
+def scale_of(x: Array) -> Array:
+    """Return the size of a change that matters to each element of `x`, flat.
+
+    That is the element's own size; a zero tells nothing of it, so the largest element stands in.
+    An element far below the largest may be one by chance, or drowned in rounding: hence 1e-4.
+    """
+    size = np.abs(x, dtype=np.float64).ravel()
+    largest = np.max(size, initial=0.0) or 1.0
+    return np.where(size == 0, largest, np.maximum(size, 1e-4 * largest))
+
+
+def magnitude_of(value: Array) -> float:
+    """Return the largest finite element, or the smallest number of full precision."""
+    size = np.abs(value, dtype=np.float64)
+    dtype = value.dtype if value.dtype.kind == "f" else np.float64
+    return float(np.max(size[np.isfinite(size)], initial=float(np.finfo(dtype).tiny)))
+
+
+def flat(arrays: Sequence[Array]) -> Array:
+    """String arrays together to one vector of float64."""
+    parts = [np.zeros(0), *(array.ravel() for array in arrays)]
+    return np.concatenate(parts, dtype=np.float64, casting="same_kind")
+
+
+def at(shape: tuple[int, ...], i: int) -> str:
+    """Write the index of the i-th element: ``[0, 2]``, or nothing for a 0-d array."""
+    return f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" if shape else ""
+
+
+def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Tell whether an array of `shape` can be broadcast to the shape `to`."""
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False

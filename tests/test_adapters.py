@@ -1,0 +1,417 @@
+"""Adapters: gradcheck works with frameworks of any kind, and finds their mistakes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from toy import Toy
+
+from microgrand import Tensor
+from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck, strategies
+
+MODES = pytest.mark.parametrize("mode", ["full", "fast"])
+X = np.random.default_rng(0).uniform(0.5, 2, (3, 4))
+
+
+def x34():
+    return X.copy()
+
+
+def report_of(fn, *inputs, **options):
+    """Return what gradcheck raises."""
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(fn, *inputs, **options)
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------------------- written by hand
+
+
+class Scalars:
+    """A tensor of a toy framework, whose backward may forget to add, or to undo broadcasting."""
+
+    adds = True
+
+    def __init__(self, array, parents=()):
+        self.array = array
+        self.parents = parents
+        self.grad = None
+
+    def __mul__(self, other):
+        return Scalars(self.array * other.array, [(self, other.array), (other, self.array)])
+
+    def backward(self, g):
+        self.grad = g if self.grad is None or not self.adds else self.grad + g
+        for parent, factor in self.parents:
+            parent.backward(g * factor)
+
+
+def toy_gradients(outputs, cotangents, leaves, create_graph):
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        output.backward(cotangent.array)
+    return [leaf.grad for leaf in leaves]
+
+
+TOY = Adapter(tensor=Scalars, array=lambda x: getattr(x, "array", x), gradients=toy_gradients)
+
+
+@MODES
+def test_a_framework_of_backward_and_grad(mode):
+    assert gradcheck(lambda x, y: x * y * x, x34(), x34() + 1, adapter=TOY, mode=mode)
+
+
+@MODES
+def test_a_gradient_overwritten_instead_of_added(mode, monkeypatch):
+    monkeypatch.setattr(Scalars, "adds", False)
+    assert gradcheck(lambda x, y: x * y, x34(), x34() + 1, adapter=TOY, mode=mode)
+    report = report_of(lambda x, y: x * y * x, x34(), x34() + 1, adapter=TOY, mode=mode)
+    assert "overwritten instead of added" in report
+
+
+def test_broadcasting_that_is_not_undone():
+    report = report_of(lambda x, y: x * y, x34(), np.ones(4), adapter=TOY)
+    assert "gradient of input 1 has shape (3, 4), expected (4,)" in report
+    assert "broadcasting is not undone" in report
+
+
+def test_a_gradient_of_transposed_shape():
+    adapter = replace(
+        MICROGRAND, gradients=lambda *args: [g.T for g in MICROGRAND.gradients(*args)]
+    )
+    assert "the result is transposed" in report_of(np.sin, x34(), adapter=adapter)
+
+
+# ---------------------------------------------------------------------------------- guessed
+
+
+class Tape:
+    """What the frameworks below have in common: products and sums, and a walk over the graph."""
+
+    def __init__(self, data, parents=()):
+        self.data = np.asarray(data)
+        self.parents = parents
+
+    def make(self, data, *parents):
+        return type(self)(data, parents)
+
+    def __add__(self, other):
+        return self.make(self.data + other.data, (self, 1.0), (other, 1.0))
+
+    def __mul__(self, other):
+        return self.make(self.data * other.data, (self, other.data), (other, self.data))
+
+    def sum(self):
+        return self.make(self.data.sum(), (self, np.ones(self.data.shape)))
+
+    def walk(self, g):
+        """Yield each node of the graph and the gradient that one path to it sends."""
+        yield self, g
+        for parent, factor in self.parents:
+            yield from parent.walk(g * factor)
+
+
+class WithoutCotangent(Tape):
+    """Backward starts from 1, and grad is a tensor, which is None before."""
+
+    grad = None
+
+    def backward(self):
+        for node, g in self.walk(np.ones(self.data.shape)):
+            node.grad = self.make(g if node.grad is None else node.grad.data + g)
+
+
+class WithArray(Tape):
+    """Backward takes an array, and grad is an array of zeros before."""
+
+    def __init__(self, data, parents=()):
+        super().__init__(data, parents)
+        self.grad = np.zeros(self.data.shape)
+
+    def backward(self, cotangent):
+        assert isinstance(cotangent, np.ndarray)
+        for node, g in self.walk(cotangent):
+            node.grad += g
+
+
+class WithTensor(Tape):
+    """Backward takes a tensor; a leaf asks for its gradient; grad is overwritten in each run."""
+
+    def __init__(self, data, parents=(), requires_grad=False):
+        super().__init__(data, parents)
+        self.requires_grad = requires_grad or any(p.requires_grad for p, _ in parents)
+        self.grad = None
+
+    def backward(self, cotangent):
+        assert isinstance(cotangent, WithTensor)
+        found = {}
+        for node, g in self.walk(cotangent.data):
+            found[node] = found.get(node, 0) + g
+        for node, g in found.items():
+            node.grad = g
+
+
+class InLists(Tape):
+    """Made of lists, values are got by a method, and grad is 0 before."""
+
+    def __init__(self, data, parents=()):
+        assert isinstance(data, (list, float)) or parents
+        super().__init__(data, parents)
+        self._values, self.grad = self.data, 0
+
+    def numpy(self):
+        return self._values
+
+    def backward(self):
+        for node, g in self.walk(np.ones(self.data.shape)):
+            node.grad = node.grad + g
+
+
+FRAMEWORKS = [WithoutCotangent, WithArray, WithTensor, InLists, Toy, Tensor]
+EACH = pytest.mark.parametrize("framework", FRAMEWORKS)
+
+
+@MODES
+@EACH
+def test_a_framework_is_guessed(framework, mode):
+    adapter = Adapter.guess(framework)
+    assert gradcheck(lambda x, y: x * y + x * x, x34(), x34() + 1, adapter=adapter, mode=mode)
+    # Several outputs, a constant, one that is an input, one that is not used.
+    assert gradcheck(
+        lambda x, y, z: (x * y, x * x * x, x, np.ones(3)),
+        x34(), x34() + 1, x34(), adapter=adapter, mode=mode,
+    )  # fmt: skip
+    assert gradcheck(lambda x: x * x, np.array(0.7), adapter=adapter, mode=mode)
+
+
+@EACH
+def test_a_mistake_in_a_guessed_framework_is_found(framework, monkeypatch):
+    adapter = Adapter.guess(framework)
+    assert gradcheck(lambda x, y: x + y, x34(), x34(), adapter=adapter)
+    original = framework.__mul__
+    monkeypatch.setattr(framework, "__mul__", lambda self, other: original(self, self))
+    report = report_of(lambda x, y: x * y, x34(), x34() + 1, adapter=adapter, reference=np.multiply)
+    assert "wrong value" in report
+
+
+def test_a_function_that_makes_tensors_may_be_guessed_from():
+    adapter = Adapter.guess(lambda array: WithTensor(array, requires_grad=True))
+    assert gradcheck(lambda x: x * x, x34(), adapter=adapter)
+
+
+def test_second_derivatives_of_a_guessed_framework():
+    adapter = Adapter.guess(Tensor)
+    report = report_of(lambda x: x * x, x34(), order=2, adapter=adapter)
+    assert "at second order" in report
+
+
+def test_what_cannot_be_guessed_says_so():
+    with pytest.raises(TypeError, match="found no way to make a dict"):
+        Adapter.guess(dict)
+    with pytest.raises(TypeError, match="looks for a method `backward`, which ndarray has not"):
+        Adapter.guess(np.array)
+
+    class Lost(Tape):
+        def backward(self):
+            self.grad = None
+
+    with pytest.raises(TypeError, match="no way to run backward from a Lost"):
+        Adapter.guess(Lost)
+
+
+# --------------------------------------------------------------------------- single numbers
+
+
+class Number:
+    """A single number, as in many tutorials."""
+
+    def __init__(self, data, parents=()):
+        self.data, self.parents, self.grad = data, parents, 0.0
+
+    def __add__(self, other):
+        other = other if isinstance(other, Number) else Number(other)
+        return Number(self.data + other.data, [(self, 1.0), (other, 1.0)])
+
+    def __mul__(self, other):
+        other = other if isinstance(other, Number) else Number(other)
+        return Number(self.data * other.data, [(self, other.data), (other, self.data)])
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def relu(self):
+        return Number(max(self.data, 0.0), [(self, float(self.data > 0))])
+
+    def wrong_relu(self):
+        return Number(max(self.data, 0.0), [(self, 1.0)])
+
+    def backward(self, g=1.0):
+        self.grad += g
+        for parent, slope in self.parents:
+            parent.backward(slope * g)
+
+
+@MODES
+def test_a_class_of_numbers(mode):
+    adapter = Adapter.scalar(Number)
+    x = x34() - 1.2
+    assert gradcheck(lambda x, y: x @ y * 2 + 1, x, x34().T, adapter=adapter, mode=mode)
+    assert gradcheck(lambda x: x * x, np.array(0.3), adapter=adapter, mode=mode)
+    assert gradcheck(lambda x: [v.relu() for v in x[0]], x, adapter=adapter, mode=mode)
+    assert gradcheck(lambda x: x * np.sum(x), x, adapter=adapter, reference=lambda x: x.sum() * x)
+    report = report_of(lambda x: [v.wrong_relu() for v in x[0]], x, adapter=adapter, mode=mode)
+    assert "a mask is missing" in report
+
+
+# ----------------------------------------------------------------------------------- layers
+
+
+class Linear:
+    """A layer as in many courses."""
+
+    def __init__(self):
+        self.params, self.grads = {"W": None, "b": None}, {}
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.params["W"] + self.params["b"]
+
+    def backward(self, g):
+        self.grads["W"] = self.x.T @ g
+        self.grads["b"] = g.sum(axis=0)
+        return g @ self.params["W"].T
+
+
+class Bilinear:
+    """A layer of two inputs, with attributes for its parameter and gradient."""
+
+    def forward(self, x, y):
+        self.cache = x, y
+        return x * y * self.W
+
+    def backward(self, g):
+        x, y = self.cache
+        self.grad_W = g * x * y
+        return g * y * self.W, g * x * self.W
+
+
+def affine_forward(x, w, b):
+    return x @ w + b, (x, w, b)
+
+
+def affine_backward(g, cache):
+    x, w, _ = cache
+    return g @ w.T, x.T @ g, g.sum(axis=0)
+
+
+def relu_forward(x):
+    return np.maximum(x, 0), x
+
+
+@MODES
+def test_layers(mode, monkeypatch):
+    x, w, b = x34() - 1.2, x34().T, np.ones(3)
+    adapter = Adapter.layer("W", "b")
+    assert gradcheck(Linear(), x, w, b, adapter=adapter, mode=mode)
+    assert gradcheck(Bilinear(), x, x + 1, x + 2, adapter=Adapter.layer("W"), mode=mode)
+    functions = Adapter.layer(backward=affine_backward)
+    assert gradcheck(affine_forward, x, w, b, adapter=functions, mode=mode)
+    masked = Adapter.layer(backward=lambda g, x: g * (x > 0))
+    assert gradcheck(relu_forward, x, adapter=masked, mode=mode)
+
+    monkeypatch.setattr(Linear, "backward", lambda self, g: g @ self.params["W"].T)
+    report = report_of(Linear(), x, w, b, adapter=adapter, mode=mode)
+    assert "Linear has no dW, grad_W, W_grad or grads['W'] after backward" in report
+    unmasked = Adapter.layer(backward=lambda g, x: g)
+    assert "a mask is missing" in report_of(relu_forward, x, adapter=unmasked, mode=mode)
+    averaged = Adapter.layer(backward=lambda g, cache: (*affine_backward(g, cache)[:2], g.mean(0)))
+    report = report_of(affine_forward, x, w, b, adapter=averaged, mode=mode)
+    assert "3 times too small" in report
+    few = Adapter.layer(backward=lambda g, cache: affine_backward(g, cache)[0])
+    assert "returned 1 gradients, expected 3" in report_of(affine_forward, x, w, b, adapter=few)
+
+
+# --------------------------------------------------------------------------------- programs
+
+KNOWN = [
+    "{0} + {1}",
+    "{0} * {1}",
+    "sin({0})",
+    "{0} - {1}",
+    ("{0}.sum()", None, "np.sum({0})"),
+]
+GUESSED = Adapter.guess(Toy)
+
+
+def toy_programs(**options):
+    return strategies.programs(
+        expressions=KNOWN, namespace={"sin": Toy.sin}, adapter=GUESSED, **options
+    )
+
+
+@given(toy_programs())
+def test_programs_of_another_framework(program):
+    # It cannot subtract, so there is no program that does.
+    assert " - " not in "".join(program.lines)
+    assert gradcheck(program, *program.inputs, adapter=GUESSED, reference=program.reference)
+
+
+@pytest.mark.parametrize("fault", ["overwritten", "order"])
+def test_programs_of_another_framework_find_faults(fault, monkeypatch):
+    monkeypatch.setattr(Toy, "fault", fault)
+
+    @settings(
+        max_examples=100, database=None, report_multiple_bugs=False,
+        phases=[Phase.generate, Phase.shrink],
+    )  # fmt: skip
+    @given(toy_programs())
+    def run(program):
+        gradcheck(
+            program, *program.inputs, adapter=GUESSED, mode="fast", reference=program.reference
+        )
+
+    with pytest.raises(GradcheckError) as caught:
+        run()
+    assert "namespace=namespace" in "".join(caught.value.__notes__)
+
+
+def test_a_wrong_value_in_a_program_is_found_first(monkeypatch):
+    program = strategies.Program(
+        "v0 = cosine(x0)", namespace={"cosine": np.sin}, reference=["v0 = np.cos(x0)"], x0=0.3
+    )
+    report = report_of(program, *program.inputs, reference=program.reference)
+    assert "wrong value" in report
+    again = eval(repr(program), {"np": np, "Program": strategies.Program, "namespace": {}})
+    assert again.reference(*again.inputs) == np.cos(0.3)
+
+
+# ---------------------------------------------------------------------------------- PyTorch
+
+
+def test_pytorch():
+    torch = pytest.importorskip("torch")
+    adapter = Adapter.pytorch()
+    for mode in ("full", "fast"):
+        assert gradcheck(
+            lambda x, y: torch.tanh(x @ y), x34(), x34().T, order=2, mode=mode, adapter=adapter
+        )
+        assert gradcheck(torch.exp, x34().astype(np.float32), mode=mode, adapter=adapter)
+    assert "no gradient arrives" in report_of(lambda x: x.detach() * 2, x34(), adapter=adapter)
+    linear = torch.nn.Linear(4, 2)
+    assert gradcheck(
+        lambda x, weight: torch.func.functional_call(linear, {"weight": weight}, (x,)),
+        x34().astype(np.float32), np.ones((2, 4), np.float32), adapter=adapter,
+    )  # fmt: skip
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            context.save_for_backward(x)
+            return torch.sin(x)
+
+        @staticmethod
+        def backward(context, g):
+            return -g * torch.cos(context.saved_tensors[0])
+
+    assert "the sign is wrong" in report_of(Wrong.apply, x34(), adapter=adapter)
+    guessed = Adapter.guess(torch.tensor)
+    assert gradcheck(lambda x: x.exp() * x, x34(), adapter=guessed)

@@ -1,0 +1,197 @@
+"""No wrong derivative passes gradcheck, and no right one is refused, in any precision."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from microgrand import Tensor, defvjp, primitive
+from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
+
+MODES = pytest.mark.parametrize("mode", ["full", "fast"])
+FLOATS = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+#: What moves an output by more than this part of it is found, as the docstring says.
+RESOLUTION = {np.float64: 3e-10, np.float32: 2e-4, np.float16: 0.07}
+
+
+def refused(fn, *inputs, **options):
+    try:
+        gradcheck(fn, *inputs, **options)
+    except GradcheckError:
+        return True
+    return False
+
+
+def points(number, size, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    for _ in range(number):
+        x = rng.uniform(0.5, 2, size) * rng.choice([-1, 1], size)
+        # Also short decimals, which may be whole multiples of a step.
+        yield np.round(x, rng.integers(1, 17)).astype(dtype)
+
+
+# ------------------------------------------------------------------- what is wrong is refused
+
+
+@FLOATS
+def test_a_mistake_above_the_stated_size_is_found_at_every_point(dtype):
+    stated = {np.float64: "3e-10 of", np.float32: "2e-4 in", np.float16: "0.07 in"}[dtype]
+    assert stated in gradcheck.__doc__
+    for x in points(25, 1, dtype):
+        # Measured as the values are, with their rounding.
+        slope = dtype(1.02 * RESOLUTION[dtype] / abs(float(x[0])))
+        while abs(float(slope) * float(x[0])) <= RESOLUTION[dtype]:
+            slope = np.nextafter(slope, dtype(2))
+        assert refused(lambda x: 0 * x + (dtype(1) + slope * x.data), x), (x, slope)  # noqa: B023
+
+
+@MODES
+def test_a_small_derivative_that_is_not_recorded(mode):
+    for x in points(20, 3):
+        assert refused(lambda x: Tensor(1 + 1e-7 * x.data), x, mode=mode), x
+
+
+@MODES
+@pytest.mark.parametrize("back", [np.float32, np.float64])
+def test_a_function_in_float32_that_is_not_recorded(mode, back):
+    assert refused(lambda x: Tensor(x.data.astype(np.float32)) * 3, np.array([1.1, 1.2]), mode=mode)
+    for x in points(20, 2):
+        assert refused(lambda x: Tensor(x.data.astype(np.float32).astype(back)) * 3, x, mode=mode)
+
+
+@MODES
+@FLOATS
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_vjp_that_ignores_the_cotangent(mode, dtype, order):
+    for x in points(3, 4, dtype):
+        loss = primitive(lambda x: np.mean(np.square(x)))
+        defvjp(loss, lambda g, out, x: 2 * x / x.size)
+        assert refused(loss, x, mode=mode, order=order)
+
+
+@MODES
+@FLOATS
+@pytest.mark.parametrize("factor", [0.5, 1.5, 3, -1])
+def test_a_factor_is_refused_in_any_precision(mode, dtype, factor):
+    for x in points(3, 3, dtype):
+        exp = primitive(np.exp)
+        defvjp(exp, lambda g, out, x: (factor * g * out).astype(x.dtype))
+        assert refused(lambda x: exp(x), x, mode=mode)  # noqa: B023
+
+
+def test_no_cotangent_is_1_and_both_signs_come_up():
+    seen = []
+
+    def gradients(outputs, cotangents, leaves, create_graph):
+        seen.append([c.data for c in cotangents])
+        return MICROGRAND.gradients(outputs, cotangents, leaves, create_graph)
+
+    adapter = replace(MICROGRAND, gradients=gradients)
+    for fn, least in ((np.sum, 2), (np.sin, 5), (lambda x: (np.sum(x), x), 6)):
+        for mode in ("full", "fast"):
+            seen.clear()
+            assert gradcheck(fn, np.array([0.3, 0.4, 0.5]), mode=mode, adapter=adapter)
+            assert len(seen) == (least if mode == "full" else 2)
+            numbers = np.array([np.concatenate([np.ravel(c) for c in given]) for given in seen])
+            assert not np.isin(numbers, [1, -1]).any()
+            assert np.all((numbers > 0).any(axis=0) & (numbers < 0).any(axis=0))
+            assert len({abs(n) for n in numbers.ravel() if n}) == np.count_nonzero(numbers)
+
+
+# --------------------------------------------------------------------- what is right passes
+
+SMOOTH = {
+    "exp": np.exp,
+    "cubic": lambda x: x**3 - x,
+    "steep": lambda x: np.sin(5 * x) + x,
+    "softmax": lambda x: np.exp(x) / np.sum(np.exp(x)),
+    "sum of squares": lambda x: np.sum(x * x),
+    "cancelling": lambda x: (x + 4) - 4,
+    "product": np.prod,
+    "saturated": lambda x: np.tanh(4 * x),
+    "relu": Tensor.relu,
+    "sorted": np.sort,
+    "hypot": lambda x: np.sqrt(x * x + 0.01),
+}
+
+
+@MODES
+@FLOATS
+@pytest.mark.parametrize("name", SMOOTH)
+def test_a_right_derivative_passes_in_any_precision(mode, dtype, name):
+    for x in points(4, 4, dtype):
+        assert gradcheck(SMOOTH[name], x, mode=mode)
+
+
+@MODES
+@FLOATS
+def test_right_second_derivatives_pass_in_any_precision(mode, dtype):
+    for x in points(3, 3, dtype):
+        assert gradcheck(lambda x: np.tanh(x) * x, x, mode=mode, order=2)
+
+
+class Single:
+    """A tensor of a framework that knows float32 only, and multiplication."""
+
+    def __init__(self, array, parents=()):
+        self.array = np.asarray(array, np.float32)
+        self.parents = parents
+        self.grad = None
+
+    def __mul__(self, other):
+        return Single(self.array * other.array, [(self, other.array), (other, self.array)])
+
+    def backward(self, g):
+        self.grad = g if self.grad is None else self.grad + g
+        for parent, factor in self.parents:
+            parent.backward(g * factor)
+
+
+def single_gradients(outputs, cotangents, leaves, create_graph):
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        output.backward(cotangent.array)
+    return [leaf.grad for leaf in leaves]
+
+
+SINGLE = Adapter(tensor=Single, array=lambda x: x.array, gradients=single_gradients)
+
+
+@MODES
+def test_a_framework_of_float32_is_checked_as_it_is(mode):
+    for x in points(10, 3):
+        assert gradcheck(lambda x, y: x * y * x, x, x[::-1] + 3, adapter=SINGLE, mode=mode)
+        wrong = replace(SINGLE, gradients=lambda *args: [1.01 * g for g in single_gradients(*args)])
+        assert refused(lambda x, y: x * y * x, x, x[::-1] + 3, adapter=wrong, mode=mode)
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6, 3e-7, 5.9e-6, 6e-6])
+def test_many_kinks_nearby_are_no_mistake(distance):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([distance * rng.uniform(-2, 2, 30), np.ones(3)])
+    for mode in ("full", "fast"):
+        assert gradcheck(lambda x: np.abs(x) * np.arange(1, 34), x, mode=mode)
+        # All of them at once: they are a sum, moved together.
+        assert gradcheck(lambda t: np.sum(np.abs(x[:30] + t)), np.array(0.0), mode=mode)
+
+
+def test_values_far_rougher_than_their_dtype_are_reported():
+    for back, inside in ((np.float64, "float32"), (np.float32, "float16")):
+        noticed = 0
+        for x in points(20, 2, back):
+            try:
+                gradcheck(lambda x: np.exp(x.astype(inside)).astype(back), x)  # noqa: B023
+            except GradcheckError as error:
+                assert f"is a part of it computed in {inside}?" in str(error)  # noqa: PT017
+                noticed += 1
+        assert noticed >= 18
+
+
+@MODES
+@FLOATS
+def test_a_kink_or_a_jump_at_the_point_is_reported(mode, dtype):
+    def jump(x):
+        return x + (x.data >= 1.5).astype(x.dtype)
+
+    for fn, x, cause in ((Tensor.relu, [1, 0, -1], "a kink"), (jump, [1, 1.5, 2], "a jump")):
+        with pytest.raises(GradcheckError, match=f"cause: {cause} at this point"):
+            gradcheck(fn, np.array(x, dtype), mode=mode)
