@@ -6,13 +6,13 @@ import hashlib
 import inspect
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from shared import progress
 
 import microgrand
 
@@ -120,13 +120,3 @@ def finish(
     for run in progress(todo, runs[0]["experiment"]):
         store.add(run | origin, experiment.measure(data, run))
     return Results((run, store.get(run | origin) or {}) for run in runs)
-
-
-def progress(runs: Sequence[Run], label: str) -> Any:
-    """Show a progress bar while iterating: on a terminal, if tqdm is there to draw it."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return runs
-    piped = not (sys.stdout.isatty() and sys.stderr.isatty())
-    return tqdm(runs, desc=label, unit="run", disable=piped, leave=False)
