@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import re
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paper import example
-from scripts import MATPLOTLIB, run_in_a_pipe, write_idx
+from scripts import MATPLOTLIB, ROOT, run_in_a_pipe, write_idx
 
 
 @pytest.fixture
@@ -263,6 +264,18 @@ def test_runs_without_the_extras(run, calls, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["claims", "runs", "style"])
 def test_doctests(name):
     assert doctest.testmod(getattr(example, name)).failed == 0
+
+
+def test_the_readme_names_each_experiment_and_only_files_that_are_there():
+    folder = ROOT / "examples" / "dropout_paper"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE) == [*example.experiments]
+    files = readme[readme.index("## The files") :]
+    assert sorted(re.findall(r"`(\w+\.py)`", files)) == sorted(
+        path.name for path in folder.glob("*.py") if path.name != "__init__.py"
+    )
+    for picture in re.findall(r"\]\((\w+\.png)\)", readme):
+        assert (folder / picture).exists()
 
 
 def test_program_in_a_pipe(tmp_path):
