@@ -1,8 +1,8 @@
 """What dropout does: one MLP trained without and with it on few images, over several seeds.
 
-A net with far more weights than it has images to learn from learns them by heart: its loss on
-them falls to zero while its loss on other images rises. Dropout zeroes each hidden unit with
-probability p, anew in every training step, so that no unit can rely on any other being there.
+A net with far more weights than training images memorises them: its loss on them falls to zero
+while its loss on other images rises. Dropout zeroes each hidden unit with probability p, by a new
+mask in every training step, so no unit can rely on any other being there.
 
 The comparison is paired: the two nets of a seed begin with the same weights and see the same
 images in the same order. The defaults were chosen for a clear effect: a wide net, few images,
@@ -38,10 +38,10 @@ MEASURES = ("train loss", "test loss", "gap", "test accuracy", "training-mode lo
 
 
 def set_up(seed: int, p: float, data: Any, test_set: Any, options: argparse.Namespace) -> Any:
-    """Return a net, images and labels to train and to test it on, and what draws its batches.
+    """Return a net, its training set and test set, and the generator of its batches.
 
-    There is a generator for each purpose, so that drawing masks changes nothing else. Where the
-    data come without a test set, all that is not trained on is tested on.
+    Each purpose has its own generator, so drawing masks changes nothing else. If the data come
+    without a test set, all examples that are not trained on are tested on.
     """
     split_rng, init_rng, order_rng, mask_rng = np.random.default_rng(seed).spawn(4)
     train_set, rest = train_test_split(*data, train_size=options.train_size, rng=split_rng)
@@ -79,7 +79,7 @@ def train(
 
 
 def evaluate(net: nn.Module, images: Any, labels: Any) -> tuple[float, float]:
-    """Return the loss and the accuracy in percent, in the mode that the net is in."""
+    """Return the loss and the accuracy in percent, in the net's current mode."""
     with microgrand.no_grad():
         logits = net(images)
         hits = logits.numpy().argmax(axis=1) == labels
@@ -92,7 +92,7 @@ def evaluate(net: nn.Module, images: Any, labels: Any) -> tuple[float, float]:
 def judge(gains: Any) -> str:
     """Say what dropout's gains over the seeds show, by a two-sided sign test at 5 %.
 
-    Were dropout without effect, it would win a seed as often as lose it, like a fair coin.
+    If dropout had no effect, it would win a seed as often as lose it, like a fair coin.
     """
     wins, losses = int((gains > 0).sum()), int((gains < 0).sum())
     n, most = wins + losses, max(wins, losses)
@@ -105,7 +105,7 @@ def judge(gains: Any) -> str:
 
 
 def report(history: Any, p: float) -> None:
-    """Print the table and what follows from it; `history` is (seeds, nets, epochs, measures)."""
+    """Print the table and the conclusions; `history` is (seeds, nets, epochs, measures)."""
     seeds, _, epochs, _ = history.shape
     plain, dropout = history[:, 0, -1].T, history[:, 1, -1].T
     gains = {}
@@ -205,7 +205,7 @@ def draw(path: Path, history: Any, net: nn.Sequential, images: Any, labels: Any)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the comparison; impossible options end it with a message."""
+    """Run the comparison; exit with a message if an option is impossible."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

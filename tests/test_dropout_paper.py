@@ -181,7 +181,7 @@ def write_mnist(folder, halves, rng):
 def test_folder_with_the_t10k_files_only_is_split(run, tmp_path):
     folder = write_mnist(tmp_path / "mnist", {"t10k": 200}, np.random.default_rng(0))
     output = run("features", "--data", folder)
-    assert "has no train files: 160 examples to train on, 40 to test on, split anew" in output
+    assert "has no train files: 160 examples to train on, 40 to test on, split afresh" in output
     write_idx(tmp_path / "mnist" / "t10k-labels-idx1-ubyte", np.arange(199) % 10)
     with pytest.raises(ValueError, match=r"shape \(200, 4, 4\) and .* has shape \(199,\)"):
         example.training.load(folder)

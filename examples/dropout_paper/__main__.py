@@ -55,18 +55,18 @@ def report(experiment: Any, results: Results) -> None:
     for claim in experiment.claims(results):
         print(f"  {claim}")
     print(
-        "(mean over the seeds ± its standard error; chance: how often luck alone gives a mean at\n"
-        "least as far from zero, by a sign-flip test over the seeds; up to 5 % it counts, and up\n"
-        "to 5 % / n for one of n numbers to speak against a claim. Both cover what differs\n"
-        "between the seeds, not that other test examples might have been collected.)"
+        "(Mean over the seeds ± its standard error. Chance: how often luck alone puts the mean at\n"
+        "least as far from zero, by a sign-flip test over the seeds. It may be up to 5 %, and for\n"
+        "one of n numbers to refute a claim up to 5 % / n. Both cover the differences between\n"
+        "seeds, not the choice of test examples.)"
     )
     seeds = len(results.settings("seed"))
     if 2 / 2**seeds > LEVEL:
-        print(f"With {seeds} seeds no claim can be decided; 6 are the fewest that can.")
+        print(f"With {seeds} seeds no claim can be decided; it takes at least 6.")
 
 
 def draw(path: Path, experiment: Any, results: Results) -> None:
-    """Save the picture, if matplotlib is there to draw it."""
+    """Save the picture, if matplotlib is installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -79,7 +79,7 @@ def draw(path: Path, experiment: Any, results: Results) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one experiment or all; impossible options end it with a message."""
+    """Run one experiment or all; exit with a message if an option is impossible."""
     parser = argparse.ArgumentParser(
         prog="dropout_paper",
         description=__doc__,

@@ -24,9 +24,9 @@ BATCH_SIZE = 50
 
 @dataclass(frozen=True)
 class Data:
-    """Examples to train on, a row each, and as many to test on as `test_size`.
+    """Examples to train on and `test_size` examples to test on, a row each.
 
-    Where the data come with a test set, it is the last `test_size` rows and stays as it is;
+    If the data come with a test set, it is the last `test_size` rows and stays as it is;
     otherwise each seed draws its own.
     """
 
@@ -44,25 +44,25 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """How many kinds of labels there are."""
+        """How many classes there are."""
         return int(self.labels.max()) + 1
 
     @property
     def digest(self) -> str:
-        """A few letters that tell these data from all others."""
+        """A short text that tells these data from all others."""
         arrays = (np.ascontiguousarray(array) for array in (self.inputs, self.labels))
         together = b"".join(array.tobytes() for array in arrays)
         return hashlib.sha256(together + f"{self.test_size}".encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        drawn = "the data's own test set" if self.has_test_set else "split anew for each seed"
+        drawn = "the data's own test set" if self.has_test_set else "split afresh for each seed"
         sizes = f"{self.most} examples to train on, {self.test_size} to test on"
         return f"{self.name}: {sizes}, {drawn}"
 
     def split(self, train_size: int, rng: np.random.Generator) -> tuple[Any, Any]:
         """Draw a training set and a test set.
 
-        A smaller training set of the same seed is a part of the larger, and has the same test set.
+        With one seed, a smaller training set is part of a larger one, and has the same test set.
         """
         order = rng.permutation(self.most if self.has_test_set else len(self.labels))
         if self.has_test_set:
@@ -97,9 +97,9 @@ def load(source: str) -> Data:
 
 @dataclass(frozen=True)
 class Generators:
-    """A generator for each purpose, so that drawing more for one changes nothing for the others.
+    """A generator for each purpose, so drawing more for one changes nothing for the others.
 
-    Nets of one seed therefore begin with the same weights, if they are of the same shape, and see
+    Nets of one seed therefore begin with the same weights, if they have the same shape, and see
     the same examples in the same order: they can be compared in pairs.
     """
 
@@ -117,7 +117,7 @@ class Generators:
 def mlp(
     data: Data, widths: list[int], rates: list[float], rngs: Generators, dtype: Any = np.float32
 ) -> nn.Sequential:
-    """Make a net of ReLU layers; each but the last is followed by dropout with a rate of its own.
+    """Make a net of ReLU layers, each followed by dropout with its own rate, and a linear layer.
 
     `rates` has one for each width. With a rate of 0, dropout keeps every unit.
     """
@@ -159,7 +159,7 @@ def train(
 
 
 def probabilities(net: nn.Module, inputs: Any) -> Any:
-    """Return what the net says, in the mode that it is in, as an array (examples, classes)."""
+    """Return the net's probabilities in its current mode, as an array (examples, classes)."""
     with microgrand.no_grad():
         return softmax(net(inputs)).numpy()
 
