@@ -1,11 +1,11 @@
 """Dropout explained by its mistakes: from the ten lines in most articles to the library's module.
 
-A page to be read from top to bottom, and a program: run it, cell by cell or as a whole. It takes
-a few seconds, and every number that it prints is computed here.
+Read this page from top to bottom, and run it, cell by cell or as a whole: it is a program, and it
+computes every number that it prints.
 
-A net with a wrong dropout still learns. Nothing crashes, the loss goes down, the accuracy is a
-percent or two less than it might be: so these mistakes live long. We shall make each of them, see
-what it does, and find the test that shows it.
+A net with a wrong dropout still learns. Nothing crashes, the loss goes down, and the accuracy is
+only a percent or two lower than it could be. That is why these mistakes live long. We shall make
+each of them, see what it does, and find the test that exposes it.
 """
 
 import os
@@ -19,21 +19,21 @@ from microgrand.testing import gradcheck
 
 # %% 1. What it is, in ten lines
 #
-# A net with many more weights than it has examples to learn from learns them by heart. Its units
-# make deals among themselves: one is a little wrong on a certain image, and another has learned
-# to make up for exactly that. Such deals are worth nothing on an image that was not there.
+# A net with many more weights than training examples memorises the examples. Its units come to
+# depend on each other: one is a little wrong on a certain image, and another has learned to make up
+# for exactly that. On a new image, such deals are worth nothing.
 #
-# Dropout spoils the deals. In every training step it removes each unit with probability p, so
-# that no unit can rely on any other being there. Three things belong to it:
+# Dropout spoils the deals. In every training step it removes each unit with probability p, so no
+# unit can rely on any other being there. It has three parts:
 #
-#   - a mask, drawn anew in each call: True where a unit is kept, with probability 1 - p;
-#   - a scale: what is kept is divided by 1 - p, so that the sum a next unit receives is on average
-#     what it would be without dropout;
-#   - a mode: when the net is used rather than trained, every unit is there, and nothing is done.
+#   - a mask, drawn afresh in each call: True where a unit is kept, with probability 1 - p;
+#   - a scale: the kept units are divided by 1 - p, so the sum that a next unit receives is on
+#     average the same as without dropout;
+#   - a mode: in evaluation every unit is there, and dropout does nothing.
 #
 # (Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.)
 #
-# This is how most articles write it, in NumPy. It is right, or nearly: section 11 shows what is
+# Most articles write it like this, in NumPy. It is right, or nearly: section 12 shows what is
 # missing.
 
 
@@ -51,8 +51,8 @@ class Dropout:
         return g * self.mask / (1 - self.p)
 
 
-P = 0.3  # not 0.5, where the probabilities of dropping and of keeping are the same
-SEED = 21  # one whose first masks show in eight units what is to be seen
+P = 0.3  # not 0.5, where dropping and keeping are equally likely
+SEED = 21  # its first masks of eight units drop different ones, two each
 
 layer = Dropout(P, np.random.default_rng(SEED))
 units = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]])
@@ -62,24 +62,24 @@ print("   after ", *(f"{value:6.2f}" for value in layer.forward(units)[0]))
 
 # %% 2. Why the same units must be zeroed on the way back
 #
-# A gradient answers one question for each unit: if this unit's value were a little larger, by how
-# much would the loss grow? We can ask it directly, without any calculus: move the value, run the
-# very same thinned net again, and look at the loss.
+# A gradient answers one question about each unit: if its value were a little larger, by how much
+# would the loss grow? We can find out without any calculus: change the value, run the same thinned
+# net again, and look at the loss.
 #
-# For a unit that was dropped, the answer is 0. Its value was multiplied by 0; whatever it might
-# have been, the loss is the same. So its gradient must be 0.
+# For a dropped unit the answer is 0. Its value was multiplied by 0; whatever the value was, the
+# loss is the same. So its gradient must be 0.
 #
-# For a unit that was kept, the loss saw 1 / (1 - p) times its value. So a move of the unit moves
-# the loss by 1 / (1 - p) times as much as without dropout, and its gradient has that factor, too.
+# For a kept unit, the loss saw 1 / (1 - p) times its value. Changing the unit changes the loss
+# 1 / (1 - p) times as much as without dropout, so its gradient has that factor, too.
 #
-# Hence `backward` is `forward` with the gradient in the place of x: the same mask and the same
-# scale. Not a mask of the same kind, the same mask.
+# Hence `backward` is `forward` with the gradient in place of x: the same mask and the same scale.
+# Not a similar mask: the same one.
 
 cotangent = np.array([[1.0, -1.0, 2.0, -2.0, 1.0, -1.0, 2.0, -2.0]])  # d loss / d output
 
 
 def loss(x):
-    """Run the thinned net of the mask that was drawn above."""
+    """Run the thinned net of the mask drawn above."""
     return np.sum(cotangent * x * layer.mask / (1 - P))
 
 
@@ -90,26 +90,26 @@ for i in range(8):
     tried[i] = (loss(units + step) - loss(units - step)) / 2e-3
 backward = layer.backward(cotangent)[0]
 
-print("\n2. How the loss moves with each unit, tried out, and what backward says:\n")
+print("\n2. How the loss changes with each unit, by trial, and what backward says:\n")
 print("   kept    ", *(f"{'yes' if kept else '-':>6}" for kept in layer.mask[0]))
 print("   tried   ", *(f"{value + 0:6.2f}" for value in tried))
 print("   backward", *(f"{value + 0:6.2f}" for value in backward))
 
-# What it means for the weights. A unit has weights that lead to it and weights that lead away from
-# it, and if the unit was dropped, none of them may learn anything from this example: they had no
-# part in the answer, and deserve neither blame nor praise for it. The gradient of a weight is the
-# value where it begins times the gradient where it ends. So it takes two zeros:
+# What does this mean for the weights? Some lead to a unit, others lead away from it. If the unit
+# was dropped, none of them may learn from this example: they had no part in the answer, and deserve
+# neither blame nor praise. The gradient of a weight is the value where it begins times the gradient
+# where it ends. So it takes two zeros:
 #
-#   - the zero in forward holds the weights that lead away: their gradient is the unit's value,
+#   - the zero in forward stops the weights that lead away: their gradient is the unit's value,
 #     which is 0, times something;
-#   - the zero in backward holds the weights that lead to it: their gradient is something times
-#     the unit's gradient, which is 0.
+#   - the zero in backward stops the weights that lead to the unit: their gradient is something
+#     times the unit's gradient, which is 0.
 #
-# With either of them missing, or in the wrong place, the unit is half there.
+# If either zero is missing or in the wrong place, the unit is half there.
 
 
 def weights_that_learn(layer):
-    """Return which units' weights have a gradient, those that lead to them and away from them.
+    """Return for which units the weights to it, and away from it, have a gradient.
 
     The net has three inputs, eight units and one output, which is also the loss.
     """
@@ -136,9 +136,9 @@ print_weights_that_learn(Dropout(P, np.random.default_rng(SEED)))
 # What we have just done by hand is a gradient check. `gradcheck` does it for every element, and
 # says where the two disagree, and why, if it can find out.
 #
-# There is one trap. Each evaluation of the function must use the same mask: if a new one is drawn
-# each time, the differences compare two different nets, and mean nothing. So we hold the mask
-# still, here by starting the generator anew before every call.
+# There is one trap. Every evaluation of the function must use the same mask; with a new one each
+# time, the differences compare two different nets and mean nothing. So we hold the mask still, here
+# by seeding the generator again before every call.
 
 
 def as_primitive(layer):
@@ -160,7 +160,7 @@ def held_still(layer):
 
 
 def complaint(function, x):
-    """Return what gradcheck has to say against a function; "" if nothing."""
+    """Return what gradcheck finds wrong with a function; "" if nothing."""
     try:
         gradcheck(function, x)
     except AssertionError as error:
@@ -175,21 +175,20 @@ print("\n3. A gradient check of the ten lines, with a new mask each time:\n")
 print("   " + not_held.partition(": ")[0])
 print("\n   and with the mask held still:", held or "no complaint")
 
-# A gradient check compares forward with backward. It cannot see what is wrong in both alike. For
-# that there are statistics: what is random must be random in the right way. Four numbers of a
-# layer do, each with a bound of five standard deviations, which a right layer exceeds once in 1.7
-# million times.
+# A gradient check compares forward with backward. It cannot see a mistake that is in both. That
+# takes statistics: what is random must be random in the right way. Four numbers will do, each with
+# a bound of five standard deviations; a correct layer exceeds one once in 1.7 million times.
 
 N = 100_000
 
 
 def statistics(make):
-    """Return four numbers of a layer, each with what is expected and how far it may be off."""
+    """Return four numbers of a layer, each with its expected value and how far off it may be."""
     layer = make(P, np.random.default_rng(2))
     dropped = np.mean(layer.forward(np.ones((1, N))) == 0)
     mean = np.mean(layer.forward(np.ones((1, N))))
     one, other = layer.forward(np.ones((2, N))) != 0
-    alike = np.corrcoef(one, other)[0, 1]
+    alike = np.cov(one, other)[0, 1] / (P * (1 - P))  # over the variance that each should have
     layer.training = False
     change = np.abs(layer.forward(np.ones((1, N))) - 1).max()
     return {
@@ -204,7 +203,7 @@ TESTS = ("gradient check", *statistics(Dropout))
 
 
 def examine(make):
-    """Return for each test what it found, and whether that is right."""
+    """Return for each test what it found, and whether it passed."""
     found = complaint(held_still(make(P, None)), BATCH)
     results = {"gradient check": (found.splitlines()[:3] if found else "no complaint", not found)}
     for name, (value, expected, bound) in statistics(make).items():
@@ -237,10 +236,10 @@ report("ten lines", Dropout)
 # %% 4. Mistake: a mask of the wrong shape
 #
 # The mask must have the shape of x, one element for each unit of each example. With x.shape[1:]
-# there is one for the whole batch, and NumPy broadcasts it without a word. All examples of a step
-# then run the same thinned net. Forward and backward agree on that, so the gradient check has no
-# complaint; the share of dropped units is right, the mean is right. Only two examples side by
-# side show it: their masks should have nothing to do with each other, and are the same.
+# there is one mask for the whole batch, and NumPy broadcasts it without a word. All examples of a
+# step then run the same thinned net. Forward and backward agree on that, so the gradient check has
+# no complaint; the share of dropped units is right, and so is the mean. Only two examples side by
+# side show it: their masks should be independent, and are the same.
 
 
 class OneMaskForTheBatch(Dropout):
@@ -254,15 +253,48 @@ class OneMaskForTheBatch(Dropout):
 print("\n4. A mask of the wrong shape:\n")
 report("one mask for the batch", OneMaskForTheBatch)
 
-# (With np.random.random((len(x), 1)) it is whole examples that are dropped. There are good reasons
-# to share a mask on purpose: over the pixels of a channel, over the steps of a sequence. Then it
-# is called Dropout2d, or variational dropout.)
+# A net written out line by line has arrays to confuse, and the mask may get the shape of another
+# one. If that is the layer before, of the same width, nothing is wrong until somebody changes the
+# width. Then you are lucky if NumPy refuses to multiply. You are not if an axis has length 1, as in
+# the labels, a column of one per example: then each example loses all its units or none. One draw
+# decides about 100,000 units here, so their share and mean are far off.
 
-# %% 5. Mistake: the mask redrawn in backward
+
+class MaskOfTheLabels(Dropout):
+    def forward(self, x):
+        if not self.training:
+            return x
+        labels_shape = (len(x), 1)
+        self.mask = self.rng.random(labels_shape) >= self.p
+        return x * self.mask / (1 - self.p)
+
+
+print()
+report("mask of the labels' shape", MaskOfTheLabels)
+
+# (Sharing a mask on purpose can be a good idea: over the pixels of a channel, or over the steps of
+# a sequence. Then it is called Dropout2d, or variational dropout.)
+
+# %% 5. Mistake: another mask on the way back, or none
 #
-# The worst of them, and the one that section 2 is about. If backward draws a mask of its own, it
-# is of the right shape, with the right share of zeros, scaled as it should be. All statistics are
-# perfect. And the wrong units learn.
+# This is what section 2 is about. If backward leaves the mask out, the scale is right, and so are
+# all statistics, which look at forward only. But the weights that lead to a dropped unit learn. A
+# published library does this: the Dropout of numpy-ml (github.com/ddbourgin/numpy-ml, commit
+# 79366877) scales the gradient and passes it on unmasked.
+
+
+class NoMaskInBackward(Dropout):
+    def backward(self, g):
+        return g / (1 - self.p)
+
+
+print("\n5. The mask left out in backward:\n")
+report("no mask in backward", NoMaskInBackward)
+print()
+print_weights_that_learn(NoMaskInBackward(P, np.random.default_rng(SEED)))
+
+# Or backward draws a mask of its own, with the right shape, the right share of zeros and the right
+# scale. All statistics are perfect again, and the wrong units learn.
 
 
 class RedrawnInBackward(Dropout):
@@ -271,36 +303,71 @@ class RedrawnInBackward(Dropout):
         return g * mask / (1 - self.p)
 
 
-print("\n5. The mask redrawn in backward:\n")
+print("\n   The mask redrawn in backward:\n")
 report("redrawn in backward", RedrawnInBackward)
 print()
 print_weights_that_learn(RedrawnInBackward(P, np.random.default_rng(SEED)))
 
-# Who gets what? Of all units, a share of (1 - p)^2 is kept both times, and gets its gradient. A
-# share of p (1 - p) had a part in the answer and is told nothing. And as many had no part in it
-# and are moved all the same, by a gradient that was meant for a net in which they were present.
-# The angle between this gradient and the right one tells how much is left of the direction in
-# which the loss falls fastest: its cosine is about 1 - p, whatever the net is. At p = 0.5 that is
-# 60°, and half of all gradients come from the wrong net.
+# Who gets what? Without a mask, the share p of the units, all that were dropped, gets a gradient
+# meant for a net in which they were present. With a new mask it is p (1 - p), and as many had a
+# part in the answer and are told nothing; only (1 - p)^2 are kept both times. The angle to the
+# right gradient tells how much is left of the direction in which the loss falls fastest: its cosine
+# is about sqrt(1 - p) without a mask and 1 - p with a new one, whatever the net. At p = 0.5, a new
+# mask makes it 60°, and half of all gradients come from the wrong net.
 
-layer = RedrawnInBackward(P, np.random.default_rng(3))
-g = np.random.default_rng(5).standard_normal((1, N))
-layer.forward(np.ones((1, N)))
-right, wrong = g * layer.mask / (1 - P), layer.backward(g)
-untold = np.mean((right != 0) & (wrong == 0))
-innocent = np.mean((right == 0) & (wrong != 0))
-cosine = np.sum(right * wrong) / np.sqrt(np.sum(right**2) * np.sum(wrong**2))
-print(f"\n   kept, but told nothing:        {untold:.1%} of the units")
-print(f"   dropped, but blamed:           {innocent:.1%}")
-print(f"   angle to the right gradient:   {np.degrees(np.arccos(cosine)):.0f}°")
 
-# %% 6. Mistake: the scale forgotten
+def astray(layer):
+    """Return the share of units told nothing, of those blamed, and the cosine of the angle."""
+    g = np.random.default_rng(5).standard_normal((1, N))
+    layer.forward(np.ones((1, N)))
+    right, wrong = Dropout.backward(layer, g), layer.backward(g)
+    cosine = np.sum(right * wrong) / np.sqrt(np.sum(right**2) * np.sum(wrong**2))
+    return np.mean((right != 0) & (wrong == 0)), np.mean((right == 0) & (wrong != 0)), cosine
+
+
+print("\n                         kept, told nothing   dropped, blamed   angle to the right one")
+strays = {}
+for title, make in (("no mask", NoMaskInBackward), ("redrawn", RedrawnInBackward)):
+    strays[title] = untold, blamed, cosine = astray(make(P, np.random.default_rng(3)))
+    angle = np.degrees(np.arccos(cosine))
+    print(f"   {title:20} {untold:17.1%} {blamed:17.1%} {angle:21.0f}°")
+
+# %% 6. Mistake: the result not used
+#
+# Written out line by line, dropout stands between two matrix products, and does nothing unless the
+# second one is given its result:
+#
+#     hidden = np.maximum(weights_1 @ x, 0)
+#     dropped = hidden * mask / (1 - p)
+#     output = weights_2 @ hidden                # should be weights_2 @ dropped
+#
+# Published snippets do this; in others the second product takes x, or leaves out its own weights.
+# The mask is drawn, and has no effect. The gradient is right, the mean is right, and the loss goes
+# down, just as it does without dropout. Only the share of zeros shows it, if you count them in what
+# the next layer receives, not in the mask.
+
+
+class ResultNotUsed(Dropout):
+    def forward(self, x):
+        super().forward(x)
+        return x
+
+    def backward(self, g):
+        return g
+
+
+print("\n6. The result not used:\n")
+report("result not used", ResultNotUsed)
+print()
+print_weights_that_learn(ResultNotUsed(P, np.random.default_rng(SEED)))
+
+# %% 7. Mistake: the scale forgotten
 #
 # Without the division by 1 - p, a next unit receives 70 % of what it will receive when all units
-# are there. It learns from the one and is used with the other. Forward and backward agree, so the
-# gradient check is content; the mean is not.
+# are there. It is trained on one and used with the other. Forward and backward agree, so the
+# gradient check passes; the mean gives it away.
 #
-# Forgotten in backward alone, it is the other way round: all statistics are content.
+# If only backward forgets it, all statistics pass, and the gradient check fails.
 
 
 class NoScale(Dropout):
@@ -319,18 +386,18 @@ class NoScaleInBackward(Dropout):
         return g * self.mask
 
 
-print("\n6. The scale forgotten:\n")
+print("\n7. The scale forgotten:\n")
 report("no scale", NoScale)
 print()
 report("no scale in backward", NoScaleInBackward)
 
 # (The original paper scales nothing in training, and multiplies by 1 - p in evaluation instead.
-# That is right, too: nn.Dropout(p, scaling="classic"). What is wrong is neither.)
+# That is right, too: nn.Dropout(p, scaling="classic"). Doing neither is wrong.)
 
-# %% 7. Mistake: evaluation mode forgotten
+# %% 8. Mistake: evaluation mode forgotten
 #
-# Dropout is for training. A layer that ignores its mode, or a program that never calls eval(),
-# goes on dropping when the net is used: the same image gets another answer each time, and every
+# Dropout is for training. If a layer ignores its mode, or a program never calls eval(), units are
+# still dropped when the net is used: the same image gets a different answer each time, and every
 # answer comes from a thinned net. No test that stays in training mode can notice.
 
 
@@ -340,15 +407,15 @@ class IgnoresTheMode(Dropout):
         return super().forward(x)
 
 
-print("\n7. Evaluation mode forgotten:\n")
+print("\n8. Evaluation mode forgotten:\n")
 report("ignores the mode", IgnoresTheMode)
 
-# %% 8. Mistake: the probability of keeping mistaken for that of dropping
+# %% 9. Mistake: the probability of keeping mistaken for that of dropping
 #
-# In the paper, p is the probability that a unit is kept; so it was in TensorFlow's first version.
+# In the paper, p is the probability that a unit is kept, as it was in TensorFlow's first version.
 # In PyTorch, in Keras and here it is the probability that it is dropped. Many examples use 0.5,
-# where it makes no difference, and then somebody changes it to 0.2. The layer is perfect in
-# itself, gradient and mean and all; it just drops 70 % where 30 % were meant.
+# where it makes no difference, and then somebody changes it to 0.2. The layer itself is perfect,
+# gradient and mean and all; it just drops 70 % where 30 % were meant.
 
 
 class KeepsWithProbabilityP(Dropout):
@@ -356,16 +423,15 @@ class KeepsWithProbabilityP(Dropout):
         super().__init__(1 - p, rng)
 
 
-print("\n8. The probability of keeping mistaken for that of dropping:\n")
+print("\n9. The probability of keeping mistaken for that of dropping:\n")
 report("keeps with probability p", KeepsWithProbabilityP)
 
-# %% 9. No single test finds them all
+# %% 10. No single test finds them all
 #
-# Here are all versions with all tests. Each test has a mistake that no other sees. The gradient
-# check, for all its power, is blind to four of the six: they are wrong in forward and backward
-# alike.
+# Here are all versions with all tests. Each test finds a mistake that no other sees. The gradient
+# check, for all its power, is blind to six of the nine: forward and backward are wrong together.
 
-print("\n9. Which test finds which mistake:\n")
+print("\n10. Which test finds which mistake:\n")
 
 
 def print_board():
@@ -378,12 +444,13 @@ def print_board():
 
 print_board()
 
-# %% 10. Why they live so long
+# %% 11. Why they live so long
 #
-# Each version in a net of two hidden layers that learns digits from 300 images: the accuracy on
-# the others, and the loss, averaged over five seeds. All of them learn. If you had only your own
-# wrong version and no table, you would not know. (The scale that is missing in backward costs
-# nothing here: Adam divides a gradient by its size. That is luck, not a reason.)
+# Put each version into a net of two hidden layers that learns digits from 300 images. These are the
+# accuracy and the loss on the other images, averaged over five seeds. All of them learn: with only
+# your own wrong version and no table, you would not know. The result not used is, to the last
+# digit, no dropout. (The scale missing in backward costs nothing here, because Adam divides a
+# gradient by its size. That is luck, not a reason.)
 
 
 class Layer(nn.Module):
@@ -431,34 +498,37 @@ VERSIONS = {
     "without dropout": NoDropout,
     "ten lines": Dropout,
     "one mask for the batch": OneMaskForTheBatch,
+    "mask of the labels' shape": MaskOfTheLabels,
+    "no mask in backward": NoMaskInBackward,
     "redrawn in backward": RedrawnInBackward,
+    "result not used": ResultNotUsed,
     "no scale": NoScale,
     "no scale in backward": NoScaleInBackward,
     "ignores the mode": IgnoresTheMode,
     "keeps with probability p": KeepsWithProbabilityP,
 }
 costs = {}
-print("\n10. What they cost, on digits, p = 0.3:\n")
+print("\n11. What they cost, on digits, p = 0.3:\n")
 print("                              test accuracy   test loss")
 for title, make in VERSIONS.items():
     costs[title] = np.mean([train(make, seed) for seed in range(5)], axis=0)
     print(f"   {title:25} {costs[title][0]:14.1%} {costs[title][1]:11.3f}")
 
-# %% 11. What the ten lines still get wrong
+# %% 12. What the ten lines still get wrong
 #
 # They pass all five tests, and have two mistakes left.
 #
 # The mask belongs to the layer. If the layer is called twice before backward, as in a recurrent
-# net or for two inputs that are compared, the second mask overwrites the first, and the first call
-# goes back through the wrong units. It is the mistake of section 5 again, by another door. The
-# mask must belong to the call.
+# net or to compare two inputs, the second mask overwrites the first, and the first call goes back
+# through the wrong units: the mistake of section 5 through another door. The mask must belong to
+# the call.
 #
-# And a dropped unit is not zero: it is x times zero. If x is inf or nan, so is the product, and
+# And a dropped unit is not zero: it is x times zero. If x is inf or nan, the product is nan, and
 # the unit that should not be there spoils the whole net.
 
 
 class CalledTwice(Dropout):
-    """The loss sees two calls, which backward has to undo both."""
+    """The loss sees two calls; backward has to go back through both."""
 
     def forward(self, x):
         return super().forward(x) + 10 * super().forward(x)
@@ -470,16 +540,16 @@ class CalledTwice(Dropout):
 twice = complaint(held_still(CalledTwice(P, None)), BATCH)
 with np.errstate(invalid="ignore"):
     infinite = Dropout(P, np.random.default_rng(SEED)).forward(np.full(8, np.inf))
-print("\n11. The ten lines called twice before backward:\n")
+print("\n12. The ten lines called twice before backward:\n")
 print("   " + "\n   ".join(twice.splitlines()[:3]))
 print("\n   and eight units whose values were inf:", *infinite)
 
-# %% 12. The library's module
+# %% 13. The library's module
 #
 # nn.Dropout keeps the mask in the graph, with the call that drew it, and puts exact zeros where
-# it is False. Here it is behind the interface of the ten lines, in the same five tests; called
-# twice; and with an inf. And this is the gradient check of any net with dropout in training:
-# `DropoutMasks().hold(net)` uses the masks of the first evaluation in all the others.
+# it is False. Here it gets the interface of the ten lines and takes the same five tests; then it is
+# called twice, and given an inf. To check the gradient of any net with dropout in training, write
+# `DropoutMasks().hold(net)`: it uses the masks of the first evaluation in all the others.
 
 
 class FromTheLibrary(nn.Dropout):
@@ -496,7 +566,7 @@ class FromTheLibrary(nn.Dropout):
         return self.x.grad
 
 
-print("\n12. The library's module:\n")
+print("\n13. The library's module:\n")
 report("nn.Dropout", FromTheLibrary)
 
 dropout = nn.Dropout(P)
@@ -508,15 +578,16 @@ print("   eight units whose values were inf:", *finite)
 
 # %% What to take along
 #
-#   - The same mask, forward and backward: a unit that was not there has no part in the loss.
-#   - The mask belongs to the call, has the shape of x, and is drawn anew in each.
+#   - Use the same mask forward and backward: a unit that was not there has no part in the loss.
+#   - The mask belongs to the call, has the shape of x, and is drawn afresh each time.
 #   - Scale by 1 / (1 - p) in training, both ways, and do nothing in evaluation.
+#   - Give the result, not the input, to the next layer.
 #   - Check the gradient with the mask held still, and the statistics as well: neither is enough.
 #
-# From here: mlp_dropout.py in this folder shows what dropout is good for; in microgrand/nn/dropout,
-# masks.py is how the library zeroes exactly, and layers.py has the relatives of dropout, for whole
-# channels, branches, words, weights.
+# From here: mlp_dropout.py in this folder shows what dropout is good for. In microgrand/nn/dropout,
+# masks.py zeroes units exactly, and layers.py has the relatives of dropout, for whole channels,
+# branches, words, weights.
 
 print("""
-The same mask forward and backward, one for each call, of the shape of x; scaled in training,
-still in evaluation. Check the gradient with the mask held still, and the statistics as well.""")
+Use the same mask forward and backward, one for each call, of the shape of x; scale in training,
+do nothing in evaluation. Check the gradient with the mask held still, and check the statistics.""")

@@ -1,8 +1,8 @@
 """What dropout does: one MLP trained without and with it on few images, over several seeds.
 
-A net with far more weights than it has images to learn from learns them by heart: its loss on
-them falls to zero while its loss on other images rises. Dropout zeroes each hidden unit with
-probability p, anew in every training step, so that no unit can rely on any other being there.
+A net with far more weights than training images memorises them: its loss on them falls to zero
+while its loss on other images rises. Dropout zeroes each hidden unit with probability p, by a new
+mask in every training step, so no unit can rely on any other being there.
 
 The comparison is paired: the two nets of a seed begin with the same weights and see the same
 images in the same order. The defaults were chosen for a clear effect: a wide net, few images,
@@ -18,15 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Matrices this small gain nothing from threads, which wait for each other in a busy loop: on two
-# cores with other work to do, the default run took 127 s, and 17 s with one thread.
+# Matrices this small gain nothing from threads, which wait for each other in a busy loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from shared import DATA_HELP, load, progress
 
 import microgrand
 from microgrand import nn
-from microgrand.data import batches, load_digits, load_mnist, train_test_split
+from microgrand.data import batches, train_test_split
 from microgrand.nn.functional import cross_entropy
 from microgrand.optim import Adam
 
@@ -38,10 +38,10 @@ MEASURES = ("train loss", "test loss", "gap", "test accuracy", "training-mode lo
 
 
 def set_up(seed: int, p: float, data: Any, test_set: Any, options: argparse.Namespace) -> Any:
-    """Return a net, images and labels to train and to test it on, and what draws its batches.
+    """Return a net, its training set and test set, and the generator of its batches.
 
-    There is a generator for each purpose, so that drawing masks changes nothing else. Where the
-    data come without a test set, all that is not trained on is tested on.
+    Each purpose has its own generator, so drawing masks changes nothing else. If the data come
+    without a test set, all examples that are not trained on are tested on.
     """
     split_rng, init_rng, order_rng, mask_rng = np.random.default_rng(seed).spawn(4)
     train_set, rest = train_test_split(*data, train_size=options.train_size, rng=split_rng)
@@ -79,21 +79,11 @@ def train(
 
 
 def evaluate(net: nn.Module, images: Any, labels: Any) -> tuple[float, float]:
-    """Return the loss and the accuracy in percent, in the mode that the net is in."""
+    """Return the loss and the accuracy in percent, in the net's current mode."""
     with microgrand.no_grad():
         logits = net(images)
         hits = logits.numpy().argmax(axis=1) == labels
         return cross_entropy(logits, labels).item(), 100 * hits.mean()
-
-
-def progress(runs: Sequence[Any]) -> Any:
-    """Show a progress bar while iterating: on a terminal, if tqdm is there to draw it."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return runs
-    piped = not (sys.stdout.isatty() and sys.stderr.isatty())
-    return tqdm(runs, desc="nets trained", disable=piped, leave=False)
 
 
 # --------------------------------------------------------------------------------- conclusions
@@ -102,7 +92,7 @@ def progress(runs: Sequence[Any]) -> Any:
 def judge(gains: Any) -> str:
     """Say what dropout's gains over the seeds show, by a two-sided sign test at 5 %.
 
-    Were dropout without effect, it would win a seed as often as lose it, like a fair coin.
+    If dropout had no effect, it would win a seed as often as lose it, like a fair coin.
     """
     wins, losses = int((gains > 0).sum()), int((gains < 0).sum())
     n, most = wins + losses, max(wins, losses)
@@ -115,7 +105,7 @@ def judge(gains: Any) -> str:
 
 
 def report(history: Any, p: float) -> None:
-    """Print the table and what follows from it; `history` is (seeds, nets, epochs, measures)."""
+    """Print the table and the conclusions; `history` is (seeds, nets, epochs, measures)."""
     seeds, _, epochs, _ = history.shape
     plain, dropout = history[:, 0, -1].T, history[:, 1, -1].T
     gains = {}
@@ -215,13 +205,13 @@ def draw(path: Path, history: Any, net: nn.Sequential, images: Any, labels: Any)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the comparison; impossible options end it with a message."""
+    """Run the comparison; exit with a message if an option is impossible."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     option = parser.add_argument
-    option("--data-folder", type=Path, help="folder with MNIST's four idx files, not the digits")
+    option("--data", default="digits", help=DATA_HELP)
     option("--p", type=float, default=0.5, help="probability of dropping a hidden unit")
     option("--widths", type=int, nargs="+", default=[128, 128, 128], help="units of hidden layers")
     option("--epochs", type=int, default=80, help="passes over the training images")
@@ -231,13 +221,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     option("--picture", type=Path, default="mlp_dropout.png", help="file for the picture")
     options = parser.parse_args(argv)
     try:
-        sets = load_mnist(options.data_folder) if options.data_folder else [load_digits()]
+        name, data, test_set = load(options.data)
     except (OSError, ValueError) as error:
-        parser.error(f"--data-folder: {error}")
-    sets = [(images.reshape(len(images), math.prod(images.shape[1:])), y) for images, y in sets]
-    data, test_set = sets[0], sets[1] if options.data_folder else None
+        parser.error(f"--data: {error}")
     most, picture = len(data[0]) - 1, options.picture
-    (size, classes), *others = [(images.shape[1:], set(labels)) for images, labels in sets]
     for possible, message in (
         (0 <= options.p <= 1, f"--p is a probability, from 0 to 1, got {options.p}"),
         (min(options.widths) >= 1, f"--widths are at least 1, got {options.widths}"),
@@ -248,10 +235,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         (picture.parent.is_dir(), f"--picture: there is no folder {picture.parent}; make it first"),
         (picture.suffix in FORMATS, f"--picture ends in {', '.join(FORMATS)}, got {picture}"),
         (not picture.is_dir(), f"--picture is a file, and {picture} is a folder"),
-        (
-            all(other == size and some <= classes for other, some in others),
-            "--data-folder: the test images are of another size or class than those to train on",
-        ),
     ):
         if not possible:
             parser.error(message)
@@ -259,8 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     net, (images, labels), (test_images, _), _ = set_up(0, options.p, data, test_set, options)
     sizes = [layer.weight.shape for layer in net if isinstance(layer, nn.Linear)]
     print(
-        f"{len(images)} images to train on, {len(test_images)} to test on, from "
-        f"{options.data_folder or 'the embedded digits'}\n"
+        f"{len(images)} images to train on, {len(test_images)} to test on, from {name}\n"
         f"MLP {'-'.join(str(inputs) for _, inputs in sizes)}-{sizes[-1][0]}, Adam, learning rate "
         f"{options.lr:g}, batches of {BATCH_SIZE}\n"
         "Both nets of a seed begin with the same weights and get the same batches\n"
@@ -268,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = [(seed, p) for seed in range(options.seeds) for p in (0.0, options.p)]
     curves = [
         train(*set_up(seed, p, data, test_set, options), options.epochs, options.lr)
-        for seed, p in progress(runs)
+        for seed, p in progress(runs, "nets trained")
     ]
     history = np.reshape(curves, (options.seeds, 2, options.epochs, len(MEASURES)))
     if not np.isfinite(history).all():

@@ -39,9 +39,49 @@ def test_a_dropped_unit_is_out_of_both_passes(page):
     for seed in range(20):
         to, away = weights_that_learn(page["Dropout"](0.3, rng(seed)))
         np.testing.assert_array_equal(to, away)
-    to, away = weights_that_learn(page["RedrawnInBackward"](0.3, rng(page["SEED"])))
+
+
+def test_each_mistake_lets_the_wrong_weights_learn(page):
+    def learn(name):
+        layer = page[name](0.3, np.random.default_rng(page["SEED"]))
+        return layer, *page["weights_that_learn"](layer)
+
+    _, to, away = learn("RedrawnInBackward")
     assert (to & ~away).any()
     assert (~to & away).any()
+    layer, to, away = learn("NoMaskInBackward")
+    np.testing.assert_array_equal(away, layer.mask)
+    assert to.all()
+    assert not away.all()
+    layer, to, away = learn("ResultNotUsed")
+    assert to.all()
+    assert away.all()
+    assert not layer.mask.all()
+
+
+def test_backward_without_a_mask_blames_dropped_units_where_differences_say_zero(page):
+    layer = page["NoMaskInBackward"](0.3, np.random.default_rng(page["SEED"]))
+    layer.forward(page["units"])
+    gradient = layer.backward(page["cotangent"])[0]
+    np.testing.assert_array_equal(layer.mask[0], page["tried"] != 0)
+    dropped = page["tried"] == 0
+    assert dropped.any()
+    assert (gradient[dropped] != 0).all()
+    np.testing.assert_allclose(gradient[~dropped], page["tried"][~dropped])
+
+
+def test_a_mask_of_the_labels_shape_drops_whole_examples(page):
+    out = page["MaskOfTheLabels"](0.3, np.random.default_rng(0)).forward(np.ones((100, 7)))
+    dropped = (out == 0).sum(axis=1)
+    assert set(dropped) == {0, 7}
+
+
+def test_a_result_that_is_not_used_is_no_dropout(page):
+    layer = page["ResultNotUsed"](0.3, np.random.default_rng(page["SEED"]))
+    np.testing.assert_array_equal(layer.forward(page["units"]), page["units"])
+    np.testing.assert_array_equal(
+        page["costs"]["result not used"], page["costs"]["without dropout"]
+    )
 
 
 def test_a_mask_that_is_not_held_still_is_noticed(page):
@@ -49,7 +89,7 @@ def test_a_mask_that_is_not_held_still_is_noticed(page):
     assert page["held"] == ""
 
 
-def test_each_mistake_is_found_by_one_test_and_each_test_finds_one(page):
+def test_each_mistake_is_found_and_each_test_finds_what_no_other_does(page):
     board = page["board"]
     failed = {
         title: [name for name, (_, right) in results.items() if not right]
@@ -58,36 +98,50 @@ def test_each_mistake_is_found_by_one_test_and_each_test_finds_one(page):
     assert failed == {
         "ten lines": [],
         "one mask for the batch": ["correlation of two examples' masks"],
+        "mask of the labels' shape": ["share of dropped units", "mean output for an input of 1"],
+        "no mask in backward": ["gradient check"],
         "redrawn in backward": ["gradient check"],
+        "result not used": ["share of dropped units"],
         "no scale": ["mean output for an input of 1"],
         "no scale in backward": ["gradient check"],
         "ignores the mode": ["change in evaluation mode"],
         "keeps with probability p": ["share of dropped units"],
         "nn.Dropout": [],
     }
-    assert {name for names in failed.values() for name in names} == set(page["TESTS"])
-    # "The gradient check is blind to four of the six."
+    assert {names[0] for names in failed.values() if len(names) == 1} == set(page["TESTS"])
+    # "The gradient check is blind to six of the nine."
     mistakes = [names for names in failed.values() if names]
-    assert len(mistakes) == 6
-    assert sum("gradient check" not in names for names in mistakes) == 4
+    assert len(mistakes) == 9
+    assert sum("gradient check" not in names for names in mistakes) == 6
     for line in (
-        "correlation of two examples' masks is 1.000, expected 0",
+        "correlation of two examples' masks is 1.001, expected 0",
+        "mask of the labels' shape: share of dropped units is 1.000, expected 0.3",
+        "mask of the labels' shape: mean output for an input of 1 is 0.000, expected 1",
+        "result not used: share of dropped units is 0.000, expected 0.3",
+        "found by backward: 1.428571429\n      expected from differences: 0",
         "mean output for an input of 1 is 0.698, expected 1",
         "share of dropped units is 0.699, expected 0.3",
         "found by backward: 1\n      expected from differences: 1.428571429",
         "nn.Dropout: all 5 tests pass",
     ):
         assert line in page["printed"]
-    rows = page["printed"].split("9. Which test finds")[1].split("10. What they")[0]
-    assert rows.count("FAIL") == 6
-    assert rows.count("pass") == 7 * 5 - 6
+    rows = page["printed"].split("10. Which test finds")[1].split("11. What they")[0]
+    assert rows.count("FAIL") == 10
+    assert rows.count("pass") == 10 * 5 - 10
 
 
-def test_the_shares_of_a_redrawn_mask(page):
-    # Five standard deviations of shares of 100,000 units.
-    for name in ("untold", "innocent"):
-        assert abs(page[name] - 0.3 * 0.7) < 5 * np.sqrt(0.21 * 0.79 / 1e5)
-    assert abs(page["cosine"] - 0.7) < 0.01
+def test_the_shares_of_a_missing_and_of_a_redrawn_mask(page):
+    def bound(share):  # five standard deviations of a share of 100,000 units
+        return 5 * np.sqrt(share * (1 - share) / 1e5)
+
+    untold, blamed, cosine = page["strays"]["no mask"]
+    assert untold == 0
+    assert abs(blamed - 0.3) < bound(0.3)
+    assert abs(cosine - np.sqrt(0.7)) < 0.01
+    untold, blamed, cosine = page["strays"]["redrawn"]
+    assert abs(untold - 0.21) < bound(0.21)
+    assert abs(blamed - 0.21) < bound(0.21)
+    assert abs(cosine - 0.7) < 0.01
 
 
 def test_all_versions_learn_and_the_right_one_is_not_worst(page):
@@ -98,8 +152,12 @@ def test_all_versions_learn_and_the_right_one_is_not_worst(page):
     assert loss < costs["without dropout"][1]
     # "A percent or two", and a loss that is higher by a third.
     for title in (
-        "redrawn in backward", "no scale", "ignores the mode", "keeps with probability p"
-    ):  # fmt: skip
+        "no mask in backward",
+        "redrawn in backward",
+        "no scale",
+        "ignores the mode",
+        "keeps with probability p",
+    ):
         assert 0 < accuracy - costs[title][0] < 0.03
         assert costs[title][1] > 1.25 * loss
     # Missing in backward only, the scale costs nothing here.

@@ -1,7 +1,8 @@
-"""Tests of examples/dropout_paper.py: its runs are kept, its data, and what the command does."""
+"""Tests of examples/dropout_paper: its runs are kept, its data, and what the command does."""
 
 import doctest
 import json
+import re
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paper import example
-from scripts import MATPLOTLIB, run_in_a_pipe, write_idx
+from scripts import MATPLOTLIB, ROOT, run_in_a_pipe, write_idx
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_outcomes_are_decided_above_the_claims(name):
     assert "\ndef draw(" in below
 
 
-def test_interrupted_run_goes_on_where_it_stopped(run, calls, tmp_path, monkeypatch):
+def test_interrupted_run_resumes_where_it_stopped(run, calls, tmp_path, monkeypatch):
     whole = run("size")
     expected = lines(tmp_path)
     (tmp_path / "runs.jsonl").unlink()
@@ -116,7 +117,7 @@ def test_interrupted_run_goes_on_where_it_stopped(run, calls, tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(example.size, "measure", interrupted)
-        with pytest.raises(SystemExit, match="Interrupted; the same command goes on from"):
+        with pytest.raises(SystemExit, match="Interrupted; the same command resumes from"):
             run("size")
     assert lines(tmp_path) == expected[:7]
     assert run("size").partition("examples  ")[2] == whole.partition("examples  ")[2]
@@ -180,9 +181,9 @@ def write_mnist(folder, halves, rng):
 def test_folder_with_the_t10k_files_only_is_split(run, tmp_path):
     folder = write_mnist(tmp_path / "mnist", {"t10k": 200}, np.random.default_rng(0))
     output = run("features", "--data", folder)
-    assert "has no train files: 160 examples to train on, 40 to test on, drawn anew" in output
+    assert "has no train files: 160 examples to train on, 40 to test on, split afresh" in output
     write_idx(tmp_path / "mnist" / "t10k-labels-idx1-ubyte", np.arange(199) % 10)
-    with pytest.raises(ValueError, match="200 images, but 199 labels in"):
+    with pytest.raises(ValueError, match=r"shape \(200, 4, 4\) and .* has shape \(199,\)"):
         example.training.load(folder)
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match="train-images"):
@@ -221,7 +222,7 @@ def test_mnist1d():
         (["rate", "--train-size", "1001"], "--train-size is 1 to 1000 for these data, got 1001"),
         (["size", "--train-size", "60"], "size: the sizes [20, 50] are too few to compare"),
         (["all", "--train-size", "60"], "size: the sizes [20, 50] are too few to compare"),
-        (["rate", "--data", "no-such-folder"], "--data: no-such-folder is not a folder"),
+        (["rate", "--data", "no-such-folder"], "--data: expected digits, mnist1d or a folder"),
         (["rate", "--folder", __file__], "--folder: "),
         (["rate", "--folder", f"{__file__}/below"], "--folder: "),
         (["other"], "invalid choice: 'other'"),
@@ -260,21 +261,25 @@ def test_runs_without_the_extras(run, calls, tmp_path, monkeypatch):
     assert not (tmp_path / "size.png").exists()
 
 
-def test_progress_bar_on_a_terminal(capsys, monkeypatch):
-    pytest.importorskip("tqdm")
-    for stream in (sys.stdout, sys.stderr):
-        monkeypatch.setattr(stream, "isatty", lambda: True)
-    assert list(example.runs.progress([1, 2], "rate")) == [1, 2]
-    assert "rate: " in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("name", ["claims", "runs", "style"])
 def test_doctests(name):
     assert doctest.testmod(getattr(example, name)).failed == 0
 
 
-def test_script_in_a_pipe(tmp_path):
+def test_the_readme_names_each_experiment_and_only_files_that_are_there():
+    folder = ROOT / "examples" / "dropout_paper"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE) == [*example.experiments]
+    files = readme[readme.index("## The files") :]
+    assert sorted(re.findall(r"`(\w+\.py)`", files)) == sorted(
+        path.name for path in folder.glob("*.py") if path.name != "__init__.py"
+    )
+    for picture in re.findall(r"\]\((\w+\.png)\)", readme):
+        assert (folder / picture).exists()
+
+
+def test_program_in_a_pipe(tmp_path):
     options = ("features", "--seeds", "2", "--steps", "1")
-    printed = run_in_a_pipe("dropout_paper.py", *options, folder=tmp_path)
+    printed = run_in_a_pipe("dropout_paper", *options, folder=tmp_path)
     assert "Whether the numbers agree" in printed
     assert (tmp_path / "dropout_paper_results" / "runs.jsonl").exists()

@@ -1,4 +1,4 @@
-"""Tests of examples/dropout_paper.py: its verdicts follow from the numbers, and those are right."""
+"""Tests of examples/dropout_paper: its verdicts follow from the numbers, and those are right."""
 
 import itertools
 from types import SimpleNamespace

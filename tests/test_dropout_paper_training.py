@@ -1,4 +1,4 @@
-"""Tests of examples/dropout_paper.py: what each experiment trains, and measures of it."""
+"""Tests of examples/dropout_paper: what each experiment trains, and measures of it."""
 
 import copy
 import itertools

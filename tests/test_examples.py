@@ -18,6 +18,7 @@ def example():
     with pytest.MonkeyPatch.context() as patch:
         # The script sets this variable where it is unset; undo it for the tests to come.
         patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        patch.syspath_prepend(SCRIPT.parent)
         spec = importlib.util.spec_from_file_location("mlp_dropout", SCRIPT)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -214,7 +215,7 @@ def test_without_dropping_both_nets_do_the_same(example, run):
         (["--lr", "inf"], "--lr is positive and finite, got inf"),
         (["--train-size", "0"], "--train-size is 1 to 1796, got 0"),
         (["--train-size", "1797"], "--train-size is 1 to 1796, got 1797"),
-        (["--data-folder", "no-such-folder"], "--data-folder: no-such-folder is not a folder"),
+        (["--data", "no-such-folder"], "--data: expected digits, mnist1d or a folder"),
         (["--picture", "no-such-folder/a.png"], "there is no folder no-such-folder"),
     ],
 )
@@ -246,9 +247,30 @@ def test_data_folder(run, tmp_path):
     for name, n in (("train", 70), ("t10k", 30)):
         write_idx(tmp_path / f"{name}-images-idx3-ubyte", rng.integers(0, 256, (n, 4, 3)))
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte", np.arange(n) % 5)
-    output = run("--data-folder", str(tmp_path))
-    assert f"50 images to train on, 30 to test on, from {tmp_path}" in output
+    output = run("--data", str(tmp_path))
+    assert f"50 images to train on, 30 to test on, from MNIST's files in {tmp_path}" in output
     assert "MLP 12-8-6-5," in output
+
+
+def test_t10k_files_alone_are_split(example, run, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (70, 4, 3))
+    write_idx(tmp_path / "t10k-images.idx3-ubyte", images)
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", np.arange(70) % 5)
+    output = run("--data", str(tmp_path))
+    assert "50 images to train on, 20 to test on, from the t10k files in" in output
+    _, (inputs, labels), test_set = example.load(str(tmp_path))
+    np.testing.assert_allclose(inputs, images.reshape(70, 12) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(labels, np.arange(70) % 5)
+    assert (inputs.dtype, labels.dtype, test_set) == (np.float32, np.int64, None)
+
+
+@pytest.mark.parametrize(("shape", "classes"), [((30, 4, 4), 5), ((30, 4, 3), 6)])
+def test_test_set_of_another_size_or_class_is_an_error(example, tmp_path, shape, classes):
+    for name, of, n in (("train", (70, 4, 3), 5), ("t10k", shape, classes)):
+        write_idx(tmp_path / f"{name}-images-idx3-ubyte", np.zeros(of))
+        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", np.arange(of[0]) % n)
+    with pytest.raises(ValueError, match="of another size or class"):
+        example.load(str(tmp_path))
 
 
 # --------------------------------------------------------------------------------------- extras
@@ -270,7 +292,7 @@ def test_progress_bar_on_a_terminal(example, capsys, monkeypatch):
     pytest.importorskip("tqdm")
     for stream in (sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True)
-    assert list(example.progress([1, 2])) == [1, 2]
+    assert list(example.progress([1, 2], "nets trained")) == [1, 2]
     assert "nets trained" in capsys.readouterr().err
 
 

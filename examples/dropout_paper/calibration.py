@@ -21,7 +21,7 @@ The dropout paper does not look at this. Guo et al. 2017 (arXiv:1706.04599): lar
 confident than they are accurate; the expected calibration error is the mean distance between the
 two. Gal and Ghahramani 2016 (arXiv:1506.02142): one pass through the whole net can be confident
 and wrong, while the average over thinned nets tells how uncertain the net is, which shows in the
-log probability of what is true."""
+log probability of the true class."""
 STEPS = 600
 SEEDS = 10
 WIDTHS = [128, 128, 128]
@@ -80,7 +80,7 @@ def measure(data: training.Data, run: Run) -> Outcome:
     (x, y), (x_test, y_test) = data.split(run["train_size"], rngs.split)
     net = training.mlp(data, WIDTHS, [run["p"]] * len(WIDTHS), rngs)
     training.train(net, x, y, run["steps"], rngs)
-    # Logarithms, as a probability that underflows to zero would have none.
+    # Logarithms, because a probability that underflows to zero would have none.
     with microgrand.no_grad():
         whole = log_softmax(net(x_test)).numpy()
     if run["p"] == 0:
@@ -137,7 +137,7 @@ def claims(results: Results) -> list[Claim]:
             },
         ),
         Claim(
-            "averaging gives the truth a higher log probability than weight scaling",
+            "averaging gives the true class a higher log probability than weight scaling",
             {
                 "log probability of average - of scaling": averaged["log probability"]
                 - scaling["log probability"]

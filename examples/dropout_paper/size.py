@@ -16,8 +16,8 @@ from .style import BLUE, GREY, ORANGE, error_curve, logarithmic, table
 
 PAPER = """\
 Section 7.4, figure 10, on parts of MNIST of 100 to 50,000 images: for the smallest parts, of 100
-and 500, dropout brings no improvement, as a large net can learn them by heart in spite of the
-noise. With more images the gain grows up to a point, and then declines."""
+and 500, dropout brings no improvement, because a large net can memorise them despite the noise.
+With more images the gain grows up to a point, and then declines."""
 STEPS = 2000
 SEEDS = 8
 WIDTHS = [128, 128, 128]

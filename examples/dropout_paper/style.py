@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-ORANGE, BLUE, GREEN, GREY = "#D55E00", "#0072B2", "#009E73", "0.45"  # told apart by all eyes
+ORANGE, BLUE, GREEN, GREY = "#D55E00", "#0072B2", "#009E73", "0.45"  # safe for colour-blind readers
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

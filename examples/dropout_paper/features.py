@@ -18,8 +18,8 @@ from .style import BLUE, ORANGE, table
 
 PAPER = """\
 Sections 7.1 and 7.2, figures 7 and 8, for autoencoders with 256 ReLU units on MNIST: without
-dropout, hidden units show no meaningful pattern each, since they work together; with p = 0.5 they
-detect edges, strokes and spots. Both reconstruct test images about equally well. With dropout,
+dropout, no single hidden unit shows a meaningful pattern, since they work together; with p = 0.5
+they detect edges, strokes and spots. Both reconstruct test images about equally well. With dropout,
 fewer units are active for an image, and the mean activation of a unit is about 0.7 instead of 2."""
 STEPS = 2000
 SEEDS = 8
@@ -47,7 +47,7 @@ def runs(data: training.Data, options: argparse.Namespace) -> list[Run]:
 def locality(patterns: Any, shape: tuple[int, int]) -> Any:
     """Return how local patterns (n, pixels) are: the largest share of one window, 0 to 1.
 
-    A share is that of the squared weights; the window is 3/8 of the image high and wide.
+    A share is of the sum of squared weights; the window is 3/8 of the image high and wide.
     """
     squares = (patterns**2).reshape(-1, *shape)
     window = tuple(max(1, round(3 / 8 * length)) for length in shape)
@@ -69,10 +69,10 @@ def measure(data: training.Data, run: Run) -> Outcome:
     with microgrand.no_grad():
         hidden = encoder(x_test).numpy()
         misses = np.mean((net(x_test).numpy() - x_test) ** 2)
-    # The weight of a pixel that is never inked is what it was at first, and means nothing.
+    # The weight of a pixel that is never inked keeps its initial value and means nothing.
     seen, drawn = encoder[0].weight.data * x.std(axis=0), decoder.weight.data.T
     outcome: Outcome = {
-        # 100 for one that draws the mean of all images, whatever it sees.
+        # 100 for an autoencoder that always draws the mean image.
         "reconstruction": float(100 * misses / x_test.var(axis=0).mean()),
         "activation": float(hidden.mean()),
         "active": float(100 * np.mean(hidden > 0)),

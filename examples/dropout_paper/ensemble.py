@@ -1,9 +1,9 @@
 """The exact average over all thinned nets of a small net, and what the evaluation pass makes of it.
 
 A net with n units that can be dropped is an ensemble of 2^n thinned nets that share their weights,
-and the thinned net that keeps k of them is drawn with probability p^(n-k) (1-p)^k. With 12 units
-all 4096 nets can be asked, and two averages of their answers be compared with one pass through
-the whole net, which is what is used in practice ("weight scaling"):
+and the thinned net that keeps k of them is drawn with probability p^(n-k) (1-p)^k. With 12 units we
+can run all 4096 nets, and compare two averages of their answers with one pass through the whole
+net, which is what everyone uses in practice ("weight scaling"):
 
     arithmetic mean    P(class) =     sum over nets of  weight * P_net(class)
     geometric mean     P(class) = exp(sum over nets of  weight * log P_net(class)) / normalizer
@@ -36,7 +36,7 @@ STEPS = 1500
 SEEDS = 8
 P = 0.2
 # Nets with 12 units that can be dropped, thus 2^12 thinned nets: widths, and dropout's rate for
-# each layer. What follows the dropped units is a softmax only, or has another ReLU in between.
+# each layer. A softmax layer follows the dropped units, directly or after another ReLU layer.
 NETS = {
     "12 units, softmax": ([12], [P]),
     "12 units, 32 ReLU without dropout, softmax": ([12, 32], [P, 0.0]),
@@ -65,7 +65,7 @@ def runs(data: training.Data, options: argparse.Namespace) -> list[Run]:
 
 
 def thinned_nets(net: nn.Sequential, inputs: Any) -> tuple[Any, Any]:
-    """Ask all thinned nets: return their weights (nets,), and their logits (nets, inputs, classes).
+    """Run all thinned nets: return their weights (nets,), and their logits (nets, inputs, classes).
 
     At a layer of n units to drop, every net so far becomes 2^n nets.
     """
@@ -147,7 +147,7 @@ def claims(results: Results) -> list[Claim]:
             {"decimals that agree, beyond 12": -12 - np.log10(difference.clip(min=1e-17))},
         ),
         Claim(
-            "weight scaling gives the truth a higher log probability than the thinned nets average",
+            "weight scaling gives the true class a higher log probability than a thinned net does",
             {
                 f"difference ({net})": of("weight scaling", "log probability", net)
                 - of("one thinned net", "log probability", net)

@@ -16,8 +16,8 @@ LEVEL = 0.05
 class Claim:
     """A sentence, and numbers that are above zero if it is true.
 
-    Each of the contrasts has a number for each seed, such as the error without dropout minus the
-    error with it. The claim holds if all contrasts are positive.
+    Each contrast has a number for each seed, such as the error without dropout minus the error
+    with it. The claim holds if all contrasts are positive.
     """
 
     sentence: str
@@ -27,9 +27,9 @@ class Claim:
     def verdict(self) -> str:
         """Tell whether the contrasts are above zero, by a two-sided sign-flip test at 5 %.
 
-        "agrees" if all of them are, "disagrees" if one is below zero, otherwise "undecided". As
-        all must pass, to agree by luck has no more than the chance of a single test. To disagree
-        one is enough, and n contrasts have n chances: each is tested at 5 % / n (Bonferroni).
+        "agrees" if all of them are, "disagrees" if one is below zero, otherwise "undecided". All
+        must pass to agree, so luck has no better chance than in a single test. One is enough to
+        disagree, so n contrasts have n chances: each is tested at 5 % / n (Bonferroni).
         """
         tests = [(np.mean(x), chance(x)) for x in self.contrasts.values()]
         if any(mean < 0 and luck <= LEVEL / len(tests) for mean, luck in tests):
@@ -48,9 +48,9 @@ class Claim:
 def chance(values: Any) -> float:
     """Return how often luck alone makes the mean at least this far from zero.
 
-    Were there no difference between the two nets of a seed, each difference could as well have
-    had the other sign. All 2^n ways to choose the signs are tried (R. A. Fisher 1935, "The
-    Design of Experiments", section 21).
+    If the two nets of a seed did not differ, each difference could as well have the other sign.
+    All 2^n ways to choose the signs are tried (R. A. Fisher 1935, "The Design of Experiments",
+    section 21).
 
     Examples
     --------

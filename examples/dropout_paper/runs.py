@@ -1,4 +1,4 @@
-"""Runs that are done once: each outcome is kept in a file, so that nothing finished is lost."""
+"""Runs are done once: each outcome is kept in a file, so nothing finished is lost."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 import inspect
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from shared import progress
 
 import microgrand
 
@@ -25,9 +25,9 @@ Outcome = dict[str, Any]
 class Store:
     """The outcomes of finished runs, in a file with a line of JSON for each.
 
-    A run is known by everything that decides its outcome, so that another option, other data or
-    other code never meets an outcome that is not its own. A line is on the disk before the next
-    run begins; one that was cut off, by a crash in the middle of it, counts as not written.
+    A run's key is everything that decides its outcome: with other options, data or code, it is
+    another run. A line is on disk before the next run begins; a line cut off by a crash counts as
+    not written.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class Store:
             try:
                 record = json.loads(line)
                 self.outcomes[as_key(record["run"])] = record["outcome"]
-            except (ValueError, KeyError, TypeError):  # cut off, or what follows the last line
+            except (ValueError, KeyError, TypeError):  # cut off, or empty after the last line
                 continue
 
     def get(self, run: Run) -> Outcome | None:
@@ -92,15 +92,15 @@ class Results(list[tuple[Run, Outcome]]):
 
 
 def as_key(run: Run) -> str:
-    """Write a run in the one way that does not depend on the order of its entries."""
+    """Write a run as JSON, whatever the order of its entries."""
     return json.dumps(run, sort_keys=True)
 
 
 def code_digest(experiment: ModuleType) -> str:
-    """Return a few letters that change when the code that decides an outcome does.
+    """Return a short text that changes with the code that decides an outcome.
 
-    That is the library, and in an experiment's file all that stands above its ``claims``; the
-    claims, tables and pictures below are made from the outcomes.
+    That is the library, the shared training, and the part of the experiment's file above its
+    ``claims``; the claims, tables and pictures below only read the outcomes.
     """
     above, _, _ = inspect.getsource(experiment).partition("\ndef claims(")
     digest = hashlib.sha256((inspect.getsource(training) + above).encode())
@@ -120,13 +120,3 @@ def finish(
     for run in progress(todo, runs[0]["experiment"]):
         store.add(run | origin, experiment.measure(data, run))
     return Results((run, store.get(run | origin) or {}) for run in runs)
-
-
-def progress(runs: Sequence[Run], label: str) -> Any:
-    """Show a progress bar while iterating: on a terminal, if tqdm is there to draw it."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return runs
-    piped = not (sys.stdout.isatty() and sys.stderr.isatty())
-    return tqdm(runs, desc=label, unit="run", disable=piped, leave=False)

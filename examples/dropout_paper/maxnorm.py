@@ -18,7 +18,7 @@ from .style import BLUE, ORANGE, error_curve, logarithmic, table
 PAPER = """\
 Section 5.1 and appendix A: dropout, together with the max-norm constraint, large learning rates
 that decay, and high momentum (0.95 to 0.99), is significantly better than dropout alone; the
-constraint lets the rate be large without the weights blowing up, and is of use without dropout,
+constraint lets the rate be large without the weights blowing up, and helps without dropout,
 too. In table 9, on MNIST: 1.25 % error with dropout and weight decay, 1.05 % with dropout and
 max-norm; without dropout 1.62 % with weight decay, 1.35 % with max-norm."""
 STEPS = 600
@@ -52,7 +52,7 @@ def runs(data: training.Data, options: argparse.Namespace) -> list[Run]:
 
 
 def measure(data: training.Data, run: Run) -> Outcome:
-    """Train a net and test it; one that diverged knows nothing."""
+    """Train a net and test it; after a divergence it names the same class for all."""
     rngs = training.Generators.of(run["seed"])
     (x, y), (x_test, y_test) = data.split(run["train_size"], rngs.split)
     net = training.mlp(data, WIDTHS, [run["p"]] * len(WIDTHS), rngs)
@@ -78,8 +78,7 @@ def measure(data: training.Data, run: Run) -> Outcome:
 def best_by_others(errors: Any) -> Any:
     """Return each seed's error at the rate that is best for the other seeds.
 
-    `errors` is (rates, seeds). Choosing a seed's rate by its own test error would be to its
-    advantage.
+    `errors` is (rates, seeds). Choosing a seed's rate by its own test error would favour it.
     """
     others = errors.sum(axis=1, keepdims=True) - errors
     return np.take_along_axis(errors, others.argmin(axis=0)[None], axis=0)[0]

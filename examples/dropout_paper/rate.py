@@ -25,7 +25,7 @@ P_AT_KEPT = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8)
 
 
 def width_for(p: float) -> int:
-    """Return how wide a layer is of which dropout keeps `KEPT` units on average."""
+    """Return the width at which dropout keeps `KEPT` units on average."""
     return round(KEPT / (1 - p))
 
 
@@ -75,7 +75,7 @@ def claims(results: Results) -> list[Claim]:
             | within(middle, fixed_width[0.9] - fixed_width[0.6], "0.6 - 0.2", "0.9 - 0.6"),
         ),
         Claim(
-            f"at p = 0.8, nets so wide that they keep {KEPT} units do better than those of {WIDTH}",
+            f"at p = 0.8, nets wide enough to keep {KEPT} units do better than those of {WIDTH}",
             {"error at fixed width - at fixed number": fixed_width[0.8] - fixed_kept[0.8]},
         ),
         Claim(

@@ -5,8 +5,8 @@ Simple Way to Prevent Neural Networks from Overfitting", JMLR 15, 1929-1958.
 
 Each experiment prints what the paper found, a table of what was found here, and for each claim
 whether the numbers agree with it; and it draws a picture. Nets are compared in pairs that begin
-with the same weights and see the same examples. What is finished is kept in a file: a command
-that was interrupted goes on where it stopped when it is given again.
+with the same weights and see the same examples. Finished runs are kept in a file: an interrupted
+command resumes where it stopped when you give it again.
 """
 
 import argparse
@@ -19,7 +19,12 @@ from typing import Any
 # Matrices this small gain nothing from threads, which wait for each other in a busy loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from dropout_experiments import (
+if not __package__:  # run as `python examples/dropout_paper`: import it from the folder above
+    sys.path[0] = str(Path(__file__).parents[1])
+
+from shared import DATA_HELP
+
+from dropout_paper import (
     averaging,
     calibration,
     ensemble,
@@ -29,8 +34,8 @@ from dropout_experiments import (
     size,
     training,
 )
-from dropout_experiments.claims import LEVEL
-from dropout_experiments.runs import Results, Store, finish
+from dropout_paper.claims import LEVEL
+from dropout_paper.runs import Results, Store, finish
 
 EXPERIMENTS = {
     "rate": rate,
@@ -50,18 +55,18 @@ def report(experiment: Any, results: Results) -> None:
     for claim in experiment.claims(results):
         print(f"  {claim}")
     print(
-        "(mean over the seeds ± its standard error; chance: how often luck alone gives a mean at\n"
-        "least as far from zero, by a sign-flip test over the seeds; up to 5 % it counts, and up\n"
-        "to 5 % / n for one of n numbers to speak against a claim. Both cover what differs\n"
-        "between the seeds, not that other test examples might have been collected.)"
+        "(Mean over the seeds ± its standard error. Chance: how often luck alone puts the mean at\n"
+        "least as far from zero, by a sign-flip test over the seeds. It may be up to 5 %, and for\n"
+        "one of n numbers to refute a claim up to 5 % / n. Both cover the differences between\n"
+        "seeds, not the choice of test examples.)"
     )
     seeds = len(results.settings("seed"))
     if 2 / 2**seeds > LEVEL:
-        print(f"With {seeds} seeds no claim can be decided; 6 are the fewest that can.")
+        print(f"With {seeds} seeds no claim can be decided; it takes at least 6.")
 
 
 def draw(path: Path, experiment: Any, results: Results) -> None:
-    """Save the picture, if matplotlib is there to draw it."""
+    """Save the picture, if matplotlib is installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -74,9 +79,11 @@ def draw(path: Path, experiment: Any, results: Results) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one experiment or all; impossible options end it with a message."""
+    """Run one experiment or all; exit with a message if an option is impossible."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="dropout_paper",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="EXPERIMENT")
     for name, experiment in [*EXPERIMENTS.items(), ("all", None)]:
@@ -89,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         option = command.add_argument
-        option("--data", default="digits", help="digits (the default), mnist1d, or MNIST's folder")
+        option("--data", default="digits", help=f"{DATA_HELP} (default: %(default)s)")
         option("--seeds", type=int, help=f"nets for each setting (default: {seeds})")
         option("--steps", type=int, help=f"mini-batches to train a net on (default: {steps})")
         option("--train-size", type=int, help="examples to train on (default: by the data)")
@@ -133,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         parser.error(f"--folder: {error}")
     store = Store(options.folder / "runs.jsonl")
-    print(data)
+    print(f"Data: {data}")
     try:
         for name, experiment, runs in todo:
             print(f"\n=== {name}: {experiment.__doc__.partition(chr(10))[0]}")
@@ -148,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             report(experiment, results)
             draw(options.folder / f"{name}.png", experiment, results)
     except KeyboardInterrupt:
-        sys.exit(f"\nInterrupted; the same command goes on from {store.path}.")
+        sys.exit(f"\nInterrupted; the same command resumes from {store.path}.")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shared
 
 import microgrand
 from microgrand import nn
-from microgrand.data import batches, load_digits, load_mnist, read_idx
+from microgrand.data import batches
 from microgrand.nn.functional import cross_entropy, softmax
 from microgrand.optim import Adam, Optimizer
 
@@ -24,9 +24,9 @@ BATCH_SIZE = 50
 
 @dataclass(frozen=True)
 class Data:
-    """Examples to train on, a row each, and as many to test on as `test_size`.
+    """Examples to train on and `test_size` examples to test on, a row each.
 
-    Where the data come with a test set, it is the last `test_size` rows and stays as it is;
+    If the data come with a test set, it is the last `test_size` rows and stays as it is;
     otherwise each seed draws its own.
     """
 
@@ -44,25 +44,25 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """How many kinds of labels there are."""
+        """How many classes there are."""
         return int(self.labels.max()) + 1
 
     @property
     def digest(self) -> str:
-        """A few letters that tell these data from all others."""
+        """A short text that tells these data from all others."""
         arrays = (np.ascontiguousarray(array) for array in (self.inputs, self.labels))
         together = b"".join(array.tobytes() for array in arrays)
         return hashlib.sha256(together + f"{self.test_size}".encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        drawn = "the data's own test set" if self.has_test_set else "drawn anew for each seed"
+        drawn = "the data's own test set" if self.has_test_set else "split afresh for each seed"
         sizes = f"{self.most} examples to train on, {self.test_size} to test on"
         return f"{self.name}: {sizes}, {drawn}"
 
     def split(self, train_size: int, rng: np.random.Generator) -> tuple[Any, Any]:
         """Draw a training set and a test set.
 
-        A smaller training set of the same seed is a part of the larger, and has the same test set.
+        With one seed, a smaller training set is part of a larger one, and has the same test set.
         """
         order = rng.permutation(self.most if self.has_test_set else len(self.labels))
         if self.has_test_set:
@@ -79,43 +79,17 @@ def image_shape(pixels: int) -> tuple[int, int]:
 
 
 def load(source: str) -> Data:
-    """Load ``"digits"``, ``"mnist1d"``, or MNIST's files from the folder of that name."""
-    if source == "digits":
-        images, labels = load_digits()
-        inputs = images.reshape(len(images), -1)
-        return Data("The embedded digits", inputs, labels, 797, False, train_size=300)
-    if source == "mnist1d":
-        try:
-            from mnist1d.data import get_dataset_args, make_dataset
-        except ImportError as error:
-            raise ValueError(
-                f"MNIST-1D is made by the package mnist1d ({error}); pip install mnist1d"
-            ) from error
-        made = make_dataset(get_dataset_args())
-        inputs = np.concatenate([made["x"], made["x_test"]]).astype(np.float32)
-        labels = np.concatenate([made["y"], made["y_test"]]).astype(np.int64)
-        return Data("MNIST-1D", inputs, labels, len(made["y_test"]), True, train_size=4000)
-    folder = Path(source)
-    if not list(folder.glob("train-*ubyte*")):
-        # Many have only the smaller files at hand; 10,000 images are enough to split.
-        kinds = "images?idx3", "labels?idx1"
-        found = [sorted(folder.glob(f"t10k-{kind}-ubyte*")) for kind in kinds]
-        if all(found):
-            images, labels = (read_idx(paths[0]) for paths in found)
-            if len(images) != len(labels):
-                raise ValueError(f"{len(images)} images, but {len(labels)} labels in {folder}")
-            inputs = images.reshape(len(images), -1) / np.float32(255)
-            name = f"The t10k files in {folder}, which has no train files"
-            test_size = len(labels) // 5
-            train_size = min(3000, len(labels) - test_size)
-            return Data(name, inputs, labels.astype(np.int64), test_size, False, train_size)
-    (images, labels), (test_images, test_labels) = load_mnist(folder)
-    if images.shape[1:] != test_images.shape[1:] or not set(test_labels) <= set(labels):
-        raise ValueError("the test images are of another size or class than those to train on")
-    images = np.concatenate([images, test_images])
-    inputs, labels = images.reshape(len(images), -1), np.concatenate([labels, test_labels])
-    train_size = min(3000, len(labels) - len(test_labels))
-    return Data(f"MNIST's files in {folder}", inputs, labels, len(test_labels), True, train_size)
+    """Load the data that ``--data`` names."""
+    name, (inputs, labels), test_set = shared.load(source)
+    if test_set is None:
+        test_size = 797 if source == "digits" else len(labels) // 5
+    else:
+        test_size = len(test_set[1])
+        inputs = np.concatenate([inputs, test_set[0]])
+        labels = np.concatenate([labels, test_set[1]])
+    train_size = {"digits": 300, "mnist1d": 4000}.get(source, 3000)
+    train_size = min(train_size, len(labels) - test_size)
+    return Data(name, inputs, labels, test_size, test_set is not None, train_size)
 
 
 # ---------------------------------------------------------------------------------------- nets
@@ -123,9 +97,9 @@ def load(source: str) -> Data:
 
 @dataclass(frozen=True)
 class Generators:
-    """A generator for each purpose, so that drawing more for one changes nothing for the others.
+    """A generator for each purpose, so drawing more for one changes nothing for the others.
 
-    Nets of one seed therefore begin with the same weights, if they are of the same shape, and see
+    Nets of one seed therefore begin with the same weights, if they have the same shape, and see
     the same examples in the same order: they can be compared in pairs.
     """
 
@@ -143,7 +117,7 @@ class Generators:
 def mlp(
     data: Data, widths: list[int], rates: list[float], rngs: Generators, dtype: Any = np.float32
 ) -> nn.Sequential:
-    """Make a net of ReLU layers; each but the last is followed by dropout with a rate of its own.
+    """Make a net of ReLU layers, each followed by dropout with its own rate, and a linear layer.
 
     `rates` has one for each width. With a rate of 0, dropout keeps every unit.
     """
@@ -185,7 +159,7 @@ def train(
 
 
 def probabilities(net: nn.Module, inputs: Any) -> Any:
-    """Return what the net says, in the mode that it is in, as an array (examples, classes)."""
+    """Return the net's probabilities in its current mode, as an array (examples, classes)."""
     with microgrand.no_grad():
         return softmax(net(inputs)).numpy()
 

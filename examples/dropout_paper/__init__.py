@@ -1,0 +1,1 @@
+"""The dropout paper's experiments, a file each; `python examples/dropout_paper` runs them."""
