@@ -57,17 +57,19 @@ class Node:
     reference counting alone frees a graph.
     """
 
+    _array: Array  # an array, or a NumPy scalar as NumPy returns for 0-d results
+    _grad: Array | None  # the gradient that `Tensor.backward` has accumulated; None until then
+    _requires_grad: bool  # does a leaf that requires a gradient lie upstream, or is this one?
+    primitive: Callable[..., Any] | None
+    args: tuple[Any, ...] | None  # what it was called with; None for a leaf and after freeing
+    kwargs: Mapping[str, Any]
+    retains_grad: bool  # is the cotangent of this computed value wanted, too?
+    version: int  # how often `data` was changed in place; only leaves ever are
+    saved_version: int  # the arguments' versions, added up, when this was computed
+
     __slots__ = (
-        "__weakref__",
-        "_array",  # an array, or a NumPy scalar as NumPy returns for 0-d results
-        "_grad",  # the gradient that `Tensor.backward` has accumulated; None until then
-        "_requires_grad",  # does a leaf that requires a gradient lie upstream, or is this one?
-        "args",  # what the primitive was called with; None for a leaf and after freeing
-        "kwargs",
-        "primitive",
-        "retains_grad",  # is the cotangent of this computed value wanted, too?
-        "saved_version",  # the arguments' versions, added up, when this was computed
-        "version",  # how often `data` was changed in place; only leaves ever are
+        *("_array", "_grad", "_requires_grad", "primitive", "args", "kwargs", "retains_grad"),
+        *("version", "saved_version", "__weakref__"),
     )
 
     #: The class of computed values: `Tensor`, which tensor.py builds on this one.

@@ -439,7 +439,7 @@ def check_step(step: Any) -> float:
             f"a schedule is called with the number of steps taken so far, got {step!r}; for "
             "several steps, [schedule(step) for step in steps]"
         )
-    if not step >= 0:
+    if not float(step) >= 0:
         raise ValueError(f"a schedule is called with the number of steps taken so far, got {step}")
     return float(step)
 

@@ -22,4 +22,4 @@ def as_tensor(x: ArrayLike, dtype: Any = None, kinds: str = "f") -> Tensor:
 
 def cast_to(x: Tensor, dtype: Any) -> Tensor:
     """Convert a tensor's dtype; of integers and booleans, which have no graph, too."""
-    return x.astype(dtype) if x.dtype.kind == "f" else Tensor(x.data, dtype=dtype)  # type: ignore[no-any-return]
+    return x.astype(dtype) if x.dtype.kind == "f" else Tensor(x.data, dtype=dtype)

@@ -20,9 +20,7 @@ from .module import Module, Parameter
 def affine(x: Value, weight: Value, bias: Value) -> Value:
     """Compute ``x W^T + b``."""
     out = product(x, weight.T)
-    if bias is not None:
-        out += bias
-    return out
+    return out if bias is None else out + bias
 
 
 def product(x: Value, matrix: Value) -> Value:

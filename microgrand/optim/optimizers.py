@@ -55,8 +55,8 @@ class Optimizer(ABC):
         require a gradient, or if a number is out of its range.
     """
 
-    lr = Number()
-    weight_decay = Number()
+    lr: Any = Number()
+    weight_decay: Any = Number()
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         self.parameters = checks.checked_parameters(parameters)
@@ -155,7 +155,7 @@ class SGD(Optimizer):
     array([0.5, 1. ])
     """
 
-    momentum = Number(below=1)
+    momentum: Any = Number(below=1)
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class Adam(Optimizer):
     array([0.75, 1.75])
     """
 
-    eps = Number()
+    eps: Any = Number()
 
     def __init__(
         self,

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from ..dispatch import formula, unwrap
-from ..engine import Node, defvjp, primitive
+from ..engine import defvjp, primitive
+from ..tensor import Tensor
 from .elementwise import absolute_vjp
 from .reductions import expand, extremum_vjp
 from .rules import as_array, wide
@@ -119,7 +120,7 @@ def cofactors_vjp(g: Any, out: Any, a: Any) -> Any:
     With the singular values and h = u^T g v, that is det(u) det(v) u m v^T, where m_ii is the sum
     of p_ij h_jj over all other j, m_ij is -p_ij h_ji, and p_ij is the product of all s but two.
     """
-    if isinstance(a, Node):  # to be differentiated once more
+    if isinstance(a, Tensor):  # to be differentiated once more
         if np.any(np.linalg.matrix_rank(unwrap(a)) < a.shape[-1]):
             raise LinAlgError("the third derivative of np.linalg.det is computed with the inverse, "
                               "and the matrix is singular")  # fmt: skip
@@ -296,7 +297,7 @@ def inverse_gaps(values: Any, factor: Any, name: str) -> Any:
     size = np.max(np.abs(unwrap(values)), axis=-1, initial=0)[..., None, None]
     equal = np.less_equal(np.abs(unwrap(gaps)), n * np.finfo(values.dtype).eps * size)
     twins = equal & ~np.eye(n, dtype=bool)
-    if np.any(twins) and (isinstance(factor, Node) or np.any(factor[twins])):
+    if np.any(twins) and (isinstance(factor, Tensor) or np.any(factor[twins])):
         raise LinAlgError(
             f"np.linalg.{name} has repeated values, {unwrap(values)!s:.60}, whose vectors have no "
             "derivative; nor do the values have a second one"
@@ -318,7 +319,7 @@ def eigh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
     turn = transposed(v) @ g_v
     asked_for = np.any(np.not_equal(unwrap(g_v), 0), axis=-2, keepdims=True)
     either = np.logical_or(asked_for, transposed(asked_for))
-    turn = turn * inverse_gaps(w, turn if isinstance(g, Node) else either, "eigh")
+    turn = turn * inverse_gaps(w, turn if isinstance(g, Tensor) else either, "eigh")
     return symmetric((times_diagonal(v, g_w) + v @ turn) @ transposed(v))
 
 
@@ -374,7 +375,7 @@ def svd_vjp(g: Any, out: Any, a: Any, full_matrices: bool = False, hermitian: bo
     unit = np.where(largest == 0, 1, largest)
     t = s / unit
     sums = np.expand_dims(t, -2) + np.expand_dims(t, -1)
-    gaps = inverse_gaps(t, u_turn + v_turn if isinstance(g, Node) else both, "svd")
+    gaps = inverse_gaps(t, u_turn + v_turn if isinstance(g, Tensor) else both, "svd")
     gaps = gaps / np.where(np.equal(sums, 0), 1, sums)
     inner = times_diagonal(u_turn * gaps, t) + np.expand_dims(t, -1) * (v_turn * gaps)
     inner = inner / np.expand_dims(unit, -1)
@@ -392,7 +393,7 @@ def inverse_of(s: Any, factor: Any) -> Any:
     """``1 / s``; an error if the vectors of a singular value 0 are asked for."""
     largest = np.max(unwrap(s), axis=-1, keepdims=True, initial=0)
     zero = np.less_equal(unwrap(s), max(factor.shape[-2:]) * np.finfo(s.dtype).eps * largest)
-    if np.any(zero) and (isinstance(factor, Node) or np.any(times_diagonal(factor, zero))):
+    if np.any(zero) and (isinstance(factor, Tensor) or np.any(times_diagonal(factor, zero))):
         raise LinAlgError(
             "np.linalg.svd of a matrix without full rank: the vectors of the singular value 0 "
             "have no derivative"

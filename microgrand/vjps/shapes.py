@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import formula, records_gradient, unwrap
-from ..engine import Node, defvjp, primitive
+from ..engine import defvjp, primitive
+from ..tensor import Tensor
 from .rules import as_array
 
 # ------------------------------------------------------------------------------------- axes
@@ -368,7 +369,7 @@ def _full_like(
     shape: Any = None,
     device: Any = None,
 ) -> Any:
-    if not isinstance(fill_value, Node):
+    if not isinstance(fill_value, Tensor):
         return fill_value
     shape = np.shape(a) if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
     extra = max(fill_value.ndim - len(shape), 0)  # leading axes of length 1, which NumPy drops

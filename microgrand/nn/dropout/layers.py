@@ -96,7 +96,7 @@ class DropoutBase(Module):
 
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Zero what the mask drops, and scale the rest; with ``p = 1``, nothing is left."""
-        return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)
+        return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)  # type: ignore[no-any-return]
 
     def keep_all(self, x: Tensor) -> Tensor:
         """Return the input, in evaluation; of a parameter a copy, where nothing is recorded."""
@@ -198,7 +198,7 @@ class Dropout(DropoutBase):
         if self.scaling == "inverted":
             return super().keep_all(x)
         # Scale through apply_mask: with p = 1 even an infinity becomes exactly 0.
-        return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)
+        return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         """Return the probability, and what is not as usual."""
@@ -517,7 +517,7 @@ class GaussianDropout(DropoutBase):
         """Multiply by the noise."""
         checks.check_noise(mask)
         self.mask = read_only(mask.astype(x.dtype))
-        return x * self.mask
+        return x * self.mask  # type: ignore[no-any-return]
 
     @property
     def noise(self) -> Mask | None:
@@ -572,11 +572,11 @@ class AlphaDropout(DropoutBase):
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Put L where `mask` is False, then map affinely to keep mean 0 and variance 1."""
         if self.p == 1:  # nothing is kept, and nothing varies
-            return apply_mask(x, mask)
+            return apply_mask(x, mask)  # type: ignore[no-any-return]
         p, q = self.p, 1 - self.p
         a = (q * (1 + p * SELU_LIMIT**2)) ** -0.5
         b = -a * p * SELU_LIMIT
-        return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)
+        return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)  # type: ignore[no-any-return]
 
 
 class FeatureAlphaDropout(AlphaDropout):

@@ -103,9 +103,8 @@ def mc_dropout(
     """
     samples = checks.integer("mc_dropout's samples", samples, 1)
     checks.check_not_held(isinstance(source.get(), Replay))
-    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
-        rng = np.random.default_rng(rng)
-    sampler = Sampler(generator(rng))
+    is_seed = isinstance(rng, (int, np.integer)) and not isinstance(rng, bool)
+    sampler = Sampler(np.random.default_rng(rng) if is_seed else generator(rng))  # type: ignore[arg-type]
     outputs = []
     drawn = []
     for _ in range(samples):
