@@ -1,4 +1,4 @@
-"""microgrand: an autograd micro-framework on NumPy that can be read in an evening."""
+"""microgrand: an autograd micro-framework on NumPy whose core can be read in an evening."""
 
 __version__ = "0.1.0"
 

@@ -5,15 +5,18 @@ import contextlib
 import io
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
+from source_lines import code_lines
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(m[1], m[2], m.end(), m.start()) for m in BLOCK.finditer(README)]
 PYTHON = [i for i, block in enumerate(BLOCKS) if block[0] == "python"]
+COMMANDS = [source for language, source, _, _ in BLOCKS if language == "sh"]
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +43,39 @@ def test_python_blocks_print_what_the_readme_shows(namespace, monkeypatch):
     assert shown >= 3
 
 
-def test_the_first_two_blocks_are_the_two_commands():
+def test_the_commands_are_one_line_each():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    commands = []
-    for language, source, _, _ in BLOCKS[:2]:
-        assert language == "sh"
-        assert source.count("\n") == 1
-        install, _, run = source.partition(" && ")
+    install, *commands = COMMANDS
+    assert install == "pip install .\n"
+    runs = []
+    for command in commands:
+        assert command.count("\n") == 1
+        install, _, run = command.partition(" && ")
         extra = re.fullmatch(r'pip install "\.\[(\w+)\]"', install)[1]
         assert extra in setup["options.extras_require"]
-        commands.append(shlex.split(run))
-    assert commands == [["python", "examples/mlp_dropout.py"], ["python", "-m", "pytest"]]
+        runs.append(shlex.split(run))
+    assert runs == [["python", "examples/mlp_dropout.py"], ["python", "-m", "pytest"]]
 
 
-def test_every_file_that_the_readme_names_is_there():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+def test_ci_finds_the_command_that_runs_the_tests():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    awk = re.search(r"command=\$\((awk .*)\)", script)[1]
+    found = subprocess.run(["bash", "-c", awk], cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout == COMMANDS[-1], found.stderr
+
+
+def test_the_core_is_as_long_as_the_readme_says():
+    core = README[README.index("## Where to start reading") :]
+    said = int(re.search(r"about ([\d,]+) lines of code", core)[1].replace(",", ""))
+    files = re.findall(r"^\| \[[^]]+\]\(([^)]+)\)", core, re.MULTILINE)
+    lines = sum(code_lines((ROOT / name).read_text(encoding="utf-8")) for name in files)
+    assert len(files) == 7
+    assert lines == pytest.approx(said, rel=0.1)
+
+
+def test_every_file_that_the_readme_links_to_is_there():
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert len(targets) > 10
+    for target in targets:
         assert (ROOT / target).exists(), target
-    block = README[README.index("## The files") :]
-    named = re.findall(r"^\| `([^`]+)`", block, re.MULTILINE)
-    assert len(named) > 10
-    for name in named:
-        assert (ROOT / name).exists(), name
