@@ -144,9 +144,10 @@ class Linear(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
-        x = as_tensor(x, self.weight.dtype)
-        checks.check_linear(x, self.weight, self.bias)
-        return affine(x, self.weight, self.bias)  # type: ignore[no-any-return]
+        weight, bias = self.weight, self.bias
+        x = as_tensor(x, weight._array.dtype)
+        checks.check_linear(x._array, weight._array, None if bias is None else bias._array)
+        return affine(x, weight, bias)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         """Return the sizes."""

@@ -76,7 +76,7 @@ class DropoutBase(Module):
         """Drop in training."""
         x = as_tensor(x)
         owner = None if self.of_function else self
-        mask = next_mask(self.mask_shape(x.shape), self.draw, self.rng, self.training, owner)
+        mask = next_mask(self.mask_shape(x._array.shape), self.draw, self.rng, self.training, owner)
         if mask is None:
             return self.keep_all(x)
         self.mask = mask  # to be looked at: the call has its own, whatever other threads do
