@@ -167,7 +167,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
         with enable_grad():
             for value, g in zip(outputs, cotangents, strict=True):
                 if value.requires_grad:
-                    shares = backpropagate(value, g, set(variables), create_graph, True)
+                    shares = backpropagate(value, g, set(variables), create_graph)
                     for variable, share in shares.items():
                         found[variable] = found[variable] + share if variable in found else share
         return tuple(
