@@ -7,7 +7,9 @@ mend it.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections import UserDict, UserList, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from types import FunctionType, MappingProxyType, MemberDescriptorType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -113,11 +115,64 @@ def check_stays_parameter(module: Any, name: str, value: Any, parameter: type) -
 
 def check_is_parameter(name: str, value: Any) -> None:
     """Raise if an attribute is a tensor that no optimizer would be given."""
-    if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+    if isinstance(value, Tensor) and is_trained(value):
         raise TypeError(
             f"attribute {name!r} is a Tensor that requires a gradient but not a Parameter, so it "
             "would not be trained; make it nn.Parameter(data), or nn.Buffer(data) to keep it"
         )
+
+
+def check_hides_nothing(module: Any, kinds: tuple[type, ...], found: Set[int]) -> None:
+    """Raise if a module has others, or parameters, only where they are not looked for."""
+    places = [("attribute", name, value) for name, value in module.attributes()]
+    places += [("attribute in __slots__", *pair) for pair in slots_of(module)]
+    for cls in type(module).__mro__:
+        own = vars(cls).items()
+        places += [("class attribute", *pair) for pair in own if pair[0] not in vars(module)]
+    for place, name, value in places:
+        for part in parts_in(value, kinds):
+            if id(part) not in found:
+                kind = type(value).__name__
+                raise TypeError(
+                    f"{place} {name!r} of {type(module).__name__}, of type {kind}, holds a "
+                    f"{type(part).__name__} that is not found there, so it would be neither "
+                    "trained nor saved; assign it to an attribute in __init__, also within lists, "
+                    "tuples and dicts. To keep it out, hold a function that calls it"
+                )
+
+
+def parts_in(value: Any, kinds: tuple[type, ...], in_object: bool = False) -> Iterator[Any]:
+    """Yield modules and parameters in containers of any kind, and in the attributes of an object.
+
+    Not in what an iteration may have to compute, nor in functions, nor in objects of objects.
+    """
+    items: Iterable[Any] = ()
+    if isinstance(value, kinds) or (isinstance(value, Tensor) and is_trained(value)):
+        yield value
+    elif isinstance(value, (dict, UserDict, MappingProxyType)):
+        items = (*value.keys(), *value.values())
+    elif isinstance(value, (list, tuple, set, frozenset, deque, UserList)):
+        items = value
+    elif isinstance(value, np.ndarray):
+        items = value.flat if value.dtype.hasobject else ()
+    elif not in_object and not isinstance(value, (type, FunctionType, ModuleType)):
+        items = [item for _, item in (*getattr(value, "__dict__", {}).items(), *slots_of(value))]
+        in_object = True
+    for item in items:
+        yield from parts_in(item, kinds, in_object)
+
+
+def slots_of(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of an object's ``__slots__``."""
+    for cls in type(value).__mro__:
+        for name, member in vars(cls).items():
+            if isinstance(member, MemberDescriptorType) and hasattr(value, name):
+                yield name, getattr(value, name)
+
+
+def is_trained(tensor: Tensor) -> bool:
+    """Tell whether an optimizer should be given a tensor."""
+    return tensor.requires_grad and tensor.is_leaf
 
 
 def check_modules(layers: Iterable[Any], module: type) -> None:

@@ -40,7 +40,8 @@ class Module:
     """Something with parameters that is called like a function; the base of layers and models.
 
     A subclass assigns parameters and other modules to attributes, also within lists, tuples and
-    dicts, and defines ``forward``.
+    dicts, and defines ``forward``. One that is anywhere else is an error: who wants to keep it out
+    keeps a function that calls it.
 
     Examples
     --------
@@ -83,21 +84,33 @@ class Module:
             yield from find_members(name, value)
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """Yield this module, as ``""``, and all below it with their dotted names, each once."""
-        seen = set()
+        """Yield this module, as ``""``, and all below it with their dotted names, each once.
+
+        Raises
+        ------
+        TypeError
+            If one, or a parameter, is only where nobody looks for it: in a set or an object of
+            another kind, an attribute of the class or in ``__slots__``.
+        """
+        modules = []
+        found = set()
         stack: list[tuple[str, Module]] = [("", self)]
         while stack:
             prefix, module = stack.pop()
-            if id(module) in seen:
+            if id(module) in found:
                 continue
-            seen.add(id(module))
-            yield prefix, module
-            below = [
-                (f"{prefix}.{name}" if prefix else name, child)
-                for name, child in module.members()
-                if isinstance(child, Module)
-            ]
+            found.add(id(module))
+            modules.append((prefix, module))
+            below = []
+            for name, child in module.members():
+                if isinstance(child, Module):
+                    below.append((f"{prefix}.{name}" if prefix else name, child))
+                else:
+                    found.add(id(child))
             stack.extend(reversed(below))
+        for _, module in modules:
+            checks.check_hides_nothing(module, (Module, Parameter), found)
+        yield from modules
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all below it, each once."""
@@ -134,7 +147,7 @@ class Module:
     def train(self, mode: bool = True) -> Module:
         """Set training mode, or evaluation mode if `mode` is False, here and below."""
         checks.check_mode(mode)
-        for module in self.modules():
+        for module in self.modules():  # raises, if at all, before it yields the first
             module.training = mode
         return self
 
