@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from types import FunctionType, MappingProxyType, MemberDescriptorType, ModuleType
+from types import MappingProxyType, MemberDescriptorType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -124,20 +124,20 @@ def check_is_parameter(name: str, value: Any) -> None:
 
 def check_hides_nothing(module: Any, kinds: tuple[type, ...], found: Set[int]) -> None:
     """Raise if a module has others, or parameters, only where they are not looked for."""
-    places = [("attribute", name, value) for name, value in module.attributes()]
+    places = [("attribute", name, value) for name, value in vars(module).items()]
     places += [("attribute in __slots__", *pair) for pair in slots_of(module)]
     for cls in type(module).__mro__:
-        own = vars(cls).items()
-        places += [("class attribute", *pair) for pair in own if pair[0] not in vars(module)]
+        if issubclass(cls, kinds) and cls not in kinds:
+            own = vars(cls).items()
+            places += [("class attribute", *pair) for pair in own if pair[0] not in vars(module)]
     for place, name, value in places:
         for part in parts_in(value, kinds):
             if id(part) not in found:
-                kind = type(value).__name__
                 raise TypeError(
-                    f"{place} {name!r} of {type(module).__name__}, of type {kind}, holds a "
-                    f"{type(part).__name__} that is not found there, so it would be neither "
-                    "trained nor saved; assign it to an attribute in __init__, also within lists, "
-                    "tuples and dicts. To keep it out, hold a function that calls it"
+                    f"{place} {name!r} of {type(module).__name__}, of type {type(value).__name__}, "
+                    f"holds a {type(part).__name__} that is not found there, so it would be "
+                    "neither trained nor saved; assign it to an attribute in __init__, also within "
+                    "lists, tuples and dicts. To keep it out, hold a function that calls it"
                 )
 
 
@@ -146,6 +146,8 @@ def parts_in(value: Any, kinds: tuple[type, ...], in_object: bool = False) -> It
 
     Not in what an iteration may have to compute, nor in functions, nor in objects of objects.
     """
+    if isinstance(value, (str, float, NoneType, type)) or hasattr(value, "__get__"):
+        return  # most attributes of an instance, and of a class
     items: Iterable[Any] = ()
     if isinstance(value, kinds) or (isinstance(value, Tensor) and is_trained(value)):
         yield value
@@ -155,8 +157,8 @@ def parts_in(value: Any, kinds: tuple[type, ...], in_object: bool = False) -> It
         items = value
     elif isinstance(value, np.ndarray):
         items = value.flat if value.dtype.hasobject else ()
-    elif not in_object and not isinstance(value, (type, FunctionType, ModuleType)):
-        items = [item for _, item in (*getattr(value, "__dict__", {}).items(), *slots_of(value))]
+    elif not (in_object or isinstance(value, ModuleType)):
+        items = [*getattr(value, "__dict__", {}).values(), *(item for _, item in slots_of(value))]
         in_object = True
     for item in items:
         yield from parts_in(item, kinds, in_object)
@@ -164,10 +166,11 @@ def parts_in(value: Any, kinds: tuple[type, ...], in_object: bool = False) -> It
 
 def slots_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the names and values of an object's ``__slots__``."""
-    for cls in type(value).__mro__:
-        for name, member in vars(cls).items():
-            if isinstance(member, MemberDescriptorType) and hasattr(value, name):
-                yield name, getattr(value, name)
+    if hasattr(value, "__slots__"):
+        for cls in type(value).__mro__:
+            for name, member in vars(cls).items():
+                if isinstance(member, MemberDescriptorType) and hasattr(value, name):
+                    yield name, getattr(value, name)
 
 
 def is_trained(tensor: Tensor) -> bool:
