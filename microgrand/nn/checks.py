@@ -7,6 +7,7 @@ mend it.
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from types import MappingProxyType, MemberDescriptorType, ModuleType, NoneType
@@ -103,13 +104,49 @@ def check_features(who: str, in_features: Any, out_features: Any, bias: Any) -> 
 # ----------------------------------------------------------------------------------- modules
 
 
-def check_stays_parameter(module: Any, name: str, value: Any, parameter: type) -> None:
-    """Raise if a parameter is to be replaced by what would not be trained."""
-    if value is not None and not isinstance(value, parameter):
+def check_stays(kind: type, module: Any, name: str, value: Any) -> None:
+    """Raise if a parameter or buffer is to be replaced by what would not be trained or saved."""
+    if value is not None and not isinstance(value, kind):
+        lost = "trained" if kind.__name__ == "Parameter" else "saved"
         raise TypeError(
-            f"{type(module).__name__}.{name} is a Parameter, and {type(value).__name__} in its "
-            f"place would not be trained; change its values with .{name}.data = array, or "
-            "assign nn.Parameter(data)"
+            f"{type(module).__name__}.{name} is a {kind.__name__}, and {type(value).__name__} in "
+            f"its place would not be {lost}; change its values with .{name}.data = array (of a "
+            f"tensor, .detach().numpy()), or assign nn.{kind.__name__}(data)"
+        )
+
+
+def check_name_is_new(name: str, names: Set[str]) -> None:
+    """Raise if two parameters or buffers would be saved by one name."""
+    if name in names:
+        raise ValueError(f"two parameters have the name {name!r}; rename one")
+
+
+def names_of_no_state(module: Any) -> set[str]:
+    """Return the attributes that a module's classes say need not be saved, or raise."""
+    names: set[str] = set()
+    for cls in type(module).__mro__:
+        given = vars(cls).get("not_state", ())
+        if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+            raise TypeError(
+                f"{cls.__name__}.not_state is a tuple of attributes' names, got {given!r}; for "
+                'one, write ("name",)'
+            )
+        names.update(given)
+    return names
+
+
+def warn_of_lost_state(prefix: str, name: str, value: Any, saved: tuple[type, ...]) -> None:
+    """Warn if a value that may be a module's state is not saved."""
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+    is_constant = isinstance(value, Tensor) and not value.requires_grad
+    if is_array or (is_constant and not isinstance(value, saved)):
+        attribute = name.partition(".")[0]
+        warnings.warn(
+            f"{prefix}{'.' if prefix else ''}{name} is {'an array' if is_array else 'a Tensor'} "
+            "that state_dict() does not save; make it nn.Buffer(data) if it changes in training, "
+            f'or else say not_state = ("{attribute}",) in its class',
+            UserWarning,
+            stacklevel=3,
         )
 
 
@@ -206,6 +243,10 @@ def check_is_mapping(state: Any) -> None:
         )
 
 
+#: The kinds of dtypes whose numbers a parameter or buffer of a kind can hold.
+LOADED_INTO = {"f": "fiu", "c": "fiuc", "i": "iu", "u": "iu", "b": "b"}
+
+
 def as_value_of(tensor: Any, given: Any) -> Array:
     """Convert an entry of a state dict to a new array for a tensor, or raise."""
     array = np.asarray(given.data if isinstance(given, Tensor) else given)
@@ -213,11 +254,12 @@ def as_value_of(tensor: Any, given: Any) -> Array:
         raise ValueError("the parameter's array is read-only")
     if array.shape != tensor.shape:
         raise ValueError(f"shape {array.shape}, expected {tensor.shape}")
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in LOADED_INTO[tensor.dtype.kind]:
         raise TypeError(f"dtype {array.dtype}, expected {tensor.dtype}")
     with np.errstate(over="ignore"):
         value = array.astype(tensor.dtype)
-    if np.isinf(value).any() and not np.isinf(array).any():
+    is_whole = value.dtype.kind in "iu"
+    if (value != array).any() if is_whole else np.isinf(value).any() and not np.isinf(array).any():
         raise ValueError(f"numbers beyond the range of {tensor.dtype}")
     return value
 

@@ -55,6 +55,7 @@ class DropoutBase(Module):
     """
 
     mask: Mask | None = None
+    not_state = ("mask",)
     #: Whether a function has made this layer, for one call.
     of_function: bool = False
 
