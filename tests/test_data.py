@@ -273,6 +273,15 @@ def test_batches_hold_every_sample_once(length, batch_size, seed):
         assert_together(x_batch, y_batch)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16])
+def test_sizes_may_be_small_numpy_integers(dtype):
+    x = np.arange(250)
+    sizes = [len(batch) for (batch,) in batches(x, batch_size=dtype(60), rng=0)]
+    assert sizes == [60, 60, 60, 60, 10]
+    train, test = train_test_split(x, train_size=dtype(100), rng=dtype(0))
+    assert (len(train[0]), len(test[0])) == (100, 150)
+
+
 @given(length=st.integers(2, 30), seed=st.integers(0, 2**64), data=st.data())
 def test_split_holds_every_sample_once(length, seed, data):
     train_size = data.draw(st.integers(1, length - 1))

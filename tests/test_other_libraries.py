@@ -33,7 +33,7 @@ def polars_series():
 
 
 def polars_frame():
-    return pytest.importorskip("polars").DataFrame({name: VALUES for name in "cba"})
+    return pytest.importorskip("polars").DataFrame(dict.fromkeys("cba", VALUES))
 
 
 def xarray_array():

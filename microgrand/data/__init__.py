@@ -233,7 +233,7 @@ def train_test_split(
     ((1500, 8, 8), (297,))
     """
     length = _checked_length(arrays)
-    _check_count("train_size", train_size)
+    train_size = _checked_count("train_size", train_size)
     if not 1 <= train_size < length:
         raise ValueError(
             f"train_size must be at least 1 and below the number of samples, {length}, "
@@ -287,7 +287,7 @@ def batches(
     (1, 8, 8) (1,)
     """
     length = _checked_length(arrays)
-    _check_count("batch_size", batch_size)
+    batch_size = _checked_count("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     order = _generator(rng).permutation(length)
@@ -319,13 +319,14 @@ def _checked_length(arrays: tuple[Array, ...]) -> int:
     return lengths[0]
 
 
-def _check_count(name: str, value: int) -> None:
-    """Raise TypeError if the value is not an integer."""
+def _checked_count(name: str, value: int) -> int:
+    """Return an integer as Python's own, whose sums do not wrap around as those of np.uint8."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(
             f"{name} must be an integer, a number of samples, got {value!r}; "
             "for a fraction write int(0.8 * len(x))"
         )
+    return int(value)
 
 
 def _generator(rng: int | np.random.Generator) -> np.random.Generator:

@@ -93,10 +93,16 @@ def check_same_shape(prediction: Any, target: Any) -> None:
         )
 
 
-def check_features(who: str, in_features: Any, out_features: Any, bias: Any) -> None:
-    """Raise if a linear layer cannot have such sizes."""
-    integer(f"{who}'s in_features", in_features, 1)
-    integer(f"{who}'s out_features", out_features, 1)
+def features(who: str, in_features: Any, out_features: Any) -> tuple[int, int]:
+    """Return the sizes of a linear layer, or raise if it cannot have them."""
+    return (
+        integer(f"{who}'s in_features", in_features, 1),
+        integer(f"{who}'s out_features", out_features, 1),
+    )
+
+
+def check_bias(who: str, bias: Any) -> None:
+    """Raise if it is not known whether there is a bias."""
     if not isinstance(bias, (bool, np.bool_)):
         raise TypeError(f"{who}'s bias is True or False, got {bias!r}")
 
@@ -332,7 +338,7 @@ def axes_of_a_mask(who: str, shared_axes: Any) -> tuple[int, ...]:
                 f"{who}'s shared_axes are numbers of axes, got {axis!r}; for "
                 "one mask over all time steps of (batch, time, features), shared_axes=1"
             )
-    return several
+    return tuple(int(axis) for axis in several)
 
 
 def check_axis(layer: Any, shape: Shape, axis: int) -> None:
