@@ -277,6 +277,44 @@ def check_runs_in_its_call(mode: Any, function: Any) -> None:
         )
 
 
+# ---------------------------------------------------------------------------------- anomalies
+
+
+def check_forward_anomaly(node: Any, kind: str, before: Sequence[str]) -> None:
+    """Raise if a result holds a nan, or an infinity that no argument held before."""
+    if kind == "nan" and "nan" in before:
+        raise FloatingPointError(
+            f"argument {before.index('nan')} of {name_of(node.primitive)} holds nan, in the call "
+            f"at {node.line}, and no operation before has recorded it; look for it in your data, "
+            "parameters and constants, np.isnan(x).any()"
+        )
+    if kind == "nan" or not any(before):
+        held = "infinities" if any(before) else "finite numbers"
+        raise FloatingPointError(
+            f"{name_of(node.primitive)} gave {kind} for arguments of {held}, in the call at "
+            f"{node.line}; look at its arguments there, and keep them in the function's domain and "
+            "range, with np.clip or a smaller learning rate, say"
+        )
+
+
+def refuse_backward_anomaly(kind: str, guilty: Sequence[Any], began_here: bool) -> NoReturn:
+    """Raise, as a cotangent holds a nan or an infinity that VJPs gave, or that it began with."""
+    if not guilty:
+        raise FloatingPointError(
+            f"the backward pass began with a gradient that holds {kind}; give finite numbers"
+            if began_here
+            else f"the cotangents of several uses of a value added up to {kind}, beyond the range "
+            "of their dtype; scale the loss, or use a longer dtype"
+        )
+    node, i = guilty[0]
+    line = getattr(node, "line", "a line outside `with detect_anomaly():`, which must hold it, too")
+    raise FloatingPointError(
+        f"the VJP of {name_of(node.primitive)} gave {kind} for argument {i} of the call at {line}; "
+        "keep its arguments away from where the derivative is infinite or undefined, as in "
+        "np.sqrt(x + 1e-12)"
+    )
+
+
 # -------------------------------------------------------------------------------- the dispatch
 
 #: NumPy functions that write into their first argument.

@@ -64,6 +64,7 @@ class Node:
         "_requires_grad",  # does a leaf that requires a gradient lie upstream, or is this one?
         "args",  # what the primitive was called with; None for a leaf and after freeing
         "kwargs",
+        "line",  # where the call was made; set inside `detect_anomaly` only
         "primitive",
         "retains_grad",  # is the cotangent of this computed value wanted, too?
         "saved_version",  # the arguments' versions, added up, when this was computed
@@ -93,6 +94,10 @@ def new_tensor(
     node.saved_version = saved_version
     node.version = 0
     return node
+
+
+#: Given each recorded value, returns it: while a block of `detect_anomaly` is open.
+on_record: Callable[[Node], Node] | None = None
 
 
 def apply(
@@ -128,7 +133,8 @@ def apply(
     data = call(*operands, **kwargs) if kwargs else call(*operands)
     check_result(function, data, recorded)
     if recorded:
-        return new_tensor(data, function, args, kwargs, version)
+        node = new_tensor(data, function, args, kwargs, version)
+        return node if on_record is None else on_record(node)
     return new_tensor(unshared(data, operands) if requires_grad else data)
 
 
