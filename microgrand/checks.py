@@ -40,9 +40,10 @@ def name_of(function: Any) -> str:
     # Python's own functions in C are in modules such as _operator.
     module = (getattr(function, "__module__", None) or "").removeprefix("_")
     name = getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
-    if isinstance(function, np.ufunc):
-        known = getattr(np, name, None) is function
-        return f"np.{name}" if known else f"{module or 'scipy.special'}.{name}"
+    if isinstance(function, np.ufunc):  # which does not know its module
+        for where, library in ("np", np), ("scipy.special", sys.modules.get("scipy.special")):
+            if getattr(library, name, None) is function:
+                return f"{where}.{name}"
     if module.split(".")[0] == "numpy":
         module = module.replace("numpy", "np", 1) if "." in module else "np"
     return f"{module}.{name}" if module else str(name)
@@ -526,9 +527,7 @@ def check_no_modulus(modulus: Any) -> None:
 def check_has_an_axis(tensor: Any, what: str) -> None:
     """Raise for what a 0-d tensor does not have."""
     if tensor.ndim == 0:
-        raise TypeError(
-            f"{what} of a 0-d tensor" if what == "len()" else f"{what} over a 0-d tensor"
-        )
+        raise TypeError(f"{what} a 0-d tensor, which has no axis; take x.ravel(), or x.item()")
 
 
 def refuse_item_assignment() -> None:
@@ -543,8 +542,9 @@ def check_can_be_copied(tensor: Any) -> None:
     """Raise if a tensor is no leaf, whose graph a copy would share or lose."""
     if tensor.primitive is not None:
         raise RuntimeError(
-            "only leaves can be copied by copy.deepcopy or pickled, and this tensor was "
-            f"computed by {name_of(tensor.primitive)}; use .detach() or .copy()"
+            f"this tensor was computed by {name_of(tensor.primitive)}, and copy, pickle or a plot "
+            "would keep its values without its graph; give them x.detach(), or call x.copy() for a "
+            "copy in the graph"
         )
 
 
