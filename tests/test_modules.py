@@ -194,7 +194,6 @@ def test_a_parameter_is_not_replaced_by_what_would_not_be_trained():
 def test_parameter():
     array = np.ones(2)
     assert nn.Parameter(array).data is array
-    assert nn.Parameter(Tensor(array)).data is array
     assert nn.Parameter(array).requires_grad
     assert not nn.Parameter(array, requires_grad=False).requires_grad
     with pytest.raises(TypeError, match="detach"):

@@ -18,7 +18,8 @@ class Parameter(Tensor):
     Parameters
     ----------
     data
-        Array of a float dtype, or a tensor outside any graph; wrapped without a copy.
+        Array of a float dtype, which is wrapped without a copy, or a tensor outside any graph,
+        which is copied: it keeps its values when this one is trained.
 
     Examples
     --------
@@ -32,7 +33,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: ArrayLike, *, dtype: Any = None, requires_grad: bool = True) -> None:
         if isinstance(data, Tensor):
-            data = data.numpy()  # raises for one whose graph would be lost
+            data = data.numpy().copy()  # raises for one whose graph would be lost
         super().__init__(data, dtype=dtype, requires_grad=requires_grad)
 
 
@@ -42,7 +43,8 @@ class Buffer(Tensor):
     Parameters
     ----------
     data
-        Array of numbers, or a tensor outside any graph; wrapped without a copy.
+        Array of numbers, which is wrapped without a copy, or a tensor outside any graph, which is
+        copied.
 
     Examples
     --------
@@ -65,7 +67,7 @@ class Buffer(Tensor):
 
     def __init__(self, data: ArrayLike, *, dtype: Any = None) -> None:
         if isinstance(data, Tensor):
-            data = data.numpy()  # raises for one whose graph would be lost
+            data = data.numpy().copy()  # raises for one whose graph would be lost
         super().__init__(data, dtype=dtype)
 
 
