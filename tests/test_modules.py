@@ -174,6 +174,8 @@ def test_other_attributes_are_no_error():
     net = nn.Module()
     net.tags, net.names, net.cells = {"a", 1}, np.array(["a", None], object), Plain([1.0])
     net.rng, net.lock, net.kind = np.random.default_rng(0), threading.Lock(), nn.Linear
+    net.graph = Plain({"next": {}})
+    net.graph.part["next"]["next"] = net.graph.part  # a circle
     net.later, net.library, net.teacher = (nn.Linear(1, 1) for _ in "ab"), nn, lambda x: teacher(x)
     assert list(net.eval().parameters()) == []
 

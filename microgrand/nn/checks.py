@@ -10,7 +10,7 @@ import numbers
 import warnings
 from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from types import MappingProxyType, MemberDescriptorType, ModuleType, NoneType
+from types import FunctionType, MappingProxyType, MemberDescriptorType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -165,15 +165,15 @@ def check_is_parameter(name: str, value: Any) -> None:
         )
 
 
+#: The types of most attributes, which hold no others.
+SIMPLE = frozenset([bool, int, float, str, NoneType, FunctionType, property])
+
+
 def check_hides_nothing(module: Any, kinds: tuple[type, ...], found: Set[int]) -> None:
     """Raise if a module has others, or parameters, only where they are not looked for."""
-    places = [("attribute", name, value) for name, value in vars(module).items()]
-    places += [("attribute in __slots__", *pair) for pair in slots_of(module)]
-    for cls in type(module).__mro__:
-        if issubclass(cls, kinds) and cls not in kinds:
-            own = vars(cls).items()
-            places += [("class attribute", *pair) for pair in own if pair[0] not in vars(module)]
-    for place, name, value in places:
+    for place, name, value in places_in(module, kinds):
+        if type(value) in SIMPLE or id(value) in found:
+            continue
         for part in parts_in(value, kinds):
             if id(part) not in found:
                 raise TypeError(
@@ -184,27 +184,43 @@ def check_hides_nothing(module: Any, kinds: tuple[type, ...], found: Set[int]) -
                 )
 
 
-def parts_in(value: Any, kinds: tuple[type, ...], in_object: bool = False) -> Iterator[Any]:
+def places_in(module: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, str, Any]]:
+    """Yield all that a module has by name: where it is, the name and the value."""
+    own = vars(module)
+    yield from (("attribute", *pair) for pair in own.items())
+    yield from (("attribute in __slots__", *pair) for pair in slots_of(module))
+    for cls in type(module).__mro__:
+        if issubclass(cls, kinds) and cls not in kinds:
+            for name, value in vars(cls).items():
+                if name not in own:
+                    yield "class attribute", name, value
+
+
+def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
     """Yield modules and parameters in containers of any kind, and in the attributes of an object.
 
     Not in what an iteration may have to compute, nor in functions, nor in objects of objects.
     """
-    if isinstance(value, (str, float, NoneType, type)) or hasattr(value, "__get__"):
-        return  # most attributes of an instance, and of a class
-    items: Iterable[Any] = ()
-    if isinstance(value, kinds) or (isinstance(value, Tensor) and is_trained(value)):
-        yield value
-    elif isinstance(value, (dict, UserDict, MappingProxyType)):
-        items = (*value.keys(), *value.values())
-    elif isinstance(value, (list, tuple, set, frozenset, deque, UserList)):
-        items = value
-    elif isinstance(value, np.ndarray):
-        items = value.flat if value.dtype.hasobject else ()
-    elif not (in_object or isinstance(value, ModuleType)):
-        items = [*getattr(value, "__dict__", {}).values(), *(item for _, item in slots_of(value))]
-        in_object = True
-    for item in items:
-        yield from parts_in(item, kinds, in_object)
+    seen = set()
+    stack = [(value, False)]
+    while stack:
+        item, in_object = stack.pop()
+        if isinstance(item, type) or hasattr(type(item), "__get__") or id(item) in seen:
+            continue
+        seen.add(id(item))
+        below: Iterable[Any] = ()
+        if isinstance(item, kinds) or (isinstance(item, Tensor) and is_trained(item)):
+            yield item
+        elif isinstance(item, (dict, UserDict, MappingProxyType)):
+            below = (*item.keys(), *item.values())
+        elif isinstance(item, (list, tuple, set, frozenset, deque, UserList)):
+            below = item
+        elif isinstance(item, np.ndarray):
+            below = item.flat if item.dtype.hasobject else ()
+        elif not (in_object or isinstance(item, ModuleType)):
+            below = [*getattr(item, "__dict__", {}).values(), *dict(slots_of(item)).values()]
+            in_object = True
+        stack.extend((part, in_object) for part in below)
 
 
 def slots_of(value: Any) -> Iterator[tuple[str, Any]]:
