@@ -104,6 +104,7 @@ HIDING_PLACES = {
     "UserDict": lambda part: collections.UserDict(a=[part]),
     "mappingproxy": lambda part: types.MappingProxyType({"a": part}),
     "keys of a dict": lambda part: {part: 1.0},
+    "values of a dict": lambda part: {"a": part}.values(),
     "set in a list": lambda part: [0, {part}],
     "Plain": Plain,
     "list in an object": lambda part: Plain([part]),
@@ -167,6 +168,16 @@ def test_what_is_found_may_be_elsewhere_too():
     net.frozen, net.latest = {net[0].weight}, collections.deque([net[1]])
     net.rates, net.optimizer = {net[1]: 0.5}, SGD(net.parameters(), lr=0.1)
     assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias"]
+
+
+def test_a_dataclass_may_have_modules_as_defaults():
+    @dataclasses.dataclass(eq=False)
+    class Net(nn.Module):
+        activation: nn.Module = nn.ReLU()  # noqa: RUF009
+
+    for net in Net(), Net(nn.Dropout()):
+        assert list(net.eval().modules()) == [net, net.activation]
+        assert not net.activation.training
 
 
 def test_other_attributes_are_no_error():

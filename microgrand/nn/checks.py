@@ -192,8 +192,12 @@ def places_in(module: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, str, 
     for cls in type(module).__mro__:
         if issubclass(cls, kinds) and cls not in kinds:
             for name, value in vars(cls).items():
-                if name not in own:
+                if name not in own and not name.startswith("__"):  # which are Python's
                     yield "class attribute", name, value
+
+
+#: The types of what a dict's own methods return.
+VIEWS = type({}.keys()), type({}.values()), type({}.items())
 
 
 def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
@@ -213,7 +217,7 @@ def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
             yield item
         elif isinstance(item, (dict, UserDict, MappingProxyType)):
             below = (*item.keys(), *item.values())
-        elif isinstance(item, (list, tuple, set, frozenset, deque, UserList)):
+        elif isinstance(item, (list, tuple, set, frozenset, deque, UserList, *VIEWS)):
             below = item
         elif isinstance(item, np.ndarray):
             below = item.flat if item.dtype.hasobject else ()
