@@ -110,7 +110,7 @@ def all_unshared(values: Any, parameters: list[Any]) -> Any:
     """Copy what is a view of a parameter among the results of a function."""
     if isinstance(values, (tuple, list)):
         return in_container(values, [all_unshared(value, parameters) for value in values])
-    return unshared(values, parameters)
+    return unshared(values, parameters) if isinstance(values, np.ndarray) else values
 
 
 def is_constant(key: Any, args: tuple[Any, ...]) -> bool:

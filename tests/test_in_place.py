@@ -256,6 +256,13 @@ def test_a_snapshot_under_no_grad_does_not_change_with_the_next_step(snapshot):
     assert before.tolist() == expected
 
 
+def test_results_that_are_no_arrays_are_left_alone():
+    p = Parameter([1.0, 2.0])
+    assert np.result_type(p, np.float32) == p.dtype
+    assert np.shape(p) == (2,)
+    assert np.min_scalar_type(p) == p.dtype
+
+
 def test_a_loss_of_a_gradient_keeps_it_while_others_are_added():
     w = leaf(1.0, 2.0)
     (w * w).sum().backward()

@@ -197,7 +197,7 @@ def places_in(module: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, str, 
 
 
 #: The types of what a dict's own methods return.
-VIEWS = type({}.keys()), type({}.values()), type({}.items())
+VIEWS: tuple[type, ...] = type({}.keys()), type({}.values()), type({}.items())
 
 
 def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
