@@ -212,7 +212,7 @@ def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
         if isinstance(item, type) or hasattr(type(item), "__get__") or id(item) in seen:
             continue
         seen.add(id(item))
-        below: Iterable[Any] = ()
+        below: Any = ()
         if isinstance(item, kinds) or (isinstance(item, Tensor) and is_trained(item)):
             yield item
         elif isinstance(item, (dict, UserDict, MappingProxyType)):
