@@ -56,6 +56,7 @@ class ReLU(Module):
     """
 
     mask: Mask | None = None
+    not_state = ("mask",)
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Zero what is not positive."""

@@ -132,7 +132,8 @@ class Linear(Module):
         dtype: Any = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
-        checks.check_features("Linear", in_features, out_features, bias)
+        in_features, out_features = checks.features("Linear", in_features, out_features)
+        checks.check_bias("Linear", bias)
         rng = generator(rng)
         bound = 1 / np.sqrt(in_features)
         self.weight = Parameter(
