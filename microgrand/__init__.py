@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 from . import data, nn, optim, vjps
+from .anomaly import detect_anomaly
 from .engine import defvjp, primitive
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .memory import keep_freed_memory
@@ -16,6 +17,7 @@ __all__ = [
     "Tensor",
     "data",
     "defvjp",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "hessian",

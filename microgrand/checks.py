@@ -40,9 +40,10 @@ def name_of(function: Any) -> str:
     # Python's own functions in C are in modules such as _operator.
     module = (getattr(function, "__module__", None) or "").removeprefix("_")
     name = getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
-    if isinstance(function, np.ufunc):
-        known = getattr(np, name, None) is function
-        return f"np.{name}" if known else f"{module or 'scipy.special'}.{name}"
+    if isinstance(function, np.ufunc):  # which does not know its module
+        for where, library in ("np", np), ("scipy.special", sys.modules.get("scipy.special")):
+            if getattr(library, name, None) is function:
+                return f"{where}.{name}"
     if module.split(".")[0] == "numpy":
         module = module.replace("numpy", "np", 1) if "." in module else "np"
     return f"{module}.{name}" if module else str(name)
@@ -277,6 +278,44 @@ def check_runs_in_its_call(mode: Any, function: Any) -> None:
         )
 
 
+# ---------------------------------------------------------------------------------- anomalies
+
+
+def check_forward_anomaly(node: Any, kind: str, before: Sequence[str]) -> None:
+    """Raise if a result holds a nan, or an infinity that no argument held before."""
+    if kind == "nan" and "nan" in before:
+        raise FloatingPointError(
+            f"argument {before.index('nan')} of {name_of(node.primitive)} holds nan, in the call "
+            f"at {node.line}, and no operation before has recorded it; look for it in your data, "
+            "parameters and constants, np.isnan(x).any()"
+        )
+    if kind == "nan" or not any(before):
+        held = "infinities" if any(before) else "finite numbers"
+        raise FloatingPointError(
+            f"{name_of(node.primitive)} gave {kind} for arguments of {held}, in the call at "
+            f"{node.line}; look at its arguments there, and keep them in the function's domain and "
+            "range, with np.clip or a smaller learning rate, say"
+        )
+
+
+def refuse_backward_anomaly(kind: str, guilty: Sequence[Any], began_here: bool) -> NoReturn:
+    """Raise, as a cotangent holds a nan or an infinity that VJPs gave, or that it began with."""
+    if not guilty:
+        raise FloatingPointError(
+            f"the backward pass began with a gradient that holds {kind}; give finite numbers"
+            if began_here
+            else f"the cotangents of several uses of a value added up to {kind}, beyond the range "
+            "of their dtype; scale the loss, or use a longer dtype"
+        )
+    node, i = guilty[0]
+    line = getattr(node, "line", "a line outside `with detect_anomaly():`, which must hold it, too")
+    raise FloatingPointError(
+        f"the VJP of {name_of(node.primitive)} gave {kind} for argument {i} of the call at {line}; "
+        "keep its arguments away from where the derivative is infinite or undefined, as in "
+        "np.sqrt(x + 1e-12)"
+    )
+
+
 # -------------------------------------------------------------------------------- the dispatch
 
 #: NumPy functions that write into their first argument.
@@ -488,9 +527,7 @@ def check_no_modulus(modulus: Any) -> None:
 def check_has_an_axis(tensor: Any, what: str) -> None:
     """Raise for what a 0-d tensor does not have."""
     if tensor.ndim == 0:
-        raise TypeError(
-            f"{what} of a 0-d tensor" if what == "len()" else f"{what} over a 0-d tensor"
-        )
+        raise TypeError(f"{what} a 0-d tensor, which has no axis; take x.ravel(), or x.item()")
 
 
 def refuse_item_assignment() -> None:
@@ -505,8 +542,9 @@ def check_can_be_copied(tensor: Any) -> None:
     """Raise if a tensor is no leaf, whose graph a copy would share or lose."""
     if tensor.primitive is not None:
         raise RuntimeError(
-            "only leaves can be copied by copy.deepcopy or pickled, and this tensor was "
-            f"computed by {name_of(tensor.primitive)}; use .detach() or .copy()"
+            f"this tensor was computed by {name_of(tensor.primitive)}, and copy, pickle or a plot "
+            "would keep its values without its graph; give them x.detach(), or call x.copy() for a "
+            "copy in the graph"
         )
 
 

@@ -81,22 +81,36 @@ def dispatch(function: Any, key: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
     `key` is how the tables know the function.
     """
-    kwargs = {name: value for name, value in kwargs.items() if name != "out" or value is not None}
+    kwargs = {
+        name: copy_of_list(value)  # as the graph keeps it
+        for name, value in kwargs.items()
+        if name != "out" or value is not None
+    }
     checks.check_writes_into_no_tensor(function, args, kwargs)
     if "out" not in kwargs:
         if key in rules_of:
             args, kwargs = by_position(function, args, kwargs)
             return apply(key, as_operands(function, args, len(rules_of[key].vjps)), kwargs)
         if key in formulas and formulas[key].accepts.call(len(args), kwargs):
-            return by_formula(function, formulas[key], args, kwargs)
+            return by_formula(function, formulas[key], tuple(copy_of_list([*args])), kwargs)
     if not is_constant(key, args) and records_gradient((args, tuple(kwargs.values()))):
         checks.refuse(function, key in formulas, args, kwargs)
-    return call_on_data(function, args, kwargs)
+    values = call_on_data(function, args, kwargs)
+    tensors = tensors_in((args, tuple(kwargs.values())))
+    parameters = [tensor._array for tensor in tensors if tensor._requires_grad]
+    return all_unshared(values, parameters) if parameters and "out" not in kwargs else values
 
 
 def call_on_data(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a function on the data of tensors."""
     return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
+
+
+def all_unshared(values: Any, parameters: list[Any]) -> Any:
+    """Copy what is a view of a parameter among the results of a function."""
+    if isinstance(values, (tuple, list)):
+        return in_container(values, [all_unshared(value, parameters) for value in values])
+    return unshared(values, parameters) if isinstance(values, np.ndarray) else values
 
 
 def is_constant(key: Any, args: tuple[Any, ...]) -> bool:

@@ -66,10 +66,11 @@ class Node:
     retains_grad: bool  # is the cotangent of this computed value wanted, too?
     version: int  # how often `data` was changed in place; only leaves ever are
     saved_version: int  # the arguments' versions, added up, when this was computed
+    line: str  # where it was computed; set inside `detect_anomaly` only
 
     __slots__ = (
         *("_array", "_grad", "_requires_grad", "primitive", "args", "kwargs", "retains_grad"),
-        *("version", "saved_version", "__weakref__"),
+        *("version", "saved_version", "line", "__weakref__"),
     )
 
     #: The class of computed values: `Tensor`, which tensor.py builds on this one.
@@ -95,6 +96,10 @@ def new_tensor(
     node.saved_version = saved_version
     node.version = 0
     return node
+
+
+#: Given each recorded value, returns it: while a block of `detect_anomaly` is open.
+on_record: Callable[[Node], Node] | None = None
 
 
 def apply(
@@ -130,7 +135,8 @@ def apply(
     data = call(*operands, **kwargs) if kwargs else call(*operands)
     check_result(function, data, recorded)
     if recorded:
-        return new_tensor(data, function, args, kwargs, version)
+        node = new_tensor(data, function, args, kwargs, version)
+        return node if on_record is None else on_record(node)
     return new_tensor(unshared(data, operands) if requires_grad else data)
 
 

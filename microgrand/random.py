@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 #: The one generator; `manual_seed` changes its state, so that whoever holds it sees the change.
 default_rng = np.random.default_rng()
+#: How many processes were forked since it was seeded: each draws numbers of its own.
+forks = 0
 
 
 def manual_seed(seed: int) -> np.random.Generator:
     """Restart the library's generator from `seed`, so that a run can be repeated.
 
     It draws the initial parameters of layers and the masks of dropout, unless a module was
-    given a generator of its own.
+    given a generator of its own. A forked process draws other numbers than its parent and other
+    children of it do, which follow from the seed, too: the first child's from what the parent had
+    drawn and that it is the first.
 
     Parameters
     ----------
@@ -40,6 +46,8 @@ def manual_seed(seed: int) -> np.random.Generator:
         raise TypeError(f"a seed is a non-negative integer, got {seed!r}")
     if seed < 0:
         raise ValueError(f"a seed is a non-negative integer, got {seed}")
+    global forks
+    forks = 0
     default_rng.bit_generator.state = np.random.default_rng(seed).bit_generator.state
     return default_rng
 
@@ -54,3 +62,31 @@ def generator(rng: np.random.Generator | None) -> np.random.Generator:
             "np.random.default_rng(seed)"
         )
     return rng
+
+
+def before_fork() -> None:
+    """Count the child, and let another thread end its draw: the child would wait for ever."""
+    global forks
+    forks += 1
+    default_rng.bit_generator.lock.acquire()
+
+
+def after_fork_in_parent() -> None:
+    """Go on."""
+    default_rng.bit_generator.lock.release()
+
+
+def after_fork_in_child() -> None:
+    """Go on, from a state that follows from the parent's and the number of the child."""
+    default_rng.bit_generator.lock.release()
+    state = default_rng.bit_generator.state["state"]["state"]
+    sequence = np.random.SeedSequence([forks, state])
+    default_rng.bit_generator.state = np.random.default_rng(sequence).bit_generator.state
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=before_fork,
+        after_in_parent=after_fork_in_parent,
+        after_in_child=after_fork_in_child,
+    )

@@ -55,10 +55,10 @@ def constant_operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[...
     """Make ``x < y``, ``x // y`` and other operators that return plain arrays."""
 
     def operate(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(self._array, unwrap(other))
+        return ufunc(self._array, as_operand(unwrap(other), ()))
 
     def reflected(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(other, self._array)
+        return ufunc(as_operand(other, ()), self._array)
 
     return operate, reflected
 
@@ -73,7 +73,8 @@ def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
         # Replace the array, do not write into it: views of it, and the caller's own reference,
         # must keep their values.
         self.version += 1
-        self._array = ufunc(self._array, unwrap(other), out=np.empty_like(self._array))
+        operand = as_operand(unwrap(other), ())
+        self._array = ufunc(self._array, operand, out=np.empty_like(self._array))
         return self
 
     return operate

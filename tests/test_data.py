@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from importlib import resources
 
@@ -100,8 +101,16 @@ ZIPPED = gzip.compress(idx(ARRAY), mtime=0)  # the same bytes in every run
         (b"\0\0\x0a" + idx(ARRAY)[3:], "begins with the bytes 00 00 0a 02"),
         (idx(ARRAY)[:11], "has 11 bytes, expected at least 12 for the header .* 2 dimensions"),
         (idx(ARRAY)[:-1], r"has 35 bytes, expected 36 .* int16 and shape \(3, 4\)"),
-        (idx(ARRAY) + b"\0", "has 37 bytes, expected 36"),
+        (idx(ARRAY) + b"\0", "has more bytes, expected 36"),
         (b"\0\0\x0e\4" + b"\xff" * 16, "has 20 bytes, expected 272225893"),
+        (
+            b"\0\0\x08\xff" + bytes([0, 0, 0, 1] * 255) + b"\7",
+            r"shape \(1, .*\), which no array can have",
+        ),
+        (
+            b"\0\0\x08\5" + b"\xff" * 16 + bytes(4),
+            r"shape \(4294967295, .*, 0\), which no array can have",
+        ),
         (ZIPPED[:2], "damaged gzip file"),
         (ZIPPED[:-9], "damaged gzip file"),
         (ZIPPED + b"more", "damaged gzip file"),
@@ -114,6 +123,17 @@ def test_damaged_idx_file(file, content, message):
     with pytest.raises(ValueError, match=message) as raised:
         read_idx(file)
     assert str(file) in str(raised.value)
+
+
+@pytest.mark.parametrize(("elements", "zeros"), [(3, 1 << 26), (2**31, 3)])
+def test_a_small_gzip_takes_no_more_memory_than_it_promises_and_holds(file, elements, zeros):
+    file.write_bytes(gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, elements) + bytes(zeros)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"expected {8 + elements} "):
+        read_idx(file)
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert largest < 1 << 22
 
 
 def array_or_message(path):
@@ -271,6 +291,15 @@ def test_batches_hold_every_sample_once(length, batch_size, seed):
     for x_batch, y_batch in parts:
         assert (x_batch.dtype, y_batch.dtype) == (x.dtype, y.dtype)
         assert_together(x_batch, y_batch)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16])
+def test_sizes_may_be_small_numpy_integers(dtype):
+    x = np.arange(250)
+    sizes = [len(batch) for (batch,) in batches(x, batch_size=dtype(60), rng=0)]
+    assert sizes == [60, 60, 60, 60, 10]
+    train, test = train_test_split(x, train_size=dtype(100), rng=dtype(0))
+    assert (len(train[0]), len(test[0])) == (100, 150)
 
 
 @given(length=st.integers(2, 30), seed=st.integers(0, 2**64), data=st.data())

@@ -1,11 +1,21 @@
 """Changes in place: those that would make a gradient wrong are seen, and no other array changes."""
 
+import copy
+
 import numpy as np
 import pytest
 from helpers import leaf
 
-from microgrand import Tensor, no_grad
-from microgrand.nn import Linear
+from microgrand import Tensor, no_grad, vjp
+from microgrand.nn import (
+    AlphaDropout,
+    Dropout,
+    DropPath,
+    GaussianDropout,
+    Linear,
+    Parameter,
+)
+from microgrand.nn import functional as F
 from microgrand.optim import SGD
 
 
@@ -159,3 +169,199 @@ def test_a_view_of_a_constant_is_a_view():
     x = Tensor(np.ones((2, 3)))
     assert np.shares_memory(x.T.data, x.data)
     assert np.broadcast_to(Tensor(1.0), (10**6, 10**6)).shape == (10**6, 10**6)
+
+
+# ------------------------------------------------------------------------- what shares no memory
+
+
+def step(parameter, amount=1.0):
+    """Change a parameter as an optimizer does: in place."""
+    parameter.grad = np.full(parameter.shape, -amount)
+    SGD([parameter], lr=1.0).step()
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda p: Parameter(p.detach()),
+        lambda p: assigned(leaf(0.0, 0.0), p.data),
+        lambda p: assigned(leaf(0.0, 0.0), p),
+        lambda p: assigned(leaf(0.0, 0.0), p.detach()),
+    ],
+)
+@pytest.mark.parametrize("changed", ["the parameter", "its copy"])
+def test_a_copy_of_a_parameter_is_trained_on_its_own(duplicate, changed):
+    p = Parameter([1.0, 2.0])
+    other = duplicate(p)
+    assert other.requires_grad
+    one, two = (p, other) if changed == "the parameter" else (other, p)
+    w = leaf(3.0, 4.0)
+    loss = (two * w).sum()
+    step(one)
+    assert one.tolist() == [2, 3]
+    assert two.tolist() == [1, 2]
+    loss.backward()
+    assert w.grad.tolist() == [1, 2]
+
+
+def assigned(tensor, data):
+    tensor.data = data
+    return tensor
+
+
+def test_a_parameter_made_of_a_tensor_leaves_it_as_it_was():
+    start = Tensor([1.0, 2.0])
+    p = Parameter(start)
+    step(p)
+    assert start.tolist() == [1, 2]
+    ((p - start) ** 2).sum().backward()
+    assert p.grad.tolist() == [1, 1]  # -1, with which the step was made, and 2
+
+
+SNAPSHOTS = {
+    "atleast_1d": np.atleast_1d,
+    "atleast_2d": np.atleast_2d,
+    "atleast_3d": np.atleast_3d,
+    "Dropout": Dropout().eval(),
+    "Dropout(0)": Dropout(0.0),
+    "DropPath": DropPath().eval(),
+    "AlphaDropout": AlphaDropout().eval(),
+    "GaussianDropout": GaussianDropout().eval(),
+    "classic": Dropout(scaling="classic").eval(),
+    "dropout": lambda p: F.dropout(p, training=False),
+    "broadcast_arrays": lambda p: np.broadcast_arrays(p, np.ones((3, 2)))[0],
+    "split": lambda p: np.split(p, 1)[0],
+    "array_split": lambda p: np.array_split(p, 1)[0],
+    "astype": lambda p: p.astype(float),
+    "item": lambda p: next(iter(p)),
+    "ravel": np.ravel,
+    "flatten": lambda p: p.flatten(),
+    "T": lambda p: p.T,
+    "diff": lambda p: np.diff(p, n=0),
+    "real_if_close": np.real_if_close,
+    "nan_to_num": np.nan_to_num,
+    "expand_dims": lambda p: np.expand_dims(p, 0),
+}
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS.values(), ids=SNAPSHOTS)
+def test_a_snapshot_under_no_grad_does_not_change_with_the_next_step(snapshot):
+    p = Parameter([1.0, 2.0])
+    with no_grad():
+        before = snapshot(p)
+    expected = before.tolist()
+    step(p)
+    assert before.tolist() == expected
+
+
+def test_results_that_are_no_arrays_are_left_alone():
+    p = Parameter([1.0, 2.0])
+    assert np.result_type(p, np.float32) == p.dtype
+    assert np.shape(p) == (2,)
+    assert np.min_scalar_type(p) == p.dtype
+
+
+def test_a_loss_of_a_gradient_keeps_it_while_others_are_added():
+    w = leaf(1.0, 2.0)
+    (w * w).sum().backward()
+    loss = (w * w.grad).sum()
+    (100 * w).sum().backward()
+    w.grad = None
+    loss.backward()
+    assert w.grad.tolist() == [2, 4]
+
+
+def test_a_pullback_keeps_what_it_was_made_of():
+    x, tensor = np.array([1.0, 2.0]), Tensor([1.0, 2.0])
+    nest = {"a": x.copy()}
+    pullbacks = [vjp(np.square, x), vjp(np.square, tensor), vjp(lambda n: n["a"] ** 2, nest)]
+    x *= 10
+    tensor *= 10
+    nest["a"] *= 10
+    cotangent = np.ones(2)
+    for value, pullback in pullbacks:
+        value *= 10
+        (result,) = pullback(cotangent)
+        result = result["a"] if isinstance(result, dict) else result
+        assert result.tolist() == [2, 4]
+        result *= 10
+    assert cotangent.tolist() == [1, 1]
+    _, pullback = vjp(np.exp, np.zeros(2))
+    pullback(cotangent)[0][:] = 7
+    assert pullback(cotangent)[0].tolist() == [1, 1]
+
+
+def change(items):
+    """Change a list, and the lists in it, in place."""
+    for i, item in enumerate(items):
+        if isinstance(item, list):
+            change(item)
+        else:
+            items[i] = not item if isinstance(item, bool) else 0
+
+
+LISTS = {
+    "take": (lambda x, k: np.take(x, k), [1, 2]),
+    "take along rows": (lambda x, k: np.take(x, k, axis=0), [[1, 2]]),
+    "take by name": (lambda x, k: np.take(x, indices=k), [1, 2]),
+    "index": (lambda x, k: x[k], [1, 2]),
+    "repeat": (lambda x, k: np.repeat(x, k), [1, 2, 3]),
+    "reshape": (lambda x, k: np.reshape(x, k), [3, 1]),
+    "roll": (lambda x, k: np.roll(x, k, [0]), [1]),
+    "pad": (lambda x, k: np.pad(x, k), [[1, 2]]),
+    "insert": (lambda x, k: np.insert(x, k, 5.0), [1]),
+    "delete": (lambda x, k: np.delete(x, k), [1]),
+    "where": (lambda x, k: np.where(k, x, 0), [True, False, True]),
+    "compress": (lambda x, k: np.compress(k, x), [True, False, True]),
+    "sum where": (lambda x, k: np.sum(x, where=k), [True, False, True]),
+    "mean where": (lambda x, k: np.mean(x, where=k), [True, False, True]),
+    "var where": (lambda x, k: np.var(x, where=k), [True, False, True]),
+    "max where": (lambda x, k: np.max(x, where=k, initial=0), [True, False, True]),
+    "average": (lambda x, k: np.average(x, weights=k), [1.0, 2.0, 3.0]),
+    "gradient": (lambda x, k: np.gradient(x, k), [1.0, 2.0, 4.0]),
+    "interp": (lambda x, k: np.interp(x, k, [0.0, 1.0, 4.0]), [0.0, 1.0, 4.0]),
+    "partition": (lambda x, k: np.partition(x, k), [1]),
+    "multiply": (lambda x, k: x * k, [1.0, 2.0, 3.0]),
+    "dot": (lambda x, k: np.dot(x, k), [1.0, 2.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_that_is_changed_after_the_call_changes_no_gradient(name):
+    call, given = LISTS[name]
+    gradients = []
+    for changed in False, True:
+        x, argument = leaf(3.0, 1.0, 2.0), copy.deepcopy(given)
+        out = call(x, argument)
+        if changed:
+            change(argument)
+        out.backward(np.arange(1.0, out.size + 1).reshape(out.shape))
+        gradients.append(x.grad.tolist())
+    assert gradients[0] == gradients[1]
+
+
+class InterruptedSGD(SGD):
+    """A step that is interrupted when it has changed the data."""
+
+    def update(self, index):
+        rule, memory, numbers = super().update(index)
+
+        def interrupted(data, *others):
+            rule(data, *others)
+            raise KeyboardInterrupt
+
+        return interrupted, memory, numbers
+
+
+@pytest.mark.parametrize("size", [2, 1_000_000])
+def test_an_interrupted_step_is_seen_by_older_graphs(size):
+    w = Tensor(np.ones(size), requires_grad=True)
+    (w * w).sum().backward()
+    loss = (w * w).sum()
+    with pytest.raises(KeyboardInterrupt):
+        InterruptedSGD([w], lr=1.0).step()
+    assert w.data[0] == -1
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()

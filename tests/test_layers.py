@@ -481,3 +481,27 @@ def test_dropout_draws_the_same_masks_whatever_the_order_in_memory(shape, order)
     expected = bernoulli_mask(shape, 0.5, np.random.default_rng(0))
     assert np.array_equal(out.data != 0, expected)
     assert np.array_equal(dropout.mask, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_sizes_may_be_small_numpy_integers(dtype):
+    for kind in nn.Linear, nn.DropConnect:
+        small = kind(dtype(200), dtype(130), dtype=float, rng=np.random.default_rng(0))
+        layer = kind(200, 130, dtype=float, rng=np.random.default_rng(0))
+        np.testing.assert_array_equal(small.weight.data, layer.weight.data)
+        np.testing.assert_array_equal(small.bias.data, layer.bias.data)
+        assert repr(small) == repr(layer)
+    x = np.ones((3, 200))
+    for axes in dtype(1), [dtype(0), dtype(1)]:
+        dropout = nn.Dropout(0.5, shared_axes=axes)
+        assert repr(dropout) == repr(nn.Dropout(0.5, shared_axes=np.array(axes).tolist()))
+        assert dropout(x).shape == (3, 200)
+    for make in nn.linear_schedule, nn.cosine_schedule:
+        schedule, same = make(0.0, 0.5, dtype(200), dtype(100)), make(0.0, 0.5, 200, 100)
+        assert [schedule(dtype(step)) for step in range(0, 256, 50)] == [
+            same(step) for step in range(0, 256, 50)
+        ]
+    curriculum = nn.curriculum_schedule(0.5, dtype(200))
+    assert curriculum(dtype(150)) == nn.curriculum_schedule(0.5, 200)(150)
+    samples = nn.mc_dropout(nn.Dropout(), np.ones(2), dtype(130), rng=dtype(0)).samples
+    assert samples.shape == (130, 2)

@@ -475,3 +475,58 @@ def test_the_search_for_losses_finds_one():
     assert loses_gradient(writes, (np.zeros(3), VECTOR), {}, 1)
     assert not loses_gradient(np.add, (NUMBERS, VECTOR), {}, 1)
     assert not loses_gradient(np.floor, (VECTOR,), {}, 0)
+
+
+# ------------------------------------------------------------------------- other libraries
+
+
+def test_functions_of_scipy_are_called_by_their_names():
+    special = pytest.importorskip("scipy.special")
+    x = leaf(0.5, 0.25)
+    for name in "expit", "erf", "gammaln", "ndtr":
+        with pytest.raises(TypeError, match=rf"^scipy\.special\.{name} is not .*defvjp.*detach"):
+            getattr(special, name)(x)
+        with no_grad():
+            np.testing.assert_array_equal(getattr(special, name)(x), getattr(special, name)(x.data))
+    with pytest.raises(TypeError, match=r"^scipy\.special\.expit with out= .*detach"):
+        special.expit(x, out=np.zeros(2))
+
+
+def test_a_ufunc_of_the_users_own_is_called_by_its_name():
+    def double(x):
+        return 2 * x
+
+    with pytest.raises(TypeError, match=r"^double \(vectorized\) is not .*defvjp.*detach"):
+        np.frompyfunc(double, 1, 1)(leaf(1.0))
+
+
+@pytest.mark.parametrize("x", [leaf(0.5, 0.25), leaf(0.5, 0.25) * 2])
+def test_a_plot_of_what_has_a_graph_says_detach(x):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    for plot in pyplot.plot, pyplot.semilogy, pyplot.hist, lambda y: pyplot.scatter([1, 2], y):
+        with pytest.raises((RuntimeError, TypeError), match=r"\.detach\(\)"):
+            plot(x)
+        plot(x.detach())
+    pyplot.close("all")
+
+
+def test_a_state_that_is_carried_over_batches_is_told_to_be_cut_off():
+    weight = leaf(0.5)
+    state = np.tanh(weight * Tensor([1.0]))
+    state.sum().backward()
+    loss = np.tanh(weight * state).sum()
+    with pytest.raises(RuntimeError, match=r"from one batch to the next.*state\.detach\(\)"):
+        loss.backward()
+    np.tanh(weight * state.detach()).sum().backward()
+
+
+def test_what_has_no_axis():
+    for use, words in (len, r"len\(\) of"), (list, "iteration over"):
+        with pytest.raises(TypeError, match=rf"^{words} a 0-d tensor.*ravel"):
+            use(leaf(1.0).sum())
+
+
+def test_a_power_takes_no_modulus():
+    with pytest.raises(TypeError, match=r"modulus; write \(x \*\* y\) % modulus"):
+        pow(leaf(1.0), 2, 3)

@@ -1,7 +1,11 @@
 """Modules: what they are made of, modes, texts, saving, loading and copies."""
 
+import collections
 import copy
+import dataclasses
 import pickle
+import threading
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from microgrand import (
     nn,
     no_grad,
 )
+from microgrand.optim import SGD
 
 # ---------------------------------------------------------------------------------------- modules
 
@@ -78,6 +83,114 @@ def test_a_tensor_that_would_not_be_trained_is_refused():
     assert len(list(net.parameters())) == 2
 
 
+class Plain:
+    """An object that is no module."""
+
+    def __init__(self, part):
+        self.part = part
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    part: object
+
+
+HIDING_PLACES = {
+    "set": lambda part: {part},
+    "frozenset": lambda part: frozenset([part]),
+    "deque": lambda part: collections.deque([part]),
+    "ndarray": lambda part: np.fromiter([None, part], object),
+    "UserList": lambda part: collections.UserList([part]),
+    "UserDict": lambda part: collections.UserDict(a=[part]),
+    "mappingproxy": lambda part: types.MappingProxyType({"a": part}),
+    "keys of a dict": lambda part: {part: 1.0},
+    "values of a dict": lambda part: {"a": part}.values(),
+    "set in a list": lambda part: [0, {part}],
+    "Plain": Plain,
+    "list in an object": lambda part: Plain([part]),
+    "Slotted": Slotted,
+}
+PARTS = {
+    "module": lambda: nn.Dropout(0.5),
+    "parameter": lambda: nn.Parameter([1.0]),
+    "frozen parameter": lambda: nn.Parameter([1.0], requires_grad=False),
+    "tensor": lambda: Tensor([1.0], requires_grad=True),
+}
+USES = [
+    lambda net: list(net.parameters()),
+    lambda net: net.train(),
+    lambda net: net.eval(),
+    lambda net: net.state_dict(),
+    lambda net: nn.set_dropout(net, 0.5),
+]
+
+
+@pytest.mark.parametrize("hide", HIDING_PLACES.values(), ids=HIDING_PLACES)
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_a_part_where_it_is_not_found_is_an_error(hide, part):
+    net = nn.Sequential(nn.Dropout(0.25))
+    net.hidden = nn.Module()
+    net.hidden.parts = hide(part())
+    for use in USES:
+        with pytest.raises(
+            TypeError, match=r"attribute 'parts' of Module.*lists, tuples and dicts"
+        ):
+            use(net)
+    assert net[0].training
+    assert net[0].p == 0.25
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_a_part_in_a_class_or_in_slots_is_an_error(part):
+    class OfClass(nn.Module):
+        table = {"head": part()}  # noqa: RUF012
+
+    class Inheriting(OfClass):
+        pass
+
+    class WithSlots(nn.Module):
+        __slots__ = ("table", "unset")
+
+        def __init__(self):
+            self.table = [part()]
+
+    for net, place in (OfClass(), "class"), (Inheriting(), "class"), (WithSlots(), "__slots__"):
+        for use in USES:
+            with pytest.raises(TypeError, match=rf"{place}.* 'table'.*__init__"):
+                use(nn.Sequential(net, nn.Dropout()))
+    net = OfClass()
+    net.table = {"head": nn.Linear(1, 1)}  # stands before the class's
+    assert len(list(net.parameters())) == 2
+
+
+def test_what_is_found_may_be_elsewhere_too():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    net.frozen, net.latest = {net[0].weight}, collections.deque([net[1]])
+    net.rates, net.optimizer = {net[1]: 0.5}, SGD(net.parameters(), lr=0.1)
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias"]
+
+
+def test_a_dataclass_may_have_modules_as_defaults():
+    @dataclasses.dataclass(eq=False)
+    class Net(nn.Module):
+        activation: nn.Module = nn.ReLU()  # noqa: RUF009
+
+    for net in Net(), Net(nn.Dropout()):
+        assert list(net.eval().modules()) == [net, net.activation]
+        assert not net.activation.training
+
+
+def test_other_attributes_are_no_error():
+    teacher = nn.Linear(2, 2)
+    net = nn.Module()
+    net.tags, net.names, net.cells = {"a", 1}, np.array(["a", None], object), Plain([1.0])
+    net.rng, net.lock, net.kind = np.random.default_rng(0), threading.Lock(), nn.Linear
+    net.graph = Plain({"next": {}})
+    net.graph.part["next"]["next"] = net.graph.part  # a circle
+    net.later, net.library, net.teacher = (nn.Linear(1, 1) for _ in "ab"), nn, lambda x: teacher(x)
+    assert list(net.eval().parameters()) == []
+
+
 def test_a_parameter_is_not_replaced_by_what_would_not_be_trained():
     layer = nn.Linear(2, 2)
     for wrong in np.ones((2, 2)), Tensor(np.ones((2, 2))), layer.weight * 2, [[1.0]]:
@@ -94,7 +207,6 @@ def test_a_parameter_is_not_replaced_by_what_would_not_be_trained():
 def test_parameter():
     array = np.ones(2)
     assert nn.Parameter(array).data is array
-    assert nn.Parameter(Tensor(array)).data is array
     assert nn.Parameter(array).requires_grad
     assert not nn.Parameter(array, requires_grad=False).requires_grad
     with pytest.raises(TypeError, match="detach"):

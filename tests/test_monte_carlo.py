@@ -49,7 +49,8 @@ class DropsWeightsByFunction(nn.Module):
 
 
 class SharesOverTheBatch(nn.Module):
-    dropout = nn.Dropout(shared_axes=0)
+    def __init__(self):
+        self.dropout = nn.Dropout(shared_axes=0)
 
     def forward(self, x):
         return self.dropout(x)

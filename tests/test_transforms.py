@@ -226,6 +226,14 @@ def test_arguments_may_be_counted_from_the_end():
     assert grad(f, (-2, -1))(2.0, 3.0) == (9, 12)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8])
+def test_arguments_may_be_counted_by_numpys_integers(dtype):
+    assert grad(lambda x, y: x * y**2, argnums=dtype(1))(2.0, 3.0) == 12
+    assert grad(lambda x, y: x * y**2, argnums=(dtype(1), dtype(0)))(2.0, 3.0) == (12, 9)
+    assert jacobian(lambda x, y: x * y**2, argnums=dtype(1))(2.0, 3.0) == 12
+    assert hessian(lambda x, y: x * y**2, argnums=dtype(1))(2.0, 3.0) == 4
+
+
 def test_an_argument_that_does_not_matter():
     gradients = grad(lambda x, y: np.sum(x), (0, 1))(np.ones(2), np.ones(3))
     np.testing.assert_array_equal(gradients[1], np.zeros(3))

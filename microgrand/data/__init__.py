@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -162,37 +163,55 @@ def read_idx(path: str | PathLike[str]) -> Array:
     array([5, 0, 4], dtype=uint8)
     """
     with open(path, "rb") as file:
-        content = file.read()
-    if content.startswith(b"\x1f\x8b"):
+        is_zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
         try:
-            content = gzip.decompress(content)
+            return _read_array(path, gzip.GzipFile(fileobj=file) if is_zipped else file)
         except (OSError, EOFError, zlib.error) as error:
+            if not is_zipped:
+                raise
             raise ValueError(
                 f"{path} is a damaged gzip file ({error}), expected a complete one; "
                 "download it again"
             ) from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_DTYPES:
+
+
+def _read_array(path: str | PathLike[str], file: BufferedIOBase) -> Array:
+    """Read an idx file, and no more of it than its header promises: it may unpack to anything."""
+    header = file.read(4)
+    if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in _IDX_DTYPES:
         known = ", ".join(f"{code:02x}" for code in _IDX_DTYPES)
         raise ValueError(
-            f"{path} begins with the bytes {content[:4].hex(' ') or '(none)'}, expected those of "
+            f"{path} begins with the bytes {header.hex(' ') or '(none)'}, expected those of "
             f"an idx file: 00 00, a dtype among {known}, and the number of dimensions"
         )
-    dtype, ndim = np.dtype(_IDX_DTYPES[content[2]]), content[3]
-    start = 4 + 4 * ndim
-    if len(content) < start:
+    dtype, ndim = np.dtype(_IDX_DTYPES[header[2]]), header[3]
+    lengths = file.read(4 * ndim)
+    if len(lengths) < 4 * ndim:
         raise ValueError(
-            f"{path} has {len(content)} bytes, expected at least {start} for the header of an "
-            f"array of {ndim} dimensions; it is cut short, get a complete copy"
+            f"{path} has {4 + len(lengths)} bytes, expected at least {4 + 4 * ndim} for the header "
+            f"of an array of {ndim} dimensions; it is cut short, get a complete copy"
         )
-    shape = struct.unpack(f">{ndim}I", content[4:start])
-    expected = start + math.prod(shape) * dtype.itemsize
+    shape = struct.unpack(f">{ndim}I", lengths)
+    expected = math.prod(shape) * dtype.itemsize
+    # By pieces, as a header may promise more than there is memory for.
+    content = bytearray()
+    while piece := file.read(min(expected + 1 - len(content), 1 << 20)):
+        content += piece
     if len(content) != expected:
+        start = 4 + 4 * ndim
+        got = "more" if len(content) > expected else f"{start + len(content)}"
         raise ValueError(
-            f"{path} has {len(content)} bytes, expected {expected} for the header and an array of "
+            f"{path} has {got} bytes, expected {start + expected} for the header and an array of "
             f"dtype {dtype.name} and shape {shape}; it is damaged, get a complete copy"
         )
-    big_endian = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return big_endian.astype(dtype.newbyteorder("="))
+    try:
+        return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} has a header for shape {shape}, which no array can have ({error}); it is "
+            "damaged, get a complete copy"
+        ) from error
 
 
 # ------------------------------------------------------------------- splits and mini-batches
@@ -233,7 +252,7 @@ def train_test_split(
     ((1500, 8, 8), (297,))
     """
     length = _checked_length(arrays)
-    _check_count("train_size", train_size)
+    train_size = _checked_count("train_size", train_size)
     if not 1 <= train_size < length:
         raise ValueError(
             f"train_size must be at least 1 and below the number of samples, {length}, "
@@ -287,7 +306,7 @@ def batches(
     (1, 8, 8) (1,)
     """
     length = _checked_length(arrays)
-    _check_count("batch_size", batch_size)
+    batch_size = _checked_count("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     order = _generator(rng).permutation(length)
@@ -319,13 +338,14 @@ def _checked_length(arrays: tuple[Array, ...]) -> int:
     return lengths[0]
 
 
-def _check_count(name: str, value: int) -> None:
-    """Raise TypeError if the value is not an integer."""
+def _checked_count(name: str, value: int) -> int:
+    """Return an integer as Python's own, whose sums do not wrap around as those of np.uint8."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(
             f"{name} must be an integer, a number of samples, got {value!r}; "
             "for a fraction write int(0.8 * len(x))"
         )
+    return int(value)
 
 
 def _generator(rng: int | np.random.Generator) -> np.random.Generator:

@@ -25,10 +25,11 @@ from .dropout.schedules import (
 )
 from .linear import Linear
 from .losses import CrossEntropyLoss, MSELoss
-from .module import Module, Parameter
+from .module import Buffer, Module, Parameter
 
 __all__ = [
     "AlphaDropout",
+    "Buffer",
     "CrossEntropyLoss",
     "DropConnect",
     "DropPath",

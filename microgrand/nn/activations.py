@@ -56,11 +56,12 @@ class ReLU(Module):
     """
 
     mask: Mask | None = None
+    not_state = ("mask",)
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Zero what is not positive."""
         x = as_tensor(x)
-        mask = self.mask = positive_mask(x.data)  # another thread may replace self.mask
+        mask = self.mask = positive_mask(x._array)  # another thread may replace self.mask
         return apply_mask(x, mask)  # type: ignore[no-any-return]
 
 

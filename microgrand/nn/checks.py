@@ -7,7 +7,10 @@ mend it.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections import UserDict, UserList, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from types import FunctionType, MappingProxyType, MemberDescriptorType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -106,10 +109,16 @@ def check_same_shape(prediction: Any, target: Any) -> None:
         )
 
 
-def check_features(who: str, in_features: Any, out_features: Any, bias: Any) -> None:
-    """Raise if a linear layer cannot have such sizes."""
-    integer(f"{who}'s in_features", in_features, 1)
-    integer(f"{who}'s out_features", out_features, 1)
+def features(who: str, in_features: Any, out_features: Any) -> tuple[int, int]:
+    """Return the sizes of a linear layer, or raise if it cannot have them."""
+    return (
+        integer(f"{who}'s in_features", in_features, 1),
+        integer(f"{who}'s out_features", out_features, 1),
+    )
+
+
+def check_bias(who: str, bias: Any) -> None:
+    """Raise if it is not known whether there is a bias."""
     if not isinstance(bias, (bool, np.bool_)):
         raise TypeError(f"{who}'s bias is True or False, got {bias!r}")
 
@@ -117,23 +126,135 @@ def check_features(who: str, in_features: Any, out_features: Any, bias: Any) -> 
 # ----------------------------------------------------------------------------------- modules
 
 
-def check_stays_parameter(module: Any, name: str, value: Any, parameter: type) -> None:
-    """Raise if a parameter is to be replaced by what would not be trained."""
-    if value is not None and not isinstance(value, parameter):
+def check_stays(kind: type, module: Any, name: str, value: Any) -> None:
+    """Raise if a parameter or buffer is to be replaced by what would not be trained or saved."""
+    if value is not None and not isinstance(value, kind):
+        lost = "trained" if kind.__name__ == "Parameter" else "saved"
         raise TypeError(
-            f"{type(module).__name__}.{name} is a Parameter, and {type(value).__name__} in its "
-            f"place would not be trained; change its values with .{name}.data = array, or "
-            "assign nn.Parameter(data)"
+            f"{type(module).__name__}.{name} is a {kind.__name__}, and {type(value).__name__} in "
+            f"its place would not be {lost}; change its values with .{name}.data = array (of a "
+            f"tensor, .detach().numpy()), or assign nn.{kind.__name__}(data)"
+        )
+
+
+def check_name_is_new(name: str, names: Set[str]) -> None:
+    """Raise if two parameters or buffers would be saved by one name."""
+    if name in names:
+        raise ValueError(f"two parameters have the name {name!r}; rename one")
+
+
+def names_of_no_state(module: Any) -> set[str]:
+    """Return the attributes that a module's classes say need not be saved, or raise."""
+    names: set[str] = set()
+    for cls in type(module).__mro__:
+        given = vars(cls).get("not_state", ())
+        if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+            raise TypeError(
+                f"{cls.__name__}.not_state is a tuple of attributes' names, got {given!r}; for "
+                'one, write ("name",)'
+            )
+        names.update(given)
+    return names
+
+
+def warn_of_lost_state(prefix: str, name: str, value: Any, saved: tuple[type, ...]) -> None:
+    """Warn if a value that may be a module's state is not saved."""
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+    is_constant = isinstance(value, Tensor) and not value.requires_grad
+    if is_array or (is_constant and not isinstance(value, saved)):
+        attribute = name.partition(".")[0]
+        warnings.warn(
+            f"{prefix}{'.' if prefix else ''}{name} is {'an array' if is_array else 'a Tensor'} "
+            "that state_dict() does not save; make it nn.Buffer(data) if it changes in training, "
+            f'or else say not_state = ("{attribute}",) in its class',
+            UserWarning,
+            stacklevel=3,
         )
 
 
 def check_is_parameter(name: str, value: Any) -> None:
     """Raise if an attribute is a tensor that no optimizer would be given."""
-    if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+    if isinstance(value, Tensor) and is_trained(value):
         raise TypeError(
             f"attribute {name!r} is a Tensor that requires a gradient but not a Parameter, so it "
             "would not be trained; make it nn.Parameter(data), or nn.Buffer(data) to keep it"
         )
+
+
+#: The types of most attributes, which hold no others.
+SIMPLE = frozenset([bool, int, float, str, NoneType, FunctionType, property])
+
+
+def check_hides_nothing(module: Any, kinds: tuple[type, ...], found: Set[int]) -> None:
+    """Raise if a module has others, or parameters, only where they are not looked for."""
+    for place, name, value in places_in(module, kinds):
+        if type(value) in SIMPLE or id(value) in found:
+            continue
+        for part in parts_in(value, kinds):
+            if id(part) not in found:
+                raise TypeError(
+                    f"{place} {name!r} of {type(module).__name__}, of type {type(value).__name__}, "
+                    f"holds a {type(part).__name__} that is not found there, so it would be "
+                    "neither trained nor saved; assign it to an attribute in __init__, also within "
+                    "lists, tuples and dicts. To keep it out, hold a function that calls it"
+                )
+
+
+def places_in(module: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, str, Any]]:
+    """Yield all that a module has by name: where it is, the name and the value."""
+    own = vars(module)
+    yield from (("attribute", *pair) for pair in own.items())
+    yield from (("attribute in __slots__", *pair) for pair in slots_of(module))
+    for cls in type(module).__mro__:
+        if issubclass(cls, kinds) and cls not in kinds:
+            for name, value in vars(cls).items():
+                if name not in own and not name.startswith("__"):  # which are Python's
+                    yield "class attribute", name, value
+
+
+#: The types of what a dict's own methods return.
+VIEWS: tuple[type, ...] = type({}.keys()), type({}.values()), type({}.items())
+
+
+def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
+    """Yield modules and parameters in containers of any kind, and in the attributes of an object.
+
+    Not in what an iteration may have to compute, nor in functions, nor in objects of objects.
+    """
+    seen = set()
+    stack = [(value, False)]
+    while stack:
+        item, in_object = stack.pop()
+        if isinstance(item, type) or hasattr(type(item), "__get__") or id(item) in seen:
+            continue
+        seen.add(id(item))
+        below: Any = ()
+        if isinstance(item, kinds) or (isinstance(item, Tensor) and is_trained(item)):
+            yield item
+        elif isinstance(item, (dict, UserDict, MappingProxyType)):
+            below = (*item.keys(), *item.values())
+        elif isinstance(item, (list, tuple, set, frozenset, deque, UserList, *VIEWS)):
+            below = item
+        elif isinstance(item, np.ndarray):
+            below = item.flat if item.dtype.hasobject else ()
+        elif not (in_object or isinstance(item, ModuleType)):
+            below = [*getattr(item, "__dict__", {}).values(), *dict(slots_of(item)).values()]
+            in_object = True
+        stack.extend((part, in_object) for part in below)
+
+
+def slots_of(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of an object's ``__slots__``."""
+    if hasattr(value, "__slots__"):
+        for cls in type(value).__mro__:
+            for name, member in vars(cls).items():
+                if isinstance(member, MemberDescriptorType) and hasattr(value, name):
+                    yield name, getattr(value, name)
+
+
+def is_trained(tensor: Tensor) -> bool:
+    """Tell whether an optimizer should be given a tensor."""
+    return tensor.requires_grad and tensor.is_leaf
 
 
 def check_modules(layers: Iterable[Any], module: type) -> None:
@@ -164,6 +285,10 @@ def check_is_mapping(state: Any) -> None:
         )
 
 
+#: The kinds of dtypes whose numbers a parameter or buffer of a kind can hold.
+LOADED_INTO = {"f": "fiu", "c": "fiuc", "i": "iu", "u": "iu", "b": "b"}
+
+
 def as_value_of(tensor: Any, given: Any) -> Array:
     """Convert an entry of a state dict to a new array for a tensor, or raise."""
     array = np.asarray(given.data if isinstance(given, Tensor) else given)
@@ -171,11 +296,12 @@ def as_value_of(tensor: Any, given: Any) -> Array:
         raise ValueError("the parameter's array is read-only")
     if array.shape != tensor.shape:
         raise ValueError(f"shape {array.shape}, expected {tensor.shape}")
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in LOADED_INTO[tensor.dtype.kind]:
         raise TypeError(f"dtype {array.dtype}, expected {tensor.dtype}")
     with np.errstate(over="ignore"):
         value = array.astype(tensor.dtype)
-    if np.isinf(value).any() and not np.isinf(array).any():
+    is_whole = value.dtype.kind in "iu"
+    if (value != array).any() if is_whole else np.isinf(value).any() and not np.isinf(array).any():
         raise ValueError(f"numbers beyond the range of {tensor.dtype}")
     return value
 
@@ -248,7 +374,7 @@ def axes_of_a_mask(who: str, shared_axes: Any) -> tuple[int, ...]:
                 f"{who}'s shared_axes are numbers of axes, got {axis!r}; for "
                 "one mask over all time steps of (batch, time, features), shared_axes=1"
             )
-    return several
+    return tuple(int(axis) for axis in several)
 
 
 def check_axis(layer: Any, shape: Shape, axis: int) -> None:

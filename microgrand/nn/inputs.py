@@ -12,7 +12,7 @@ from . import checks
 def as_tensor(x: ArrayLike, dtype: Any = None, kinds: str = "f") -> Tensor:
     """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
     tensor = x if isinstance(x, Tensor) else Tensor(x)
-    given = tensor.dtype
+    given = tensor._array.dtype
     if given != dtype:
         checks.check_float(given, kinds)
         if dtype is not None:

@@ -132,7 +132,8 @@ class Linear(Module):
         dtype: Any = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
-        checks.check_features("Linear", in_features, out_features, bias)
+        in_features, out_features = checks.features("Linear", in_features, out_features)
+        checks.check_bias("Linear", bias)
         rng = generator(rng)
         bound = 1 / np.sqrt(in_features)
         self.weight = Parameter(
@@ -144,9 +145,10 @@ class Linear(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
-        x = as_tensor(x, self.weight.dtype)
-        checks.check_linear(x, self.weight, self.bias)
-        return affine(x, self.weight, self.bias)  # type: ignore[no-any-return]
+        weight, bias = self.weight, self.bias
+        x = as_tensor(x, weight._array.dtype)
+        checks.check_linear(x._array, weight._array, None if bias is None else bias._array)
+        return affine(x, weight, bias)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         """Return the sizes."""

@@ -18,7 +18,8 @@ class Parameter(Tensor):
     Parameters
     ----------
     data
-        Array of a float dtype, or a tensor outside any graph; wrapped without a copy.
+        Array of a float dtype, which is wrapped without a copy, or a tensor outside any graph,
+        which is copied: it keeps its values when this one is trained.
 
     Examples
     --------
@@ -32,15 +33,50 @@ class Parameter(Tensor):
 
     def __init__(self, data: ArrayLike, *, dtype: Any = None, requires_grad: bool = True) -> None:
         if isinstance(data, Tensor):
-            data = data.numpy()  # raises for one whose graph would be lost
+            data = data.numpy().copy()  # raises for one whose graph would be lost
         super().__init__(data, dtype=dtype, requires_grad=requires_grad)
+
+
+class Buffer(Tensor):
+    """A tensor that a module keeps and saves, but does not learn: running statistics, say.
+
+    Parameters
+    ----------
+    data
+        Array of numbers, which is wrapped without a copy, or a tensor outside any graph, which is
+        copied.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> class Center(nn.Module):
+    ...     def __init__(self, features):
+    ...         self.mean = nn.Buffer(np.zeros(features))
+    ...     def forward(self, x):
+    ...         if self.training:
+    ...             self.mean.data = 0.9 * self.mean.data + 0.1 * x.mean(axis=0)
+    ...         return x - self.mean
+    >>> center = Center(2)
+    >>> _ = center(np.full((3, 2), 5.0))
+    >>> center.state_dict()
+    {'mean': array([0.5, 0.5])}
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: ArrayLike, *, dtype: Any = None) -> None:
+        if isinstance(data, Tensor):
+            data = data.numpy().copy()  # raises for one whose graph would be lost
+        super().__init__(data, dtype=dtype)
 
 
 class Module:
     """Something with parameters that is called like a function; the base of layers and models.
 
     A subclass assigns parameters and other modules to attributes, also within lists, tuples and
-    dicts, and defines ``forward``.
+    dicts, and defines ``forward``. One that is anywhere else is an error: who wants to keep it out
+    keeps a function that calls it. What a module keeps but does not learn is a `Buffer`.
 
     Examples
     --------
@@ -57,6 +93,8 @@ class Module:
 
     #: Whether the module behaves as in training; set by `train` and `eval`.
     training: bool = True
+    #: Names of attributes with arrays that need not be saved: constants, or what is kept for looks.
+    not_state: tuple[str, ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; subclasses define it."""
@@ -67,8 +105,10 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(self.__dict__.get(name), Parameter):
-            checks.check_stays_parameter(self, name, value, Parameter)
+        before = self.__dict__.get(name)
+        for kind in (Parameter, Buffer):
+            if isinstance(before, kind):
+                checks.check_stays(kind, self, name, value)
         object.__setattr__(self, name, value)
 
     # ---- what the module is made of
@@ -77,27 +117,45 @@ class Module:
         """List the names and values among which parameters and modules are looked for."""
         return vars(self).items()
 
-    def members(self) -> Iterator[tuple[str, Module | Parameter]]:
-        """Yield the module's own modules and parameters with their names."""
-        for name, value in self.attributes():
-            yield from find_members(name, value)
+    def members(self) -> Iterator[tuple[str, Module | Parameter | Buffer]]:
+        """Yield the module's own modules, parameters and buffers with their names."""
+        for attribute, value in self.attributes():
+            for name, item in items_in(attribute, value):
+                if isinstance(item, (Module, Parameter)):
+                    yield name, item
+                else:
+                    checks.check_is_parameter(name, item)
+                    if isinstance(item, Buffer):
+                        yield name, item
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """Yield this module, as ``""``, and all below it with their dotted names, each once."""
-        seen = set()
+        """Yield this module, as ``""``, and all below it with their dotted names, each once.
+
+        Raises
+        ------
+        TypeError
+            If one, or a parameter, is only where nobody looks for it: in a set or an object of
+            another kind, an attribute of the class or in ``__slots__``.
+        """
+        modules = []
+        found = set()
         stack: list[tuple[str, Module]] = [("", self)]
         while stack:
             prefix, module = stack.pop()
-            if id(module) in seen:
+            if id(module) in found:
                 continue
-            seen.add(id(module))
-            yield prefix, module
-            below = [
-                (f"{prefix}.{name}" if prefix else name, child)
-                for name, child in module.members()
-                if isinstance(child, Module)
-            ]
+            found.add(id(module))
+            modules.append((prefix, module))
+            below = []
+            for name, child in module.members():
+                if isinstance(child, Module):
+                    below.append((f"{prefix}.{name}" if prefix else name, child))
+                else:
+                    found.add(id(child))
             stack.extend(reversed(below))
+        for _, module in modules:
+            checks.check_hides_nothing(module, (Module, Parameter, Buffer), found)
+        yield from modules
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all below it, each once."""
@@ -113,15 +171,23 @@ class Module:
             If an attribute is a tensor that requires a gradient but not a `Parameter`, since no
             optimizer would be given it.
         """
-        seen: dict[Parameter, str] = {}
-        names = set()
+        yield from self.named_tensors(Parameter)
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Yield all buffers with their dotted names; a shared one once, by its first name."""
+        yield from self.named_tensors(Buffer)
+
+    def named_tensors(self, kinds: Any) -> Iterator[tuple[str, Any]]:
+        """Yield parameters or buffers, or both, with their dotted names, each once."""
+        seen = set()
+        names: set[str] = set()
         for prefix, module in self.named_modules():
             for name, child in module.members():
-                if isinstance(child, Parameter) and child not in seen:
-                    name = seen[child] = f"{prefix}.{name}" if prefix else name
-                    if name in names:
-                        raise ValueError(f"two parameters have the name {name!r}; rename one")
+                if isinstance(child, kinds) and child not in seen:
+                    name = f"{prefix}.{name}" if prefix else name
+                    checks.check_name_is_new(name, names)
                     names.add(name)
+                    seen.add(child)
                     yield name, child
 
     def parameters(self) -> Iterator[Parameter]:
@@ -129,12 +195,17 @@ class Module:
         for _, parameter in self.named_parameters():
             yield parameter
 
+    def buffers(self) -> Iterator[Buffer]:
+        """Yield all buffers, each once."""
+        for _, buffer in self.named_buffers():
+            yield buffer
+
     # ---- modes and gradients
 
     def train(self, mode: bool = True) -> Module:
         """Set training mode, or evaluation mode if `mode` is False, here and below."""
         checks.check_mode(mode)
-        for module in self.modules():
+        for module in self.modules():  # raises, if at all, before it yields the first
             module.training = mode
         return self
 
@@ -150,7 +221,10 @@ class Module:
     # ---- saving and loading
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return copies of all parameters' values by name.
+        """Return copies of all parameters' and buffers' values by name.
+
+        Warns of an attribute with other arrays of floats, as they are not saved: make them a
+        `Buffer`, or name the attribute in the class's ``not_state``.
 
         Examples
         --------
@@ -158,10 +232,16 @@ class Module:
         >>> {name: value.shape for name, value in nn.Linear(3, 2).state_dict().items()}
         {'weight': (2, 3), 'bias': (2,)}
         """
-        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+        for prefix, module in self.named_modules():
+            not_state = checks.names_of_no_state(module)
+            for attribute, value in module.attributes():
+                if attribute not in not_state:
+                    for name, item in items_in(attribute, value):
+                        checks.warn_of_lost_state(prefix, name, item, STATE)
+        return {name: tensor.data.copy() for name, tensor in self.named_tensors(STATE)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Write the values of a `state_dict` into the parameters, in place.
+        """Write the values of a `state_dict` into the parameters and buffers, in place.
 
         A loss that was computed before is out of date, and its ``backward`` raises an error. But
         no check sees the change through a view, such as ``weight.T``, of a frozen parameter.
@@ -169,31 +249,31 @@ class Module:
         Parameters
         ----------
         state
-            From each parameter's name to an array of its shape; ``numpy.load`` of an ``.npz``
-            file will do.
+            From each one's name to an array of its shape; ``numpy.load`` of an ``.npz`` file will
+            do.
 
         Raises
         ------
         TypeError
             If `state` is not a mapping.
         ValueError
-            If entries are missing, unknown or of another shape, or are not real numbers. Then
-            no parameter has been changed.
+            If entries are missing, unknown or of another shape, or are no numbers that fit. Then
+            nothing has been changed.
         """
         checks.check_is_mapping(state)
-        parameters = dict(self.named_parameters())
-        problems = [f"missing: {name}" for name in parameters if name not in state]
-        problems += [f"unknown: {name}" for name in state if name not in parameters]
+        tensors = dict(self.named_tensors(STATE))
+        problems = [f"missing: {name}" for name in tensors if name not in state]
+        problems += [f"unknown: {name}" for name in state if name not in tensors]
         new = {}
-        for name in parameters.keys() & state.keys():
+        for name in tensors.keys() & state.keys():
             try:
-                new[name] = checks.as_value_of(parameters[name], state[name])
+                new[name] = checks.as_value_of(tensors[name], state[name])
             except (TypeError, ValueError) as error:
                 problems.append(f"{name}: {error}")
         checks.refuse_state(self, problems)
         for name, value in new.items():
-            parameters[name].version += 1  # tells graphs that have saved the values
-            parameters[name].data[...] = value
+            tensors[name].version += 1  # tells graphs that have saved the values
+            tensors[name].data[...] = value
 
     # ---- as text
 
@@ -211,15 +291,17 @@ class Module:
         return f"{type(self).__name__}({inside})"
 
 
-def find_members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
-    """Yield the modules and parameters in an attribute's value, also within containers."""
-    if isinstance(value, (Module, Parameter)):
-        yield name, value
-    elif isinstance(value, (list, tuple)):
+#: What is saved.
+STATE = (Parameter, Buffer)
+
+
+def items_in(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield an attribute's value with its name, or what is in it if that is a container."""
+    if isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
-            yield from find_members(f"{name}.{i}", item)
+            yield from items_in(f"{name}.{i}", item)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from find_members(f"{name}.{key}", item)
+            yield from items_in(f"{name}.{key}", item)
     else:
-        checks.check_is_parameter(name, value)
+        yield name, value

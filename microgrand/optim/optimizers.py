@@ -75,12 +75,12 @@ class Optimizer(ABC):
         does what the optimizer remembers about it.
         """
         for index, parameter in enumerate(self.parameters):
-            grad = parameter.grad
-            if grad is not None and parameter.requires_grad:
+            grad = parameter._grad
+            if grad is not None and parameter._requires_grad:
                 rule, memory, numbers = self.update(index)
                 # First, for graphs that have saved the values: a step may be interrupted.
                 parameter.version += 1
-                in_blocks(rule, parameter.data, grad, *memory, numbers=numbers)
+                in_blocks(rule, parameter._array, grad, *memory, numbers=numbers)
 
     @abstractmethod
     def update(

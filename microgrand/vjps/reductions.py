@@ -116,7 +116,7 @@ def var_vjp(
 ) -> Any:
     """Differentiate: d var / d x = 2 (x - mean) / (n - ddof)."""
     check_real_dtype("var", x, dtype)
-    freedom = count(x, axis, where) - ddof - correction
+    freedom = count(x, axis, where) - float(ddof) - float(correction)  # np.uint8 is too small
     slope = np.conj(deviations(x, axis, dtype, where)) * (2 / freedom)
     return wide(expand(g, x, axis, keepdims)) * slope
 
@@ -135,7 +135,7 @@ def std_vjp(
 ) -> Any:
     """Differentiate: d std / d x = (x - mean) / (n - ddof) / std; 0 where all are equal."""
     check_real_dtype("std", x, dtype)
-    freedom = count(x, axis, where) - ddof - correction
+    freedom = count(x, axis, where) - float(ddof) - float(correction)  # np.uint8 is too small
     centered = deviations(x, axis, dtype, where)
     # In units of the largest deviation, as squares overflow and underflow long before it does.
     largest = np.max(np.abs(unwrap(centered)), axis=axis, keepdims=True, initial=0)

@@ -190,3 +190,31 @@ def test_values_and_derivatives_with(name):
         assert value.shape == array.shape
         assert_allclose(unwrap(value), array, rtol=1e-12, atol=1e-14)
     gradcheck(call, *inputs, order=2)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, k: np.var(x, ddof=k),
+        lambda x, k: np.std(x, ddof=k),
+        lambda x, k: np.nanvar(x, ddof=k),
+        lambda x, k: np.roll(x, k),
+        lambda x, k: np.repeat(x, k),
+        lambda x, k: np.diff(x, append=x[:k]),
+        lambda x, k: np.linspace(x, 2 * x, k),
+        lambda x, k: np.fft.irfft(x, k),
+        lambda x, k: np.take(x, np.array([k, k])),
+        lambda x, k: np.average(x[:2], weights=np.array([k, k])),
+        lambda x, k: np.gradient(x, k),
+    ],
+)
+def test_small_numpy_integers_do_not_wrap_around(call, dtype):
+    values = np.linspace(1, 2, 300)
+    gradients = []
+    for k in 200, dtype(200):
+        x = Tensor(values, requires_grad=True)
+        result = call(x, k)
+        result.backward(np.cos(np.arange(result.size)).reshape(result.shape))
+        gradients.append(x.grad)
+    assert_allclose(*gradients, rtol=1e-12)

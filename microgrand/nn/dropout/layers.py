@@ -57,6 +57,7 @@ class DropoutBase(Module):
 
     p: Any = Checked(checks.probability)
     mask: Mask | None = None
+    not_state = ("mask",)
     #: Whether a function has made this layer, for one call.
     of_function: bool = False
 
@@ -76,7 +77,7 @@ class DropoutBase(Module):
         """Drop in training."""
         x = as_tensor(x)
         owner = None if self.of_function else self
-        mask = next_mask(self.mask_shape(x.shape), self.draw, self.rng, self.training, owner)
+        mask = next_mask(self.mask_shape(x._array.shape), self.draw, self.rng, self.training, owner)
         if mask is None:
             return self.keep_all(x)
         self.mask = mask  # to be looked at: the call has its own, whatever other threads do
@@ -134,7 +135,9 @@ class Dropout(DropoutBase):
         and in evaluation every unit is multiplied by ``1 - p``. The expected value of training
         is what evaluation gives, here as there.
     rng
-        Draws the masks; the library's generator by default.
+        Draws the masks; the library's generator by default. In forked processes that one goes
+        on differently in each, but a generator of the module's own draws the same masks in all:
+        give each process its own, ``dropout.rng = np.random.default_rng([seed, worker])``.
 
     Attributes
     ----------

@@ -100,7 +100,7 @@ def curriculum_schedule(p: float, steps: int) -> Schedule:
     ['0.000', '0.316', '0.432', '0.497', '0.500']
     """
     p = checks.probability(p)
-    checks.integer("a schedule's steps", steps, 1)
+    steps = checks.integer("a schedule's steps", steps, 1)
     return lambda step: p * (1 - math.exp(-10 * checks.check_step(step) / steps))
 
 
@@ -109,8 +109,8 @@ def between(
 ) -> Schedule:
     """Go from `start` to `stop` along a curve from 0 to 1."""
     start, stop = checks.probability(start), checks.probability(stop)
-    checks.integer("a schedule's steps", steps, 0)
-    checks.integer("a schedule's delay", delay, 0)
+    steps = checks.integer("a schedule's steps", steps, 0)
+    delay = checks.integer("a schedule's delay", delay, 0)
 
     def schedule(step: float) -> float:
         since = checks.check_step(step) - delay

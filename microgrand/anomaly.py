@@ -1,0 +1,131 @@
+"""Where a nan or an infinity comes from: `detect_anomaly`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import checks, engine
+from .dispatch import look
+from .kinds import Value
+
+#: Whose frames are not the user's.
+OURS = tuple(os.path.dirname(str(path)) + os.sep for path in (__file__, np.__file__))
+OPENING = threading.Lock()
+open_blocks = 0
+
+
+@contextlib.contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Raise inside the block where a nan or an infinity first appears, forward or backward.
+
+    The error names the operation and the line that called it, also where its derivative is to
+    blame. That takes time: it is for the search, not for the training. Also a decorator,
+    ``@detect_anomaly()``. Holds for the current thread or asyncio task only.
+
+    A forward result with infinities is no anomaly if an argument has some, too: scores are masked
+    by ``np.where(mask, scores, -np.inf)``. Values that record no gradient are not looked at.
+
+    Raises
+    ------
+    FloatingPointError
+        In the operation whose result, or in the backward pass through the one whose VJP, first
+        holds a nan or an infinity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import Tensor, detect_anomaly
+    >>> x = Tensor([0.0, 4.0], requires_grad=True)
+    >>> with detect_anomaly():  # doctest: +ELLIPSIS
+    ...     loss = np.sqrt(x).sum()
+    ...     with np.errstate(divide="ignore"):
+    ...         loss.backward()
+    Traceback (most recent call last):
+        ...
+    FloatingPointError: the VJP of np.sqrt gave inf for argument 0 of the call at ...
+    """
+    global open_blocks
+    token = engine.observer.set(BackwardWatch())
+    with OPENING:
+        open_blocks += 1
+        engine.on_record = watch_forward
+    try:
+        yield
+    finally:
+        engine.observer.reset(token)
+        with OPENING:
+            open_blocks -= 1
+            if open_blocks == 0:
+                engine.on_record = None
+
+
+def watch_forward(node: Any) -> Any:
+    """Remember where a value was computed, and raise if it holds the first nan or infinity."""
+    if isinstance(engine.observer.get(), BackwardWatch):  # or the block is another thread's
+        node.line = line_of_user()
+        kind = anomaly_in(node)
+        if kind:
+            before = [anomaly_in(arg) for arg in node.args or ()]
+            checks.check_forward_anomaly(node, kind, before)
+    return node
+
+
+class BackwardWatch:
+    """An observer that raises where a cotangent holds the first nan or infinity."""
+
+    def __init__(self) -> None:
+        #: From a node to those that were computed from it, with their cotangents.
+        self.users: dict[Any, list[tuple[Any, Value]]] = {}
+
+    def __call__(self, node: Any, cotangent: Value) -> None:
+        """Look at a complete cotangent."""
+        if node not in self.users:  # a pass begins here
+            self.users.clear()
+        users = self.users.pop(node, [])
+        kind = anomaly_in(cotangent)
+        if kind:
+            # Several uses have added up: ask them one by one.
+            guilty = [
+                (user, i)
+                for user, g in users
+                for i, arg in enumerate(user.args or ())
+                if arg is node and anomaly_in(share_of(user, g, i))
+            ]
+            checks.refuse_backward_anomaly(kind, guilty, began_here=not users)
+        for arg in dict.fromkeys(arg for arg in node.args or () if isinstance(arg, engine.Node)):
+            self.users.setdefault(arg, []).append((node, cotangent))
+
+
+def share_of(node: Any, cotangent: Value, i: int) -> Value:
+    """Compute again what a node's VJP gave to argument `i`."""
+    rules: Any = engine.rules_of[node.primitive]
+    args = node.args
+    operands = [look(arg) for arg in args]
+    if rules.joint is not None:
+        needed = [j == i for j in range(len(args))]
+        return rules.joint(look(cotangent), look(node), needed, *operands, **node.kwargs)[i]
+    return rules.vjps[i](look(cotangent), look(node), *operands, **node.kwargs)
+
+
+def anomaly_in(value: Value) -> str:
+    """Return "nan" or "inf" if there is one among the numbers of a value, or the empty string."""
+    array = look(value)
+    is_number = isinstance(array, (float, complex)) or hasattr(array, "dtype")
+    if not is_number or np.asarray(array).dtype.kind not in "fc" or np.isfinite(array).all():
+        return ""
+    return "nan" if np.isnan(array).any() else "inf"
+
+
+def line_of_user() -> str:
+    """Return file and line of the innermost call from outside the library and NumPy."""
+    frame: Any = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
