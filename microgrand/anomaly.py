@@ -15,7 +15,7 @@ from . import checks, engine
 from .dispatch import look
 from .kinds import Value
 
-#: Whose frames are not the user's.
+#: The folders whose frames are not the user's.
 OURS = tuple(os.path.dirname(str(path)) + os.sep for path in (__file__, np.__file__))
 OPENING = threading.Lock()
 open_blocks = 0
@@ -26,7 +26,7 @@ def detect_anomaly() -> Iterator[None]:
     """Raise inside the block where a nan or an infinity first appears, forward or backward.
 
     The error names the operation and the line that called it, also where its derivative is to
-    blame. That takes time: it is for the search, not for the training. Also a decorator,
+    blame. All this is slow: use it to search, not to train. Also a decorator,
     ``@detect_anomaly()``. Holds for the current thread or asyncio task only.
 
     A forward result with infinities is no anomaly if an argument has some, too: scores are masked

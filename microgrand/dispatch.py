@@ -3,9 +3,9 @@
 NumPy asks its operands whether they want to handle a call themselves. A tensor says yes, and this
 file looks the function up in three tables:
 
-- one with VJPs is called on the tensors' data, and the call is recorded;
-- one that NumPy composes of others has a *formula* in others of the tables: its value is NumPy's
-  own, its derivative that of the formula;
+- a function with VJPs is called on the tensors' data, and the call is recorded;
+- one that NumPy composes of other functions has a *formula* made of those: its value is NumPy's
+  own, its derivative is the formula's;
 - one whose result is piecewise constant returns a plain array.
 
 Any other function works as long as no gradient is lost.
@@ -49,18 +49,18 @@ constant_functions: set[Any] = set()
 def formula(
     *functions: Any, exact: bool = False, plain: tuple[int, ...] = ()
 ) -> Callable[..., Any]:
-    """Register how NumPy functions are composed of functions of the tables; a decorator.
+    """Register how NumPy functions are composed of others; a decorator.
 
     Parameters
     ----------
     *functions
-        NumPy functions, or keys of methods of ufuncs; by name, one that NumPy 2.0 did not have.
+        NumPy functions, or keys of ufunc methods. One that NumPy 2.0 lacks is given by its name.
     exact
-        Whether the formula's value is NumPy's to the bit, as it only moves elements or calls the
-        same function. Then it is all that is called.
+        Whether the formula's value is NumPy's to the bit, because it only moves elements or calls
+        the same function. Then only the formula is called.
     plain
-        Which of several results are piecewise constant, and stay arrays. The formula has None in
-        their place.
+        Which of several results are piecewise constant, and stay arrays. The formula returns None
+        in their place.
     """
 
     def register(compose: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,12 +77,12 @@ def formula(
 
 
 def dispatch(function: Any, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a NumPy function, some of whose arguments hold tensors.
+    """Call a NumPy function whose arguments hold tensors.
 
-    `key` is how the tables know the function.
+    The tables know the function as `key`.
     """
     kwargs = {
-        name: copy_of_list(value)  # as the graph keeps it
+        name: copy_of_list(value)  # the graph keeps it
         for name, value in kwargs.items()
         if name != "out" or value is not None
     }
@@ -107,14 +107,14 @@ def call_on_data(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def all_unshared(values: Any, parameters: list[Any]) -> Any:
-    """Copy what is a view of a parameter among the results of a function."""
+    """Copy the results of a function that are views of a parameter."""
     if isinstance(values, (tuple, list)):
         return in_container(values, [all_unshared(value, parameters) for value in values])
     return unshared(values, parameters) if isinstance(values, np.ndarray) else values
 
 
 def is_constant(key: Any, args: tuple[Any, ...]) -> bool:
-    """Tell whether a function is piecewise constant; of a complex number, its sign is not."""
+    """Tell whether a function is piecewise constant; the sign of a complex number is not."""
     if key is np.sign and isinstance(args[0], Node) and args[0]._array.dtype.kind == "c":
         return False
     return key in constant_functions
@@ -137,7 +137,7 @@ def as_operands(function: Any, args: tuple[Any, ...], operands: int) -> tuple[An
     """Turn list operands into arrays: inside a VJP, ``g * [1, 2]`` would repeat the list.
 
     Tuples too, but only for ufuncs; elsewhere a tuple is a shape or a set of axes. Other lists are
-    copied, as the graph keeps them.
+    copied: the graph keeps them.
     """
     sequences = (list, tuple) if isinstance(function, np.ufunc) else (list,)
     return tuple(
@@ -146,9 +146,9 @@ def as_operands(function: Any, args: tuple[Any, ...], operands: int) -> tuple[An
 
 
 def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
-    """Turn what NumPy would make an array of into one, other libraries' tables among it.
+    """Turn `sequences`, and tables of other libraries, into arrays; leave the rest as it is.
 
-    Their rows have labels, and their operators match these; an array has positions.
+    The operators of such tables match rows by their labels, those of arrays by position.
     """
     if isinstance(x, sequences) or (
         hasattr(x, "__array__") and not hasattr(x, "__array_function__")
@@ -171,9 +171,9 @@ def by_formula(
     """Return NumPy's own value with the derivative of a formula.
 
     The formula may round differently, overflow elsewhere or know fewer options. So its value is
-    not used, and NumPy itself refuses what is wrong with a call.
+    not used, and NumPy itself refuses a wrong call.
     """
-    kwargs.pop("overwrite_input", None)  # which is a permission
+    kwargs.pop("overwrite_input", None)  # only a permission
     tensors = list(tensors_in((args, tuple(kwargs.values()))))
     requires_grad = any(tensor._requires_grad for tensor in tensors)
     recorded = requires_grad and is_grad_enabled()
@@ -188,7 +188,7 @@ def by_formula(
 
 
 def with_values(results: Any, values: Any) -> Any:
-    """Give each result of a formula NumPy's value instead of its own; None is a plain one."""
+    """Give each result of a formula NumPy's value; None stands for a plain result."""
     if results is None:
         return values
     if isinstance(values, (tuple, list)):
@@ -203,7 +203,7 @@ def with_values(results: Any, values: Any) -> Any:
 
 @primitive
 def with_value(x: Value, value: Array) -> Value:
-    """Return another value than `x`, of which it has the derivative."""
+    """Return `value`, with the derivative of `x`."""
     return value
 
 
@@ -211,7 +211,7 @@ defvjp(with_value, lambda g, out, x, value: g)
 
 
 def as_tensors(values: Any, parameters: list[Any] = [], plain: tuple[int, ...] = ()) -> Any:  # noqa: B006
-    """Make tensors outside the graph of the floating-point arrays in a result of NumPy's.
+    """Turn the floating-point arrays in a NumPy result into tensors outside the graph.
 
     A view of a parameter is copied: the next step must not change it.
     """
@@ -226,7 +226,7 @@ def as_tensors(values: Any, parameters: list[Any] = [], plain: tuple[int, ...] =
 
 
 def in_container(like: Any, items: list[Any]) -> Any:
-    """Put items into a list, tuple or named tuple like another."""
+    """Put items into a list, tuple or named tuple of the same kind."""
     return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
 
 
@@ -234,7 +234,7 @@ def in_container(like: Any, items: list[Any]) -> Any:
 
 
 def unwrap(value: Any) -> Any:
-    """Replace tensors by their data, also within lists and tuples."""
+    """Replace tensors with their data, also inside lists and tuples."""
     if isinstance(value, Node):
         return value._array
     if isinstance(value, (list, tuple)):
@@ -243,9 +243,9 @@ def unwrap(value: Any) -> Any:
 
 
 def look(value: Value) -> Array:
-    """Return the numbers themselves, for code that decides by them, or raises.
+    """Return the numbers themselves, for code that branches on them or raises.
 
-    The one door for looks at values: who records a program can tell where it depends on them.
+    All looks at values go through here, so a recorder of programs can see what depends on them.
     """
     return unwrap(value)
 

@@ -11,7 +11,7 @@ arguments. The nodes form a directed acyclic graph. For a scalar ``loss`` at its
     g_v = d loss / d v,        an array of v's shape.
 
 If ``out = f(x, y)`` and ``g`` is the cotangent of ``out``, the chain rule gives what this use
-of ``x`` contributes to the cotangent of ``x``: ``g`` times the Jacobian of ``f`` in ``x``, a
+of ``x`` contributes to the cotangent of ``x``: ``g`` times the Jacobian of ``f`` by ``x``, a
 *vector-Jacobian product* (VJP). `defvjp` keeps one VJP for each argument in a table, and
 `backpropagate` walks the graph from the loss to the leaves and adds the contributions up.
 """
@@ -49,23 +49,23 @@ NO_KEYWORDS: Mapping[str, Any] = {}  # never written to
 
 
 class Node:
-    """A value and how it came to be: ``data = primitive(*args, **kwargs)``.
+    """A value and how it was computed: ``data = primitive(*args, **kwargs)``.
 
-    A leaf, a value that nothing computed, has ``primitive = None``. The arguments are kept as
-    they were given: an argument that is a `Node` is a parent in the graph, anything else is a
-    constant. References only ever point from results to arguments, so there are no cycles and
+    A leaf is a value that no operation computed: its ``primitive`` is None. The arguments are kept
+    as they were given: an argument that is a `Node` is a parent in the graph, anything else is a
+    constant. References point only from results to arguments, so there are no cycles, and
     reference counting alone frees a graph.
     """
 
     _array: Array  # an array, or a NumPy scalar as NumPy returns for 0-d results
     _grad: Array | None  # the gradient that `Tensor.backward` has accumulated; None until then
-    _requires_grad: bool  # does a leaf that requires a gradient lie upstream, or is this one?
+    _requires_grad: bool  # is this a leaf that requires a gradient, or is one upstream?
     primitive: Callable[..., Any] | None
     args: tuple[Any, ...] | None  # what it was called with; None for a leaf and after freeing
     kwargs: Mapping[str, Any]
-    retains_grad: bool  # is the cotangent of this computed value wanted, too?
+    retains_grad: bool  # does `backward` store the gradient of this computed value, too?
     version: int  # how often `data` was changed in place; only leaves ever are
-    saved_version: int  # the arguments' versions, added up, when this was computed
+    saved_version: int  # sum of the arguments' versions when this was computed
     line: str  # where it was computed; set inside `detect_anomaly` only
 
     __slots__ = (
@@ -84,7 +84,7 @@ def new_tensor(
     kwargs: Mapping[str, Any] = NO_KEYWORDS,
     saved_version: int = 0,
 ) -> Any:
-    """Make the tensor that a recorded call computed, or a leaf, which requires no gradient."""
+    """Make the tensor of a recorded call, or a leaf that requires no gradient."""
     node = object.__new__(Node.result_class)
     node._array = data
     node._grad = None
@@ -98,7 +98,7 @@ def new_tensor(
     return node
 
 
-#: Given each recorded value, returns it: while a block of `detect_anomaly` is open.
+#: While a `detect_anomaly` block is open: called with each recorded value, and returns it.
 on_record: Callable[[Node], Node] | None = None
 
 
@@ -110,8 +110,8 @@ def apply(
 ) -> Any:
     """Call a primitive on its arguments' data, and record the call if a gradient may flow.
 
-    Without a tensor among the arguments, the result is an array. An operator is computed as
-    Python computes it, by `compute`; its derivative is that of the ufunc `function`.
+    Without tensors among the arguments, the result is an array. For an operator, `compute` is
+    Python's own, which gives the value; the derivative is that of the ufunc `function`.
     """
     operands = []
     version = 0
@@ -141,7 +141,7 @@ def apply(
 
 
 def unshared(data: Array, operands: list[Any]) -> Array:
-    """Copy a view of a parameter, or its array itself: the next step must not change it."""
+    """Copy a result that shares memory with a parameter: the next step must not change it."""
     is_view = getattr(data, "base", None) is not None
     return data.copy() if is_view or any(data is operand for operand in operands) else data
 
@@ -161,8 +161,8 @@ class Rules:
         self.joint = joint
         #: How many leading arguments have a VJP.
         self.covered = (*vjps, None).index(None)
-        # Which calls have a derivative is known from the VJPs' own signatures: others are refused
-        # when they are made, not when their gradient is wanted.
+        # The VJPs' signatures tell which calls have a derivative. Other calls are refused when they
+        # are made, not when their gradient is wanted.
         self.accepts = accepted_by_vjps(vjps, joint)
 
 
@@ -195,8 +195,8 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
     Notes
     -----
     Write VJPs with NumPy functions only. They run on arrays in `backward`, and on tensors when
-    the derivative is itself differentiated: so the same line serves every order. A VJP must not
-    write into ``g``, ``out`` or the arguments, as others use them, too.
+    the derivative is itself differentiated, so the same line serves every order. A VJP must not
+    write into ``g``, ``out`` or the arguments: others use them, too.
 
     Examples
     --------
@@ -214,11 +214,11 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
 
 
 def primitive(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function that works on arrays callable on tensors; a decorator.
+    """Let a function of arrays take tensors; a decorator.
 
-    Inside the function the tensors are plain arrays, and nothing is recorded but the one call.
-    Its derivative is given by `defvjp`. Tensors must be positional arguments. The function itself
-    is kept as ``raw``.
+    Inside the function, tensors are plain arrays; only the call itself is recorded. `defvjp` gives
+    it its derivative. Tensors must be positional arguments. The original function is kept as
+    ``raw``.
 
     Raises
     ------
@@ -254,7 +254,7 @@ def primitive(function: Callable[..., Any]) -> Callable[..., Any]:
 
 # -------------------------------------------------------------------------- the backward pass
 
-#: Told ``(node, cotangent)`` when a node's cotangent is complete: by whoever looks on.
+#: If set, called as ``observer(node, cotangent)`` when a node's cotangent is complete.
 observer: ContextVar[Callable[[Node, Array], None] | None] = ContextVar("observer", default=None)
 
 
@@ -264,14 +264,14 @@ def backpropagate(
     ends: Set[Node] = frozenset(),
     create_graph: bool = False,
 ) -> dict[Node, Any]:
-    """Carry the cotangent of `output` back through its graph, and return those of its ends.
+    """Carry the cotangent of `output` back through its graph; return the cotangents of its ends.
 
-    A node is visited when all its uses have added to its cotangent, and so just once.
+    Each node is visited once, when all its uses have added to its cotangent.
 
     Parameters
     ----------
     output, cotangent
-        Where to begin, and with what: an array of the output's shape.
+        Where to begin, and its cotangent: an array of its shape.
     ends
         The nodes whose cotangents are wanted; the pass does not go beyond them. By default the
         leaves that require a gradient. Nodes with ``retains_grad`` on the way are returned, too.
@@ -325,10 +325,10 @@ def backpropagate(
 
 
 def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
-    """Count how often each node is an argument of those that the backward pass visits.
+    """Count each node's uses: how often it is an argument of nodes that the backward pass visits.
 
-    It visits what requires a gradient upstream of `output`; with `ends`, only what lies between.
-    A stack instead of recursion: a chain of a million operations is no problem.
+    The pass visits what requires a gradient upstream of `output`; with `ends`, only what lies in
+    between. A stack, not recursion: a chain of a million operations is no problem.
     """
     uses = {output: 0}
     stack = [output]
@@ -351,7 +351,7 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
 
 
 def free(output: Node) -> None:
-    """Forget what the graph of a value has saved."""
+    """Drop the arguments that a value's graph has saved."""
     stack = [output]
     while stack:
         node = stack.pop()
@@ -362,7 +362,7 @@ def free(output: Node) -> None:
 
 
 def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
-    """Return those of a graph's nodes that depend on an end, and the ends among them."""
+    """Return the nodes of a graph that depend on an end, and its ends."""
     users: dict[Node, list[Node]] = {}
     for node in nodes:
         if node.primitive is not None and node not in ends:
@@ -379,18 +379,18 @@ def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
     return found
 
 
-#: The dtypes in which many numbers of few digits are added up.
+#: From a dtype of few digits to the dtype in which many such numbers are added up.
 WIDER = {
     np.dtype(np.float16): np.float32,
     np.dtype(np.float32): np.float64,
     np.dtype(np.complex64): np.complex128,
 }
-#: Added one by one, as NumPy does along all axes but the last, more float32 lose three digits.
+#: NumPy adds one by one along all axes but the last; there, more float32 lose three digits.
 MANY = 1024
 
 
 def wider(dtype: Any, count: int) -> Any:
-    """Return the dtype in which to add up so many numbers without loss; None for their own."""
+    """Return the dtype in which to add up `count` numbers without loss; None for their own."""
     return WIDER.get(dtype) if count > MANY or dtype.itemsize == 2 else None
 
 
@@ -398,7 +398,7 @@ def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
     """Undo broadcasting and casting: bring `cotangent` to the shape and dtype of `data`.
 
     Broadcasting copies a value along new leading axes and along axes of length 1. A value used
-    many times receives the sum of its uses' cotangents: so sum over those axes.
+    many times gets the sum of its uses' cotangents, so this sums over those axes.
     """
     if cotangent.__class__ is data.__class__ and (
         data.__class__ in FLOATS  # a NumPy scalar's class tells its dtype
@@ -420,7 +420,7 @@ def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
         cotangent = np.reshape(cotangent, data.shape)
     if cotangent.dtype != data.dtype:
         if data.dtype.kind != "c":
-            # Of a complex z, a cotangent g means d loss = Re(g dz); this argument's dz is real.
+            # For a complex z, a cotangent g means d loss = Re(g dz); this argument's dz is real.
             cotangent = np.real(cotangent)
         cotangent = cotangent.astype(data.dtype)
     return cotangent

@@ -26,13 +26,13 @@ def is_grad_enabled() -> bool:
 
 
 class GradMode:
-    """What `no_grad` and `enable_grad` share: a block, or a decorator of a function."""
+    """What `no_grad` and `enable_grad` share: each is a context manager and a decorator."""
 
     enabled: ClassVar[bool]
 
     def __init__(self, *misplaced: Any) -> None:
         checks.check_no_argument(self, misplaced)
-        self.before: list[bool] = []  # a list, as one object may be entered within itself
+        self.before: list[bool] = []  # a list: one object may be entered within itself
 
     def __enter__(self) -> None:
         self.before.append(grad_enabled.get())
@@ -50,7 +50,7 @@ class GradMode:
             with type(self)():
                 return function(*args, **kwargs)
 
-        return inside  # type: ignore[return-value]  # it is called as `function` is
+        return inside  # type: ignore[return-value]  # it has the signature of `function`
 
 
 class no_grad(GradMode):

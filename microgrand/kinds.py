@@ -1,4 +1,4 @@
-"""Names for the kinds of values that functions take and return, for their type hints."""
+"""Type hints: names for the kinds of values that functions take and return."""
 
 from __future__ import annotations
 

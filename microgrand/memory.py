@@ -1,8 +1,8 @@
 """Memory: keep what large arrays have freed, instead of giving it back at every training step.
 
 The C library's allocator hands the memory of a large freed array back to the operating system,
-which then has to map and clear it anew, page by page, for the next array: for dropout on a million
-float32, 6.4 of 7.8 ms. Every training step needs the same arrays again, so that is wasted.
+which must map and clear it again, page by page, for the next array. That can take longer than the
+computation. Every training step needs the same arrays again, so the work is wasted.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ def keep_freed_memory() -> None:
     an array of 8 MiB, which is never written to and so takes no physical memory, to get there at
     once and surely.
 
-    The price is that of all memory that is kept: between arrays that live on, it stays with the
-    process. Who would rather have it given back starts Python with the environment variable
-    ``MALLOC_MMAP_THRESHOLD_=131072``; the library then has no say.
+    The cost: freed memory stays with the process. To give it back instead, start Python with the
+    environment variable ``MALLOC_MMAP_THRESHOLD_=131072``, which the library cannot override.
 
     The source is "mallopt(3)", M_MMAP_THRESHOLD, in the Linux manual.
 

@@ -16,9 +16,9 @@ def manual_seed(seed: int) -> np.random.Generator:
     """Restart the library's generator from `seed`, so that a run can be repeated.
 
     It draws the initial parameters of layers and the masks of dropout, unless a module was
-    given a generator of its own. A forked process draws other numbers than its parent and other
-    children of it do, which follow from the seed, too: the first child's from what the parent had
-    drawn and that it is the first.
+    given a generator of its own. A forked process draws numbers of its own, unlike its parent's or
+    its siblings'. They follow from the seed, too: from what the parent had drawn before, and from
+    how many children it had.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def generator(rng: np.random.Generator | None) -> np.random.Generator:
 
 
 def before_fork() -> None:
-    """Count the child, and let another thread end its draw: the child would wait for ever."""
+    """Count the child, and let other threads finish drawing: the child would wait for ever."""
     global forks
     forks += 1
     default_rng.bit_generator.lock.acquire()
@@ -77,7 +77,7 @@ def after_fork_in_parent() -> None:
 
 
 def after_fork_in_child() -> None:
-    """Go on, from a state that follows from the parent's and the number of the child."""
+    """Go on from a state that follows from the parent's state and the child's number."""
     default_rng.bit_generator.lock.release()
     state = default_rng.bit_generator.state["state"]["state"]
     sequence = np.random.SeedSequence([forks, state])

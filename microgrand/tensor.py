@@ -25,7 +25,7 @@ from .kinds import Array, ArrayLike, Axis
 
 # -------------------------------------------------------------------------------- operators
 
-#: The classes of operands that are what NumPy takes them for.
+#: The classes of operands that NumPy takes as they are.
 PLAIN = {float, int, bool, complex} | checks.PLAIN
 
 
@@ -34,8 +34,8 @@ def binary_operator(
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make ``x + y`` and its reflected form, for when only ``y`` is a tensor.
 
-    Python's own operator computes them: on 0-d results, which are NumPy scalars, it is what the
-    same expression is without tensors, and much faster than the ufunc.
+    Python's own operator computes the value. On 0-d results, which are NumPy scalars, it gives
+    what the same expression gives without tensors, and is much faster than the ufunc.
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Any:
@@ -81,7 +81,7 @@ def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
 
 
 def method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make an array method of the NumPy function of its name."""
+    """Make an array method of a NumPy function."""
 
     @functools.wraps(function)
     def of_self(self: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -102,9 +102,9 @@ class Tensor(Node):
     Parameters
     ----------
     data
-        Array, number or nested list. An array is wrapped without a copy: between computing a
-        loss and its ``backward()``, do not write into it, nor into any other array that was
-        used, as no check sees it. Anything else gets the dtype that ``np.asarray`` gives it.
+        Array, number or nested list. An array is wrapped without a copy. Between computing a
+        loss and its ``backward()``, do not write into it or into any other array that was used:
+        no check notices. Anything else gets the dtype that ``np.asarray`` gives it.
     dtype
         Convert the data to this NumPy dtype.
     requires_grad
@@ -113,7 +113,7 @@ class Tensor(Node):
     Raises
     ------
     TypeError
-        If `data` is a tensor or no numbers, or a gradient is asked of integers or booleans.
+        If `data` is a tensor or not numeric, or a gradient is asked of integers or booleans.
 
     Examples
     --------
@@ -171,10 +171,10 @@ class Tensor(Node):
 
     @property
     def data(self) -> Array:
-        """The array itself. Assigning replaces a leaf's values by a copy of an array like it.
+        """The array itself. Assigning replaces a leaf's values with a copy of a similar array.
 
-        Writing into it, ``x.data[0] = 1``, is seen by no check: do not do so between computing
-        a loss and its ``backward()``.
+        No check notices a write into it, such as ``x.data[0] = 1``: do not do so between
+        computing a loss and its ``backward()``.
         """
         return self._array
 
@@ -189,7 +189,7 @@ class Tensor(Node):
 
     @property
     def grad(self) -> Array | None:
-        """The gradient that `backward` has accumulated: a plain array, or None before it."""
+        """The gradient that `backward` has accumulated: a plain array, or None before that."""
         return self._grad
 
     @grad.setter
@@ -214,15 +214,15 @@ class Tensor(Node):
         return np.asarray(self)
 
     def detach(self) -> Tensor:
-        """Return a leaf with a copy of the values that is not part of the graph.
+        """Return a leaf outside the graph, with a copy of the values.
 
-        A copy, as the values may be those of a leaf or a view of them, which an optimizer's step
-        changes.
+        A copy, because the values may be those of a leaf, or a view of them, and an optimizer's
+        step changes these.
         """
         return new_tensor(self._array.copy())  # type: ignore[no-any-return]
 
     def item(self) -> Any:
-        """Return the only element as a Python number; ValueError if there is not just one."""
+        """Return the only element as a Python number; ValueError unless there is exactly one."""
         checks.check_one_element(self)
         return self._array.item()
 
@@ -236,7 +236,7 @@ class Tensor(Node):
     def requires_grad(self) -> bool:
         """Whether `backward` reaches this tensor; may be assigned to a leaf.
 
-        One that requires a gradient from now on gets a copy of its array: a step must not change
+        A leaf that begins to require a gradient gets a copy of its array: a step must not change
         what was computed with views of the old one.
         """
         return self._requires_grad
@@ -249,7 +249,7 @@ class Tensor(Node):
         if requires_grad:
             checks.check_differentiable_dtype(self.dtype)
             if not self._requires_grad:
-                self.version += 1  # calls before did not record it: their gradient lacks a part
+                self.version += 1  # earlier calls did not record it, so their gradient lacks a part
                 # Copy: optimizers update in place, and earlier views must not change.
                 self._array = (np.array if self.ndim == 0 else np.copy)(self._array)
         self._requires_grad = bool(requires_grad)
@@ -260,12 +260,12 @@ class Tensor(Node):
         return self.primitive is None
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Ask for a leaf's gradient, or no longer; returns the tensor itself."""
+        """Set whether a leaf requires a gradient; return the tensor itself."""
         self.requires_grad = requires_grad
         return self
 
     def retain_grad(self) -> Tensor:
-        """Make `backward` store the gradient of this computed tensor, too; returns it."""
+        """Make `backward` store the gradient of this computed tensor, too; return the tensor."""
         checks.check_has_gradient_to_retain(self)
         self.retains_grad = True
         return self
@@ -505,9 +505,9 @@ defvjp(cast, lambda g, out, x, dtype: g)
 
 
 def rebuild(cls: type[Tensor], data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
-    """Make a leaf again from what `Tensor.__reduce__` gave to pickle or copy."""
+    """Rebuild a leaf from what `Tensor.__reduce__` gave to pickle or copy."""
     tensor: Tensor = object.__new__(cls)
-    # A copy of the data, as copy.copy() gives the same array.
+    # Copy the data: copy.copy() passes the same array.
     Tensor.__init__(tensor, data.copy(), requires_grad=requires_grad)
     tensor.grad = grad
     return tensor
@@ -520,7 +520,7 @@ accumulating = threading.Lock()
 
 
 def unlock_in_child() -> None:
-    """Make a lock that is free, in a process forked while another thread held it."""
+    """Make a new lock in a forked process: another thread may have held the old one."""
     global accumulating
     accumulating = threading.Lock()
 
@@ -532,7 +532,7 @@ if hasattr(os, "register_at_fork"):
 def accumulate(cotangents: dict[Any, Array]) -> None:
     """Add each cotangent to the ``grad`` of its tensor.
 
-    A new array each time, that shares memory with nothing: graphs and users may hold the old one.
+    Each time it is a new array that shares memory with nothing: others may hold the old one.
     """
     with accumulating:
         totals = {tensor: total(tensor, cotangents) for tensor in list(cotangents)}
@@ -541,11 +541,11 @@ def accumulate(cotangents: dict[Any, Array]) -> None:
 
 
 def total(tensor: Tensor, cotangents: dict[Any, Array]) -> Array:
-    """Take a tensor's cotangent out of a dict, and return what its gradient becomes."""
+    """Pop a tensor's cotangent, and return the tensor's new gradient."""
     cotangent = cotangents.pop(tensor)
     if tensor._grad is not None:
         return np.add(tensor._grad, cotangent, out=np.empty_like(tensor._grad))
-    # Nothing else refers to the array, which is what the count of two means: it is ours.
+    # A count of two means that nothing else refers to the array: it is ours.
     if (
         sys.getrefcount(cotangent) == 2
         and isinstance(cotangent, np.ndarray)

@@ -17,9 +17,9 @@ BLOCK_BYTES = 1 << 21
 def in_blocks(rule: Callable[..., None], data: Array, *others: Array, numbers: Any) -> None:
     """Apply an optimizer's rule to matching blocks of arrays of one shape.
 
-    It is called as ``rule(*blocks, scratch, *numbers)``. What it writes into the blocks of `data`
-    ends up in `data`; for the others this is only certain where they are contiguous. Small arrays
-    are one block, without scratch space, as NumPy's own allocation is faster for them.
+    The rule is called as ``rule(*blocks, scratch, *numbers)``. What it writes into the blocks of
+    `data` ends up in `data`; for the others, this is certain only if they are contiguous. A small
+    array is one block, without scratch space: there NumPy's own allocation is faster.
     """
     if data.nbytes <= BLOCK_BYTES:
         rule(data, *others, None, *numbers)

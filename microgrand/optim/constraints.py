@@ -13,9 +13,9 @@ from . import checks
 def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
     """Shorten each unit's incoming weights to a Euclidean norm of at most `max_norm`, in place.
 
-    The max-norm constraint: after a step, a vector of weights that has become too long is taken
-    back to the nearest one that is allowed, which has its direction. However large the learning
-    rate, the weights cannot grow without bound (Srivastava et al. 2014, "Dropout: A Simple Way to
+    The max-norm constraint: after a step, a weight vector that has become too long is shortened to
+    the nearest allowed one, which has the same direction. However large the learning rate, the
+    weights cannot grow without bound (Srivastava et al. 2014, "Dropout: A Simple Way to
     Prevent Neural Networks from Overfitting", section 5.1; there, 3 to 4 was best for dropout
     nets on MNIST).
 
@@ -61,8 +61,8 @@ def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
             checks.refuse_infinite_norm(index)
     for weight, most in zip(weights, largest, strict=True):
         data, incoming = weight.data, tuple(range(1, weight.ndim))
-        # In float64, with the largest of each row scaled to between 1/2 and 1, as squares are
-        # soon beyond the range of their dtype. By a power of 2, so that nothing is rounded.
+        # In float64, with the largest of each row scaled to between 1/2 and 1: squares soon leave
+        # the range of their dtype. A power of 2 rounds nothing.
         wide = np.result_type(data.dtype, np.float64)
         exponents = np.frexp(np.where(np.isnan(most), 0, most))[1]
         exponents = np.maximum(exponents, np.finfo(wide).minexp)  # or the scale would be infinite

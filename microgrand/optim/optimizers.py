@@ -1,7 +1,7 @@
 """Optimizers: how the gradients change the parameters.
 
 A training step computes a loss, differentiates it, and lets the optimizer change every parameter
-a little, such that the loss becomes smaller:
+a little to make the loss smaller:
 
     optimizer.zero_grad()
     loss = cross_entropy(model(images), labels)
@@ -9,7 +9,7 @@ a little, such that the loss becomes smaller:
     optimizer.step()
 
 The rules, their names and their defaults are those of ``torch.optim``. Each rule is a function of
-arrays and of numbers alone: what changes from step to step is in the numbers.
+arrays and numbers only; what changes from step to step is among the numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Scratch = Array | None  # with None as its `out`, NumPy makes a new array
 class Optimizer(ABC):
     """What all optimizers share: the parameters, the learning rate and the loop over them.
 
-    A subclass says in ``_rule`` how one parameter changes.
+    A subclass says in `update` how one parameter changes.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Optimizer(ABC):
         self.weight_decay = weight_decay
 
     def zero_grad(self) -> None:
-        """Set every parameter's ``grad`` to None, for `backward` to start again."""
+        """Set every parameter's ``grad`` to None, so that `backward` starts again."""
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -78,7 +78,7 @@ class Optimizer(ABC):
             grad = parameter._grad
             if grad is not None and parameter._requires_grad:
                 rule, memory, numbers = self.update(index)
-                # First, for graphs that have saved the values: a step may be interrupted.
+                # Before the change, which may be interrupted: graphs have saved the values.
                 parameter.version += 1
                 in_blocks(rule, parameter._array, grad, *memory, numbers=numbers)
 
@@ -88,9 +88,9 @@ class Optimizer(ABC):
     ) -> tuple[Callable[..., None], tuple[Array, ...], tuple[float, ...]]:
         """Return how ``self.parameters[index]`` changes in this step.
 
-        That is a rule, the arrays that it remembers about the parameter, and this step's numbers:
-        called as ``rule(data, grad, *memory, scratch, *numbers)``, once or for each block, it
-        changes `data` and `memory` in place.
+        That is a rule, the arrays that it remembers about the parameter, and this step's numbers.
+        The rule is called as ``rule(data, grad, *memory, scratch, *numbers)``, once or for each
+        block, and changes `data` and `memory` in place.
         """
 
 
@@ -104,7 +104,7 @@ def decayed(grad: Array, data: Array, weight_decay: float, scratch: Scratch) -> 
 def zeros_like(parameters: Iterable[Tensor]) -> list[Array]:
     """Make room for what an optimizer remembers about each parameter.
 
-    At least in float32: averages of squares are soon beyond the largest float16, 65504.
+    At least in float32: averages of squares soon exceed the largest float16, 65504.
     """
     return [
         np.zeros_like(p.data, dtype=np.result_type(p.dtype, np.float32), order="C")
@@ -198,7 +198,7 @@ def accelerate(
     weight_decay: float,
     momentum: float,
 ) -> None:
-    """Go against the sum of gradients, the older the less."""
+    """Go against a sum of gradients in which older ones count less."""
     velocity *= momentum
     velocity += decayed(grad, data, weight_decay, scratch) if weight_decay else grad
     data -= np.multiply(velocity, lr, out=scratch)
@@ -321,7 +321,7 @@ def adapt(
     grad_sum *= beta1
     grad_sum += grad
     square_average *= beta2
-    # In the average's dtype, and one factor after the other, as the square may be beyond its range.
+    # In the average's dtype, one factor after the other: the square itself may overflow.
     wide = square_average.dtype
     square = np.multiply(grad, 1 - beta2, out=None if grad is scratch else scratch, dtype=wide)
     square_average += np.multiply(square, grad, out=scratch, dtype=wide)

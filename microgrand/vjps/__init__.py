@@ -2,9 +2,9 @@
 
 ``defvjp(f, vjp_of_first_argument, ...)``: each VJP gets the cotangent ``g`` of the result, the
 result ``out`` and the arguments, and returns the argument's cotangent, g times d out / d argument.
-Broadcasting is undone by the engine. VJPs use NumPy functions only, so that they can themselves
-be differentiated. A function that NumPy composes of others may have a `formula` in others of the
-table instead: its value is NumPy's own, to the bit, and its derivative that of the formula.
+The engine undoes broadcasting. VJPs use NumPy functions only, so they can be differentiated
+themselves. A function that NumPy composes of others may have a `formula` made of those instead: its
+value is NumPy's own, to the bit, and its derivative is the formula's.
 
 Conventions where no derivative exists: equal elements that compete (``max``, ``maximum``,
 ``sort``, ``median``) share the gradient evenly, but pair by pair in ``accumulate``, and in

@@ -52,7 +52,7 @@ defvjp(np.degrees, lambda g, out, x: g * (180 / math.pi))
 
 
 def not_zero(x: Any) -> Any:
-    """Replace zeros by ones: for a divisor of something that is to be 0 where it is 0."""
+    """Replace zeros with ones, for the divisor of something that is 0 there."""
     return np.where(np.equal(x, 0), 1, x)
 
 
@@ -82,7 +82,7 @@ def nan_to_num_vjp(
     posinf: Any = None,
     neginf: Any = None,
 ) -> Any:
-    """Where a number is replaced, 0; the parts of a complex one are replaced each for itself."""
+    """0 where a number is replaced; real and imaginary parts are replaced separately."""
     if x.dtype.kind != "c":
         return np.where(np.isfinite(x), g, 0)
     real, imag = np.real(unwrap(x)), np.imag(unwrap(x))
@@ -215,7 +215,7 @@ defvjp(
 
 
 def difference(y: Any, x: Any) -> Any:
-    """``y - x``, with 0 for that of equal infinities."""
+    """``y - x``, but 0 for equal infinities."""
     equal = np.equal(x, y) & np.isinf(x)
     return np.where(equal, 0, y) - np.where(equal, 0, x)
 

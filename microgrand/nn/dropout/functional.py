@@ -98,8 +98,8 @@ def alpha_dropout(
 ) -> Tensor:
     """Replace elements by SELU's limit at minus infinity, and keep mean and variance.
 
-    See `nn.AlphaDropout`; the parameters are those of `dropout`. In PyTorch, `training` is False
-    by default here.
+    See `nn.AlphaDropout`; the parameters are those of `dropout`. PyTorch's version has
+    ``training=False`` by default.
     """
     return call(AlphaDropout(p, rng=rng), x, training)
 

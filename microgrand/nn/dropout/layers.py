@@ -9,7 +9,7 @@ the expected value is unchanged:
 
     out = mask * x / q,    E[out] = x.
 
-And they apply the very same mask on the way back, as what was dropped had no part in the loss:
+And they apply the same mask on the way back, because what was dropped had no part in the loss:
 
     g_x = mask * g / q.
 
@@ -80,7 +80,7 @@ class DropoutBase(Module):
         mask = next_mask(self.mask_shape(x._array.shape), self.draw, self.rng, self.training, owner)
         if mask is None:
             return self.keep_all(x)
-        self.mask = mask  # to be looked at: the call has its own, whatever other threads do
+        self.mask = mask  # only to look at: the call has its own, whatever other threads do
         return self.drop(x, mask)
 
     def mask_shape(self, shape: Shape) -> Shape:
@@ -100,7 +100,7 @@ class DropoutBase(Module):
         return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)  # type: ignore[no-any-return]
 
     def keep_all(self, x: Tensor) -> Tensor:
-        """Return the input, in evaluation; of a parameter a copy, where nothing is recorded."""
+        """Return the input in evaluation; a copy of a parameter if nothing is recorded."""
         is_parameter = x.is_leaf and x.requires_grad
         return +x if is_parameter and not is_grad_enabled() else x
 
@@ -126,18 +126,18 @@ class Dropout(DropoutBase):
         Probability of dropping a unit, ``0 <= p <= 1``. Some texts give the probability of
         keeping one instead: ``p = 1 - keep_prob``.
     shared_axes
-        Axes of the input, a number or several, along which one mask holds for all: the mask has
+        One axis of the input, or several, along which all elements share the mask, which has
         length 1 there. With inputs ``(batch, time, features)``, ``shared_axes=1`` draws one
-        mask for all time steps, the variational dropout of Gal and Ghahramani; Keras calls that
+        mask for all time steps, the variational dropout of Gal and Ghahramani. Keras calls this
         SpatialDropout1D, and in general ``noise_shape``.
     scaling
         ``"inverted"``, or ``"classic"`` as in the original paper: nothing is scaled in training,
-        and in evaluation every unit is multiplied by ``1 - p``. The expected value of training
-        is what evaluation gives, here as there.
+        and in evaluation every unit is multiplied by ``1 - p``. Either way, evaluation gives
+        the expected value of training.
     rng
-        Draws the masks; the library's generator by default. In forked processes that one goes
-        on differently in each, but a generator of the module's own draws the same masks in all:
-        give each process its own, ``dropout.rng = np.random.default_rng([seed, worker])``.
+        Draws the masks; by default the library's generator, which differs in each forked
+        process. A module's own generator draws the same masks in all of them: give each process
+        its own, ``dropout.rng = np.random.default_rng([seed, worker])``.
 
     Attributes
     ----------
@@ -204,13 +204,13 @@ class Dropout(DropoutBase):
         return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
-        """Return the probability, and what is not as usual."""
+        """Return the probability, and the scaling if it is not the default."""
         scaling = "" if self.scaling == "inverted" else f", scaling={self.scaling!r}"
         return super().extra_repr() + scaling
 
 
 class GroupDropout(Dropout):
-    """What the layers below have in common: what they drop tells which axes share a mask."""
+    """What the layers below share: what they drop tells which axes share a mask."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class GroupDropout(Dropout):
 
 
 class ChannelDropout(GroupDropout):
-    """What `Dropout1d`, `Dropout2d` and `Dropout3d` have in common."""
+    """What `Dropout1d`, `Dropout2d` and `Dropout3d` share."""
 
     #: How many axes come after that of the channels.
     spatial_axes: int
@@ -237,10 +237,10 @@ class ChannelDropout(GroupDropout):
 class Dropout1d(ChannelDropout):
     """Zero whole channels of a sequence, ``(n, channels, length)`` or ``(channels, length)``.
 
-    Neighbours in a feature map are much alike, so that a unit's neighbours tell what dropping it
-    was to hide. A channel is dropped as a whole, for each example anew; scaling, evaluation and
-    the parameters are those of `Dropout`. The mask has shape ``(n, channels, 1)``. For sequences
-    with the channels last, use ``Dropout(p, shared_axes=-2)``.
+    Neighbours in a feature map are strongly correlated: they give away what dropping a single
+    unit should hide. So a channel is dropped as a whole, drawn separately for each example.
+    Scaling, evaluation and parameters are those of `Dropout`. The mask has shape
+    ``(n, channels, 1)``. If the channels come last, use ``Dropout(p, shared_axes=-2)``.
 
     Raises
     ------
@@ -271,7 +271,7 @@ class Dropout2d(ChannelDropout):
 
     As `Dropout1d`; the mask has shape ``(n, channels, 1, 1)``. An input of three axes is refused:
     it may be one image or a batch of sequences. (PyTorch takes it for the latter, and warns.)
-    With the channels last, use ``Dropout(p, shared_axes=(-3, -2))``.
+    If the channels come last, use ``Dropout(p, shared_axes=(-3, -2))``.
 
     Examples
     --------
@@ -308,11 +308,11 @@ class Dropout3d(ChannelDropout):
 class DropPath(GroupDropout):
     """Zero an example's whole branch with probability `p`: stochastic depth for residual blocks.
 
-    In ``x + drop_path(block(x))`` an example whose branch is dropped goes through the identity
-    alone, as if the block were not there: each trains a net of another depth. The first axis is
-    that of the examples, and the mask has shape ``(n, 1, ..., 1)``. A branch that is kept is
-    scaled by ``1 / (1 - p)``, and evaluation keeps them all; the paper's own scaling is
-    ``scaling="classic"``. There `p` grows linearly with the depth, from 0 to 0.5.
+    In ``x + drop_path(block(x))``, an example whose branch is dropped passes through the identity
+    alone, as if the block were not there: examples train nets of different depths. The first axis
+    holds the examples, and the mask has shape ``(n, 1, ..., 1)``. A kept branch is scaled by
+    ``1 / (1 - p)``, and evaluation keeps all branches. The paper scales as
+    ``scaling="classic"`` does, and lets `p` grow linearly with the depth, from 0 to 0.5.
 
     Parameters
     ----------
@@ -353,11 +353,10 @@ class DropPath(GroupDropout):
 class WordDropout(GroupDropout):
     """Zero whole rows of an embedding matrix: words, wherever they occur in the batch.
 
-    It is applied to the matrix, before the words are looked up: ``word_dropout(weight)[words]``.
-    So all occurrences of a word share its fate, as if it were not in the vocabulary; dropping
-    single occurrences would leave it to be learned from the others. The mask has shape
-    ``(vocabulary, 1)``. Rows that are kept are scaled by ``1 / (1 - p)``, and evaluation is the
-    identity.
+    Apply it to the matrix, before looking up the words: ``word_dropout(weight)[words]``. All
+    occurrences of a word then share its fate, as if it were not in the vocabulary; if single
+    occurrences were dropped, the word would still be learned from the others. The mask has shape
+    ``(vocabulary, 1)``. Kept rows are scaled by ``1 / (1 - p)``, and evaluation is the identity.
 
     Parameters
     ----------
@@ -400,14 +399,14 @@ class WordDropout(GroupDropout):
 
 
 class DropConnect(DropoutBase, Linear):
-    """A `Linear` layer each of whose weights is zeroed with probability `p` in training.
+    """A `Linear` layer that zeroes each weight with probability `p` in training.
 
-    Where dropout removes a unit, with all that leaves it, this removes single connections. The
-    weights that are kept are scaled by ``1 / (1 - p)``; evaluation uses all weights as they are.
+    Dropout removes a unit with all its outgoing connections; this removes single connections. Kept
+    weights are scaled by ``1 / (1 - p)``; evaluation uses all weights as they are.
 
     Each call draws one mask, of the weight's shape, for the whole batch. The paper draws one for
-    each example, which takes as many copies of the weight, drops biases as well, and samples the
-    units' inputs in evaluation, where this uses their mean.
+    each example, which needs as many copies of the weight. It also drops biases, and in evaluation
+    it samples the units' inputs; this layer uses their mean.
 
     Parameters
     ----------
@@ -457,7 +456,7 @@ class DropConnect(DropoutBase, Linear):
         Linear.__init__(self, in_features, out_features, bias, dtype=dtype, rng=rng)
 
     def forward(self, x: ArrayLike) -> Tensor:
-        """Map ``(..., in_features)`` to ``(..., out_features)``, by the weights that are kept."""
+        """Map ``(..., in_features)`` to ``(..., out_features)``, with the kept weights."""
         return linear(x, DropoutBase.forward(self, self.weight), self.bias)
 
     def extra_repr(self) -> str:
@@ -471,7 +470,7 @@ class DropConnect(DropoutBase, Linear):
 class GaussianDropout(DropoutBase):
     """Multiply each unit by Gaussian noise of mean 1 and variance ``p / (1 - p)`` in training.
 
-    Mean and variance are those of the factors of `Dropout`, which are 0 and ``1 / (1 - p)``; but
+    The factors of `Dropout`, 0 and ``1 / (1 - p)``, have the same mean and variance; but here
     nothing is ever dropped entirely. Nothing is scaled, and evaluation is the identity.
 
     Parameters
@@ -535,12 +534,12 @@ SELU_LIMIT = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916
 class AlphaDropout(DropoutBase):
     """Dropout for nets of SELUs: it keeps their mean of 0 and variance of 1.
 
-    Zero is nothing special to a SELU. What is dropped gets the value L = -1.758 instead, the
+    To a SELU, zero is nothing special. A dropped unit gets the value L = -1.758 instead, the
     limit of SELU at minus infinity. All units are then mapped to ``a x + b``, where
 
         a = (q (1 + p L^2))^(-1/2),    b = -a p L,    q = 1 - p,
 
-    restore mean 0 and variance 1 to a mixture of L and of inputs that have them. A dropped
+    restore mean 0 and variance 1 to a mixture of L and inputs that have them. A dropped
     unit's gradient is exactly zero, a kept one's is multiplied by a. Evaluation is the identity.
 
     Parameters

@@ -1,11 +1,11 @@
 """Masks: draw them, and zero the units that they drop, forward and backward.
 
-A unit that a mask drops is not there: nothing it computes may reach the loss, and no gradient
-may reach it. Both passes therefore apply one and the same mask,
+A dropped unit is not there: nothing it computes may reach the loss, and no gradient may reach it.
+Both passes therefore apply the same mask,
 
     out = scale * mask * x,        g_x = scale * mask * g,
 
-and as that map is linear, its VJP is the map itself. ReLU and Dropout differ only in where the
+and because the map is linear, its VJP is the map itself. ReLU and Dropout differ only in where the
 mask comes from: the sign of the input, or chance.
 """
 
@@ -19,7 +19,7 @@ from ...engine import defvjp, primitive
 from ...kinds import Array, Mask, Value
 from ..checks import check_mask
 
-#: Integers of the same length as a float, by the number of their bytes.
+#: The integer type as long as a float, by its number of bytes.
 INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -27,8 +27,8 @@ INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     """Multiply `x` by `scale` where `mask` is True, and put exact zeros elsewhere.
 
-    Not a multiplication by the mask, as a dropped ``inf`` would become ``inf * 0 = nan``.
-    Instead the bits of ``x``, read as an integer, are multiplied by 0 or 1, which is exact.
+    Multiplying by the mask would turn a dropped ``inf`` into ``inf * 0 = nan``. Instead, the bits
+    of ``x``, read as an integer, are multiplied by 0 or 1, which is exact.
 
     Parameters
     ----------
@@ -55,9 +55,8 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     if integer is None:  # a longer float
         return np.where(mask, x * scale, 0)
     kept = (x.view(integer) * mask.astype(integer)).view(x.dtype)
-    if (
-        integer is np.int16
-    ):  # of float16, in which a large scale is inf, and would make nan of a kept 0
+    # In float16, a large scale is inf, and would turn a kept 0 into nan.
+    if integer is np.int16:
         return (kept.astype(np.float32) * scale).astype(x.dtype)
     if scale != 1:
         kept *= scale
@@ -73,9 +72,9 @@ def bernoulli_mask(
     """Draw a boolean mask whose elements are True with exactly the given probability.
 
     A random byte ``b`` is uniform on 0..255, so ``b < 256 * keep_probability`` decides a unit
-    with 8 random bits. Only a byte that is equal to the whole part of the threshold is a tie; a
-    second draw compares its missing digits with the rest. Without it, the probability would be
-    rounded to 1/256.
+    with 8 random bits. Only a byte equal to the whole part of the threshold is a tie; a second
+    draw decides it by the rest. Without that, the probability would be rounded to a multiple of
+    1/256.
 
     Examples
     --------
@@ -96,7 +95,7 @@ def bernoulli_mask(
 def random_bytes(size: int, rng: np.random.Generator) -> Array:
     """Draw uniform bytes, eight from each word of the generator."""
     count = (size + 7) // 8
-    if isinstance(rng.bit_generator, np.random.MT19937):  # whose raw words have 32 bits only
+    if isinstance(rng.bit_generator, np.random.MT19937):  # its raw words have only 32 bits
         words = rng.integers(0, 2**64, size=count, dtype=np.uint64)
     else:
         words = rng.bit_generator.random_raw(count)
@@ -104,7 +103,7 @@ def random_bytes(size: int, rng: np.random.Generator) -> Array:
 
 
 def read_only(mask: Mask) -> Mask:
-    """Forbid writing into a mask, as the backward pass will use it, too."""
+    """Forbid writing into a mask: the backward pass will use it, too."""
     if isinstance(mask, np.generic):  # what a 0-d comparison returns
         mask = np.asarray(mask)
     if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag

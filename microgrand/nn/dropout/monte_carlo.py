@@ -1,8 +1,8 @@
 """Monte Carlo dropout: the predictions of individual thinned nets, and how much they disagree.
 
-A net with dropout is an ensemble: each mask thins it to another net, and all of them share their
-weights. Evaluation mode runs the whole net once, which approximates the mean of what the thinned
-nets say. `mc_dropout` runs a sample of the thinned nets themselves,
+A net with dropout is an ensemble: each mask thins it to a different net, and all of them share
+weights. Evaluation mode runs the whole net once, which approximates the mean prediction of the
+thinned nets. `mc_dropout` runs a sample of the thinned nets themselves,
 
     y_s = net(x; mask_s),    s = 1, ..., S,
 
@@ -46,8 +46,8 @@ def mc_dropout(
 ) -> Samples:
     """Run a model `samples` times with dropout on, each time with other masks.
 
-    Dropout is on for these calls only: the model stays in the mode it is in, for other threads as
-    well, and its other layers behave as in that mode. Nothing is recorded for gradients.
+    Dropout is on for these calls only. The model stays in its mode, for other threads as well, and
+    its other layers behave as in that mode. Nothing is recorded for gradients.
 
     Parameters
     ----------
@@ -58,14 +58,13 @@ def mc_dropout(
     samples
         How many samples to draw, at least 1.
     rng
-        A seed or a generator that draws all masks, also those of modules that have a generator
-        of their own: what the modules draw in training later is what it would have been. The
-        library's generator by default.
+        A seed or a generator that draws all masks, also those of modules with a generator of
+        their own, which stays as it was. The library's generator by default.
 
     Returns
     -------
     Samples
-        With the fields ``mean``, ``std`` (of the samples as they are: divided by their number)
+        With the fields ``mean``, ``std`` (the squares are divided by the number of samples)
         and ``samples``. Mean and deviation are computed in float64 at least, and have the dtype
         of the output, or float64 if that is an integer.
 
@@ -112,7 +111,7 @@ def mc_dropout(
         drawn.append(sampler.calls)
         checks.check_drew_masks(drawn)
     stacked = np.stack(outputs)
-    # Squares of float16 are soon beyond its range, and sums of float32 lose digits.
+    # Squares of float16 soon overflow, and sums of float32 lose digits.
     wide = np.result_type(stacked.dtype, np.float64)
     mean, std = stacked.mean(axis=0, dtype=wide), stacked.std(axis=0, dtype=wide)
     if stacked.dtype.kind in "fc":

@@ -2,9 +2,9 @@
 
 A net with dropout in training is a random function: each call of a dropout layer draws a mask,
 so no two passes run the same thinned net. To look at one thinned net more than once (to check its
-gradient, to show it in a lesson, to compare two nets under one mask) its masks must stay what they
-were. `DropoutMasks` keeps the masks of one pass, and gives them back, in the order of the calls,
-in every pass that follows.
+gradient, to show it in a lesson, to compare two nets under one mask) its masks must stay the same.
+`DropoutMasks` records the masks of one pass, and replays them, in the order of the calls, in every
+later pass.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Draw = Callable[[Shape, np.random.Generator], Mask]
 
 
 class MaskSource:
-    """What takes the place of chance inside a block."""
+    """What gives dropout its masks inside a block, in the place of chance."""
 
-    #: Whether dropout drops inside the block also where the module is in evaluation mode.
+    #: Whether modules in evaluation mode drop, too, inside the block.
     drops_always: bool = False
 
     def next_mask(self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any) -> Mask:
@@ -90,17 +90,17 @@ class DropoutMasks:
 
     Notes
     -----
-    Blocks may be nested, and the innermost counts. One that draws, draws from the block around
-    it, if there is one: so a recurrent layer may hold one mask over its time steps, and a gradient
-    check may hold the whole.
+    Blocks may be nested; the innermost counts. If it records, it takes its masks from the block
+    around it, if there is one: a recurrent layer may hold one mask over its time steps while a
+    gradient check holds the whole net's.
 
-    Evaluation stays evaluation: there no module asks for a mask.
+    Evaluation stays evaluation: it needs no masks.
 
     Do not ``yield`` inside the block: code that runs in between would consume its masks. Blocks
     that do not end in reverse order raise RuntimeError.
 
-    Only masks are held: if a module's `p` is changed between two passes, the second has the mask
-    that was drawn with the old `p`, and scales by the new one.
+    Only masks are replayed: if a module's `p` changes between two passes, the second uses the mask
+    drawn with the old `p`, and scales by the new one.
 
     Examples
     --------
@@ -117,13 +117,13 @@ class DropoutMasks:
     >>> len(masks), masks[0].astype(int)
     (2, array([0, 0, 1, 1, 0, 0, 1, 0]))
 
-    A gradient check evaluates a function many times. In `hold`, each call is a pass:
+    A gradient check evaluates a function many times. `hold` makes each call a pass:
 
     >>> from microgrand.testing import gradcheck
     >>> gradcheck(nn.DropoutMasks().hold(net), np.linspace(1, 2, 8), order=2)
     True
 
-    And a mask may be chosen:
+    You can also choose the masks:
 
     >>> with nn.DropoutMasks([np.array([True, False])]):
     ...     nn.Dropout(0.5)([1.0, 1.0])
@@ -132,7 +132,7 @@ class DropoutMasks:
 
     def __init__(self, masks: Iterable[Any] | None = None) -> None:
         self.masks: list[Mask] | None = None
-        self.owners: list[Any] = []  # the modules that the masks were drawn for, to tell a mix-up
+        self.owners: list[Any] = []  # the modules whose masks these are, to notice a mix-up
         if masks is not None:
             checks.check_several_masks(masks)
             self.masks = [read_only(np.array(mask)) for mask in masks]
@@ -151,7 +151,7 @@ class DropoutMasks:
             if exception is None:
                 block.finish()
             return
-        while isinstance(block, Replay):  # take this one out from between the others
+        while isinstance(block, Replay):  # remove this one from among the others
             if isinstance(block.outer, Replay) and block.outer.holder is self:
                 block.outer = block.outer.outer
                 break
@@ -200,7 +200,7 @@ class Replay(MaskSource):
     def next_mask(
         self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any
     ) -> Mask | None:
-        """Return the next mask; raise if the pass is not the one that the masks belong to."""
+        """Return the next mask; raise if the pass does not fit the masks."""
         if not (training or self.drops_always):
             return None
         i = self.calls
@@ -222,5 +222,5 @@ class Replay(MaskSource):
             checks.check_all_masks_used(self.calls, len(self.masks))
             return
         checks.check_drawn_once(self.holder.masks)
-        # Copies, as a task begun inside the block may outlive it, and go on drawing here.
+        # Copies: a task begun inside the block may outlive it, and go on drawing here.
         self.holder.masks, self.holder.owners = list(self.masks), list(self.owners)

@@ -2,9 +2,9 @@
 
     p = schedule(step),    step = 0, 1, 2, ...
 
-Early dropout drops at first and then no more, as the noise helps a net to leave a bad start;
-late dropout begins only when there is something to overfit; a curriculum begins without and
-makes the task gradually harder. `set_dropout` sets p on every dropout layer of a model.
+Early dropout drops only at first: its noise helps a net to leave a bad start. Late dropout begins
+when there is something to overfit. A curriculum begins without dropout, and makes the task
+gradually harder. `set_dropout` sets p on every dropout layer of a model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def linear_schedule(start: float, stop: float, steps: int, delay: int = 0) -> Sc
     steps
         How many steps it takes from `start` to `stop`, where it then stays. With 0 it jumps.
     delay
-        How many steps it stays at `start` before.
+        How many steps it stays at `start` first.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def between(
         if since < 0 or since >= steps:
             return start if since < 0 else stop
         t = curve(since / steps)
-        # Rounding must not lead beyond the ends, which may be 0 or 1.
+        # Rounding must not go past the ends, which may be 0 or 1.
         return min(max((1 - t) * start + t * stop, min(start, stop)), max(start, stop))
 
     return schedule
