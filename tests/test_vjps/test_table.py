@@ -142,7 +142,7 @@ def gradients(call, inputs, layout=np.array):
         if not isinstance(out, Tensor) or not out.requires_grad:  # one of several, say
             continue
         cotangent = 1 + np.arange(out.size, dtype=out.dtype).reshape(out.shape)
-        found = backpropagate(out, layout(cotangent), set(leaves), retain_graph=True)
+        found = backpropagate(out, layout(cotangent), set(leaves))
         for total, leaf in zip(totals, leaves, strict=True):
             if leaf in found:
                 assert found[leaf].dtype == leaf.dtype

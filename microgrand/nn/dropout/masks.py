@@ -54,13 +54,12 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     integer = INTEGERS.get(x.dtype.itemsize)
     if integer is None:  # a longer float
         return np.where(mask, x * scale, 0)
-    kept = (x.view(integer) * mask.astype(integer)).view(x.dtype)
-    # In float16, a large scale is inf, and would turn a kept 0 into nan.
-    if integer is np.int16:
+    kept = (x.view(integer) * mask).view(x.dtype)
+    if scale == 1:
+        return kept
+    if integer is np.int16:  # in float16, a large scale is inf, and turns a kept 0 into nan
         return (kept.astype(np.float32) * scale).astype(x.dtype)
-    if scale != 1:
-        kept *= scale
-    return kept
+    return kept * scale
 
 
 defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale))
