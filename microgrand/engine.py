@@ -1,18 +1,18 @@
 """The engine: what an operation remembers, and the backward pass that differentiates it.
 
-A computation is a chain of *primitives*, functions whose derivative we know:
+A computation is composed of *primitives*, functions whose derivative we know:
 
     out = f(x, y)
 
-Calling one on tensors runs it with NumPy and appends a `Node` that remembers ``f`` and its
-arguments. The nodes form a directed acyclic graph. For a scalar ``loss`` at its end, the
-*cotangent* of a value ``v`` is the derivative of the loss with respect to it,
+Calling one on tensors runs it with NumPy and returns a new tensor. Every tensor is a `Node`: it
+remembers ``f`` and the arguments. The nodes form a directed acyclic graph. For a scalar ``loss`` at
+its end, the *cotangent* of a value ``v`` is the derivative of the loss with respect to it,
 
     g_v = d loss / d v,        an array of v's shape.
 
 If ``out = f(x, y)`` and ``g`` is the cotangent of ``out``, the chain rule gives what this use
-of ``x`` contributes to the cotangent of ``x``: ``g`` times the Jacobian of ``f`` by ``x``, a
-*vector-Jacobian product* (VJP). `defvjp` keeps one VJP for each argument in a table, and
+of ``x`` contributes to the cotangent of ``x``: ``g`` times the Jacobian of ``f`` with respect to
+``x``, a *vector-Jacobian product* (VJP). `defvjp` keeps one VJP for each argument in a table, and
 `backpropagate` walks the graph from the loss to the leaves and adds the contributions up.
 """
 
@@ -266,7 +266,9 @@ def backpropagate(
 ) -> dict[Node, Any]:
     """Carry the cotangent of `output` back through its graph; return the cotangents of its ends.
 
-    Each node is visited once, when all its uses have added to its cotangent.
+    Each node is visited once, when all its uses have added to its cotangent: before the last one,
+    the sum is incomplete. A VJP is linear in ``g``, so one call on the sum does what a call for each
+    path would do, and in a chain of diamonds there are exponentially many paths.
 
     Parameters
     ----------
@@ -295,25 +297,23 @@ def backpropagate(
             found[node] = g
 
         rules, args, kwargs = rules_of[node.primitive], node.args or refuse_freed(), node.kwargs
-        out: Value
-        operands: Any
-        if create_graph:
-            out, operands = node, args
-        else:
-            out, operands = node._array, []
-            for arg in args:
-                operands.append(arg._array if isinstance(arg, Node) else arg)
-        shares: Any = rules.vjps
+        needed = []
+        operands = []
+        for arg in args:
+            is_node = isinstance(arg, Node)
+            needed.append(is_node and arg in uses)
+            operands.append(arg._array if is_node and not create_graph else arg)
+        out = node if create_graph else node._array
         if rules.joint is not None:
-            needed = [isinstance(arg, Node) and arg in uses for arg in args]
             shares = rules.joint(g, out, needed, *operands, **kwargs)
             check_joint(node.primitive, shares, args)
         for i, arg in enumerate(args):
-            if not isinstance(arg, Node) or arg not in uses:
+            if not needed[i]:
                 continue
-            share = shares[i]
-            if rules.joint is None:
-                share = share(g, out, *operands, **kwargs) if kwargs else share(g, out, *operands)
+            if rules.joint is not None:
+                share = shares[i]
+            else:
+                share = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
             share = unbroadcast(share, arg._array, node.primitive, i)
             if arg in cotangents:
                 share = cotangents[arg] + share
@@ -385,7 +385,8 @@ WIDER = {
     np.dtype(np.float32): np.float64,
     np.dtype(np.complex64): np.complex128,
 }
-#: NumPy adds one by one along all axes but the last; there, more float32 lose three digits.
+#: Along all axes but the last, NumPy adds terms one by one; more float32 than this many lose three
+#: digits there.
 MANY = 1024
 
 

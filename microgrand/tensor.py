@@ -51,7 +51,7 @@ def binary_operator(
     return operate, reflected
 
 
-def constant_operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def constant_operator(ufunc: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make ``x < y``, ``x // y`` and other operators that return plain arrays."""
 
     def operate(self: Tensor, other: ArrayLike) -> Array:
@@ -72,9 +72,10 @@ def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
         checks.check_change_in_place(records_gradient(self))
         # Replace the array, do not write into it: views of it, and the caller's own reference,
         # must keep their values.
-        self.version += 1
         operand = as_operand(unwrap(other), ())
-        self._array = ufunc(self._array, operand, out=np.empty_like(self._array))
+        new = ufunc(self._array, operand, out=np.empty_like(self._array))
+        self.version += 1
+        self._array = new
         return self
 
     return operate
@@ -88,7 +89,8 @@ def method(function: Callable[..., Any]) -> Callable[..., Any]:
         checks.check_keywords_are_numpys(function, kwargs)
         return function(self, *args, **kwargs)
 
-    summary = next(line for line in (function.__doc__ or "").splitlines() if line.strip())
+    lines = (function.__doc__ or "").splitlines()  # none under ``python -OO``
+    summary = next((line for line in lines if line.strip()), "")
     of_self.__doc__ = f"{summary.strip()} As `numpy.{function.__name__}`."
     return of_self
 
@@ -330,8 +332,8 @@ class Tensor(Node):
     __rshift__, __rrshift__ = constant_operator(np.right_shift)
     __lt__, __gt__ = constant_operator(np.less)
     __le__, __ge__ = constant_operator(np.less_equal)
-    __eq__, _ = constant_operator(np.equal)
-    __ne__, _ = constant_operator(np.not_equal)
+    __eq__, _ = constant_operator(operator.eq)
+    __ne__, _ = constant_operator(operator.ne)
     del _
     __hash__ = Node.__hash__  # by identity: the engine keeps tensors in sets and dicts
 
@@ -383,7 +385,7 @@ class Tensor(Node):
         return complex(self.item())
 
     def __index__(self) -> int:
-        return int(self._array.__index__())
+        return operator.index(self._array)
 
     def __len__(self) -> int:
         checks.check_has_an_axis(self, "len() of")
@@ -472,7 +474,7 @@ class Tensor(Node):
         return np.compress(condition, self, axis)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
-        """Convert to another float dtype; an integer or boolean one gives a plain array.
+        """Convert to another float or complex dtype; others give a plain array.
 
         With ``copy=False``, a tensor that has the dtype already is returned as it is. Raises
         TypeError for other dtypes if the tensor requires a gradient.
@@ -480,7 +482,7 @@ class Tensor(Node):
         dtype = np.dtype(dtype)
         if not copy and dtype == self.dtype:
             return self
-        if dtype.kind in "biu" or (dtype.kind != "f" and not records_gradient(self)):
+        if dtype.kind in "biu" or (dtype.kind not in "fc" and not records_gradient(self)):
             return self._array.astype(dtype)
         return cast(self, dtype)
 
@@ -529,6 +531,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=unlock_in_child)
 
 
+def count_of_ours() -> int:
+    """Return what `sys.getrefcount` says of an array that only a local variable refers to.
+
+    It differs between versions of Python. `total` pops its array from a dict likewise.
+    """
+    array = {0: np.empty(1)}.pop(0)
+    return sys.getrefcount(array)
+
+
+COUNT_OF_OURS = count_of_ours()
+
+
 def accumulate(cotangents: dict[Any, Array]) -> None:
     """Add each cotangent to the ``grad`` of its tensor.
 
@@ -545,9 +559,8 @@ def total(tensor: Tensor, cotangents: dict[Any, Array]) -> Array:
     cotangent = cotangents.pop(tensor)
     if tensor._grad is not None:
         return np.add(tensor._grad, cotangent, out=np.empty_like(tensor._grad))
-    # A count of two means that nothing else refers to the array: it is ours.
     if (
-        sys.getrefcount(cotangent) == 2
+        sys.getrefcount(cotangent) == COUNT_OF_OURS  # nothing else refers to the array
         and isinstance(cotangent, np.ndarray)
         and cotangent.flags.owndata
         and cotangent.flags.c_contiguous

@@ -421,3 +421,21 @@ def test_0d_tensors_have_no_matrix_product():
     s = Tensor(1.0, requires_grad=True) * 1
     with pytest.raises(ValueError, match="matmul"):
         s @ s
+
+
+def test_misuse_that_python_and_numpy_refuse_or_answer():
+    t = Tensor([1.0, 2.0], requires_grad=True)
+    assert not (t == "a").any()
+    with pytest.raises(TypeError, match="integer"):
+        [1, 2][np.sum(t)]
+    with pytest.raises(ValueError, match="a_min"):
+        np.clip(t, 0, 1, min=0.5)
+
+
+def test_a_change_in_place_that_fails_changes_nothing():
+    t = Tensor([1.0, 2.0], requires_grad=True)
+    loss = np.sum(t * 2)
+    with no_grad(), pytest.raises(ValueError, match="broadcast"):
+        t += np.ones(3)
+    loss.backward()
+    assert np.array_equal(t.grad, [2, 2])

@@ -280,6 +280,6 @@ def clip_vjp(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
 defvjp(clip, clip_vjp, clip_vjp_low, clip_vjp_high)
 
 
-@formula(np.clip, exact=True)
+@formula(np.clip)
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
     return clip(a, a_min if min is None else min, a_max if max is None else max)

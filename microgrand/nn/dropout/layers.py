@@ -518,8 +518,8 @@ class GaussianDropout(DropoutBase):
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Multiply by the noise."""
         checks.check_noise(mask)
-        self.mask = read_only(mask.astype(x.dtype))
-        return x * self.mask  # type: ignore[no-any-return]
+        noise = self.mask = read_only(mask.astype(x.dtype))
+        return x * noise  # type: ignore[no-any-return]
 
     @property
     def noise(self) -> Mask | None:
