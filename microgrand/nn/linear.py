@@ -24,7 +24,7 @@ def affine(x: Value, weight: Value, bias: Value) -> Value:
 
 
 def product(x: Value, matrix: Value) -> Value:
-    """Multiply rows by a matrix; `numpy.dot` costs half of ``@`` where arrays are small."""
+    """Multiply rows by a matrix; for small arrays, `numpy.dot` is cheaper than ``@``."""
     return np.dot(x, matrix) if x.ndim < 3 else x @ matrix
 
 
