@@ -267,8 +267,8 @@ def backpropagate(
     """Carry the cotangent of `output` back through its graph; return the cotangents of its ends.
 
     Each node is visited once, when all its uses have added to its cotangent: before the last one,
-    the sum is incomplete. A VJP is linear in ``g``, so one call on the sum does what a call for each
-    path would do, and in a chain of diamonds there are exponentially many paths.
+    the sum is incomplete. A VJP is linear in ``g``, so one call on the sum does what a call for
+    each path would do, and in a chain of diamonds there are exponentially many paths.
 
     Parameters
     ----------
