@@ -162,6 +162,14 @@ def test_the_pseudo_inverse_has_a_derivative_among_matrices_of_one_rank(shape):
     gradcheck(lambda x, y: np.linalg.lstsq(x @ y, np.ones(shape[0]), 1e-10)[0], left, right)
 
 
+@pytest.mark.parametrize("function", [np.linalg.pinv, lambda a, c: np.linalg.lstsq(a, a, c)[0]])
+def test_a_cutoff_that_changes_the_matrix_is_refused(function):
+    x = Tensor(rotated(3, 2, 1), requires_grad=True)
+    with pytest.raises(np.linalg.LinAlgError, match=r"the cutoff 0\.4 drops singular values"):
+        function(x, 0.4)
+    gradcheck(lambda a: np.sum(function(a, 0.3)), x.data)  # drops none
+
+
 @pytest.mark.parametrize("function", [np.linalg.svdvals, np.linalg.cond, np.linalg.eigvalsh,
                                       np.linalg.det, lambda x: np.linalg.norm(x, 2),
                                       lambda x: np.linalg.norm(x, "nuc")])  # fmt: skip
