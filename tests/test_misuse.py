@@ -273,6 +273,7 @@ def test_functions_without_a_derivative_say_what_to_do(call, name):
     [
         lambda x: np.exp(x, where=np.ones(3, bool)),
         lambda x: np.exp(x, where=Tensor(True)),
+        lambda x: np.sum(np.ones(3), where=x),
         lambda x: np.exp(x, dtype=np.float32),
         lambda x: np.sum(x, initial=x[0]),
         lambda x: np.sum(x.detach(), initial=x[0]),
