@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import leaf
 
-from microgrand import Tensor, no_grad
+from microgrand import Tensor, defvjp, no_grad, primitive
 
 # -------------------------------------------------------------------------------- backward
 
@@ -499,6 +499,16 @@ def test_a_ufunc_of_the_users_own_is_called_by_its_name():
 
     with pytest.raises(TypeError, match=r"^double \(vectorized\) is not .*defvjp.*detach"):
         np.frompyfunc(double, 1, 1)(leaf(1.0))
+
+
+def test_a_function_of_a_script_is_called_by_its_name_alone():
+    def triple(x):
+        return 3 * x
+
+    triple.__module__, triple.__qualname__ = "__main__", "triple"
+    defvjp(triple_of := primitive(triple), lambda g, out, x: None)
+    with pytest.raises(TypeError, match="the VJP of triple returned None"):
+        triple_of(leaf(1.0, 2.0)).sum().backward()
 
 
 @pytest.mark.parametrize("x", [leaf(0.5, 0.25), leaf(0.5, 0.25) * 2])
