@@ -195,6 +195,11 @@ def check_is_array(function: Any, data: Any) -> None:
             f"{name_of(function)} returned a {type(data).__name__}, whose operations are not "
             "those of arrays: derivatives would be wrong; convert it with np.array first"
         )
+    if hasattr(data, "__array__") and not hasattr(data, "__array_function__"):
+        raise TypeError(
+            f"{name_of(function)} returned a {type(data).__name__}, whose operations may match "
+            "labels: derivatives would be wrong; convert its arguments with np.asarray"
+        )
     if not hasattr(data, "dtype"):
         raise TypeError(
             f"{name_of(function)} returned {data!r:.60}, expected an array; what is called on "
