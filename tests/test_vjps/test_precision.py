@@ -86,6 +86,7 @@ def test_float32_summed_over_the_first_axis(function, n):
         lambda x, y: np.trapezoid(np.sin(x), np.sort(y)),
         lambda x, y: np.gradient(x, y),
         lambda x, y: np.interp(100 + 5 * x, np.sort(y), np.arange(len(y)) % 2),
+        lambda x, y: np.interp(x, np.arange(len(y)), np.sort(y)[::-1]),
         lambda x, y: np.average(x, weights=y),
         lambda x, y: np.cov(x, aweights=y),
         lambda x, y: np.polyval(y, x),
