@@ -37,8 +37,9 @@ def name_of(function: Any) -> str:
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
         return f"{name_of(owner)}.{function.__name__}"
-    # Python's own functions in C are in modules such as _operator.
-    module = (getattr(function, "__module__", None) or "").removeprefix("_")
+    module = getattr(function, "__module__", None) or ""
+    # A script's own need no module, and Python's in C are in such as _operator.
+    module = "" if module == "__main__" else module.removeprefix("_")
     name = getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
     if isinstance(function, np.ufunc):  # which does not know its module
         for where, library in ("np", np), ("scipy.special", sys.modules.get("scipy.special")):
@@ -193,6 +194,11 @@ def check_is_array(function: Any, data: Any) -> None:
         raise TypeError(
             f"{name_of(function)} returned a {type(data).__name__}, whose operations are not "
             "those of arrays: derivatives would be wrong; convert it with np.array first"
+        )
+    if hasattr(data, "__array__") and not hasattr(data, "__array_function__"):
+        raise TypeError(
+            f"{name_of(function)} returned a {type(data).__name__}, whose operations may match "
+            "labels: derivatives would be wrong; convert its arguments with np.asarray"
         )
     if not hasattr(data, "dtype"):
         raise TypeError(

@@ -92,7 +92,9 @@ def dispatch(function: Any, key: Any, args: tuple[Any, ...], kwargs: dict[str, A
             args, kwargs = by_position(function, args, kwargs)
             return apply(key, as_operands(function, args, len(rules_of[key].vjps)), kwargs)
         if key in formulas and formulas[key].accepts.call(len(args), kwargs):
-            return by_formula(function, formulas[key], tuple(copy_of_list([*args])), kwargs)
+            args = tuple([as_operand(copy_of_list(x), ()) for x in args])
+            kwargs = {name: as_operand(value, ()) for name, value in kwargs.items()}
+            return by_formula(function, formulas[key], args, kwargs)
     if not is_constant(key, args) and records_gradient((args, tuple(kwargs.values()))):
         checks.refuse(function, key in formulas, args, kwargs)
     values = call_on_data(function, args, kwargs)

@@ -211,6 +211,9 @@ def at_positions(f: Callable[..., Any], argnums: ArgNums, args: Any, kwargs: Any
                 f"{len(args)} positional arguments"
             )
 
+    if len({number % len(args) for number in numbers}) < len(numbers):
+        raise ValueError(f"argnums={argnums} names an argument twice")
+
     def partial(*chosen: Any) -> Any:
         given = list(args)
         for number, value in zip(numbers, chosen, strict=True):

@@ -330,6 +330,45 @@ def test_layers(mode, monkeypatch):
     assert "returned 1 gradients, expected 3" in report_of(affine_forward, x, w, b, adapter=few)
 
 
+class Adding(Linear):
+    """A layer that adds to the gradients of its parameters, and uses its arrays again."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.grads = {"W": np.zeros((shape[1], 1)), "b": np.zeros(1)}
+        self.output, self.gradient = np.empty((shape[0], 1)), np.empty(shape)
+
+    def forward(self, x):
+        self.output[:] = super().forward(x)
+        return self.output
+
+    def backward(self, g):
+        self.grads["W"] += self.x.T @ g
+        self.grads["b"] += g.sum(axis=0)
+        self.gradient[:] = g @ self.params["W"].T
+        return self.gradient
+
+
+@MODES
+def test_layers_may_add_to_gradients_and_use_arrays_again(mode):
+    x, w = x34(), x34().T[:, :1]
+    adapter = Adapter.layer("W", "b")
+    assert gradcheck(Adding(x.shape), x, w, np.ones(1), adapter=adapter, mode=mode)
+
+
+def test_layers_of_several_results():
+    def sums(x, y):
+        return (x + y, x * y), (x, y)
+
+    def sums_backward(g, h, cache):
+        x, y = cache
+        return g + h * y, g + h * x
+
+    adapter = Adapter.layer(backward=sums_backward)
+    assert gradcheck(sums, x34(), x34() + 1, adapter=adapter)
+    assert "order=2 needs a framework" in report_of(sums, x34(), x34(), adapter=adapter, order=2)
+
+
 # --------------------------------------------------------------------------------- programs
 
 KNOWN = [
@@ -353,6 +392,14 @@ def test_programs_of_another_framework(program):
     # It cannot subtract, so there is no program that does.
     assert " - " not in "".join(program.lines)
     assert gradcheck(program, *program.inputs, adapter=GUESSED, reference=program.reference)
+
+
+NUMBERS = Adapter.scalar(Number)
+
+
+@given(strategies.programs(expressions=["{0} + {1}", "{0} * {1}"], adapter=NUMBERS))
+def test_programs_of_numbers(program):  # which take an array for a number, and are left out
+    assert gradcheck(program, *program.inputs, adapter=NUMBERS, reference=program.reference)
 
 
 @pytest.mark.parametrize("fault", ["overwritten", "order"])

@@ -196,6 +196,10 @@ def test_values_are_compared_with_a_reference_first(mode):
     report = report_of(lambda x: x * 2, X, mode=mode, reference=lambda x: (x, x))
     assert "wrong shape" in report
     assert "reference raised RuntimeError" in report_of(np.sin, X, reference=raise_error)
+    assert "reference returned complex" in report_of(np.sin, X, reference=lambda x: x + 0j)
+    assert "reference returned NoneType" in report_of(np.sin, X, reference=lambda x: None)
+    report = report_of(lambda x: x * (1 + 1e-9), np.ones(1), reference=lambda x: x)
+    assert "found by the function: 1.000000001\nexpected by the reference: 1\n" in report
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])

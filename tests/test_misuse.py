@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import leaf
 
-from microgrand import Tensor, no_grad
+from microgrand import Tensor, defvjp, no_grad, primitive
 
 # -------------------------------------------------------------------------------- backward
 
@@ -273,6 +273,7 @@ def test_functions_without_a_derivative_say_what_to_do(call, name):
     [
         lambda x: np.exp(x, where=np.ones(3, bool)),
         lambda x: np.exp(x, where=Tensor(True)),
+        lambda x: np.sum(np.ones(3), where=x),
         lambda x: np.exp(x, dtype=np.float32),
         lambda x: np.sum(x, initial=x[0]),
         lambda x: np.sum(x.detach(), initial=x[0]),
@@ -498,6 +499,16 @@ def test_a_ufunc_of_the_users_own_is_called_by_its_name():
 
     with pytest.raises(TypeError, match=r"^double \(vectorized\) is not .*defvjp.*detach"):
         np.frompyfunc(double, 1, 1)(leaf(1.0))
+
+
+def test_a_function_of_a_script_is_called_by_its_name_alone():
+    def triple(x):
+        return 3 * x
+
+    triple.__module__, triple.__qualname__ = "__main__", "triple"
+    defvjp(triple_of := primitive(triple), lambda g, out, x: None)
+    with pytest.raises(TypeError, match="the VJP of triple returned None"):
+        triple_of(leaf(1.0, 2.0)).sum().backward()
 
 
 @pytest.mark.parametrize("x", [leaf(0.5, 0.25), leaf(0.5, 0.25) * 2])

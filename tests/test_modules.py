@@ -225,6 +225,7 @@ def test_train_and_eval_reach_every_module():
     block.listed[1].eval()  # one module may have a mode of its own
     assert [module.training for module in block.modules()].count(False) == 1
     assert nn.Linear(1, 1).training
+    assert block.train(np.bool_(False)).training is False
     for wrong in np.ones((3, 2)), "eval", None, 1:
         with pytest.raises(TypeError, match="True or False"):
             block.train(wrong)
@@ -455,3 +456,13 @@ def test_two_parameters_of_one_name_are_refused():
     net.parts = {1: nn.Parameter(np.zeros(1)), "1": nn.Parameter(np.zeros(1))}
     with pytest.raises(ValueError, match=r"two parameters have the name 'parts\.1'"):
         list(net.parameters())
+
+
+def test_the_search_asks_no_object_for_attributes_that_it_has_not():
+    class Forwarding:
+        def __getattr__(self, name):
+            raise KeyError(name)  # instead of an AttributeError
+
+    net = nn.Sequential(nn.Linear(1, 1))
+    net.table = Forwarding()
+    assert len(list(net.parameters())) == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import leaf
 
-from microgrand import Tensor
+from microgrand import Tensor, primitive
 
 VALUES = [4.0, 5.0, 6.0]
 
@@ -48,6 +48,7 @@ OPERATORS = [
     operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.mod,
     operator.matmul, np.add, np.maximum, np.arctan2, np.hypot, np.dot,
     lambda x, y: divmod(x, y)[1], lambda x, y: np.where([True, False, True], x, y),
+    lambda x, y: np.clip(x, y, 9),
 ]  # fmt: skip
 COMPARISONS = [
     operator.lt, operator.ge, operator.eq, operator.ne, operator.floordiv, np.less, np.floor_divide,
@@ -108,6 +109,12 @@ def test_comparisons_are_by_position(make, operate, requires_grad):
     reflected = result_of(operate, other, x)
     if reflected is not None:
         np.testing.assert_array_equal(np.asarray(reflected), operate(np.asarray(other), x.data))
+
+
+@pytest.mark.parametrize("make", [pandas_series, xarray_array])
+def test_a_primitive_that_returns_labelled_data_is_refused(make):
+    with pytest.raises(TypeError, match=r"returned a .*convert its arguments with np\.asarray"):
+        primitive(lambda x, y: x * y)(Tensor([1.0, 2.0, 3.0]), make())
 
 
 @pytest.mark.parametrize("make", [pandas_series, polars_series, xarray_array])

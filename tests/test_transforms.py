@@ -226,6 +226,12 @@ def test_arguments_may_be_counted_from_the_end():
     assert grad(f, (-2, -1))(2.0, 3.0) == (9, 12)
 
 
+@pytest.mark.parametrize("argnums", [(0, 0), (1, -1), [0, 1, 0]])
+def test_an_argument_is_named_once(argnums):
+    with pytest.raises(ValueError, match="twice"):
+        grad(lambda x, y: x * y, argnums)(2.0, 3.0)
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8])
 def test_arguments_may_be_counted_by_numpys_integers(dtype):
     assert grad(lambda x, y: x * y**2, argnums=dtype(1))(2.0, 3.0) == 12

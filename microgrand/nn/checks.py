@@ -245,7 +245,7 @@ def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
 
 def slots_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the names and values of an object's ``__slots__``."""
-    if hasattr(value, "__slots__"):
+    if hasattr(type(value), "__slots__"):
         for cls in type(value).__mro__:
             for name, member in vars(cls).items():
                 if isinstance(member, MemberDescriptorType) and hasattr(value, name):
@@ -269,7 +269,7 @@ def check_modules(layers: Iterable[Any], module: type) -> None:
 
 def check_mode(mode: Any) -> None:
     """Raise if `train` is asked to train."""
-    if not isinstance(mode, bool):
+    if not isinstance(mode, (bool, np.bool_)):
         raise TypeError(
             f"train() sets the training mode, True or False, got {type(mode).__name__}; the "
             "loop that trains is written by hand, with an optimizer"

@@ -206,7 +206,7 @@ class Module:
         """Set training mode, or evaluation mode if `mode` is False, here and below."""
         checks.check_mode(mode)
         for module in self.modules():  # raises, if at all, before it yields the first
-            module.training = mode
+            module.training = bool(mode)
         return self
 
     def eval(self) -> Module:

@@ -122,7 +122,7 @@ class Adapter:
 
         `gradcheck` is given the layer instead of a function. Or, with `backward`, the function
         ``forward(*inputs)``, which returns a result and a cache; ``backward(g, cache)`` returns a
-        gradient for each input.
+        gradient for each input. Of several results, ``backward`` gets the cotangents one by one.
 
         Parameters
         ----------
@@ -380,17 +380,44 @@ def of_layers(names: Sequence[str], backward: Callable[..., Any] | None) -> Adap
         return forward
 
     def gradients(outputs: Any, cotangents: Any, leaves: Any, create_graph: bool) -> Any:
-        (g,) = cotangents
-        found = cache.backward(g) if backward is None else backward(g, cache)
+        if create_graph:
+            raise TypeError(
+                "order=2 needs a framework that records its backward pass, and a layer's gradients "
+                "are arrays"
+            )
+        if backward is None:
+            forget_gradients(cache, names)
+            found = cache.backward(*cotangents)
+        else:
+            found = backward(*cotangents, cache)
         found = list(found) if isinstance(found, (list, tuple)) else [found]
         return found + [gradient_of_parameter(cache, name) for name in names]
 
     return Adapter(lambda array: array, np.asarray, gradients, function)
 
 
+def attributes_for_gradient(name: str) -> tuple[str, ...]:
+    """Return what layers may call the gradient of a parameter."""
+    return f"d{name}", f"grad_{name}", f"{name}_grad", f"{name}_gradient"
+
+
+def forget_gradients(layer: Any, names: Sequence[str]) -> None:
+    """Set gradients of parameters that a layer has already to 0, as it may add to them."""
+    for name in names:
+        for attribute in attributes_for_gradient(name):
+            if isinstance(getattr(layer, attribute, None), np.ndarray):
+                with contextlib.suppress(AttributeError):  # of what cannot be set
+                    setattr(layer, attribute, np.zeros_like(getattr(layer, attribute)))
+        for attribute in ("grads", "gradients"):
+            found = getattr(layer, attribute, {})
+            for key in (name, f"d{name}"):
+                if key in found and isinstance(found[key], np.ndarray):
+                    found[key] = np.zeros_like(found[key])
+
+
 def gradient_of_parameter(layer: Any, name: str) -> Any:
     """Return what a layer has computed as the gradient of a parameter."""
-    for attribute in (f"d{name}", f"grad_{name}", f"{name}_grad", f"{name}_gradient"):
+    for attribute in attributes_for_gradient(name):
         if hasattr(layer, attribute):
             return getattr(layer, attribute)
     for attribute in ("grads", "gradients"):

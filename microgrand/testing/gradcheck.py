@@ -24,7 +24,16 @@ from ..tensor import Tensor
 from .adapters import MICROGRAND, Adapter
 from .causes import Failure, cause_of_crash
 from .differences import FIRST_NOISE, Suspicion
-from .point import GradcheckError, Point, as_outputs, as_sequence, flat, guarded, is_plain
+from .point import (
+    GradcheckError,
+    Point,
+    as_numbers,
+    as_outputs,
+    as_sequence,
+    flat,
+    guarded,
+    is_plain,
+)
 
 Array = NDArray[Any]
 
@@ -177,7 +186,10 @@ def gradient_of(fn: Callable[..., Any], inputs: list[Array], adapter: Adapter) -
 def check_values(point: Point, reference: Callable[..., Any]) -> None:
     """Raise if the function's values are not those of the reference, but for rounding."""
     arrays = [x.astype(np.float64) for x in point.inputs]
-    right = [np.asarray(value) for value in as_outputs(guarded("reference", reference, *arrays))]
+    outputs = as_outputs(guarded("reference", reference, *arrays))
+    right = [as_numbers(value, "reference") for value in outputs]
+    if any(map(np.iscomplexobj, right)):
+        raise GradcheckError("reference returned complex numbers, and the function real ones")
     shapes = [value.shape for value in right]
     if shapes != [value.shape for value in point.values]:
         raise GradcheckError(
@@ -194,8 +206,8 @@ def check_values(point: Point, reference: Callable[..., Any]) -> None:
         i = int(np.argmax(wrong))
         raise GradcheckError(
             f"wrong value of {point.output_at(i)}\n"
-            f"found by the function: {point.flat_values[i]:.8g}\n"
-            f"expected by the reference: {expected[i]:.8g}\n"
+            f"found by the function: {point.flat_values[i]:.12g}\n"
+            f"expected by the reference: {expected[i]:.12g}\n"
             "cause: the forward pass; derivatives have not been compared"
         )
 

@@ -81,7 +81,7 @@ class Point:
         """Return a new tensor for input `k`, and the values that it has."""
         name = self.input_names[k]
         tensor = guarded("adapter.tensor", self.adapter.tensor, array.copy())
-        values = self.read(tensor, f"the tensor of {name}").copy()
+        values = self.read(tensor, f"the tensor of {name}")
         if values.shape != array.shape:
             raise GradcheckError(
                 f"adapter.tensor was given an array of shape {array.shape} for {name}, and "
@@ -95,11 +95,11 @@ class Point:
         return tensor, values
 
     def read(self, tensor: Any, what: str) -> Array:
-        """Return the values of a tensor."""
+        """Return a copy of a tensor's values: the framework may use the array again."""
         if tensor is None:
             raise GradcheckError(f"{what} is None, expected a tensor")
         if is_plain(tensor):  # a constant; an array has an attribute `data`, too
-            return np.asarray(tensor)
+            return np.array(tensor)
         role = f"adapter.array, given {what}, of type {type(tensor).__name__},"
         return as_numbers(guarded(role, self.adapter.array, tensor), role)
 
@@ -262,9 +262,9 @@ def is_plain(value: Any) -> bool:
 
 
 def as_numbers(given: Any, role: str) -> Array:
-    """Return what should be an array as one; raise if there are no numbers in it."""
+    """Return what should be an array as a new one; raise if there are no numbers in it."""
     try:
-        array = np.asarray(given)
+        array = np.array(given)
     except Exception as error:
         raise GradcheckError(
             f"{role} returned {type(given).__name__}, which is no array: {error}"

@@ -364,6 +364,8 @@ def programs(
         if adapter is not None:
             try:
                 tensors[name] = eval(line, {**names, **tensors})
+                if tensors[name] is not None:  # of which gradcheck tells
+                    adapter.array(tensors[name])
             except Exception:
                 continue
         values[name] = value

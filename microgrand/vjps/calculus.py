@@ -118,7 +118,7 @@ def _interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None
 ) -> Any:
     x, xp, fp = (as_array(array) for array in (x, xp, fp))
-    x, xp = x.astype(float), xp.astype(float)
+    x, xp, fp = x.astype(float), xp.astype(float), fp.astype(np.result_type(fp.dtype, float))
     if period is not None:
         x, xp = np.remainder(x, abs(period)), np.remainder(xp, abs(period))
         order = np.argsort(xp)

@@ -192,7 +192,28 @@ defvjp(pinv, pinv_vjp)
 @formula(np.linalg.pinv, exact=True)
 def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
     check_finite("pinv", a)
-    return pinv(a, unwrap(rcond), hermitian, rtol=unwrap(rtol))
+    rcond, rtol = unwrap(rcond), unwrap(rtol)
+    cutoff = rtol if rcond is None else rcond
+    if cutoff is not None:
+        check_cut_is_clear(np.linalg.svd(unwrap(a), compute_uv=False, hermitian=hermitian), cutoff)
+    return pinv(a, rcond, hermitian, rtol=rtol)
+
+
+def check_cut_is_clear(s: Any, cutoff: Any) -> None:
+    """Raise if `cutoff` drops singular values that are not small against those that it keeps.
+
+    The derivative is that among matrices of one rank, where those dropped are 0. By as much as
+    they are not, compared with the smallest kept, it is wrong.
+    """
+    kept = s > np.expand_dims(cutoff, -1) * np.max(s, axis=-1, keepdims=True, initial=0)
+    least = np.min(np.where(kept, s, np.inf), axis=-1, initial=np.inf)
+    dropped = np.max(np.where(kept, 0, s), axis=-1, initial=0)
+    if np.any(dropped > np.sqrt(np.finfo(s.dtype).eps) * least):
+        raise LinAlgError(
+            f"np.linalg.pinv with the cutoff {cutoff} drops singular values of {s!s:.60} that are "
+            "not small against those it keeps: its derivative is known among matrices of one rank "
+            "only. Choose another cutoff, or add to a.T @ a a multiple of the identity"
+        )
 
 
 @formula(np.linalg.lstsq, plain=(2, 3))

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import formula, unwrap
+from ..checks import check_keywords_have_no_gradient
+from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
 from .rules import as_array, wide
 
@@ -454,6 +455,8 @@ def along_first_axis(function: Any) -> Callable[..., Any]:
     """Make a ufunc's ``reduce`` or ``accumulate``, whose axis is 0 where the function's is None."""
 
     def method(array: Any, axis: Any = 0, *args: Any, **options: Any) -> Any:
+        given = {"where": options.get("where")}
+        check_keywords_have_no_gradient(function, given, records_gradient)
         return function(array, axis, *args, **options)
 
     return method
@@ -557,8 +560,8 @@ for ufunc, function in (
     (np.minimum, np.min),
 ):
     formula((ufunc, "reduce"), exact=True)(along_first_axis(function))
-formula((np.add, "accumulate"), exact=True)(along_first_axis(np.cumsum))
-formula((np.multiply, "accumulate"), exact=True)(along_first_axis(np.cumprod))
+formula((np.add, "accumulate"))(along_first_axis(np.cumsum))
+formula((np.multiply, "accumulate"))(along_first_axis(np.cumprod))
 INVERSE_METHODS: list[tuple[np.ufunc, np.ufunc, Any, Any]] = [
     (np.subtract, np.negative, np.sum, np.cumsum),
     (np.true_divide, np.reciprocal, np.prod, np.cumprod),

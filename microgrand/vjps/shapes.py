@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
@@ -393,7 +394,7 @@ def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> 
 
 @formula(np.apply_along_axis, exact=True)
 def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
-    place = axis % arr.ndim
+    place = normalize_axis_index(axis, arr.ndim)
     arr = np.moveaxis(arr, axis, -1)
     others = arr.shape[:-1]
     results = [as_array(func1d(arr[i], *args, **kwargs)) for i in np.ndindex(others)]
@@ -408,7 +409,7 @@ def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: An
 @formula(np.apply_over_axes, exact=True)
 def _apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
     for axis in (axes,) if isinstance(axes, int) else axes:
-        axis = axis % a.ndim
+        axis = axis + a.ndim if axis < 0 else axis
         out = func(a, axis)
         a = out if out.ndim == a.ndim else np.expand_dims(out, axis)
     return a

@@ -86,6 +86,7 @@ def test_float32_summed_over_the_first_axis(function, n):
         lambda x, y: np.trapezoid(np.sin(x), np.sort(y)),
         lambda x, y: np.gradient(x, y),
         lambda x, y: np.interp(100 + 5 * x, np.sort(y), np.arange(len(y)) % 2),
+        lambda x, y: np.interp(x, np.arange(len(y)), np.sort(y)[::-1]),
         lambda x, y: np.average(x, weights=y),
         lambda x, y: np.cov(x, aweights=y),
         lambda x, y: np.polyval(y, x),
@@ -160,6 +161,14 @@ def test_the_pseudo_inverse_has_a_derivative_among_matrices_of_one_rank(shape):
     left, right = rng.normal(size=(shape[0], 2)), rng.normal(size=(2, shape[1]))
     gradcheck(lambda x, y: np.linalg.pinv(x @ y, 1e-10), left, right, order=2)
     gradcheck(lambda x, y: np.linalg.lstsq(x @ y, np.ones(shape[0]), 1e-10)[0], left, right)
+
+
+@pytest.mark.parametrize("function", [np.linalg.pinv, lambda a, c: np.linalg.lstsq(a, a, c)[0]])
+def test_a_cutoff_that_changes_the_matrix_is_refused(function):
+    x = Tensor(rotated(3, 2, 1), requires_grad=True)
+    with pytest.raises(np.linalg.LinAlgError, match=r"the cutoff 0\.4 drops singular values"):
+        function(x, 0.4)
+    gradcheck(lambda a: np.sum(function(a, 0.3)), x.data)  # drops none
 
 
 @pytest.mark.parametrize("function", [np.linalg.svdvals, np.linalg.cond, np.linalg.eigvalsh,

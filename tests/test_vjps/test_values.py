@@ -251,3 +251,19 @@ def test_any_call_has_numpys_outcome(function, data):
         )
         if not (refused and requires_grad):
             assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.add.accumulate,
+        np.multiply.accumulate,
+        lambda x: np.apply_along_axis(np.sum, 0, x),
+        lambda x: np.apply_over_axes(np.sum, x, 0),
+        lambda x: np.apply_over_axes(np.sum, x, -1),
+    ],
+)
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_an_axis_of_a_number_is_what_it_is_to_numpy(call, requires_grad):
+    x = np.array(2.5)
+    assert_same(outcome(call, Tensor(x, requires_grad=requires_grad)), outcome(call, x))
