@@ -9,6 +9,7 @@ import numpy as np
 
 from ..dispatch import formula, unwrap
 from ..engine import defvjp, primitive
+from ..kinds import Value
 from .rules import as_array, as_in, wide
 
 # ------------------------------------------------------------------- elementwise, one argument
@@ -32,17 +33,27 @@ defvjp(np.log2, lambda g, out, x: g / LOG_2 / x)
 defvjp(np.log10, lambda g, out, x: g / LOG_10 / x)
 defvjp(np.log1p, lambda g, out, x: g / (1 + x))
 
+
+def root_of_1_minus_square(x: Value) -> Value:
+    """Return ``sqrt(1 - x**2)`` from its factors, which are exact near -1 and 1.
+
+    Of a complex ``x`` on a branch cut, the sign of the zero imaginary part tells the side:
+    ``-(x - 1)`` and ``x - (-1)`` keep it, ``1 - x`` and ``1 + x`` do not.
+    """
+    return np.sqrt(-(x - 1)) * np.sqrt(x - (-1))
+
+
 defvjp(np.sin, lambda g, out, x: g * np.cos(x))
 defvjp(np.cos, lambda g, out, x: -g * np.sin(x))
 defvjp(np.tan, lambda g, out, x: g * (1 + out**2))
-defvjp(np.arcsin, lambda g, out, x: g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
-defvjp(np.arccos, lambda g, out, x: -g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
+defvjp(np.arcsin, lambda g, out, x: g / root_of_1_minus_square(x))
+defvjp(np.arccos, lambda g, out, x: -g / root_of_1_minus_square(x))
 defvjp(np.arctan, lambda g, out, x: g / length_with_1(x) / length_with_1(x))
 defvjp(np.sinh, lambda g, out, x: g * np.cosh(x))
 defvjp(np.cosh, lambda g, out, x: g * np.sinh(x))
 defvjp(np.tanh, lambda g, out, x: g * (1 - out**2))
 defvjp(np.arcsinh, lambda g, out, x: g / length_with_1(x))
-defvjp(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
+defvjp(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x - (-1))))
 defvjp(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x))
 
 defvjp(np.deg2rad, lambda g, out, x: g * (math.pi / 180))

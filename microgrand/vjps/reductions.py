@@ -465,7 +465,10 @@ def along_first_axis(function: Any) -> Callable[..., Any]:
 def first_and_inverses(function: Any, inverse: np.ufunc) -> Callable[..., Any]:
     """Make, of sums or products, the methods of subtract or divide: ``a - b - c = a + -b + -c``."""
 
-    def reduce(array: Any, axis: int = 0, dtype: Any = None, *, keepdims: Any = False) -> Any:
+    def reduce(array: Any, axis: Any = 0, dtype: Any = None, *, keepdims: Any = False) -> Any:
+        if array.ndim == 0 or axis == ():
+            return function(array, (), dtype, keepdims=keepdims)
+        axis = 0 if axis is None else axis[0] if isinstance(axis, tuple) else axis
         if array.shape[axis] == 0:
             raise ValueError("an empty axis cannot be reduced by a function without an identity")
         return function(after_first(array, axis), axis, dtype, keepdims=keepdims)

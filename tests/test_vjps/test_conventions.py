@@ -555,3 +555,28 @@ def test_subtract_reduce_knows_no_initial_value():
 def test_complex_values_have_no_real_derivative(transform):
     with pytest.raises(TypeError, match=r"complex128; take np\.real"):
         transform(lambda x: np.fft.fft(x)[:1])(np.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("side", [0.0, -0.0])
+@pytest.mark.parametrize("x", [-2.0, -0.5, 0.5, 2.0])
+@pytest.mark.parametrize("part", [np.real, np.imag])
+@pytest.mark.parametrize(
+    "function", [np.arccos, np.arcsin, np.arccosh, np.arctanh, np.sqrt, np.log]
+)
+def test_on_a_branch_cut_the_zero_imaginary_part_tells_the_side(function, part, x, side):
+    def f(x):
+        z = x + 0j
+        return part(function(z if np.signbit(side) == 0 else np.conj(z)))
+
+    gradcheck(f, np.array(x))
+
+
+@pytest.mark.parametrize("ufunc", [np.subtract, np.true_divide])
+@pytest.mark.parametrize("axis", [None, 0, -1, (0,), ()])
+@pytest.mark.parametrize("x", [np.array(2.0), np.array([1.5, 5.0, -2.0])])
+def test_reductions_that_are_not_reorderable_take_numpys_axes(ufunc, axis, x):
+    if x.ndim == 0 and axis == (0,):
+        return  # which NumPy refuses
+    gradcheck(
+        lambda x: ufunc.reduce(x, axis=axis), x, reference=lambda x: ufunc.reduce(x, axis=axis)
+    )
