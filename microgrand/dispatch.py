@@ -153,7 +153,7 @@ def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
     Their rows have labels, and their operators match these; an array has positions.
     """
     if isinstance(x, sequences) or (
-        hasattr(x, "__array__") and not hasattr(x, "__array_function__")
+        hasattr(type(x), "__array__") and not hasattr(type(x), "__array_function__")
     ):
         return np.asarray(x)
     return x
