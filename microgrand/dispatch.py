@@ -153,7 +153,7 @@ def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
     The operators of such tables match rows by their labels, those of arrays by position.
     """
     if isinstance(x, sequences) or (
-        hasattr(x, "__array__") and not hasattr(x, "__array_function__")
+        hasattr(type(x), "__array__") and not hasattr(type(x), "__array_function__")
     ):
         return np.asarray(x)
     return x

@@ -3,6 +3,7 @@
 import collections
 import copy
 import dataclasses
+import functools
 import pickle
 import threading
 import types
@@ -466,3 +467,12 @@ def test_the_search_asks_no_object_for_attributes_that_it_has_not():
     net = nn.Sequential(nn.Linear(1, 1))
     net.table = Forwarding()
     assert len(list(net.parameters())) == 2
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_part_in_a_partial_function_is_an_error(use):
+    net = nn.Sequential(nn.Dropout())
+    for held in functools.partial(nn.Linear(1, 1)), functools.partial(map, nn.Linear(1, 1)):
+        net.held = held
+        with pytest.raises(TypeError, match=r"'held'.*partial, holds a Linear"):
+            use(net)

@@ -111,6 +111,12 @@ def test_comparisons_are_by_position(make, operate, requires_grad):
         np.testing.assert_array_equal(np.asarray(reflected), operate(np.asarray(other), x.data))
 
 
+def test_a_dtype_is_no_data():
+    x = leaf(1.0, 2.0)
+    assert np.add.reduce(x, dtype=np.float32).dtype == np.float32
+    assert np.add.reduce(x, 0, np.float32).dtype == np.float32
+
+
 @pytest.mark.parametrize("make", [pandas_series, xarray_array])
 def test_a_primitive_that_returns_labelled_data_is_refused(make):
     with pytest.raises(TypeError, match=r"returned a .*convert its arguments with np\.asarray"):

@@ -6,6 +6,7 @@ mend it.
 
 from __future__ import annotations
 
+import functools
 import numbers
 import warnings
 from collections import UserDict, UserList, deque
@@ -235,6 +236,8 @@ def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
             below = (*item.keys(), *item.values())
         elif isinstance(item, (list, tuple, set, frozenset, deque, UserList, *VIEWS)):
             below = item
+        elif isinstance(item, functools.partial):
+            below = (item.func, *item.args, *item.keywords.values())
         elif isinstance(item, np.ndarray):
             below = item.flat if item.dtype.hasobject else ()
         elif not (in_object or isinstance(item, ModuleType)):
