@@ -100,7 +100,9 @@ def gradcheck(
     0 if it hardly moves the output. The full mode finds a mistake in a derivative at every point
     where the part that is missing moves an output, when the element changes by its own size, by
     more than 3e-10 of the largest output of that tensor in float64, 2e-4 in float32 and 0.07 in
-    float16, and by more than twice `rtol` of what the whole derivative does.
+    float16, and by more than twice `rtol` of what the whole derivative does. The fast mode promises
+    no such size: its steps change all elements at once, and in float16, where they are of a tenth,
+    a curved function may hide a mistake. Use the full mode there.
 
     A function that is random only now and then is found out if one of these evaluations is: if a
     tenth of them is, 19 times in 20 in the full mode.
