@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from numpy.linalg import LinAlgError
 from numpy.testing import assert_allclose, assert_array_equal
 
 from microgrand import Tensor, vjps
@@ -218,6 +219,35 @@ def test_functions_of_complex_numbers_have_right_derivatives_or_refuse(key, data
         assert "differentiable" in str(error)  # noqa: PT017
     else:
         gradcheck(lambda *parts: [1 + part for part in fn(*parts)], *case.inputs, *imaginary)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", CHECKS, ids=label)
+@few
+@given(data=st.data())
+def test_integer_operands_are_converted_before_a_derivative_computes_with_them(key, data):
+    case = data.draw(CHECKS[key])
+    if len(case.inputs) < 2:
+        return
+    i = data.draw(st.integers(0, len(case.inputs) - 1))
+    dtype = data.draw(st.sampled_from([np.uint8, np.int8, np.uint32, np.int64]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    numbers = rng.integers(1, 120, case.inputs[i].shape).astype(dtype)
+    others = [*case.inputs[:i], *case.inputs[i + 1 :]]
+
+    def with_operand(operand):
+        return lambda *others: case.call(*others[:i], operand, *others[i:])
+
+    try:
+        values, found = gradients(with_operand(numbers), others)
+    except (TypeError, ValueError, LinAlgError):
+        return  # refused, by NumPy or by the function
+    expected_values, expected = gradients(with_operand(numbers.astype(np.float64)), others)
+    for value, expected_value in zip(values, expected_values, strict=True):
+        if not np.allclose(value, expected_value, equal_nan=True):
+            return  # NumPy itself computes with integers
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.max(np.abs(theirs), initial=0))
 
 
 def scaled(vjp):
