@@ -14,7 +14,7 @@ Any other function works as long as no gradient is lost.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ def call_on_data(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
 
 
-def all_unshared(values: Any, parameters: list[Any]) -> Any:
+def all_unshared(values: Any, parameters: Sequence[Any]) -> Any:
     """Copy the results of a function that are views of a parameter."""
     if isinstance(values, (tuple, list)):
         return in_container(values, [all_unshared(value, parameters) for value in values])
@@ -212,7 +212,7 @@ def with_value(x: Value, value: Array) -> Value:
 defvjp(with_value, lambda g, out, x, value: g)
 
 
-def as_tensors(values: Any, parameters: list[Any] = [], plain: tuple[int, ...] = ()) -> Any:  # noqa: B006
+def as_tensors(values: Any, parameters: Sequence[Any] = (), plain: tuple[int, ...] = ()) -> Any:
     """Turn the floating-point arrays in a NumPy result into tensors outside the graph.
 
     A view of a parameter is copied: the next step must not change it.
@@ -247,7 +247,7 @@ def unwrap(value: Any) -> Any:
 def look(value: Value) -> Array:
     """Return the numbers themselves, for code that branches on them or raises.
 
-    All looks at values go through here, so a recorder of programs can see what depends on them.
+    It asks for them here, so that a recorder of programs can see what depends on them.
     """
     return unwrap(value)
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -140,7 +140,7 @@ def apply(
     return new_tensor(unshared(data, operands) if requires_grad else data)
 
 
-def unshared(data: Array, operands: list[Any]) -> Array:
+def unshared(data: Array, operands: Sequence[Any]) -> Array:
     """Copy a result that shares memory with a parameter: the next step must not change it."""
     is_view = getattr(data, "base", None) is not None
     return data.copy() if is_view or any(data is operand for operand in operands) else data

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from ..dispatch import formula, unwrap
+from ..dispatch import formula, look, unwrap
 from ..engine import defvjp, primitive
 from ..tensor import Tensor
 from .elementwise import absolute_vjp
@@ -58,7 +58,7 @@ def check_matrix(name: str, a: Any) -> Any:
 
 def is_finite(a: Any) -> bool:
     """Tell whether LAPACK can compute singular vectors: at an infinity it may never end."""
-    return bool(np.all(np.isfinite(unwrap(a))))
+    return bool(np.all(np.isfinite(look(a))))
 
 
 def check_finite(name: str, a: Any) -> None:
@@ -121,7 +121,7 @@ def cofactors_vjp(g: Any, out: Any, a: Any) -> Any:
     of p_ij h_jj over all other j, m_ij is -p_ij h_ji, and p_ij is the product of all s but two.
     """
     if isinstance(a, Tensor):  # to be differentiated once more
-        if np.any(np.linalg.matrix_rank(unwrap(a)) < a.shape[-1]):
+        if np.any(np.linalg.matrix_rank(look(a)) < a.shape[-1]):
             raise LinAlgError("the third derivative of np.linalg.det is computed with the inverse, "
                               "and the matrix is singular")  # fmt: skip
         inverse = transposed(np.linalg.inv(a))
@@ -208,7 +208,7 @@ def check_cut_is_clear(s: Any, cutoff: Any) -> None:
     kept = s > np.expand_dims(cutoff, -1) * np.max(s, axis=-1, keepdims=True, initial=0)
     least = np.min(np.where(kept, s, np.inf), axis=-1, initial=np.inf)
     dropped = np.max(np.where(kept, 0, s), axis=-1, initial=0)
-    if np.any(dropped > np.sqrt(np.finfo(s.dtype).eps) * least):
+    if np.any(look(dropped) > np.sqrt(np.finfo(s.dtype).eps) * least):
         raise LinAlgError(
             f"np.linalg.pinv with the cutoff {cutoff} drops singular values of {s!s:.60} that are "
             "not small against those it keeps: its derivative is known among matrices of one rank "
@@ -318,7 +318,7 @@ def inverse_gaps(values: Any, factor: Any, name: str) -> Any:
     size = np.max(np.abs(unwrap(values)), axis=-1, initial=0)[..., None, None]
     equal = np.less_equal(np.abs(unwrap(gaps)), n * np.finfo(values.dtype).eps * size)
     twins = equal & ~np.eye(n, dtype=bool)
-    if np.any(twins) and (isinstance(factor, Tensor) or np.any(factor[twins])):
+    if look(np.any(twins)) and (isinstance(factor, Tensor) or look(np.any(factor[twins]))):
         raise LinAlgError(
             f"np.linalg.{name} has repeated values, {unwrap(values)!s:.60}, whose vectors have no "
             "derivative; nor do the values have a second one"
@@ -414,7 +414,9 @@ def inverse_of(s: Any, factor: Any) -> Any:
     """``1 / s``; an error if the vectors of a singular value 0 are asked for."""
     largest = np.max(unwrap(s), axis=-1, keepdims=True, initial=0)
     zero = np.less_equal(unwrap(s), max(factor.shape[-2:]) * np.finfo(s.dtype).eps * largest)
-    if np.any(zero) and (isinstance(factor, Tensor) or np.any(times_diagonal(factor, zero))):
+    if look(np.any(zero)) and (
+        isinstance(factor, Tensor) or look(np.any(times_diagonal(factor, zero)))
+    ):
         raise LinAlgError(
             "np.linalg.svd of a matrix without full rank: the vectors of the singular value 0 "
             "have no derivative"
@@ -480,7 +482,7 @@ def qr_vjp(g: Any, out: Any, a: Any) -> Any:
     # Of each column: what the columns before do not explain, and all of it.
     new = np.abs(np.diagonal(unwrap(r), axis1=-2, axis2=-1))
     whole = np.max(np.abs(unwrap(r)), axis=-2, initial=0)
-    if np.any(new <= m * np.finfo(new.dtype).eps * whole):
+    if np.any(look(new) <= m * np.finfo(new.dtype).eps * whole):
         raise LinAlgError("np.linalg.qr has no derivative where the columns are linearly dependent")
     middle = r @ transposed(g_r) - transposed(g_q) @ q
     mirrored = np.tril(middle) + transposed(np.tril(middle, -1))
