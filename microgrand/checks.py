@@ -642,18 +642,16 @@ class Missing:
         raise AttributeError(self.message)
 
 
-def missing_attributes(tensor: type) -> dict[str, Missing]:
-    """Return what stands for the attributes that a class of tensors does not have."""
+def explain_missing_attributes(tensor: type) -> None:
+    """Let the attributes that a class of tensors does not have say what to write."""
     messages = {
         **{name: f"call NumPy's function, np.{name}(x)" for name in NUMPY_FUNCTIONS.split()},
         **dict.fromkeys(IN_PLACE.split(), "a tensor is not changed in place: write x = f(x)"),
         **{name: f"write {instead}" for name, instead in WRITE_INSTEAD.items()},
     }
-    return {
-        name: Missing(f"a Tensor has no {name}; {message}")
-        for name, message in messages.items()
-        if not hasattr(tensor, name)
-    }
+    for name, message in messages.items():
+        if not hasattr(tensor, name):
+            setattr(tensor, name, Missing(f"a Tensor has no {name}; {message}"))
 
 
 def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:

@@ -492,8 +492,7 @@ class Tensor(Node):
 
 
 Node.result_class = Tensor
-for name, missing in checks.missing_attributes(Tensor).items():
-    setattr(Tensor, name, missing)
+checks.explain_missing_attributes(Tensor)  # `Tensor.__dir__` hides what this adds
 
 
 @primitive
