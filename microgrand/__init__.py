@@ -7,6 +7,7 @@ from .anomaly import detect_anomaly
 from .engine import defvjp, primitive
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .memory import keep_freed_memory
+from .program import compile
 from .random import manual_seed
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -15,6 +16,7 @@ keep_freed_memory()
 
 __all__ = [
     "Tensor",
+    "compile",
     "data",
     "defvjp",
     "detect_anomaly",

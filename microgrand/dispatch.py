@@ -164,6 +164,11 @@ def copy_of_list(x: Any) -> Any:
     return [copy_of_list(item) for item in x] if isinstance(x, list) else x
 
 
+def as_array(x: Any, dtype: Any = None) -> Array:
+    """Make an array of `x`, in the library of arrays that it belongs to."""
+    return np.asarray(x, dtype, like=x if hasattr(type(x), "__array_function__") else None)
+
+
 # ------------------------------------------------------------------------------- formulas
 
 
@@ -249,7 +254,8 @@ def look(value: Value) -> Array:
 
     It asks for them here, so that a recorder of programs can see what depends on them.
     """
-    return unwrap(value)
+    array = unwrap(value)
+    return array.looked_at() if hasattr(array, "looked_at") else array
 
 
 def tensors_in(value: Any) -> Iterator[Node]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .dispatch import unwrap
+from .dispatch import as_array, unwrap
 from .engine import apply, backpropagate, count_uses
 from .grad_mode import enable_grad, is_grad_enabled
 from .tensor import Tensor
@@ -99,7 +99,7 @@ def as_result(value: Any, in_graph: bool) -> Any:
     """Give a result as a tensor of the surrounding graph, or as an array of its own."""
     if in_graph:
         return value if isinstance(value, Tensor) else Tensor(value)
-    value = np.array(unwrap(value))
+    value = np.copy(unwrap(value))
     return value if value.ndim else value[()]
 
 
@@ -187,7 +187,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
 def check_cotangent(value: Tensor, cotangent: Any) -> Any:
     """Return the cotangent of an output as an array or tensor, of the output's shape."""
     if not isinstance(cotangent, Tensor):
-        cotangent = np.asarray(cotangent, dtype=value.dtype)
+        cotangent = as_array(cotangent, value.dtype)
     if cotangent.shape != value.shape:
         raise ValueError(
             f"the cotangent has shape {cotangent.shape}, expected {value.shape}, the shape of "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import as_array, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
@@ -64,7 +64,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     >>> f"{F.cross_entropy(Tensor([[0.0, 0.0], [1000.0, 0.0]]), [0, 0]):.4f}"
     '0.3466'
     """
-    logits, labels = as_tensor(logits), np.asarray(unwrap(labels))
+    logits, labels = as_tensor(logits), as_array(unwrap(labels))
     checks.check_labels(logits, labels)
     one_hot = np.equal(labels[:, None], np.arange(logits.shape[1]))
     checks.check_classes(labels, one_hot)

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from ...dispatch import as_array
 from ...engine import defvjp, primitive
 from ...kinds import Array, Mask, Value
 from ..checks import check_mask
@@ -104,7 +105,7 @@ def random_bytes(size: int, rng: np.random.Generator) -> Array:
 def read_only(mask: Mask) -> Mask:
     """Forbid writing into a mask: the backward pass will use it, too."""
     if isinstance(mask, np.generic):  # what a 0-d comparison returns
-        mask = np.asarray(mask)
+        mask = as_array(mask)
     if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag
         mask.setflags(write=False)
     return mask

@@ -1,0 +1,310 @@
+"""The program as Python: what one would have written by hand.
+
+    def prepare(hidden_weight, ...):      # arrays that stay the same ones; buffers and views, once
+        ...
+        def step(x, labels, lr, ...):     # what each call is given
+            ...
+            return loss
+        return step
+"""
+
+from __future__ import annotations
+
+import keyword
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .calls import (
+    UFUNC_OF,
+    Attribute,
+    Call,
+    Method,
+    Program,
+    Variable,
+    expect,
+    expect_shape,
+)
+from .state import HostNumbers
+
+INFIX: dict[Any, str] = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.truediv: "/",
+    operator.floordiv: "//",
+    operator.mod: "%",
+    operator.pow: "**",
+    operator.matmul: "@",
+    operator.and_: "&",
+    operator.or_: "|",
+    operator.xor: "^",
+    operator.lshift: "<<",
+    operator.rshift: ">>",
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.eq: "==",
+    operator.ne: "!=",
+}
+PREFIX: dict[Any, str] = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
+IN_PLACE: dict[Any, str] = {
+    operator.iadd: "+=",
+    operator.isub: "-=",
+    operator.imul: "*=",
+    operator.itruediv: "/=",
+    operator.ifloordiv: "//=",
+    operator.imod: "%=",
+    operator.ipow: "**=",
+    operator.imatmul: "@=",
+    operator.iand: "&=",
+    operator.ior: "|=",
+    operator.ixor: "^=",
+}
+RESERVED = {*keyword.kwlist, "np", "publish", "deviate", "prepare", "step", "abs"}
+
+
+class Source:
+    """Writes a program as Python source, with what its names mean."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.names: dict[Variable, str] = {}
+        self.taken: dict[str, int] = dict.fromkeys(RESERVED, 1)
+        self.objects: dict[int, tuple[str, Any]] = {}  # what the source cannot write
+        self.namespace: dict[str, Any] = {"np": np}
+        self.once: list[str] = []  # lines that make constants
+        self.text = self.write()
+
+    # ---- names
+
+    def unique(self, wanted: str) -> str:
+        """Return a name that is not taken yet."""
+        name = re.sub(r"\W+", "_", wanted).strip("_") or "value"
+        name = f"_{name}" if name[0].isdigit() else name
+        count = self.taken.get(name, 0)
+        self.taken[name] = count + 1
+        return self.unique(f"{name}_{count + 1}") if count else name
+
+    def name(self, variable: Variable) -> str:
+        """Return a variable's name."""
+        if variable not in self.names:
+            self.names[variable] = self.unique(variable.name)
+            if variable.storage.constant:
+                self.constant(variable)
+        return self.names[variable]
+
+    def constant(self, variable: Variable) -> None:
+        """Write a small constant array as one makes it; give a large one as it is."""
+        name, value = self.names[variable], variable.value
+        self.namespace[name] = value
+
+    def object(self, value: Any, wanted: str) -> str:
+        """Return a name for what the source cannot write."""
+        if id(value) not in self.objects:
+            name = self.unique(wanted)
+            self.objects[id(value)] = name, value
+            self.namespace[name] = value
+        return self.objects[id(value)][0]
+
+    # ---- expressions
+
+    def literal(self, value: Any) -> str:
+        """Write an argument."""
+        if isinstance(value, Variable):
+            return self.name(value)
+        if type(value) is tuple:
+            items = [self.literal(item) for item in value]
+            return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+        if type(value) is list:
+            return f"[{', '.join(map(self.literal, value))}]"
+        if type(value) is dict:
+            return f"{{{', '.join(f'{k!r}: {self.literal(v)}' for k, v in value.items())}}}"
+        if isinstance(value, slice):
+            return f"slice({self.literal(value.start)}, {self.literal(value.stop)}, {self.literal(value.step)})"
+        if value is None or value is Ellipsis or type(value) in (bool, int, str):
+            return repr(value) if value is not Ellipsis else "..."
+        if type(value) is float and np.isfinite(value):
+            return repr(value)
+        if isinstance(value, np.dtype) and value.isbuiltin == 1:
+            return f"np.{value.name}" if hasattr(np, value.name) else f"np.dtype({value.str!r})"
+        if isinstance(value, type) and getattr(np, value.__name__, None) is value:
+            return f"np.{value.__name__}"
+        if isinstance(value, np.generic):
+            return self.object(value, f"{type(value).__name__}_number")
+        return self.object(value, getattr(value, "__name__", type(value).__name__))
+
+    def index(self, value: Any) -> str:
+        """Write what stands between brackets."""
+        if isinstance(value, tuple) and value:
+            return ", ".join(map(self.index_part, value)) + ("," if len(value) == 1 else "")
+        return self.index_part(value)
+
+    def index_part(self, value: Any) -> str:
+        """Write one part of an index."""
+        if isinstance(value, slice):
+            parts = ["" if part is None else self.literal(part) for part in (value.start, value.stop)]
+            step = "" if value.step is None else f":{self.literal(value.step)}"
+            return ":".join(parts) + step
+        return self.literal(value)
+
+    def function(self, function: Any) -> str:
+        """Write the name of a function."""
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, np.ufunc):
+            return f"{self.function(owner)}.{function.__name__}"
+        name = getattr(function, "__name__", type(function).__name__)
+        for prefix, where in ("np", np), ("np.linalg", np.linalg), ("np.fft", np.fft):
+            if getattr(where, name, None) is function:
+                return f"{prefix}.{name}"
+        return self.object(function, name)
+
+    def expression(self, call: Call, out: Variable | None = None) -> str:
+        """Write what a call computes."""
+        function, args, kwargs = call.function, call.args, dict(call.kwargs)
+        if out is not None:
+            function = UFUNC_OF.get(function, function)
+            kwargs["out"] = out
+        elif isinstance(kwargs.get("out", 0), tuple) and len(kwargs["out"]) == 1:
+            kwargs["out"] = kwargs["out"][0]
+            if kwargs["out"] is None:
+                del kwargs["out"]
+        elif kwargs.get("out", 0) is None:
+            del kwargs["out"]
+        if function in INFIX:
+            return f"{self.term(args[0])} {INFIX[function]} {self.term(args[1])}"
+        if function in PREFIX:
+            return f"{PREFIX[function]}{self.term(args[0])}"
+        if function is operator.abs:
+            return f"abs({self.literal(args[0])})"
+        if function is operator.getitem:
+            return f"{self.term(args[0])}[{self.index(args[1])}]"
+        if isinstance(function, Attribute):
+            return f"{self.term(args[0])}.{function.name}"
+        if isinstance(function, Method):
+            name, args = f"{self.term(args[0])}.{function.name}", args[1:]
+        elif isinstance(function, HostNumbers):
+            name = self.object(function, f"{type(function.optimizer).__name__.lower()}_numbers")
+        else:
+            name = self.function(function)
+        given = [self.literal(arg) for arg in args]
+        given += [f"{key}={self.literal(value)}" for key, value in kwargs.items()]
+        return f"{name}({', '.join(given)})"
+
+    def term(self, value: Any) -> str:
+        """Write an operand of an operator."""
+        text = self.literal(value)
+        return f"({text})" if text.startswith("-") else text
+
+    # ---- statements
+
+    def statement(self, call: Call) -> str:
+        """Write a call as a line."""
+        function, args = call.function, call.args
+        if function is expect:
+            convert, value, expected = args
+            asked = "bool" if convert is bool else self.function(convert)
+            if convert is bool:
+                return f"if {'not ' * bool(expected)}{self.literal(value)}: deviate()"
+            return f"if {asked}({self.literal(value)}) != {self.literal(expected)}: deviate()"
+        if function is expect_shape:
+            return f"if {self.literal(args[0])}.shape != {self.literal(args[1])}: deviate()"
+        if function is operator.setitem:
+            return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
+        if function in IN_PLACE:
+            return f"{self.literal(args[0])} {IN_PLACE[function]} {self.literal(args[1])}"
+        results = list(call.results())
+        if results and results[0] in self.program.buffers:
+            return self.expression(call, results[0])
+        made = [v for v in results if v not in call.writes]
+        if not made:
+            return self.expression(call)
+        return f"{self.target(call.result)} = {self.expression(call)}"
+
+    def target(self, result: Any) -> str:
+        """Write what is on the left of the equals sign."""
+        if isinstance(result, Variable):
+            return self.name(result)
+        names = [self.target(item) if item is not None else "_" for item in result]
+        return ", ".join(names) + ("," if len(names) == 1 else "")
+
+    def write(self) -> str:
+        """Write the whole program."""
+        program = self.program
+        for variable in (*program.bound, *program.inputs):
+            self.name(variable)
+        bound = [self.name(v) for v in program.bound]
+        inputs = [self.name(v) for v in program.inputs]
+        once = [line for call in program.once for line in self.lines(call)]
+        body: list[str] = []
+        section = ""
+        errstate: tuple[tuple[str, str], ...] = ()
+        for number, call in enumerate([*program.calls, None]):
+            if number == program.commit:
+                errstate = ()
+                body.append(f"publish({', '.join(map(self.name, program.early))})")
+            if call is None:
+                break
+            if call.section and call.section != section:
+                section = call.section
+                body += ["", f"# {section}"]
+            if call.errstate != errstate:
+                errstate = call.errstate
+                if errstate:
+                    options = ", ".join(f"{kind}={how!r}" for kind, how in errstate)
+                    body.append(f"with np.errstate({options}):")
+            indent = "    " if errstate else ""
+            body += [indent + line for line in self.lines(call)]
+        outputs = ", ".join(self.name(v) for v in program.late)
+        body.append(f"return {outputs}{',' if len(program.late) == 1 else ''}" if outputs else "return ()")
+        buffers = self.buffers()
+        lines = [f"def prepare({', '.join(bound)}):"]
+        lines += [f"    {line}" for line in (*self.once, *buffers, *once)]
+        lines += [f"    def step({', '.join(inputs)}):"]
+        lines += [f"        {line}" if line else "" for line in body]
+        lines += ["    return step", ""]
+        return "\n".join(lines)
+
+    def lines(self, call: Call) -> list[str]:
+        """Write a call, with what comes after it."""
+        lines = [self.statement(call)]
+        lines += [
+            f"{self.name(v)}.setflags(write=False)"
+            for v in call.results()
+            if v.read_only and v in self.program.shown and v not in call.writes
+        ]
+        return lines
+
+    def buffers(self) -> list[str]:
+        """Write the lines that make room for values."""
+        lines = []
+        first: dict[Any, Variable] = {}
+        for variable, memory in self.program.buffers.items():
+            name = self.name(variable)
+            like = first.get((memory, variable.shape, variable.dtype, variable.strides))
+            if like is not None:
+                lines.append(f"{name} = {self.name(like)}")
+                continue
+            first[memory, variable.shape, variable.dtype, variable.strides] = variable
+            lines.append(f"{name} = {self.make_buffer(variable, memory)}")
+        return lines
+
+    def make_buffer(self, variable: Variable, memory: Any) -> str:
+        """Write the expression that makes a buffer."""
+        if memory.name is None:
+            memory.name = self.unique("memory")
+            self.once.append(f"{memory.name} = np.empty({memory.nbytes}, np.uint8)")
+        dtype = self.literal(variable.dtype)
+        return f"np.ndarray({variable.shape}, {dtype}, {memory.name}, 0, {variable.strides})"
+
+
+def compiled_source(text: str, namespace: dict[str, Any], filename: str) -> Callable[..., Any]:
+    """Run a program's source, and return its `prepare`."""
+    names = dict(namespace)
+    exec(compile(text, filename, "exec"), names)
+    return names["prepare"]  # type: ignore[no-any-return]
+

@@ -1,0 +1,450 @@
+"""What a function closes over: what is watched while it is recorded, and guarded afterwards.
+
+Parameters, gradients, buffers, what an optimizer remembers, masks, generators and Python numbers are
+not among a training step's arguments. They are found by walking from the function through closures,
+global names, attributes, lists and dicts. Every place where something stands is a `Slot`. While the
+function is recorded, recorded values stand in the slots of arrays and floats; afterwards the slots
+tell what the function has changed, and they are the program's state. What the program takes for
+granted, the classes and modes of modules and all other numbers, is compared before each run.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..nn.dropout.layers import DropoutBase
+from ..nn.dropout.masks import bernoulli_mask
+from ..nn.dropout.replay import MaskSource
+from ..nn.module import Module
+from ..optim.optimizers import Optimizer
+from ..random import default_rng, generator
+from ..tensor import Tensor
+from .calls import Method, Variable
+from .recording import Recorded, Recorder, paused, plain, recording
+
+#: A container with more items than this is not looked into.
+MANY = 1000
+#: Whose functions are not looked into.
+LIBRARIES = ("microgrand", "numpy", "builtins", "functools", "math", "operator")
+MISSING = object()
+#: Python's values that are compared.
+STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
+
+
+class Slot:
+    """A place where something stands: an item of a dict or list, a variable of a closure."""
+
+    __slots__ = ("holder", "key", "name")
+
+    def __init__(self, holder: Any, key: Any, name: str) -> None:
+        self.holder = holder
+        self.key = key
+        self.name = name
+
+    def get(self) -> Any:
+        """Return what stands there."""
+        if isinstance(self.holder, types.CellType):
+            return self.holder.cell_contents
+        if isinstance(self.holder, Tensor):
+            return getattr(self.holder, self.key)
+        if isinstance(self.holder, list):
+            return self.holder[self.key] if self.key < len(self.holder) else MISSING
+        return self.holder.get(self.key, MISSING)
+
+    def set(self, value: Any) -> None:
+        """Put something there."""
+        if isinstance(self.holder, types.CellType):
+            self.holder.cell_contents = value
+        elif isinstance(self.holder, Tensor):
+            setattr(self.holder, self.key, value)
+        else:
+            self.holder[self.key] = value
+
+    def code(self, bind: Callable[[Any], str]) -> str:
+        """Write `get` as Python."""
+        holder = bind(self.holder)
+        if isinstance(self.holder, types.CellType):
+            return f"{holder}.cell_contents"
+        return f"{holder}.{self.key}" if isinstance(self.holder, Tensor) else f"{holder}[{self.key!r}]"
+
+
+class State:
+    """What is found by walking from a function."""
+
+    def __init__(self) -> None:
+        self.slots: list[Slot] = []
+        self.before: list[Any] = []
+        self.tensors: dict[int, tuple[Tensor, str]] = {}
+        self.modules: dict[int, tuple[Module, str]] = {}
+        self.optimizers: dict[int, tuple[Optimizer, str]] = {}
+        self.lists: list[tuple[Any, int]] = []  # containers, and their lengths
+        self.seen: dict[int, Any] = {}
+
+    # ---- the walk
+
+    def walk(self, root: Any, name: str) -> None:
+        """Find all that can be reached from an object."""
+        stack = [(root, name)]
+        while stack:
+            value, name = stack.pop()
+            if id(value) in self.seen or isinstance(value, (*STATIC, float, np.ndarray)):
+                continue
+            self.seen[id(value)] = value
+            found = list(self.below(value, name))
+            for slot in found:
+                if isinstance(slot, Slot):
+                    self.slots.append(slot)
+                    self.before.append(slot.get())
+            stack.extend(
+                (s.get(), s.name) if isinstance(s, Slot) else s for s in reversed(found)
+            )
+
+    def below(self, value: Any, name: str) -> Iterator[Any]:
+        """Yield the slots in a value, and values in it that have none."""
+        if isinstance(value, Tensor):
+            self.tensors[id(value)] = value, name
+            yield Slot(value, "_array", name)
+            yield Slot(value, "_grad", f"{name}_grad")
+        elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+            yield from self.below_function(value, name)
+        elif isinstance(value, dict):
+            if len(value) <= MANY:
+                self.lists.append((value, len(value)))
+                yield from (Slot(value, key, dotted(name, key)) for key in value)
+        elif isinstance(value, list):
+            self.lists.append((value, len(value)))
+            if len(value) <= MANY:
+                yield from (Slot(value, i, dotted(name, i)) for i in range(len(value)))
+        elif isinstance(value, (tuple, set, frozenset)):
+            if len(value) <= MANY:
+                yield from ((item, dotted(name, i)) for i, item in enumerate(value))
+        elif isinstance(value, np.random.Generator):
+            pass
+        elif is_plain_object(value):
+            if isinstance(value, Module):
+                self.modules[id(value)] = value, name
+            if isinstance(value, Optimizer):
+                self.optimizers[id(value)] = value, name
+            numbered = type(value).__name__ == "Sequential"
+            attributes = vars(value)
+            self.seen[id(attributes)] = attributes
+            for key in attributes:
+                inner = name if numbered and key == "layers" else dotted(name, key)
+                yield Slot(attributes, key, inner)
+
+    def below_function(self, value: Any, name: str) -> Iterator[Any]:
+        """Yield what a function can reach: its closure, its defaults, the global names in it."""
+        if isinstance(value, types.MethodType):
+            yield value.__self__, "" if name in ("", "step") else name
+            yield value.__func__, ""
+            return
+        if isinstance(value, functools.partial):
+            yield value.func, ""
+            yield value.args, ""
+            yield value.keywords, ""
+            return
+        for cell_name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            if not is_empty(cell):
+                yield Slot(cell, None, cell_name)
+        if value.__defaults__:
+            yield value.__defaults__, "default"
+        if value.__kwdefaults__:
+            yield value.__kwdefaults__, ""
+        if not in_library(value):
+            for key in names_in(value.__code__):
+                if key in value.__globals__ and not is_uninteresting(value.__globals__[key]):
+                    yield Slot(value.__globals__, key, key)
+
+    # ---- while it is recorded
+
+    def install(self, recorder: Recorder) -> None:
+        """Put recorded values in the place of arrays and floats."""
+        self.recorder = recorder
+        self.put: list[Any] = []
+        self.managed: set[tuple[int, Any]] = set()
+        self.versions = {key: tensor.version for key, (tensor, _) in self.tensors.items()}
+        self.trained = {key: tensor._requires_grad for key, (tensor, _) in self.tensors.items()}
+        static_floats = {
+            (id(vars(optimizer)), key)
+            for optimizer, _ in self.optimizers.values()
+            for key in vars(optimizer)
+            if key != "lr"
+        }
+        for slot, value in zip(self.slots, self.before, strict=True):
+            keep = (id(slot.holder), slot.key) in static_floats
+            new = value if keep and isinstance(value, float) else self.recorded(value, slot.name)
+            self.put.append(new)
+            if new is not value:
+                slot.set(new)
+        for module, name in self.modules.values():
+            if "forward" not in vars(module):
+                vars(module)["forward"] = self.in_scope(module, name)
+        for optimizer, name in self.optimizers.values():
+            vars(optimizer)["update"] = self.watched_update(optimizer, name)
+
+    def recorded(self, value: Any, name: str) -> Any:
+        """Return the recorded value of an array, float or generator, also those in tuples."""
+        if type(value) is np.ndarray:
+            known = self.recorder.known.get(id(value))
+            return self.recorder.input(value, name) if known is None else known
+        if type(value) is float or (isinstance(value, np.generic) and value.dtype.kind in "fc"):
+            return self.recorder.input(value, name)
+        if type(value) is np.random.Generator:
+            return RecordingGenerator(value, self.recorder, name)
+        if type(value) is tuple and len(value) <= MANY:
+            items = [
+                item if type(item) is float else self.recorded(item, dotted(name, i))
+                for i, item in enumerate(value)
+            ]
+            same = all(x is y for x, y in zip(items, value, strict=True))
+            return value if same else tuple(items)
+        return value
+
+    def in_scope(self, module: Module, name: str) -> Callable[..., Any]:
+        """Make a module's `forward` that tells the recorder where it is."""
+        forward = module.forward
+
+        def scoped(*args: Any, **kwargs: Any) -> Any:
+            recorder = recording.get()
+            if recorder is None:
+                return forward(*args, **kwargs)
+            outer = recorder.scope
+            recorder.scope, recorder.section = name, "forward"
+            try:
+                return forward(*args, **kwargs)
+            finally:
+                recorder.scope = outer
+
+        return scoped
+
+    def watched_update(self, optimizer: Optimizer, name: str) -> Callable[[int], Any]:
+        """Make an optimizer's `update` whose numbers each run asks for anew."""
+        original = optimizer.update
+
+        def update(index: int) -> Any:
+            recorder = recording.get()
+            if recorder is None:
+                return original(index)
+            parameter = optimizer.parameters[index]
+            recorder.section = "update"
+            recorder.origin = self.tensors[id(parameter)][1] if id(parameter) in self.tensors else ""
+            fixed = {id(value) for value in vars(optimizer).values()}
+            before = self.contents(optimizer)
+            with paused():
+                rule, memory, numbers = original(index)
+            changed = {key for key, value in self.contents(optimizer).items() if before.get(key) != value}
+            self.managed |= changed
+            if changed or any(type(x) is not Recorded and id(x) not in fixed for x in numbers):
+                asked = HostNumbers(optimizer, index)
+                made = recorder.write_down(asked, (), {}, tuple(plain(x) for x in numbers))
+                numbers = tuple(
+                    x if id(x) in fixed else y.allowed() for x, y in zip(numbers, made, strict=True)
+                )
+            return rule, memory, numbers
+
+        return update
+
+    def contents(self, optimizer: Optimizer) -> dict[tuple[int, Any], Any]:
+        """Return an optimizer's own Python numbers, also those in lists."""
+        found: dict[tuple[int, Any], Any] = {}
+        for key, value in vars(optimizer).items():
+            if isinstance(value, list):
+                found |= {(id(value), i): x for i, x in enumerate(value) if type(x) in (int, float)}
+            elif type(value) in (int, float):
+                found[id(vars(optimizer)), key] = value
+        return found
+
+    # ---- afterwards
+
+    def restore(self) -> tuple[list[tuple[Slot, Any]], list[str]]:
+        """Take the recorded values out again.
+
+        Returns what the function has put in the slots, and the names of those that hold something
+        other than arrays now.
+        """
+        for module, _ in self.modules.values():
+            if getattr(vars(module).get("forward"), "__name__", "") == "scoped":
+                del vars(module)["forward"]
+        for optimizer, _ in self.optimizers.values():
+            vars(optimizer).pop("update", None)
+        effects: list[tuple[Slot, Any]] = []
+        changes: list[str] = []
+        for slot, before, put in zip(self.slots, self.before, self.put, strict=True):
+            after = slot.get()
+            if after is put:
+                if put is not before:
+                    slot.set(before)
+                continue
+            if after is not MISSING:
+                slot.set(deeply_plain(after))
+            if after is before or (id(slot.holder), slot.key) in self.managed:
+                continue
+            if type(after) is Recorded and isinstance(after._value, np.ndarray | np.floating):
+                effects.append((slot, after))
+            elif type(after) is np.ndarray or (after is None and isinstance(slot.holder, Tensor)):
+                effects.append((slot, after))
+            elif not (type(after) is type(before) and isinstance(after, STATIC) and after == before):
+                changes.append(slot.name)
+        for container, length in self.lists:
+            if len(container) != length:
+                changes.append("the length of a list or dict")
+                items = container.items() if isinstance(container, dict) else enumerate(container)
+                for key, value in list(items):
+                    container[key] = deeply_plain(value)
+        for module, name in self.modules.values():
+            slots = {slot.key for slot in self.slots if slot.holder is vars(module)}
+            for key in vars(module).keys() - slots:
+                after = vars(module)[key]
+                vars(module)[key] = deeply_plain(after)
+                if type(after) is Recorded:
+                    effects.append((Slot(vars(module), key, dotted(name, key)), after))
+                else:
+                    changes.append(dotted(name, key))
+        return effects, changes
+
+
+class HostNumbers:
+    """Asks an optimizer for this step's numbers, which Python computes."""
+
+    def __init__(self, optimizer: Optimizer, index: int) -> None:
+        self.optimizer = optimizer
+        self.index = index
+
+    def __call__(self) -> tuple[float, ...]:
+        """Ask; the optimizer counts its steps."""
+        return self.optimizer.update(self.index)[2]
+
+
+def deeply_plain(value: Any) -> Any:
+    """Take the recorded values out of what a function has put somewhere."""
+    if type(value) is Recorded:
+        return value._value
+    if isinstance(value, RecordingGenerator):
+        return value.original
+    if isinstance(value, Tensor):
+        value._array, value._grad = plain(value._array), plain(value._grad)
+        return value
+    if type(value) in (list, tuple):
+        return type(value)([deeply_plain(item) for item in value])
+    if type(value) is dict:
+        return {key: deeply_plain(item) for key, item in value.items()}
+    return value
+
+
+def dotted(name: str, key: Any) -> str:
+    """Return the name of something in something."""
+    return f"{name}.{key}" if name else str(key)
+
+
+def is_empty(cell: Any) -> bool:
+    """Tell whether a variable of a closure has no value yet."""
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def names_in(code: Any) -> list[str]:
+    """List the global names in a function's code, and in that of functions within it."""
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += names_in(constant)
+    return list(dict.fromkeys(names))
+
+
+def in_library(function: Any) -> bool:
+    """Tell whether a function is NumPy's, Python's or ours."""
+    return (getattr(function, "__module__", None) or "").split(".")[0] in LIBRARIES
+
+
+def is_uninteresting(value: Any) -> bool:
+    """Tell whether a global name stands for something that stays as it is."""
+    if isinstance(value, (types.ModuleType, type, types.BuiltinFunctionType, np.ufunc)):
+        return True
+    return callable(value) and not isinstance(value, Module) and in_library(value)
+
+
+def is_plain_object(value: Any) -> bool:
+    """Tell whether an object's attributes are looked into."""
+    kind = type(value)
+    if isinstance(value, (types.ModuleType, type)) or not hasattr(value, "__dict__"):
+        return False
+    ours = kind.__module__.split(".")[0] not in LIBRARIES
+    return isinstance(value, (Module, Optimizer)) or ours
+
+
+# ---------------------------------------------------------------------------------- chance
+
+
+class RecordingGenerator(np.random.Generator):
+    """A generator whose draws are written down; it draws from the stream of another one."""
+
+    def __init__(self, original: np.random.Generator, recorder: Recorder, name: str) -> None:
+        super().__init__(original.bit_generator)
+        self.original = original
+        self._variable = variable_of_generator(recorder, original, name)
+
+
+def variable_of_generator(recorder: Recorder, rng: np.random.Generator, name: str) -> Variable:
+    """Return the variable of a generator."""
+    rng = getattr(rng, "original", rng)
+    known = recorder.generators
+    if id(rng) not in known:
+        variable = recorder.variable_of(rng, name or "rng")
+        variable.storage.external = True
+        known[id(rng)] = rng, variable, rng.bit_generator.state
+    return known[id(rng)][1]
+
+
+def draw_by(name: str) -> Callable[..., Any]:
+    """Make a method of generators that is written down."""
+
+    def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
+        recorder = recording.get()
+        if recorder is None:
+            return getattr(np.random.Generator, name)(self, *args, **kwargs)
+        written = args[:1] if name == "shuffle" else ()
+        if kwargs.get("out") is not None:
+            written = (kwargs["out"],)
+        return recorder.call(Method(name), (self, *args), kwargs, written)
+
+    return draw
+
+
+for name in (
+    "beta binomial bytes chisquare choice dirichlet exponential f gamma geometric gumbel "
+    "hypergeometric integers laplace logistic lognormal logseries multinomial "
+    "multivariate_hypergeometric multivariate_normal negative_binomial noncentral_chisquare "
+    "noncentral_f normal pareto permutation permuted poisson power random rayleigh shuffle "
+    "standard_cauchy standard_exponential standard_gamma standard_normal standard_t triangular "
+    "uniform vonmises wald weibull zipf"
+).split():
+    setattr(RecordingGenerator, name, draw_by(name))
+
+
+class RecordingSource(MaskSource):
+    """Draws dropout's masks as always, and writes down that they are drawn."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def next_mask(self, shape: Any, draw: Any, rng: Any, training: bool, owner: Any) -> Any:
+        """Draw a mask."""
+        if not training:
+            return None
+        rng = generator(rng)
+        if not isinstance(rng, RecordingGenerator):
+            rng = RecordingGenerator(rng, self.recorder, "rng" if rng is default_rng else "")
+        if getattr(draw, "__func__", None) is DropoutBase.draw:
+            mask = self.recorder.call(bernoulli_mask, (shape, 1 - draw.__self__.p, rng), {})
+        else:
+            mask = self.recorder.call(draw, (shape, rng), {})
+        mask._variable.read_only = True
+        return mask
