@@ -13,6 +13,7 @@ Any other function works as long as no gradient is lost.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -256,6 +257,19 @@ def look(value: Value) -> Array:
     """
     array = unwrap(value)
     return array.looked_at() if hasattr(array, "looked_at") else array
+
+
+def in_one_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of arrays that looks at many values be one call to a recorder of programs."""
+
+    @functools.wraps(function)
+    def called(*args: Any) -> Any:
+        for arg in args:
+            if hasattr(arg, "recorded_call"):
+                return arg.recorded_call(function, args)
+        return function(*args)
+
+    return called
 
 
 def tensors_in(value: Any) -> Iterator[Node]:

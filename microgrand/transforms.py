@@ -70,7 +70,7 @@ def make_variable(x: Any) -> Any:
             return apply(np.positive, (x,))
         x = x.data
     # A copy: `pullback` may be called after the caller has changed the array.
-    variable = Variable(x.copy() if hasattr(x, "__array_function__") else x)
+    variable = Variable(x.copy() if hasattr(x, "copy") else x)
     if variable.dtype.kind != "f":
         raise TypeError(
             f"cannot differentiate in an argument of dtype {variable.dtype}; give floats, "

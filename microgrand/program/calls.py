@@ -143,9 +143,9 @@ class Deviation(Exception):
     """A run would not do what was recorded."""
 
 
-def expect(value: Any, expected: Any) -> None:
+def expect(convert: Callable[[Any], Any], value: Any, expected: Any) -> None:
     """Raise if a value on which the recorded call depended is another one."""
-    if value != expected or type(value) is not type(expected):
+    if convert(value) != expected:
         raise Deviation
 
 
@@ -212,4 +212,17 @@ UFUNC_OF: dict[Any, Any] = {
     operator.ge: np.greater_equal,
     operator.eq: np.equal,
     operator.ne: np.not_equal,
+}
+
+#: What writes into its first operand, and the ufunc that does.
+IN_PLACE: dict[Any, Any] = {
+    operator.iadd: np.add,
+    operator.isub: np.subtract,
+    operator.imul: np.multiply,
+    operator.itruediv: np.true_divide,
+    operator.ifloordiv: np.floor_divide,
+    operator.imod: np.remainder,
+    operator.iand: np.bitwise_and,
+    operator.ior: np.bitwise_or,
+    operator.ixor: np.bitwise_xor,
 }

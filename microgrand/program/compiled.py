@@ -62,6 +62,7 @@ class Compiled:
         self.traces: list[Trace] = []
         self.watched: dict[Any, Recording] = {}
         self.told = False
+        self.eager_calls = 0  # how often a program could not be run to its end
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -121,10 +122,10 @@ class Compiled:
         result = made.run()
         if before is not None:
             difference = before.difference(made)
-            if difference is None:
+            if difference is None and not made.trace().binding.missing:
                 self.traces.insert(0, made.trace())
                 return result
-            if same_state:
+            if difference is not None and same_state:
                 made.undo()
                 checks.refuse_changing_constant(*difference)
         self.watched[key] = made
@@ -466,6 +467,7 @@ class Trace:
         except Exception:
             if holder and holder[-1] is PUBLISHED:
                 raise
+            compiled.eager_calls += 1
             for rng, state in states:
                 rng.bit_generator.state = state
             return compiled.function(*args, **kwargs)
@@ -641,6 +643,13 @@ class Binding:
             if variable in self.used:
                 self.inputs.append(variable)
                 used.append(self.bind(rng))
+        #: State that was made in this very call, and will be found in the next one.
+        self.missing = {
+            v
+            for v in self.used
+            if v.storage.external and v.is_array and v not in {*self.inputs, *self.bound}
+            and not any(v is w for call in made.program.calls for w in call.results())
+        }
         probes = self.make_probes()
         if probes:
             require(probes)

@@ -337,6 +337,10 @@ class Recorded:
         """Return the value for a question that the library may ask; see `look`."""
         return Recorded(self._value, self._variable, self._recorder, LOOKED)
 
+    def recorded_call(self, function: Any, args: tuple[Any, ...]) -> Any:
+        """Write a function of the library down as one call."""
+        return run(function, *args)
+
     def allowed(self) -> Recorded:
         """Return a number that was not computed from arrays: Python may branch on it."""
         return Recorded(self._value, self._variable, self._recorder, KNOWN)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .calls import (
+    IN_PLACE,
     UFUNC_OF,
     Attribute,
     Call,
@@ -52,19 +53,6 @@ INFIX: dict[Any, str] = {
     operator.ne: "!=",
 }
 PREFIX: dict[Any, str] = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
-IN_PLACE: dict[Any, str] = {
-    operator.iadd: "+=",
-    operator.isub: "-=",
-    operator.imul: "*=",
-    operator.itruediv: "/=",
-    operator.ifloordiv: "//=",
-    operator.imod: "%=",
-    operator.ipow: "**=",
-    operator.imatmul: "@=",
-    operator.iand: "&=",
-    operator.ior: "|=",
-    operator.ixor: "^=",
-}
 RESERVED = {*keyword.kwlist, "np", "publish", "deviate", "prepare", "step", "abs"}
 
 
@@ -216,7 +204,8 @@ class Source:
         if function is operator.setitem:
             return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
         if function in IN_PLACE:
-            return f"{self.literal(args[0])} {IN_PLACE[function]} {self.literal(args[1])}"
+            function = IN_PLACE[function]
+            return f"{self.function(function)}({self.literal(args[0])}, {self.literal(args[1])}, out={self.literal(args[0])})"
         results = list(call.results())
         if results and results[0] in self.program.buffers:
             return self.expression(call, results[0])

@@ -237,6 +237,7 @@ class State:
             before = self.contents(optimizer)
             with paused():
                 rule, memory, numbers = original(index)
+            memory = tuple([self.recorded(array, "memory") for array in memory])
             changed = {key for key, value in self.contents(optimizer).items() if before.get(key) != value}
             self.managed |= changed
             if changed or any(type(x) is not Recorded and id(x) not in fixed for x in numbers):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import formula, records_gradient, unwrap
+from ..dispatch import formula, in_one_call, records_gradient, unwrap
 from ..engine import defvjp, primitive
 from .rules import as_array, wide
 from .shapes import add_up
@@ -29,6 +29,7 @@ def sort_vjp(
 
 
 @primitive
+@in_one_call
 def average_over_ties(g: Any, ordered: Any, axis: int) -> Any:
     """Replace the cotangents of each run of equal elements in `ordered` by their mean."""
     ordered = np.moveaxis(ordered, axis, -1)
