@@ -112,3 +112,12 @@ def warn_of_many(function: Any, most: int) -> None:
         RuntimeWarning,
         stacklevel=4,
     )
+
+
+def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoReturn:
+    """Raise, as the program and eager code do not agree."""
+    raise RuntimeError(
+        f"the program of {name_of(function)} and eager code differ in {name}: {program!r:.80} and "
+        f"{eager!r:.80}. The function depends on something that cannot be seen: an attribute of a "
+        "class, a module's variable, a file, a clock; give it to the function as an argument"
+    )

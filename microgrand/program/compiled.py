@@ -24,6 +24,7 @@ from ..transforms import Variable as TransformVariable
 from . import checks, passes
 from .calls import Deviation, Program, Variable, mapped, variables_in
 from .checks import NotRecordable
+from .comparison import put_items_back, run_both
 from .recording import Recorded, Recorder, leaves, recording, same_bits
 from .source import Source, compiled_source
 from .state import (
@@ -76,7 +77,8 @@ class Compiled:
         for trace in self.traces:
             inputs = trace.enter(args, kwargs)
             if inputs is not None:
-                return trace.run(self, inputs, args, kwargs)
+                program = functools.partial(trace.run, self, inputs, args, kwargs)
+                return run_both(self.function, program, args, kwargs) if self.check else program()
         return self.other_call(args, kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -121,6 +123,9 @@ class Compiled:
         same_state = before is not None and before.trace_applies(args, kwargs)
         result = made.run()
         if before is not None:
+            if made.changes:
+                made.undo()
+                checks.refuse_changes(made.changes)
             difference = before.difference(made)
             if difference is None and not made.trace().binding.missing:
                 self.traces.insert(0, made.trace())
@@ -171,6 +176,7 @@ class Recording:
         try:
             state.install(recorder)
             args, kwargs = self.recorded_arguments()
+            given = leaves((args, kwargs))
             tokens = recording.set(recorder), replay.source.set(RecordingSource(recorder))
             observer = engine.observer.set(self.observe)
             outer_hook, engine.on_record = engine.on_record, self.on_record
@@ -181,14 +187,23 @@ class Recording:
                 engine.observer.reset(observer)
                 replay.source.reset(tokens[1])
                 recording.reset(tokens[0])
-        except NotRecordable:
-            state.restore()
-            self.undo()
-            raise
+            if recorder.refusal is not None:  # and user code has swallowed it
+                raise recorder.refusal
         except BaseException:
-            effects, _ = state.restore()
+            state.restore()
+            if recorder.refusal is not None:
+                self.undo()
+                raise recorder.refusal from None
             raise
         self.effects, self.changes = state.restore()
+        self.changes += [
+            "the state of a generator in a way that is not recorded"
+            for generator, before in state.generators
+            if not self.draws_from(generator)
+            and str(generator.bit_generator.state) != str(before)
+        ]
+        if any(a is not b for a, b in itertools.zip_longest(leaves((args, kwargs)), given)):
+            self.changes.append("a list or dict among its arguments")
         self.version_changes = {
             key: tensor.version - state.versions[key] for key, (tensor, _) in state.tensors.items()
         }
@@ -243,6 +258,11 @@ class Recording:
                 variable.name = f"{recorder.scope}_{name}" if recorder.scope else name
         return node
 
+    def draws_from(self, generator: Any) -> bool:
+        """Tell whether draws from a generator were recorded."""
+        _, variable, _ = self.recorder.generators.get(id(generator), (None, None, None))
+        return any(variable is x for call in self.recorder.calls for x in call.operands())
+
     def undo(self) -> None:
         """Put all that the call has changed back."""
         self.recorder.undo()
@@ -250,6 +270,8 @@ class Recording:
         for slot, before in zip(state.slots, state.before, strict=True):
             if slot.get() is not before:
                 slot.set(before)
+        for holder, items in (*state.lists, *state.attributes):
+            put_items_back(holder, items)
         for key, (tensor, _) in state.tensors.items():
             tensor.version = state.versions[key]
 
@@ -592,17 +614,13 @@ class Binding:
         state = made.state
         effects = {id(slot) for slot, _ in made.effects}
         bound_codes: list[str] = []
-        changed_names = {slot.name for slot, _ in made.effects}
         from_args = {v for v, _ in calls}
         for module, _ in state.modules.values():
             require(f"{self.bind(module)}.training is {module.training}")
         for key, (tensor, _) in state.tensors.items():
             require(f"{self.bind(tensor)}._requires_grad is {state.trained[key]}")
-        skipped = {id(holder) for holder, _ in state.lists}
-        for holder, length in state.lists:
-            if not is_globals(holder):
-                require(f"len({self.bind(holder)}) == {length}")
-        del skipped, changed_names
+        for holder, items in (*state.lists, *state.attributes):
+            require(f"len({self.bind(holder)}) == {len(items)}")
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
             code = slot.code(self.bind)
             if (id(slot.holder), slot.key) in state.managed:
@@ -807,11 +825,6 @@ def same_static(a: Any, b: Any) -> bool:
 def all_static(value: tuple[Any, ...]) -> bool:
     """Tell whether a tuple holds numbers and the like only."""
     return all(isinstance(item, (*STATIC, float)) for item in value)
-
-
-def is_globals(holder: Any) -> bool:
-    """Tell whether a dict is that of a module's names."""
-    return isinstance(holder, dict) and "__name__" in holder
 
 
 def as_tuple(items: list[str]) -> str:

@@ -76,6 +76,7 @@ class Recorder:
         self.alive: list[Any] = []  # an id stays that of one object
         self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states before
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
+        self.refusal: checks.NotRecordable | None = None
         self.errors = np.geterr()
         self.section = "forward"
         self.scope = self.origin = ""
@@ -140,7 +141,7 @@ class Recorder:
         """Call a function on the values, write it down, and return its recorded result."""
         for array in written:
             if type(array) is not Recorded and id(array) not in self.known:
-                checks.refuse_writing_into_plain(function, line_of_user())
+                self.refuse(checks.refuse_writing_into_plain, function)
             self.save(array)
         values, options = plain(args), plain(kwargs)
         with paused():
@@ -153,6 +154,14 @@ class Recorder:
                 if result is x._value and isinstance(result, np.ndarray):
                     return x
         return self.write_down(function, args, kwargs, result, recorded, written)
+
+    def refuse(self, refusal: Callable[..., NoReturn], *what: Any) -> NoReturn:
+        """Raise what user code must not swallow: the recording is void."""
+        try:
+            refusal(*what, line_of_user())
+        except checks.NotRecordable as error:
+            self.refusal = error
+            raise
 
     def save(self, array: Any) -> None:
         """Keep a copy of an array from outside that is about to be written into."""
@@ -308,7 +317,7 @@ def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
         recorder = recording.get()
         if recorder is not None:
             if not self._free:
-                checks.refuse_question(asked, line_of_user())
+                recorder.refuse(checks.refuse_question, asked)
             recorder.expect_of(expect, convert, self, value)
         return value
 
@@ -377,7 +386,7 @@ class Recorded:
         recorder = recording.get()
         if recorder is not None:
             if not self._free or isinstance(self._value, np.ndarray):
-                checks.refuse_question("np.asarray() or np.array()", line_of_user())
+                recorder.refuse(checks.refuse_question, "np.asarray() or np.array()")
             recorder.expect_of(expect, float, self, float(self._value))
         return np.array(self._value, dtype=dtype, copy=copy)
 
@@ -399,7 +408,7 @@ class Recorded:
             return lambda write: set_read_only(self, write)
         if name in METHODS_OF_VALUES:
             return lambda *args: question(operator.methodcaller(name, *args), f".{name}()")(self)
-        return checks.refuse_attribute(name, line_of_user())
+        return recorder.refuse(checks.refuse_attribute, name)
 
     # ---- operators
 
@@ -456,8 +465,6 @@ class Recorded:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         recorder = recording.get()
-        if isinstance(value, Node):
-            checks.refuse_question("array[i] = tensor", line_of_user())
         if recorder is None:
             self._value[plain(index)] = plain(value)
         else:
@@ -512,14 +519,14 @@ def as_array(function: Any, value: Any, dtype: Any = None, **kwargs: Any) -> Any
 def set_read_only(self: Recorded, write: bool) -> None:
     """Make an array that only others will see read-only."""
     if write:
-        checks.refuse_attribute("setflags(write=True)", line_of_user())
+        self._recorder.refuse(checks.refuse_attribute, "setflags(write=True)")
     self._variable.read_only = True
     self._value.setflags(write=False)
 
 
 def refuse_pickling(self: Recorded) -> NoReturn:
     """Raise, as a copy would leave the diary."""
-    checks.refuse_attribute("pickle or copy.deepcopy", line_of_user())
+    self._recorder.refuse(checks.refuse_attribute, "pickle or copy.deepcopy")
 
 
 Recorded.__reduce_ex__ = lambda self, protocol: refuse_pickling(self)  # type: ignore[method-assign]

@@ -82,8 +82,11 @@ class State:
         self.tensors: dict[int, tuple[Tensor, str]] = {}
         self.modules: dict[int, tuple[Module, str]] = {}
         self.optimizers: dict[int, tuple[Optimizer, str]] = {}
-        self.lists: list[tuple[Any, int]] = []  # containers, and their lengths
+        self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
+        self.attributes: list[tuple[Any, Any]] = []  # those of objects, and copies of them
+        self.generators: list[tuple[Any, Any]] = [(default_rng, default_rng.bit_generator.state)]
         self.seen: dict[int, Any] = {}
+        self.names: dict[int, str] = {}
 
     # ---- the walk
 
@@ -114,17 +117,17 @@ class State:
             yield from self.below_function(value, name)
         elif isinstance(value, dict):
             if len(value) <= MANY:
-                self.lists.append((value, len(value)))
+                self.lists.append((value, dict(value)))
                 yield from (Slot(value, key, dotted(name, key)) for key in value)
         elif isinstance(value, list):
-            self.lists.append((value, len(value)))
+            self.lists.append((value, list(value)))
             if len(value) <= MANY:
                 yield from (Slot(value, i, dotted(name, i)) for i in range(len(value)))
         elif isinstance(value, (tuple, set, frozenset)):
             if len(value) <= MANY:
                 yield from ((item, dotted(name, i)) for i, item in enumerate(value))
         elif isinstance(value, np.random.Generator):
-            pass
+            self.generators.append((value, value.bit_generator.state))
         elif is_plain_object(value):
             if isinstance(value, Module):
                 self.modules[id(value)] = value, name
@@ -133,6 +136,8 @@ class State:
             numbered = type(value).__name__ == "Sequential"
             attributes = vars(value)
             self.seen[id(attributes)] = attributes
+            self.attributes.append((attributes, dict(attributes)))
+            self.names[id(attributes)] = name
             for key in attributes:
                 inner = name if numbered and key == "layers" else dotted(name, key)
                 yield Slot(attributes, key, inner)
@@ -291,21 +296,21 @@ class State:
                 effects.append((slot, after))
             elif not (type(after) is type(before) and isinstance(after, STATIC) and after == before):
                 changes.append(slot.name)
-        for container, length in self.lists:
-            if len(container) != length:
+        for container, items_before in self.lists:
+            if len(container) != len(items_before):
                 changes.append("the length of a list or dict")
                 items = container.items() if isinstance(container, dict) else enumerate(container)
                 for key, value in list(items):
                     container[key] = deeply_plain(value)
-        for module, name in self.modules.values():
-            slots = {slot.key for slot in self.slots if slot.holder is vars(module)}
-            for key in vars(module).keys() - slots:
-                after = vars(module)[key]
-                vars(module)[key] = deeply_plain(after)
+        for attributes, before in self.attributes:
+            for key in attributes.keys() - before.keys():
+                after = attributes[key]
+                attributes[key] = deeply_plain(after)
+                name = dotted(self.names[id(attributes)], key)
                 if type(after) is Recorded:
-                    effects.append((Slot(vars(module), key, dotted(name, key)), after))
+                    effects.append((Slot(attributes, key, name), after))
                 else:
-                    changes.append(dotted(name, key))
+                    changes.append(name)
         return effects, changes
 
 
