@@ -278,7 +278,8 @@ def test_an_error_in_the_update_leaves_the_state_as_eager_would():
                     step(BATCH, np.array([0, 1, 0, 1]))
             else:
                 step(BATCH, np.array([0, 1, 0, 1]))
-        found.append([*state_of(net, optimizer), *optimizer.velocities])
+        seen = state_of(net, optimizer)  # versions may be ahead: graphs refuse rather than err
+        found.append([*[x for x in seen if type(x) is not int], *optimizer.velocities])
     assert_same_bits(*found)
 
 

@@ -47,6 +47,11 @@ class Variable:
         return self.kind is np.ndarray
 
     @property
+    def is_generator(self) -> bool:
+        """Whether this is a generator of random numbers."""
+        return issubclass(self.kind, np.random.Generator)
+
+    @property
     def nbytes(self) -> int:
         """The size of an array's elements."""
         return int(np.prod(self.shape, dtype=int)) * int(self.dtype.itemsize)
@@ -137,6 +142,11 @@ class Attribute:
     def __call__(self, x: Any) -> Any:
         """Return it."""
         return getattr(x, self.name)
+
+
+def raw_bytes(rng: np.random.Generator, count: int) -> Any:
+    """Draw uniform bytes, eight from each of `count` words of a generator of 64 bits."""
+    return rng.bit_generator.random_raw(count).view(np.uint8)
 
 
 class Deviation(Exception):

@@ -26,7 +26,7 @@ from .calls import Deviation, Program, Variable, mapped, variables_in
 from .checks import NotRecordable
 from .comparison import put_items_back, run_both
 from .recording import Recorded, Recorder, leaves, recording, same_bits
-from .source import Source, compiled_source
+from .source import Source, Writer, compiled_source
 from .state import (
     MISSING,
     STATIC,
@@ -286,11 +286,15 @@ class Recording:
         for slot, value in self.effects:
             variable = None if value is None else recorder.operand(value)
             slots.append((slot, variable))
-        program = Program(list(recorder.calls), [], [])
+        program = Program(list(recorder.calls), recorder.inputs, [])
         program.late = [*self.output_variables, *(v for _, v in slots if v is not None)]
         self.probes = passes.checks_of_numbers(program)
+        self.conditions = passes.conditions(program)
         passes.checks_first(program)
+        passes.join_draws(program)
+        passes.share(program)
         passes.dead_code(program)
+        self.constants = constants_in(program)
         program.commit = passes.first_commitment(program)
         made = {v for call in program.calls[program.commit :] for v in call.results() if v not in call.writes}
         for call in program.calls[program.commit :]:
@@ -329,7 +333,7 @@ class Recording:
 
     def difference(self, other: Recording) -> Any:
         """Return where another recording has another constant, if it has."""
-        mine, others = constants_in(self.program), constants_in(other.program)
+        mine, others = self.constants, other.constants
         if len(mine) != len(others):
             return other.first_line(), "the number of calls", len(mine), len(others)
         for (function, line, a), (other_function, _, b) in zip(mine, others, strict=True):
@@ -455,8 +459,11 @@ class Trace:
         self.binding = Binding(made)
         self.enter = self.binding.enter
         program = made.program
-        program.inputs = [v for v in self.binding.inputs if v in self.binding.used]
-        program.bound = [v for v in self.binding.bound]
+        program.inputs = self.binding.inputs
+        program.bound = self.binding.bound
+        passes.once(program)
+        passes.buffers(program)
+        passes.once(program)
         source = Source(program)
         self.text = source.text
         source.namespace["deviate"] = deviate
@@ -525,6 +532,7 @@ class Binding:
         program = made.program
         self.used = {v for call in (*program.calls, *program.once) for v in call.operands()}
         self.used |= program.shown
+        self.used |= {v for call in made.conditions for v in call.operands()}
         self.arg_tensors: dict[int, str] = {}
         self.generators = [
             rng
@@ -655,12 +663,20 @@ class Binding:
             elif id(slot) not in effects:
                 require(f"{code} is {self.bind(before)}")
         self.call_codes = calls
-        self.inputs = [v for v, _ in calls]
-        used = [name for v, name in calls if v in self.used]
+        in_program = {v for call in made.program.calls for v in call.operands()}
+        in_program |= made.program.shown
+        self.inputs = [v for v, _ in calls if v in in_program]
+        used = [name for v, name in calls if v in in_program]
         for rng, variable, _ in made.recorder.generators.values():
             if variable in self.used:
-                self.inputs.append(variable)
-                used.append(self.bind(rng))
+                self.bound.append(variable)
+                bound_codes.append(self.bind(rng))
+        writer = Writer()
+        writer.otherwise = "return None"
+        writer.names = dict(calls)
+        writer.taken |= dict.fromkeys(self.namespace, 1)
+        lines += [writer.statement(call) for call in made.conditions]
+        self.namespace |= writer.namespace
         #: State that was made in this very call, and will be found in the next one.
         self.missing = {
             v

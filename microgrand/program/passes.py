@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import operator
+from typing import Any
 
-from .calls import CHECKS, Call, Program, Storage, Variable
+import numpy as np
+
+from .calls import (
+    CHECKS,
+    UFUNC_OF,
+    Call,
+    Memory,
+    Program,
+    Storage,
+    Variable,
+    mapped,
+    raw_bytes,
+)
 from .state import HostNumbers
 
 # ------------------------------------------------------------------------ what depends on what
@@ -32,13 +46,7 @@ def asks(call: Call) -> bool:
 
 def draws(call: Call) -> bool:
     """Tell whether a call draws from a generator."""
-    return any(not v.is_array and v.storage.external and v.dtype is None and is_generator(v)
-               for v in call.operands())
-
-
-def is_generator(variable: Variable) -> bool:
-    """Tell whether a variable is a generator of random numbers."""
-    return variable.kind.__name__ in ("Generator", "RecordingGenerator")
+    return any(variable.is_generator for variable in call.operands())
 
 
 def needed_for(call: Call, program: Program) -> list[Call] | None:
@@ -118,6 +126,23 @@ def checks_of_numbers(program: Program) -> list[tuple[Call, list[Call]]]:
     return taken
 
 
+def conditions(program: Program) -> list[Call]:
+    """Take out the checks of Python's numbers, with what they need: they decide which program runs.
+
+    Numbers are computed from numbers only, so all of this can be done before anything else.
+    """
+    of_numbers = {v for v in program.inputs if v.dtype is None}
+    numbers_only = []
+    for call in program.calls:
+        operands = list(call.operands())
+        if operands and all(v in of_numbers for v in operands):
+            of_numbers.update(call.results())
+            numbers_only.append(call)
+    checks = [call for call in numbers_only if call.function in CHECKS]
+    program.calls = [call for call in program.calls if call not in checks]
+    return [*(call for call in numbers_only if call not in checks), *checks] if checks else []
+
+
 def first_commitment(program: Program) -> int:
     """Return the number of the first call that changes something outside."""
     for number, call in enumerate(program.calls):
@@ -126,11 +151,252 @@ def first_commitment(program: Program) -> int:
     return len(program.calls)
 
 
-def all_variables(program: Program) -> Iterator[Variable]:
-    """Yield the variables of a program, each once, in their order."""
-    seen = set()
+def join_draws(program: Program) -> None:
+    """Draw the bytes of several masks at once, if nothing else is drawn in between.
+
+    The generator gives the same words, in the same order.
+    """
+    open_draws: dict[Variable, tuple[Call, Call]] = {}  # by generator: the draw, and its first part
+    calls: list[Call] = []
+    for call in program.calls:
+        if asks(call) or any(v.storage.external for v in call.writes):
+            open_draws.clear()
+        if not draws(call):
+            calls.append(call)
+            continue
+        generator = next(v for v in call.operands() if v.is_generator)
+        if call.function is not raw_bytes:
+            open_draws.pop(generator, None)
+            calls.append(call)
+            continue
+        count = call.args[1]
+        if generator not in open_draws:
+            open_draws[generator] = (call, call)
+            calls.append(call)
+            continue
+        whole, first = open_draws[generator]
+        if whole is first:  # the first part becomes a part, too
+            before = whole.result
+            joined = bytes_like(before, whole.args[1])
+            part = dataclasses.replace(
+                whole, function=operator.getitem, args=(joined, slice(0, 8 * whole.args[1]))
+            )
+            before.storage = joined.storage
+            whole.result = joined
+            calls.insert(next(i for i, c in enumerate(calls) if c is whole) + 1, part)
+            first = part
+            open_draws[generator] = whole, part
+        start = whole.args[1]
+        whole.args = (generator, start + count)
+        whole.result.shape = (8 * (start + count),)
+        call.function = operator.getitem
+        call.args = (whole.result, slice(8 * start, 8 * (start + count)))
+        move(call.result.storage, whole.result.storage, program)
+        calls.append(call)
+    program.calls = calls
+
+
+def bytes_like(variable: Variable, count: int) -> Variable:
+    """Make the variable of all bytes that are drawn at once."""
+    return dataclasses.replace(variable, shape=(8 * count,), name="random_bytes")
+
+
+def move(before: Storage, after: Storage, program: Program) -> None:
+    """Let all that was in one memory be in another one."""
     for call in program.calls:
         for variable in (*call.operands(), *call.results()):
-            if variable not in seen:
-                seen.add(variable)
-                yield variable
+            if variable.storage is before:
+                variable.storage = after
+
+
+# ------------------------------------------------------------------------------------- sharing
+
+
+def share(program: Program) -> dict[Variable, Variable]:
+    """Compute once what is computed twice; return what now stands for what.
+
+    A value that was computed before an array was written into is not the one computed afterwards.
+    Arrays from outside may overlap: a write into one is a write into all. What is written into
+    later, or handed out, is not shared.
+    """
+    written = {variable.storage for call in program.calls for variable in call.writes}
+    handed_out = {variable.storage for variable in program.shown}
+    times: dict[Any, int] = {}
+    seen: dict[Any, Call] = {}
+    stands_for: dict[Variable, Variable] = {}
+
+    def renamed(value: Any) -> Any:
+        return stands_for.get(value, value) if isinstance(value, Variable) else value
+
+    kept = []
+    for call in program.calls:
+        call.args = mapped(renamed, call.args)
+        call.kwargs = mapped(renamed, call.kwargs)
+        for variable in call.writes:
+            place = "outside" if variable.storage.external else variable.storage
+            times[place] = times.get(place, 0) + 1
+        result = call.result
+        if has_effect(call) and call.function not in CHECKS:
+            kept.append(call)
+            continue
+        storages = {v.storage for v in call.operands()}
+        is_view = isinstance(result, Variable) and result.storage in storages
+        read = () if is_view else tuple(sorted(
+            (id(s), times.get("outside" if s.external else s, 0)) for s in storages
+        ))
+        key = (call.function, frozen(call.args), frozen(call.kwargs), call.errstate, read)
+        first = seen.get(key)
+        new_to_others = any(v.storage in handed_out for v in call.results()) and not is_view
+        new_to_others |= any(v in program.shown for v in call.results())
+        if first is None or new_to_others:
+            free = all(v.storage not in written for v in call.results())
+            if is_view or free:
+                seen[key] = call
+            kept.append(call)
+        elif result is not None:
+            stands_for.update(zip(call.results(), first.results(), strict=True))
+    program.calls = kept
+    return stands_for
+
+
+def frozen(value: Any) -> Any:
+    """Return a key for an argument: variables and objects are themselves, numbers their bits."""
+    if isinstance(value, (list, tuple)):
+        return (type(value), *map(frozen, value))
+    if isinstance(value, dict):
+        return tuple(sorted((key, frozen(item)) for key, item in value.items()))
+    if isinstance(value, slice):
+        return ("slice", frozen(value.start), frozen(value.stop), frozen(value.step))
+    if isinstance(value, (bool, int, float, str, np.generic)):
+        return (type(value).__name__, repr(value))
+    return id(value)
+
+
+# ------------------------------------------------------------------------------- done only once
+
+
+def once(program: Program) -> None:
+    """Make views of arrays that stay the same ones, and constants, once for all runs."""
+    fixed = {*program.bound, *program.buffers}
+    fixed.update(v for call in program.once for v in call.results())
+    kept = []
+    commit = program.commit
+    for number, call in enumerate(program.calls):
+        result = call.result
+        operands = list(call.operands())
+        movable = (
+            isinstance(result, Variable)
+            and result.is_array
+            and not has_effect(call)
+            and result not in program.shown
+            and bool(operands)
+            and all(v in fixed or v.storage.constant for v in operands)
+            and any(v.storage is result.storage for v in operands)
+        )
+        if movable:
+            fixed.add(result)
+            program.once.append(call)
+            program.commit -= number < commit
+        else:
+            kept.append(call)
+    program.calls = kept
+
+
+# ------------------------------------------------------------------------------------- buffers
+
+#: Functions beside ufuncs that compute into `out`, if it is as they would have made it.
+TAKE_OUT = {np.dot, np.matmul}
+
+
+def takes_out(call: Call) -> bool:
+    """Tell whether the result of a call can be computed into memory that is there."""
+    result = call.result
+    if not isinstance(result, Variable) or not result.is_array or "out" in call.kwargs:
+        return False
+    if call.function in UFUNC_OF and result not in call.writes:
+        return True
+    owner = getattr(call.function, "__self__", None)
+    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ == "reduce"
+    if isinstance(call.function, np.ufunc):
+        return call.function.nout == 1 and "where" not in call.kwargs
+    if call.function is np.dot:
+        return is_contiguous(result)
+    return is_reduction or call.function in TAKE_OUT
+
+
+def is_contiguous(variable: Variable) -> bool:
+    """Tell whether an array lies in memory row by row."""
+    stride = variable.dtype.itemsize
+    for length, step in zip(reversed(variable.shape), reversed(variable.strides), strict=True):
+        if length != 1 and step != stride:
+            return False
+        stride *= length
+    return True
+
+
+def is_dense(variable: Variable) -> bool:
+    """Tell whether an array fills its memory, in whatever order of its axes."""
+    if 0 in variable.shape:
+        return False
+    stride = variable.dtype.itemsize
+    axes = sorted(zip(variable.strides, variable.shape, strict=True))
+    for step, length in axes:
+        if length != 1:
+            if step != stride:
+                return False
+            stride *= length
+    return True
+
+
+def buffers(program: Program) -> None:
+    """Compute values into memory that was made once, and use it again when a value is dead.
+
+    An elementwise function may write over an operand that dies with the call.
+    """
+    handed_out = {v.storage for v in program.shown}
+    last: dict[Storage, int] = {}
+    for number, call in enumerate(program.calls):
+        for variable in (*call.operands(), *call.results(), *call.writes):
+            last[variable.storage] = number
+    free: dict[int, list[Memory]] = {}
+    living: dict[Storage, tuple[Memory, int]] = {}
+    for number, call in enumerate(program.calls):
+        result = call.result
+        dying = [s for s in living if last[s] <= number]
+        if (
+            takes_out(call)
+            and result.storage not in handed_out
+            and not any(v.storage is result.storage for v in call.operands())
+            and is_dense(result)
+        ):
+            memory = None
+            if is_elementwise(call):
+                for variable in call.operands():
+                    if variable.storage in dying and covers(variable, result, living):
+                        memory = living.pop(variable.storage)[0]
+                        dying.remove(variable.storage)
+                        break
+            if memory is None:
+                waiting = free.get(result.nbytes)
+                memory = waiting.pop() if waiting else Memory(result.nbytes)
+            program.buffers[result] = memory
+            living[result.storage] = memory, number
+        for storage in dying:
+            memory = living.pop(storage)[0]
+            free.setdefault(memory.nbytes, []).append(memory)
+
+
+def is_elementwise(call: Call) -> bool:
+    """Tell whether each element of the result depends on the elements in its place only."""
+    function = UFUNC_OF.get(call.function, call.function)
+    return isinstance(function, np.ufunc) and function.signature is None
+
+
+def covers(operand: Variable, result: Variable, living: Any) -> bool:
+    """Tell whether a result fits exactly where an operand is."""
+    memory, _ = living[operand.storage]
+    return (
+        operand.shape == result.shape
+        and operand.strides == result.strides
+        and operand.nbytes == result.nbytes == memory.nbytes
+    )

@@ -73,6 +73,7 @@ class Recorder:
         self.constants: dict[int, tuple[Any, Variable]] = {}
         self.known: dict[int, Recorded] = {}  # from the id of an array that is state to its value
         self.storages: dict[int, Storage] = {}
+        self.inputs: list[Variable] = []
         self.alive: list[Any] = []  # an id stays that of one object
         self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states before
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
@@ -106,6 +107,7 @@ class Recorder:
         """Make a value that each run is given."""
         variable = self.variable_of(value, name)
         variable.storage.external = True
+        self.inputs.append(variable)
         recorded = Recorded(value, variable, self, free=isinstance(value, float))
         if isinstance(value, np.ndarray):
             self.known[id(value)] = recorded

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import operator
 import re
@@ -28,6 +29,7 @@ from .calls import (
     Variable,
     expect,
     expect_shape,
+    raw_bytes,
 )
 from .state import HostNumbers
 
@@ -53,20 +55,21 @@ INFIX: dict[Any, str] = {
     operator.ne: "!=",
 }
 PREFIX: dict[Any, str] = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
-RESERVED = {*keyword.kwlist, "np", "publish", "deviate", "prepare", "step", "abs"}
+RESERVED = {*keyword.kwlist, *dir(builtins), "np", "publish", "deviate", "prepare", "step"}
 
 
-class Source:
-    """Writes a program as Python source, with what its names mean."""
+class Writer:
+    """Writes calls as lines of Python, with what their names mean."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    #: What a check does that finds another answer.
+    otherwise = "deviate()"
+
+    def __init__(self) -> None:
         self.names: dict[Variable, str] = {}
         self.taken: dict[str, int] = dict.fromkeys(RESERVED, 1)
         self.objects: dict[int, tuple[str, Any]] = {}  # what the source cannot write
         self.namespace: dict[str, Any] = {"np": np}
-        self.once: list[str] = []  # lines that make constants
-        self.text = self.write()
+        self.buffers: dict[Variable, Any] = {}
 
     # ---- names
 
@@ -146,6 +149,8 @@ class Source:
         if isinstance(owner, np.ufunc):
             return f"{self.function(owner)}.{function.__name__}"
         name = getattr(function, "__name__", type(function).__name__)
+        if getattr(builtins, name, None) is function:
+            return str(name)
         for prefix, where in ("np", np), ("np.linalg", np.linalg), ("np.fft", np.fft):
             if getattr(where, name, None) is function:
                 return f"{prefix}.{name}"
@@ -171,6 +176,8 @@ class Source:
             return f"abs({self.literal(args[0])})"
         if function is operator.getitem:
             return f"{self.term(args[0])}[{self.index(args[1])}]"
+        if function is raw_bytes:
+            return f"{self.term(args[0])}.bit_generator.random_raw({args[1]}).view(np.uint8)"
         if isinstance(function, Attribute):
             return f"{self.term(args[0])}.{function.name}"
         if isinstance(function, Method):
@@ -179,6 +186,8 @@ class Source:
             name = self.object(function, f"{type(function.optimizer).__name__.lower()}_numbers")
         else:
             name = self.function(function)
+        if kwargs.get("dtype", 0) is None and isinstance(getattr(function, "__self__", None), np.ufunc):
+            del kwargs["dtype"]
         given = [self.literal(arg) for arg in args]
         given += [f"{key}={self.literal(value)}" for key, value in kwargs.items()]
         return f"{name}({', '.join(given)})"
@@ -197,17 +206,17 @@ class Source:
             convert, value, expected = args
             asked = "bool" if convert is bool else self.function(convert)
             if convert is bool:
-                return f"if {'not ' * bool(expected)}{self.literal(value)}: deviate()"
-            return f"if {asked}({self.literal(value)}) != {self.literal(expected)}: deviate()"
+                return f"if {'not ' * bool(expected)}{self.literal(value)}: {self.otherwise}"
+            return f"if {asked}({self.literal(value)}) != {self.literal(expected)}: {self.otherwise}"
         if function is expect_shape:
-            return f"if {self.literal(args[0])}.shape != {self.literal(args[1])}: deviate()"
+            return f"if {self.literal(args[0])}.shape != {self.literal(args[1])}: {self.otherwise}"
         if function is operator.setitem:
             return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
         if function in IN_PLACE:
             function = IN_PLACE[function]
             return f"{self.function(function)}({self.literal(args[0])}, {self.literal(args[1])}, out={self.literal(args[0])})"
         results = list(call.results())
-        if results and results[0] in self.program.buffers:
+        if results and results[0] in self.buffers:
             return self.expression(call, results[0])
         made = [v for v in results if v not in call.writes]
         if not made:
@@ -220,6 +229,17 @@ class Source:
             return self.name(result)
         names = [self.target(item) if item is not None else "_" for item in result]
         return ", ".join(names) + ("," if len(names) == 1 else "")
+
+
+class Source(Writer):
+    """Writes a program as Python source."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+        self.buffers = program.buffers
+        self.once: list[str] = []  # lines that make buffers
+        self.text = self.write()
 
     def write(self) -> str:
         """Write the whole program."""
@@ -250,7 +270,7 @@ class Source:
             body += [indent + line for line in self.lines(call)]
         outputs = ", ".join(self.name(v) for v in program.late)
         body.append(f"return {outputs}{',' if len(program.late) == 1 else ''}" if outputs else "return ()")
-        buffers = self.buffers()
+        buffers = self.buffer_lines()
         lines = [f"def prepare({', '.join(bound)}):"]
         lines += [f"    {line}" for line in (*self.once, *buffers, *once)]
         lines += [f"    def step({', '.join(inputs)}):"]
@@ -268,7 +288,7 @@ class Source:
         ]
         return lines
 
-    def buffers(self) -> list[str]:
+    def buffer_lines(self) -> list[str]:
         """Write the lines that make room for values."""
         lines = []
         first: dict[Any, Variable] = {}

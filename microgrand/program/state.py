@@ -11,6 +11,8 @@ granted, the classes and modes of modules and all other numbers, is compared bef
 from __future__ import annotations
 
 import functools
+import math
+import operator
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +26,7 @@ from ..nn.module import Module
 from ..optim.optimizers import Optimizer
 from ..random import default_rng, generator
 from ..tensor import Tensor
-from .calls import Method, Variable
+from .calls import Method, Variable, raw_bytes
 from .recording import Recorded, Recorder, paused, plain, recording
 
 #: A container with more items than this is not looked into.
@@ -449,8 +451,27 @@ class RecordingSource(MaskSource):
         if not isinstance(rng, RecordingGenerator):
             rng = RecordingGenerator(rng, self.recorder, "rng" if rng is default_rng else "")
         if getattr(draw, "__func__", None) is DropoutBase.draw:
-            mask = self.recorder.call(bernoulli_mask, (shape, 1 - draw.__self__.p, rng), {})
+            mask = self.bernoulli_mask(shape, 1 - draw.__self__.p, rng)
         else:
             mask = self.recorder.call(draw, (shape, rng), {})
         mask._variable.read_only = True
         return mask
+
+    def bernoulli_mask(self, shape: Any, keep: Any, rng: RecordingGenerator) -> Any:
+        """Draw a mask as `bernoulli_mask` does; where there are no ties, by calls of NumPy."""
+        call = self.recorder.call
+        scaled = 256 * keep
+        threshold = call(int, (scaled,), {})
+        whole = call(operator.eq, (scaled, threshold), {})
+        if isinstance(keep, Recorded):
+            whole, threshold = whole.allowed(), threshold.allowed()
+        else:
+            whole, threshold = plain(whole), plain(threshold)
+        words_of_64_bits = not isinstance(rng.bit_generator, np.random.MT19937)
+        if not (shape and words_of_64_bits and whole):
+            return call(bernoulli_mask, (shape, keep, rng), {})
+        size = math.prod(shape)
+        draws = call(raw_bytes, (rng, (size + 7) // 8), {})
+        if size % 8:
+            draws = draws[:size]
+        return draws.reshape(shape) < threshold
