@@ -103,11 +103,11 @@ class Program:
     #: What each run is given, and arrays that stay the same ones from run to run.
     inputs: list[Variable]
     bound: list[Variable]
-    #: What others see afterwards: `early`, from the call number `commit` on, which is the first to
-    #: write into an array that was there before; and `late`, at the end.
+    #: What others see afterwards: `early`, before the call `commit`, which is the first to write
+    #: into an array that was there before; and `late`, at the end.
     early: list[Variable] = dataclasses.field(default_factory=list)
     late: list[Variable] = dataclasses.field(default_factory=list)
-    commit: int = 0
+    commit: Call | None = None
     #: Calls that are made once, for all runs: views of bound arrays and of buffers.
     once: list[Call] = dataclasses.field(default_factory=list)
     #: Which values are computed into memory that was made once.

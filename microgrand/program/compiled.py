@@ -296,8 +296,13 @@ class Recording:
         passes.dead_code(program)
         self.constants = constants_in(program)
         program.commit = passes.first_commitment(program)
-        made = {v for call in program.calls[program.commit :] for v in call.results() if v not in call.writes}
-        for call in program.calls[program.commit :]:
+        after = list(program.calls)
+        if program.commit is None:
+            after = []
+        else:
+            after = after[after.index(program.commit) :]
+        made = {v for call in after for v in call.results() if v not in call.writes}
+        for call in after:
             if call.function in passes.CHECKS:
                 checks.refuse_late_question(call.line)
         self.early_slots = [(s, v) for s, v in slots if v not in made]
@@ -462,6 +467,8 @@ class Trace:
         program.inputs = self.binding.inputs
         program.bound = self.binding.bound
         passes.once(program)
+        passes.numbers_as_arrays(program)
+        passes.masks_as_integers(program)
         passes.buffers(program)
         passes.once(program)
         source = Source(program)

@@ -143,12 +143,12 @@ def conditions(program: Program) -> list[Call]:
     return [*(call for call in numbers_only if call not in checks), *checks] if checks else []
 
 
-def first_commitment(program: Program) -> int:
-    """Return the number of the first call that changes something outside."""
-    for number, call in enumerate(program.calls):
+def first_commitment(program: Program) -> Call | None:
+    """Return the first call that changes something outside."""
+    for call in program.calls:
         if asks(call) or any(variable.storage.external for variable in call.writes):
-            return number
-    return len(program.calls)
+            return call
+    return None
 
 
 def join_draws(program: Program) -> None:
@@ -272,6 +272,105 @@ def frozen(value: Any) -> Any:
     return id(value)
 
 
+# --------------------------------------------------------- the right kind of array, once a run
+
+#: Conversions are worth it for arrays of up to this many bytes: for large ones, memory counts.
+SMALL = 1 << 16
+
+
+def numbers_as_arrays(program: Program) -> None:
+    """Give ufuncs their numbers as 0-d arrays of the dtype that they compute in.
+
+    NumPy would make such an array of a Python number in each call.
+    """
+    constants: dict[Any, Variable] = {}
+    converted: dict[Any, Variable] = {}
+    calls: list[Call] = []
+    for call in program.calls:
+        dtype = dtype_of_numbers(call)
+        args = list(call.args)
+        for i, arg in enumerate(args if dtype is not None else ()):
+            if is_number(arg) and fits(arg, dtype):
+                key = dtype, type(arg), repr(arg)
+                if key not in constants:
+                    value = np.array(arg, dtype)
+                    constants[key] = Variable(
+                        np.ndarray, (), dtype, (), Storage(constant=True), f"number_{arg}", value
+                    )
+                args[i] = constants[key]
+            elif isinstance(arg, Variable) and arg.dtype is None and arg.kind in (int, float):
+                if (arg, dtype) not in converted:
+                    room = Variable(np.ndarray, (), dtype, (), Storage(), f"{arg.name}_{dtype}")
+                    converted[arg, dtype] = room
+                    program.buffers[room] = Memory(room.nbytes)
+                    calls.append(
+                        Call(operator.setitem, (room, (), arg), {}, None, (room,), call.section)
+                    )
+                args[i] = converted[arg, dtype]
+        call.args = tuple(args)
+        calls.append(call)
+    program.calls = calls
+
+
+def is_number(arg: Any) -> bool:
+    """Tell whether an argument is a Python number, or one of NumPy's scalars."""
+    return type(arg) in (int, float) or isinstance(arg, (np.floating, np.integer))
+
+
+def fits(arg: Any, dtype: Any) -> bool:
+    """Tell whether NumPy would compute with a number in this dtype."""
+    if isinstance(arg, np.generic):
+        return bool(arg.dtype == dtype)
+    if dtype.kind == "f":
+        return abs(arg) <= float(np.finfo(dtype).max) if abs(arg) < np.inf else True
+    return type(arg) is int and np.iinfo(dtype).min <= arg <= np.iinfo(dtype).max
+
+
+def dtype_of_numbers(call: Call) -> Any:
+    """Return the one dtype of the arrays that an elementwise call computes with, or None."""
+    result = call.result
+    if not isinstance(result, Variable) or not result.is_array or not is_elementwise(call):
+        return None
+    if "dtype" in call.kwargs or len(call.args) != 2 or call.function in (operator.pow, np.power):
+        return None
+    dtypes = {v.dtype for v in call.args if isinstance(v, Variable) and v.is_array}
+    (dtype,) = dtypes if len(dtypes) == 1 else (None,)
+    return dtype if dtype is not None and dtype.kind in "fu" else None
+
+
+def masks_as_integers(program: Program) -> None:
+    """Convert a mask once, rather than in each of its products with integers."""
+    uses: dict[Variable, list[tuple[Call, int]]] = {}
+    for call in program.calls:
+        if call.function in (operator.mul, np.multiply) and call.result.is_array:
+            for i, arg in enumerate(call.args):
+                if isinstance(arg, Variable) and arg.dtype == bool and arg.nbytes <= SMALL:
+                    other = call.args[1 - i]
+                    if isinstance(other, Variable) and other.dtype.kind == "i":
+                        uses.setdefault(arg, []).append((call, i))
+    converted: dict[Any, Variable] = {}
+    calls = []
+    for call in program.calls:
+        calls.append(call)
+        for mask in call.results():
+            products = uses.get(mask, [])
+            for dtype in {c.args[1 - i].dtype for c, i in products}:
+                of_dtype = [(c, i) for c, i in products if c.args[1 - i].dtype == dtype]
+                if len(of_dtype) > 1 and is_dense(mask):
+                    strides = tuple(step * dtype.itemsize for step in mask.strides)
+                    name = f"{mask.name}_as_{dtype}" if mask.name else ""
+                    room = Variable(np.ndarray, mask.shape, dtype, strides, Storage(), name)
+                    program.buffers[room] = Memory(room.nbytes)
+                    args = (room, Ellipsis, mask)
+                    calls.append(
+                        Call(operator.setitem, args, {}, None, (room,), call.section, call.origin)
+                    )
+                    converted[mask, dtype] = room
+                    for c, i in of_dtype:
+                        c.args = tuple(room if j == i else arg for j, arg in enumerate(c.args))
+    program.calls = calls
+
+
 # ------------------------------------------------------------------------------- done only once
 
 
@@ -280,8 +379,7 @@ def once(program: Program) -> None:
     fixed = {*program.bound, *program.buffers}
     fixed.update(v for call in program.once for v in call.results())
     kept = []
-    commit = program.commit
-    for number, call in enumerate(program.calls):
+    for call in program.calls:
         result = call.result
         operands = list(call.operands())
         movable = (
@@ -296,7 +394,6 @@ def once(program: Program) -> None:
         if movable:
             fixed.add(result)
             program.once.append(call)
-            program.commit -= number < commit
         else:
             kept.append(call)
     program.calls = kept

@@ -252,8 +252,8 @@ class Source(Writer):
         body: list[str] = []
         section = ""
         errstate: tuple[tuple[str, str], ...] = ()
-        for number, call in enumerate([*program.calls, None]):
-            if number == program.commit:
+        for call in [*program.calls, None]:
+            if call is program.commit:
                 errstate = ()
                 body.append(f"publish({', '.join(map(self.name, program.early))})")
             if call is None:

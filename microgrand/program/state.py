@@ -463,12 +463,11 @@ class RecordingSource(MaskSource):
         scaled = 256 * keep
         threshold = call(int, (scaled,), {})
         whole = call(operator.eq, (scaled, threshold), {})
-        if isinstance(keep, Recorded):
-            whole, threshold = whole.allowed(), threshold.allowed()
-        else:
-            whole, threshold = plain(whole), plain(threshold)
+        is_byte = call(operator.lt, (threshold, 256), {})
+        if type(keep) is not Recorded:
+            whole, is_byte, threshold = plain((whole, is_byte, threshold))
         words_of_64_bits = not isinstance(rng.bit_generator, np.random.MT19937)
-        if not (shape and words_of_64_bits and whole):
+        if not (shape and words_of_64_bits and whole and is_byte):
             return call(bernoulli_mask, (shape, keep, rng), {})
         size = math.prod(shape)
         draws = call(raw_bytes, (rng, (size + 7) // 8), {})
