@@ -87,14 +87,6 @@ class Call:
         yield from variables_in(self.result)
 
 
-class Memory:
-    """A piece of memory in which values stand one after the other."""
-
-    def __init__(self, nbytes: int) -> None:
-        self.nbytes = nbytes
-        self.name: str | None = None
-
-
 @dataclasses.dataclass(eq=False)
 class Program:
     """What is recorded of one call of a function."""
@@ -108,10 +100,10 @@ class Program:
     early: list[Variable] = dataclasses.field(default_factory=list)
     late: list[Variable] = dataclasses.field(default_factory=list)
     commit: Call | None = None
-    #: Calls that are made once, for all runs: views of bound arrays and of buffers.
+    #: Calls that are made once, for all runs: memory, and views of it and of bound arrays.
     once: list[Call] = dataclasses.field(default_factory=list)
-    #: Which values are computed into memory that was made once.
-    buffers: dict[Variable, Memory] = dataclasses.field(default_factory=dict)
+    #: Which values are computed into such memory.
+    buffers: set[Variable] = dataclasses.field(default_factory=set)
 
     @property
     def shown(self) -> set[Variable]:

@@ -466,11 +466,9 @@ class Trace:
         program = made.program
         program.inputs = self.binding.inputs
         program.bound = self.binding.bound
-        passes.once(program)
         passes.numbers_as_arrays(program)
         passes.masks_as_integers(program)
-        passes.buffers(program)
-        passes.once(program)
+        passes.buffers_and_views(program)
         source = Source(program)
         self.text = source.text
         source.namespace["deviate"] = deviate

@@ -12,7 +12,6 @@ from .calls import (
     CHECKS,
     UFUNC_OF,
     Call,
-    Memory,
     Program,
     Storage,
     Variable,
@@ -302,7 +301,7 @@ def numbers_as_arrays(program: Program) -> None:
                 if (arg, dtype) not in converted:
                     room = Variable(np.ndarray, (), dtype, (), Storage(), f"{arg.name}_{dtype}")
                     converted[arg, dtype] = room
-                    program.buffers[room] = Memory(room.nbytes)
+                    make_room(program, room)
                     calls.append(
                         Call(operator.setitem, (room, (), arg), {}, None, (room,), call.section)
                     )
@@ -310,6 +309,12 @@ def numbers_as_arrays(program: Program) -> None:
         call.args = tuple(args)
         calls.append(call)
     program.calls = calls
+
+
+def make_room(program: Program, room: Variable) -> None:
+    """Make an array once, to be written into in each run."""
+    program.once.append(Call(np.empty, (room.shape, room.dtype), {}, room))
+    program.buffers.add(room)
 
 
 def is_number(arg: Any) -> bool:
@@ -356,11 +361,11 @@ def masks_as_integers(program: Program) -> None:
             products = uses.get(mask, [])
             for dtype in {c.args[1 - i].dtype for c, i in products}:
                 of_dtype = [(c, i) for c, i in products if c.args[1 - i].dtype == dtype]
-                if len(of_dtype) > 1 and is_dense(mask):
+                if len(of_dtype) > 1 and is_contiguous(mask):
                     strides = tuple(step * dtype.itemsize for step in mask.strides)
                     name = f"{mask.name}_as_{dtype}" if mask.name else ""
                     room = Variable(np.ndarray, mask.shape, dtype, strides, Storage(), name)
-                    program.buffers[room] = Memory(room.nbytes)
+                    make_room(program, room)
                     args = (room, Ellipsis, mask)
                     calls.append(
                         Call(operator.setitem, args, {}, None, (room,), call.section, call.origin)
@@ -369,34 +374,6 @@ def masks_as_integers(program: Program) -> None:
                     for c, i in of_dtype:
                         c.args = tuple(room if j == i else arg for j, arg in enumerate(c.args))
     program.calls = calls
-
-
-# ------------------------------------------------------------------------------- done only once
-
-
-def once(program: Program) -> None:
-    """Make views of arrays that stay the same ones, and constants, once for all runs."""
-    fixed = {*program.bound, *program.buffers}
-    fixed.update(v for call in program.once for v in call.results())
-    kept = []
-    for call in program.calls:
-        result = call.result
-        operands = list(call.operands())
-        movable = (
-            isinstance(result, Variable)
-            and result.is_array
-            and not has_effect(call)
-            and result not in program.shown
-            and bool(operands)
-            and all(v in fixed or v.storage.constant for v in operands)
-            and any(v.storage is result.storage for v in operands)
-        )
-        if movable:
-            fixed.add(result)
-            program.once.append(call)
-        else:
-            kept.append(call)
-    program.calls = kept
 
 
 # ------------------------------------------------------------------------------------- buffers
@@ -445,55 +422,117 @@ def is_dense(variable: Variable) -> bool:
     return True
 
 
-def buffers(program: Program) -> None:
-    """Compute values into memory that was made once, and use it again when a value is dead.
+class Room:
+    """Memory for values that are not handed out; it is used again when a value is dead."""
 
-    An elementwise function may write over an operand that dies with the call.
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.free: dict[int, list[list[Variable]]] = {}  # by bytes: pieces of memory, by their arrays
+        self.living: dict[Storage, list[Variable]] = {}
+
+    def take(self, result: Variable) -> None:
+        """Find room for a value."""
+        waiting = self.free.get(result.nbytes)
+        arrays = waiting.pop() if waiting else []
+        same = next((v for v in arrays if alike(v, result)), None)
+        if same is not None:
+            self.stand_for(result, same)
+        elif arrays:
+            self.make(np.ndarray, (result.shape, result.dtype, arrays[0], 0, result.strides), result)
+        else:
+            self.make_new(result)
+        self.living[result.storage] = [*arrays, result]
+
+    def make_new(self, result: Variable) -> None:
+        """Make an array with memory of its own."""
+        if is_contiguous(result):
+            self.make(np.empty, (result.shape, result.dtype), result)
+            return
+        memory = Variable(np.ndarray, (result.nbytes,), np.dtype(np.uint8), (1,), Storage(), "memory")
+        self.make(np.empty, (memory.shape, memory.dtype), memory)
+        self.make(np.ndarray, (result.shape, result.dtype, memory, 0, result.strides), result)
+
+    def make(self, function: Any, args: Any, result: Variable) -> None:
+        """Make an array once for all runs."""
+        self.program.once.append(Call(function, args, {}, result))
+
+    def stand_for(self, result: Variable, array: Variable) -> None:
+        """Let a value be in an array that is there."""
+        self.make(operator.pos, (array,), result)
+
+    def give_back(self, storage: Storage) -> None:
+        """Take note that a value is dead."""
+        arrays = self.living.pop(storage, None)
+        if arrays is not None:
+            self.free.setdefault(arrays[0].nbytes, []).append(arrays)
+
+
+def alike(x: Variable, y: Variable) -> bool:
+    """Tell whether two arrays look the same in memory."""
+    return x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
+
+
+def buffers_and_views(program: Program) -> None:
+    """Compute values into memory that was made once, and make views of such memory once.
+
+    An elementwise function writes over an operand that dies with the call, if the result is just
+    like it: NumPy is faster if that is the very same array.
     """
     handed_out = {v.storage for v in program.shown}
     last: dict[Storage, int] = {}
     for number, call in enumerate(program.calls):
         for variable in (*call.operands(), *call.results(), *call.writes):
             last[variable.storage] = number
-    free: dict[int, list[Memory]] = {}
-    living: dict[Storage, tuple[Memory, int]] = {}
+    room = Room(program)
+    fixed = {*program.bound, *program.buffers}
+    kept = []
     for number, call in enumerate(program.calls):
         result = call.result
-        dying = [s for s in living if last[s] <= number]
-        if (
-            takes_out(call)
-            and result.storage not in handed_out
-            and not any(v.storage is result.storage for v in call.operands())
-            and is_dense(result)
-        ):
-            memory = None
-            if is_elementwise(call):
-                for variable in call.operands():
-                    if variable.storage in dying and covers(variable, result, living):
-                        memory = living.pop(variable.storage)[0]
-                        dying.remove(variable.storage)
-                        break
-            if memory is None:
-                waiting = free.get(result.nbytes)
-                memory = waiting.pop() if waiting else Memory(result.nbytes)
-            program.buffers[result] = memory
-            living[result.storage] = memory, number
-        for storage in dying:
-            memory = living.pop(storage)[0]
-            free.setdefault(memory.nbytes, []).append(memory)
+        operands = list(call.operands())
+        if is_view_of_fixed(call, fixed) and result not in program.shown:
+            fixed.add(result)
+            program.once.append(call)
+            arrays = room.living.get(result.storage)
+            if arrays is not None:
+                arrays.append(result)
+        else:
+            kept.append(call)
+            own = takes_out(call) and result.storage not in handed_out and is_dense(result)
+            if own and not any(v.storage is result.storage for v in operands):
+                over = next(
+                    (
+                        v
+                        for v in operands
+                        if is_elementwise(call) and v in fixed and v.storage in room.living
+                        and last[v.storage] <= number and alike(v, result)
+                    ),
+                    None,
+                )
+                if over is None:
+                    room.take(result)
+                else:
+                    room.stand_for(result, over)
+                    room.living[result.storage] = [*room.living.pop(over.storage), result]
+                program.buffers.add(result)
+                fixed.add(result)
+        for storage in [s for s in room.living if last[s] <= number]:
+            room.give_back(storage)
+    program.calls = kept
+
+
+def is_view_of_fixed(call: Call, fixed: Any) -> bool:
+    """Tell whether a call makes a view of arrays that stay the same ones."""
+    operands = list(call.operands())
+    return (
+        isinstance(call.result, Variable)
+        and call.result.is_array
+        and not has_effect(call)
+        and all(v in fixed for v in operands)
+        and any(v.storage is call.result.storage for v in operands)
+    )
 
 
 def is_elementwise(call: Call) -> bool:
     """Tell whether each element of the result depends on the elements in its place only."""
     function = UFUNC_OF.get(call.function, call.function)
     return isinstance(function, np.ufunc) and function.signature is None
-
-
-def covers(operand: Variable, result: Variable, living: Any) -> bool:
-    """Tell whether a result fits exactly where an operand is."""
-    memory, _ = living[operand.storage]
-    return (
-        operand.shape == result.shape
-        and operand.strides == result.strides
-        and operand.nbytes == result.nbytes == memory.nbytes
-    )

@@ -69,7 +69,7 @@ class Writer:
         self.taken: dict[str, int] = dict.fromkeys(RESERVED, 1)
         self.objects: dict[int, tuple[str, Any]] = {}  # what the source cannot write
         self.namespace: dict[str, Any] = {"np": np}
-        self.buffers: dict[Variable, Any] = {}
+        self.buffers: set[Variable] = set()
 
     # ---- names
 
@@ -238,7 +238,6 @@ class Source(Writer):
         super().__init__()
         self.program = program
         self.buffers = program.buffers
-        self.once: list[str] = []  # lines that make buffers
         self.text = self.write()
 
     def write(self) -> str:
@@ -248,7 +247,7 @@ class Source(Writer):
             self.name(variable)
         bound = [self.name(v) for v in program.bound]
         inputs = [self.name(v) for v in program.inputs]
-        once = [line for call in program.once for line in self.lines(call)]
+        once = [f"{self.name(call.result)} = {self.once(call)}" for call in program.once]
         body: list[str] = []
         section = ""
         errstate: tuple[tuple[str, str], ...] = ()
@@ -270,9 +269,8 @@ class Source(Writer):
             body += [indent + line for line in self.lines(call)]
         outputs = ", ".join(self.name(v) for v in program.late)
         body.append(f"return {outputs}{',' if len(program.late) == 1 else ''}" if outputs else "return ()")
-        buffers = self.buffer_lines()
         lines = [f"def prepare({', '.join(bound)}):"]
-        lines += [f"    {line}" for line in (*self.once, *buffers, *once)]
+        lines += [f"    {line}" for line in once]
         lines += [f"    def step({', '.join(inputs)}):"]
         lines += [f"        {line}" if line else "" for line in body]
         lines += ["    return step", ""]
@@ -288,27 +286,10 @@ class Source(Writer):
         ]
         return lines
 
-    def buffer_lines(self) -> list[str]:
-        """Write the lines that make room for values."""
-        lines = []
-        first: dict[Any, Variable] = {}
-        for variable, memory in self.program.buffers.items():
-            name = self.name(variable)
-            like = first.get((memory, variable.shape, variable.dtype, variable.strides))
-            if like is not None:
-                lines.append(f"{name} = {self.name(like)}")
-                continue
-            first[memory, variable.shape, variable.dtype, variable.strides] = variable
-            lines.append(f"{name} = {self.make_buffer(variable, memory)}")
-        return lines
-
-    def make_buffer(self, variable: Variable, memory: Any) -> str:
-        """Write the expression that makes a buffer."""
-        if memory.name is None:
-            memory.name = self.unique("memory")
-            self.once.append(f"{memory.name} = np.empty({memory.nbytes}, np.uint8)")
-        dtype = self.literal(variable.dtype)
-        return f"np.ndarray({variable.shape}, {dtype}, {memory.name}, 0, {variable.strides})"
+    def once(self, call: Call) -> str:
+        """Write what is made once."""
+        is_itself = call.function is operator.pos and call.result in self.buffers
+        return self.literal(call.args[0]) if is_itself else self.expression(call)
 
 
 def compiled_source(text: str, namespace: dict[str, Any], filename: str) -> Callable[..., Any]:
