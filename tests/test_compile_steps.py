@@ -321,3 +321,25 @@ def test_anything_in_between(events):
                 training.net[0].weight.grad = None
 
     assert_trains_as_eager("dropout", "Adam", np.float32, between, traces=None)
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64, np.random.MT19937])
+@pytest.mark.parametrize("p", [0.5, 0.3])
+def test_a_failed_run_draws_its_masks_again(bits, p):
+    def results(compiled):
+        rng = np.random.Generator(bits(3))
+        dropout = nn.Dropout(p, rng=rng)
+
+        def step(x):
+            return dropout(x) + dropout(x[x > 0]).sum()
+
+        run_step = compile(step) if compiled else step
+        found = []
+        for number in range(6):
+            rng.integers(0, 9, dtype=np.uint32)  # half a word is kept
+            x = np.arange(9.0) - (4 if number < 5 else 3)
+            found.append([run_step(x).data, dropout.mask, str(rng.bit_generator.state)])
+        return found
+
+    for r, e in zip(results(True), results(False), strict=True):
+        assert_same_bits(r, e)

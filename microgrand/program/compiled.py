@@ -76,9 +76,12 @@ class Compiled:
             return self.function(*args, **kwargs)
         for trace in self.traces:
             inputs = trace.enter(args, kwargs)
-            if inputs is not None:
+            if inputs is None:
+                continue
+            if self.check:
                 program = functools.partial(trace.run, self, inputs, args, kwargs)
-                return run_both(self.function, program, args, kwargs) if self.check else program()
+                return run_both(self.function, program, args, kwargs)
+            return trace.run(self, inputs, args, kwargs)
         return self.other_call(args, kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -466,6 +469,7 @@ class Trace:
         program = made.program
         program.inputs = self.binding.inputs
         program.bound = self.binding.bound
+        passes.draws_first(program)
         passes.numbers_as_arrays(program)
         passes.masks_as_integers(program)
         passes.buffers_and_views(program)
@@ -474,10 +478,14 @@ class Trace:
         source.namespace["deviate"] = deviate
         self.prepare_in = source.namespace
         self.pool: list[Any] = []
-        self.locked = any("_grad" in v.name for v in ())
+        #: What each run draws before anything else can fail, and generators that draw later, too.
+        first = passes.drawn_first(program)
+        self.drawn_first = [(self.binding.generator(v), words) for v, words in first.items()]
+        self.undrawn = [g for g in self.binding.generators if g not in dict(self.drawn_first)]
 
     def instance(self, arrays: tuple[Any, ...]) -> Any:
         """Bind the program to the arrays that stay the same."""
+        self.binding.latest[: len(arrays)] = arrays
         holder: list[Any] = []
         publish = self.binding.publisher(holder)
         names = {**self.prepare_in, "publish": publish}
@@ -495,18 +503,27 @@ class Trace:
             instance = self.instance(arrays)
         holder, step = instance[1], instance[2]
         holder[:] = tensors
-        states = [(rng, rng.bit_generator.state) for rng in self.binding.generators]
+        states = [rng.bit_generator.state for rng in self.undrawn]
         try:
             values = step(*inputs)
         except Exception:
             if holder and holder[-1] is PUBLISHED:
                 raise
             compiled.eager_calls += 1
-            for rng, state in states:
+            for rng, state in zip(self.undrawn, states, strict=True):
                 rng.bit_generator.state = state
+            for rng, words in self.drawn_first:
+                take_back(rng.bit_generator, words)
             return compiled.function(*args, **kwargs)
         self.pool.append(instance)
         return self.binding.finish(values, holder)
+
+
+def take_back(bits: Any, words: int) -> None:
+    """Let a bit generator draw its latest words again; it also keeps half a word, sometimes."""
+    half = {key: bits.state[key] for key in ("has_uint32", "uinteger")}
+    bits.advance(-words)
+    bits.state = bits.state | half
 
 
 PUBLISHED = object()
@@ -539,6 +556,9 @@ class Binding:
         self.used |= program.shown
         self.used |= {v for call in made.conditions for v in call.operands()}
         self.arg_tensors: dict[int, str] = {}
+        #: The arrays to which the program was bound last: what they are like is known.
+        self.latest: list[Any] = [None] * (len(made.recorder.inputs) + len(made.recorder.generators))
+        self.namespace["latest"] = self.latest
         self.generators = [
             rng
             for rng, variable, _ in made.recorder.generators.values()
@@ -556,6 +576,10 @@ class Binding:
             self.bound_names[id(value)] = name
             self.namespace[name] = value
         return self.bound_names[id(value)]
+
+    def generator(self, variable: Variable) -> Any:
+        """Return the generator that a variable stands for."""
+        return next(g for g, v, _ in self.made.recorder.generators.values() if v is variable)
 
     # ---- before
 
@@ -608,7 +632,7 @@ class Binding:
                 else:
                     require(f"{name} is {self.bind(value)}")
             elif isinstance(value, STATIC):
-                require(f"static({name}, {self.constant(value)})")
+                require(self.is_same(name, value))
             else:
                 require(f"{name} is {self.bind(value)}")
 
@@ -643,15 +667,17 @@ class Binding:
                 if variable in self.used and variable not in from_args:
                     from_args.add(variable)
                     name = local(code)
-                    require(self.like(name, before))
                     stays = id(slot) not in effects and not (
                         isinstance(slot.holder, Tensor) and slot.key == "_grad"
                     )
                     stays = stays and isinstance(before, np.ndarray) and id(slot.holder) not in self.arg_tensors
                     if stays:
+                        latest = f"latest[{len(bound_codes)}]"
+                        require(f"{name} is {latest} or ({self.like(name, before)})")
                         self.bound.append(variable)
                         bound_codes.append(name)
                     else:
+                        require(self.like(name, before))
                         calls.append((variable, name))
                 elif variable in from_args and variable in self.used:
                     same = [n for v, n in calls if v is variable]
@@ -662,7 +688,7 @@ class Binding:
                     require(self.like(name, before) if slot.key == "_array" else f"{name} is not None")
             elif isinstance(before, STATIC):
                 if id(slot) not in effects or isinstance(slot.holder, Tensor):
-                    require(f"static({code}, {self.constant(before)})")
+                    require(self.is_same(code, before))
             elif type(before) is float or (type(before) is tuple and all_static(before)):
                 require(f"{code} == {self.constant(before)}")
             elif id(slot) not in effects:
@@ -680,7 +706,9 @@ class Binding:
         writer.otherwise = "return None"
         writer.names = dict(calls)
         writer.taken |= dict.fromkeys(self.namespace, 1)
-        lines += [writer.statement(call) for call in made.conditions]
+        conditions = Program(made.conditions, [], [])
+        passes.share(conditions)
+        lines += [writer.statement(call) for call in conditions.calls]
         self.namespace |= writer.namespace
         #: State that was made in this very call, and will be found in the next one.
         self.missing = {
@@ -700,9 +728,18 @@ class Binding:
         if isinstance(value, np.ndarray):
             return (
                 f"{name}.__class__ is ndarray and {name}.shape == {value.shape} and "
-                f"{name}.dtype == {self.bind(value.dtype)} and {name}.strides == {value.strides}"
+                f"({name}.dtype is {self.bind(value.dtype)} or {name}.dtype == "
+                f"{self.bind(value.dtype)}) and {name}.strides == {value.strides}"
             )
         return f"{name}.__class__ is {self.bind(type(value))}"
+
+    def is_same(self, code: str, value: Any) -> str:
+        """Write the condition that one of Python's values is the same."""
+        if value is None or isinstance(value, bool):
+            return f"{code} is {value}"
+        if type(value) is str:
+            return f"{code} == {value!r}"
+        return f"static({code}, {self.constant(value)})"
 
     def constant(self, value: Any) -> str:
         """Write a value that is compared."""

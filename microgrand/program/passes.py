@@ -195,6 +195,36 @@ def join_draws(program: Program) -> None:
     program.calls = calls
 
 
+#: Bit generators that can be put back by a number of draws.
+REWINDABLE = ("PCG64", "PCG64DXSM")
+
+
+def draws_first(program: Program) -> None:
+    """Draw all bytes before anything else, so that little has to be undone where a run fails."""
+    drawing = [call for call in program.calls if draws(call)]
+    can_move = [
+        call
+        for call in drawing
+        if call.function is raw_bytes
+        and sum(call.args[0] in other.operands() for other in drawing) == 1
+        and call.args[0].value in REWINDABLE
+    ]
+    if program.commit is not None:
+        after = program.calls[program.calls.index(program.commit) :]
+        can_move = [call for call in can_move if call not in after]
+    program.calls = can_move + [call for call in program.calls if call not in can_move]
+
+
+def drawn_first(program: Program) -> dict[Variable, int]:
+    """Return how many words each generator draws before anything else can fail."""
+    words = {}
+    for call in program.calls:
+        if call.function is not raw_bytes or call.args[0].value not in REWINDABLE:
+            break
+        words[call.args[0]] = call.args[1]
+    return words
+
+
 def bytes_like(variable: Variable, count: int) -> Variable:
     """Make the variable of all bytes that are drawn at once."""
     return dataclasses.replace(variable, shape=(8 * count,), name="random_bytes")

@@ -407,6 +407,7 @@ def variable_of_generator(recorder: Recorder, rng: np.random.Generator, name: st
     if id(rng) not in known:
         variable = recorder.variable_of(rng, name or "rng")
         variable.storage.external = True
+        variable.value = type(rng.bit_generator).__name__
         known[id(rng)] = rng, variable, rng.bit_generator.state
     return known[id(rng)][1]
 
