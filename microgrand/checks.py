@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -122,9 +123,11 @@ def check_keywords(function: Any, kwargs: Mapping[str, Any]) -> None:
             )
 
 
-def check_sequence(function: Any, arg: Sequence[Any]) -> None:
+def check_sequence(function: Any, arg: Any) -> None:
     """Raise if a primitive was given a list of tensors, whose gradients would be lost."""
-    if any(getattr(item, "_requires_grad", False) for item in arg):
+    if isinstance(arg, (list, tuple)) and any(
+        getattr(item, "_requires_grad", False) for item in arg
+    ):
         raise TypeError(
             f"{name_of(function)} was given a {type(arg).__name__} of tensors; give each "
             "tensor as an argument of its own, f(*tensors)"
@@ -135,8 +138,12 @@ def check_derivative(
     function: Any, rules: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
     """Raise now if a call could not be differentiated later."""
-    if rules is not None and not kwargs and len(args) <= rules.covered:
-        return
+    if rules is not None and not kwargs and len(args) <= rules.accepts.positions:
+        for arg in args[rules.covered :]:
+            if arg.__class__ not in SIMPLE:
+                break
+        else:
+            return
     if rules is None:
         raise TypeError(
             f"{name_of(function)} has no derivative; give it one with microgrand.defvjp, "
@@ -178,8 +185,9 @@ def check_result(function: Any, data: Any, recorded: bool) -> None:
         )
 
 
-#: The classes of NumPy's arrays and scalars, and of its scalars of floating point.
+#: The classes of NumPy's arrays and scalars; these and Python's numbers; NumPy's floats.
 PLAIN = frozenset([np.ndarray, *np.sctypeDict.values()])
+SIMPLE = PLAIN | {bool, int, float, complex, NoneType}
 FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
 
 
@@ -494,19 +502,20 @@ def check_has_gradient_to_retain(tensor: Any) -> None:
 
 def check_backward_begins_here(tensor: Any, gradient: Any) -> None:
     """Raise if a backward pass cannot begin at a tensor."""
-    if not tensor.requires_grad:
+    if not tensor._requires_grad:
         raise RuntimeError(
             "backward() on a tensor without a graph: nothing it was computed from has "
             "requires_grad=True, or it was computed under no_grad()"
         )
-    if tensor.dtype.kind == "c":
+    data = tensor._array
+    if data.dtype.kind == "c":
         raise RuntimeError(
-            f"backward() begins at real numbers, and this tensor is of dtype {tensor.dtype}; "
+            f"backward() begins at real numbers, and this tensor is of dtype {data.dtype}; "
             "take np.real, np.imag or np.abs of it first"
         )
-    if gradient is None and tensor.size != 1:
+    if gradient is None and data.size != 1:
         raise RuntimeError(
-            f"backward() begins at a scalar loss, and this tensor has shape {tensor.shape}; "
+            f"backward() begins at a scalar loss, and this tensor has shape {data.shape}; "
             "reduce it with .sum() or .mean(), or give gradient= of that shape"
         )
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -28,6 +29,7 @@ import numpy as np
 
 from .checks import (
     FLOATS,
+    SIMPLE,
     accepted_by_vjps,
     check_cotangent,
     check_derivative,
@@ -124,7 +126,7 @@ def apply(
             requires_grad |= arg._requires_grad
         else:
             operands.append(arg)
-            if isinstance(arg, (list, tuple)):
+            if arg.__class__ not in SIMPLE:
                 check_sequence(function, arg)
     call = compute or function
     if not has_tensors:
@@ -159,8 +161,8 @@ class Rules:
     def __init__(self, vjps: tuple[VJP | None, ...], joint: VJP | None) -> None:
         self.vjps = vjps
         self.joint = joint
-        #: How many leading arguments have a VJP.
-        self.covered = (*vjps, None).index(None)
+        #: So many arguments, from the first on, have a derivative; with a joint VJP, all.
+        self.covered = sys.maxsize if joint else (*vjps, None).index(None)
         # The VJPs' signatures tell which calls have a derivative. Other calls are refused when they
         # are made, not when their gradient is wanted.
         self.accepts = accepted_by_vjps(vjps, joint)

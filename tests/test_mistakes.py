@@ -450,8 +450,8 @@ MISTAKES = {
         "overwritten instead of added",
     ),
     "engine: grad overwritten": Mistake(
-        source("total",
-               "np.add(tensor._grad, cotangent, out=np.empty_like(tensor._grad))", "cotangent"),
+        source("total", "np.add(tensor._grad, cotangent, out=gradient)",
+               "gradient[...] = cotangent"),
         check(lambda x: (np.sin(x), np.cos(x)), X, adapter=THROUGH_GRAD),
         "overwritten instead of added",
     ),
@@ -473,7 +473,7 @@ MISTAKES = {
         check_gradients_have_the_dtype_of_their_leaf, None,
     ),
     "engine: one array for two gradients": Mistake(
-        source("total", "sys.getrefcount(cotangent) == COUNT_OF_OURS", "True"),
+        source("total", "    gradient[...] = cotangent", "    gradient = cotangent"),
         check_leaves_share_no_gradient, None,
     ),
     "engine: changes in place unnoticed": Mistake(

@@ -66,7 +66,7 @@ class Optimizer(ABC):
     def zero_grad(self) -> None:
         """Set every parameter's ``grad`` to None, so that `backward` starts again."""
         for parameter in self.parameters:
-            parameter.grad = None
+            parameter._grad = None
 
     def step(self) -> None:
         """Change every parameter in place according to its gradient.

@@ -103,8 +103,8 @@ def random_bytes(size: int, rng: np.random.Generator) -> Array:
 
 def read_only(mask: Mask) -> Mask:
     """Forbid writing into a mask: the backward pass will use it, too."""
-    if isinstance(mask, np.generic):  # what a 0-d comparison returns
-        mask = np.asarray(mask)
     if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag
         mask.setflags(write=False)
+    elif isinstance(mask, np.generic):  # what a 0-d comparison returns
+        return read_only(np.asarray(mask))
     return mask
