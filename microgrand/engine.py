@@ -100,7 +100,8 @@ def new_tensor(
     return node
 
 
-#: While a `detect_anomaly` block is open: called with each recorded value, and returns it.
+#: While a `detect_anomaly` block is open anywhere: called with each recorded value, and returns it.
+#: It knows itself whether the block is of this thread.
 on_record: Callable[[Node], Node] | None = None
 
 

@@ -15,7 +15,8 @@ And they apply the same mask on the way back, because what was dropped had no pa
 
 The relatives differ in what an element of the mask stands for: a unit, a channel, a whole time
 series, a weight, a word, a branch of the net. In evaluation all of them are the identity, up to
-the scale of ``scaling="classic"``.
+the scale of ``scaling="classic"``. The last two differ more: `AlphaDropout` puts another value than
+zero in a dropped unit's place, and `GaussianDropout` draws factors instead of a mask.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ class Dropout(DropoutBase):
 
 
 class GroupDropout(Dropout):
-    """What the layers below share: what they drop tells which axes share a mask."""
+    """Dropout of whole groups: the kind, not `shared_axes`, says which elements go together."""
 
     def __init__(
         self,
@@ -516,7 +517,7 @@ class GaussianDropout(DropoutBase):
         return read_only(1 + deviation * np.asarray(rng.standard_normal(shape)))
 
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
-        """Multiply by the noise."""
+        """Multiply by the factors, which take the mask's place."""
         checks.check_noise(mask)
         noise = self.mask = read_only(mask.astype(x.dtype))
         return x * noise  # type: ignore[no-any-return]

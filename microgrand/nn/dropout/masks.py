@@ -5,8 +5,8 @@ Both passes therefore apply the same mask,
 
     out = scale * mask * x,        g_x = scale * mask * g,
 
-and because the map is linear, its VJP is the map itself. ReLU and Dropout differ only in where the
-mask comes from: the sign of the input, or chance.
+and because the map is linear, its VJP is the map itself. The layers ReLU and Dropout differ only in
+where the mask comes from: the sign of the input, or chance.
 """
 
 from __future__ import annotations

@@ -31,8 +31,10 @@ class MaskSource:
     #: Whether modules in evaluation mode drop, too, inside the block.
     drops_always: bool = False
 
-    def next_mask(self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any) -> Mask:
-        """Return the mask of a call, as the function `next_mask` does."""
+    def next_mask(
+        self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any
+    ) -> Mask | None:
+        """Return the mask of a call, or None to drop nothing; see the function `next_mask`."""
         raise NotImplementedError
 
 
