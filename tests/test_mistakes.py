@@ -407,7 +407,7 @@ MISTAKES = {
         convention(np.abs, [-1, 0, 1], [-1, 0, 1]), None,
     ),
     "relu: 1 at 0": Mistake(
-        replaced([activations], "positive_mask", lambda x: ~(x < 0)),
+        replaced([activations], "relu_mask", lambda x: ~(x < 0)),
         convention(F.relu, [-1, 0, 1], [0, 0, 1]), None,
     ),
     # ---- masks
@@ -441,12 +441,13 @@ MISTAKES = {
         check_hidden_layer, "2 times too small",
     ),
     "hidden layer: without ReLU's mask": Mistake(
-        replaced([activations], "positive_mask", lambda x: np.ones(x.shape, bool)),
+        replaced([activations], "relu_mask", lambda x: np.ones(x.shape, bool)),
         check_hidden_layer, None,
     ),
     # ---- the engine
     "engine: overwritten": Mistake(
-        source("backpropagate", "cotangents[arg] + share", "share"), check(lambda x: x + x, X),
+        source("backpropagate", "cotangents[arg] + contribution", "contribution"),
+        check(lambda x: x + x, X),
         "overwritten instead of added",
     ),
     "engine: grad overwritten": Mistake(

@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import look
-from ..kinds import Array, Mask
+from ..kinds import Array, Mask, Shape
 from ..tensor import Tensor
-
-Shape = tuple[int, ...]
 
 
 def integer(who: str, value: Any, least: int) -> int:
@@ -468,30 +466,25 @@ def check_can_be_held(function: Any) -> None:
         )
 
 
-def check_replayed_mask(replay: Any, i: int, shape: Shape, owner: Any) -> None:
+def check_replayed_mask(replayed: Any, i: int, layer: Any, shape: Shape) -> None:
     """Raise if the masks are not those of this pass: a call has none, or that of another."""
-    if i >= len(replay.masks):
+    if i >= len(replayed.masks):
         raise RuntimeError(
-            f"DropoutMasks ran out: there are {i}, and {asker(owner)} asks for another. A block is "
+            f"DropoutMasks ran out: there are {i}, and {layer!r} asks for another. A block is "
             "one pass through the net: enter it anew for each, or let hold(net) do so"
         )
-    known = any(owner is other for other in replay.owners)
-    if owner is not None and known and owner is not replay.owners[i]:
+    known = any(layer is other for other in replayed.owners)  # not one that a function has made
+    if known and layer is not replayed.owners[i]:
         raise RuntimeError(
-            f"DropoutMasks: mask {i} was drawn for another module of this net than {asker(owner)}, "
+            f"DropoutMasks: mask {i} was drawn for another module of this net than {layer!r}, "
             "which asks for it now; each pass must call the modules in the same order"
         )
-    if replay.masks[i].shape != shape:
+    if replayed.masks[i].shape != shape:
         raise RuntimeError(
-            f"DropoutMasks: mask {i} has shape {replay.masks[i].shape}, and {asker(owner)} needs "
+            f"DropoutMasks: mask {i} has shape {replayed.masks[i].shape}, and {layer!r} needs "
             f"{shape}; use an input of the shape that the masks were drawn for, or give a mask of "
             f"that shape, as in np.broadcast_to(mask, {shape})"
         )
-
-
-def asker(owner: Any) -> str:
-    """Name what asks for a mask: a module, or a function if that is None."""
-    return "a function" if owner is None else repr(owner)
 
 
 def check_all_masks_used(used: int, number: int) -> None:
