@@ -1,7 +1,7 @@
 """What is refused, and what to do instead: every check of the engine, the dispatch and the tensor.
 
 Each function returns, or raises an error that says what was given, what was expected and how to
-mend it. The files of the book call them by one line each.
+mend it. The other files call each in one line.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def check_keywords(function: Any, kwargs: Mapping[str, Any]) -> None:
                 f"{name_of(function)} was given a tensor as the keyword argument {name!r}; "
                 "give tensors to a primitive by position"
             )
+    check_keywords_are_numpys(function, kwargs)
 
 
 def check_sequence(function: Any, arg: Any) -> None:
@@ -229,8 +230,8 @@ def refuse_changed(node: Any) -> NoReturn:
     """Raise, as a value that a computed node has saved was changed since."""
     raise RuntimeError(
         f"an argument of {name_of(node.primitive)} was changed in place after the "
-        "call (by an optimizer's step, say), so its gradient would be wrong; call "
-        "backward() before the change, or compute the loss anew"
+        "call (by an optimizer's step, say), or has begun to require a gradient since, so the "
+        "gradients would be wrong; call backward() before the change, or compute the loss anew"
     )
 
 
@@ -419,10 +420,12 @@ def check_numbers(data: Array) -> None:
 def check_differentiable_dtype(dtype: Any) -> None:
     """Raise for a dtype that has no derivatives here."""
     if dtype.kind != "f":
-        raise TypeError(
-            f"requires_grad needs floating-point data, got dtype {dtype}; "
-            "write Tensor(data, dtype=float, requires_grad=True)"
+        mend = (
+            "keep the real and the imaginary part in tensors"
+            if dtype.kind == "c"
+            else "give dtype=float"
         )
+        raise TypeError(f"requires_grad needs floating-point data, got dtype {dtype}; {mend}")
 
 
 def check_becomes_an_array(tensor: Any) -> None:
@@ -430,7 +433,8 @@ def check_becomes_an_array(tensor: Any) -> None:
     if tensor.requires_grad:
         raise TypeError(
             "a Tensor that requires a gradient cannot become a plain array, as its graph "
-            "would be lost; use .detach() for the values, np.stack to join tensors"
+            "would be lost; use .detach() for the values, np.stack to join tensors. (A list among "
+            "the arguments of grad and other transforms holds several arguments: give np.array)"
         )
 
 
@@ -439,8 +443,8 @@ def check_becomes_a_number(tensor: Any, kind: str, recorded: bool) -> None:
     if recorded:
         raise TypeError(
             f"{kind}() of a Tensor that requires a gradient: a Python number has no graph, so the "
-            "gradient would be lost. Use .item() for the number, NumPy's functions for math's, and "
-            "np.stack to collect tensors rather than array[i] = tensor"
+            "gradient would be lost. Use .item() for the number; np.exp, not math.exp; np.stack to "
+            "collect tensors, not array[i] = tensor"
         )
 
 
@@ -603,9 +607,9 @@ WRITE_INSTEAD = {
     "long": "x.astype(np.int64)",
     "type": "x.astype(dtype)",
     "to": "x.astype(dtype); there are no devices",
-    "cpu": "x as it is: there are no devices",
-    "cuda": "x as it is: there are no devices",
-    "device": "x as it is: there are no devices",
+    "cpu": "x itself: there are no devices",
+    "cuda": "x itself: there are no devices",
+    "device": "x itself: there are no devices",
     "contiguous": "x as it is",
     "detach_": "x.detach()",
     "zero_": "x.data = np.zeros_like(x.data)",
@@ -669,5 +673,5 @@ def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:
         if theirs in kwargs:
             raise TypeError(
                 f"{name_of(function)} has no argument {theirs}; NumPy calls it {ours}, "
-                f"as in x.{function.__name__}({ours}=...)"
+                f"as in {function.__name__}(x, {ours}=...)"
             )

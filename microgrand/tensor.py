@@ -249,7 +249,7 @@ class Tensor(Node):
             if not self._requires_grad:
                 self.version += 1  # earlier calls did not record it, so their gradient lacks a part
                 # Copy: optimizers update in place, and earlier views must not change.
-                self._array = (np.array if self.ndim == 0 else np.copy)(self._array)
+                self._array = np.copy(self._array)
         self._requires_grad = bool(requires_grad)
 
     @property
@@ -470,10 +470,10 @@ class Tensor(Node):
         return np.compress(condition, self, axis)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
-        """Convert to another float or complex dtype; others give a plain array.
+        """Convert to another float or complex dtype; integers and booleans are a plain array.
 
         With ``copy=False``, a tensor that has the dtype already is returned as it is. Raises
-        TypeError for other dtypes if the tensor requires a gradient.
+        TypeError for strings and objects if the tensor requires a gradient.
         """
         dtype = np.dtype(dtype)
         if not copy and dtype == self.dtype:
@@ -527,19 +527,21 @@ if hasattr(os, "register_at_fork"):
 
 
 def accumulate(cotangents: dict[Any, Array]) -> None:
-    """Add each cotangent to the ``grad`` of its tensor.
+    """Add each cotangent to the ``grad`` of its tensor, and empty `cotangents`.
 
-    Each time it is a new array that shares memory with nothing: others may hold the old one.
+    Each ``grad`` is a new array that shares memory with nothing: others may hold the old one.
     """
     with accumulating:
-        # Popped, so that no cotangent outlives its copy: those of a large net fill the memory.
-        gradients = {tensor: total(tensor, cotangents.pop(tensor)) for tensor in list(cotangents)}
+        gradients = {}
+        for tensor in list(cotangents):
+            # Popped, so that no cotangent outlives its copy, which counts in large nets.
+            gradients[tensor] = new_gradient(tensor, cotangents.pop(tensor))
         for tensor, gradient in gradients.items():
             tensor._grad = gradient
 
 
-def total(tensor: Tensor, cotangent: Array) -> Array:
-    """Return a tensor's new gradient."""
+def new_gradient(tensor: Tensor, cotangent: Array) -> Array:
+    """Add a cotangent to a tensor's gradient, if it has one; return a new array."""
     gradient = np.empty_like(tensor._array)
     if tensor._grad is None:
         gradient[...] = cotangent

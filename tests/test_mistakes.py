@@ -451,7 +451,7 @@ MISTAKES = {
         "overwritten instead of added",
     ),
     "engine: grad overwritten": Mistake(
-        source("total", "np.add(tensor._grad, cotangent, out=gradient)",
+        source("new_gradient", "np.add(tensor._grad, cotangent, out=gradient)",
                "gradient[...] = cotangent"),
         check(lambda x: (np.sin(x), np.cos(x)), X, adapter=THROUGH_GRAD),
         "overwritten instead of added",
@@ -474,7 +474,7 @@ MISTAKES = {
         check_gradients_have_the_dtype_of_their_leaf, None,
     ),
     "engine: one array for two gradients": Mistake(
-        source("total", "    gradient[...] = cotangent", "    gradient = cotangent"),
+        source("new_gradient", "    gradient[...] = cotangent", "    gradient = cotangent"),
         check_leaves_share_no_gradient, None,
     ),
     "engine: changes in place unnoticed": Mistake(

@@ -24,9 +24,9 @@ from ..tensor import Tensor
 def integer(who: str, value: Any, least: int) -> int:
     """Return an integer as Python's own, or raise if it is none, or less than `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{who} is an integer, got {value!r}")
+        raise TypeError(f"{who} must be an integer, got {value!r}")
     if value < least:
-        raise ValueError(f"{who} is at least {least}, got {value}")
+        raise ValueError(f"{who} must be at least {least}, got {value}")
     return int(value)
 
 
@@ -75,13 +75,17 @@ def check_linear(x: Any, weight: Any, bias: Any) -> None:
         )
 
 
-def check_labels(logits: Any, labels: Array) -> None:
-    """Raise if logits and labels of a classification do not fit."""
+def check_label_dtype(labels: Array) -> None:
+    """Raise if labels of a classification are no integers."""
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
-            f"cross_entropy needs integer class labels, got dtype {labels.dtype}; convert them "
-            "with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
+            f"cross_entropy(logits, labels) needs integer labels, got dtype {labels.dtype}; "
+            "convert them with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
         )
+
+
+def check_labels(logits: Any, labels: Array) -> None:
+    """Raise if the shapes of logits and labels do not fit."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
             "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), got "
@@ -180,14 +184,14 @@ def check_is_parameter(name: str, value: Any) -> None:
         )
 
 
-#: The types of most attributes, which hold no others.
-SIMPLE = frozenset([bool, int, float, str, NoneType, FunctionType, property])
+#: The types of most attributes, which hold no modules.
+HOLD_NONE = frozenset([bool, int, float, str, NoneType, FunctionType, property])
 
 
 def check_hides_nothing(module: Any, kinds: tuple[type, ...], found: Set[int]) -> None:
     """Raise if a module has others, or parameters, only where they are not looked for."""
     for place, name, value in places_in(module, kinds):
-        if type(value) in SIMPLE or id(value) in found:
+        if type(value) in HOLD_NONE or id(value) in found:
             continue
         for part in parts_in(value, kinds):
             if id(part) not in found:
@@ -261,11 +265,15 @@ def is_trained(tensor: Tensor) -> bool:
 def check_modules(layers: Iterable[Any], module: type) -> None:
     """Raise if `Sequential` is given something else than modules."""
     for i, layer in enumerate(layers):
-        if not isinstance(layer, module):
-            raise TypeError(
-                f"Sequential takes modules, got {layer!r} at position {i}; give them one by "
-                "one, Sequential(a, b), or unpack a list, Sequential(*layers)"
-            )
+        if isinstance(layer, module):
+            continue
+        if isinstance(layer, type):
+            mend = f"make one, {layer.__name__}()"
+        elif callable(layer):
+            mend = "call it in the forward() of a Module of your own"
+        else:
+            mend = "give them one by one, Sequential(a, b), or unpack a list, Sequential(*layers)"
+        raise TypeError(f"Sequential takes modules, got {layer!r:.60} at position {i}; {mend}")
 
 
 def check_mode(mode: Any) -> None:

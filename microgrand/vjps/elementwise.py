@@ -43,7 +43,7 @@ def root_of_1_minus_square(x: Value) -> Value:
     return np.sqrt(-(x - 1)) * np.sqrt(x - (-1))
 
 
-def length_with_1(x: Any) -> Any:
+def root_of_1_plus_square(x: Any) -> Any:
     """``sqrt(1 + x^2)``, also where the square would overflow."""
     if x.dtype.kind == "c":
         return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x)
@@ -55,11 +55,11 @@ defvjp(np.cos, lambda g, out, x: -g * np.sin(x))
 defvjp(np.tan, lambda g, out, x: g * (1 + out**2))
 defvjp(np.arcsin, lambda g, out, x: g / root_of_1_minus_square(x))
 defvjp(np.arccos, lambda g, out, x: -g / root_of_1_minus_square(x))
-defvjp(np.arctan, lambda g, out, x: g / length_with_1(x) / length_with_1(x))
+defvjp(np.arctan, lambda g, out, x: g / root_of_1_plus_square(x) / root_of_1_plus_square(x))
 defvjp(np.sinh, lambda g, out, x: g * np.cosh(x))
 defvjp(np.cosh, lambda g, out, x: g * np.sinh(x))
 defvjp(np.tanh, lambda g, out, x: g * (1 - out**2))
-defvjp(np.arcsinh, lambda g, out, x: g / length_with_1(x))
+defvjp(np.arcsinh, lambda g, out, x: g / root_of_1_plus_square(x))
 defvjp(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x - (-1))))
 defvjp(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x))
 
