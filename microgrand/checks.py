@@ -1,7 +1,7 @@
 """What is refused, and what to do instead: every check of the engine, the dispatch and the tensor.
 
 Each function returns, or raises an error that says what was given, what was expected and how to
-mend it. The files of the book call them by one line each.
+mend it. The other files call each in one line.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -120,11 +121,14 @@ def check_keywords(function: Any, kwargs: Mapping[str, Any]) -> None:
                 f"{name_of(function)} was given a tensor as the keyword argument {name!r}; "
                 "give tensors to a primitive by position"
             )
+    check_keywords_are_numpys(function, kwargs)
 
 
-def check_sequence(function: Any, arg: Sequence[Any]) -> None:
+def check_sequence(function: Any, arg: Any) -> None:
     """Raise if a primitive was given a list of tensors, whose gradients would be lost."""
-    if any(getattr(item, "_requires_grad", False) for item in arg):
+    if isinstance(arg, (list, tuple)) and any(
+        getattr(item, "_requires_grad", False) for item in arg
+    ):
         raise TypeError(
             f"{name_of(function)} was given a {type(arg).__name__} of tensors; give each "
             "tensor as an argument of its own, f(*tensors)"
@@ -135,8 +139,12 @@ def check_derivative(
     function: Any, rules: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
     """Raise now if a call could not be differentiated later."""
-    if rules is not None and not kwargs and len(args) <= rules.covered:
-        return
+    if rules is not None and not kwargs and len(args) <= rules.accepts.positions:
+        for arg in args[rules.covered :]:
+            if arg.__class__ not in SIMPLE:
+                break
+        else:
+            return
     if rules is None:
         raise TypeError(
             f"{name_of(function)} has no derivative; give it one with microgrand.defvjp, "
@@ -178,8 +186,9 @@ def check_result(function: Any, data: Any, recorded: bool) -> None:
         )
 
 
-#: The classes of NumPy's arrays and scalars, and of its scalars of floating point.
+#: The classes of NumPy's arrays and scalars; these and Python's numbers; NumPy's floats.
 PLAIN = frozenset([np.ndarray, *np.sctypeDict.values()])
+SIMPLE = PLAIN | {bool, int, float, complex, NoneType}
 FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
 
 
@@ -221,8 +230,8 @@ def refuse_changed(node: Any) -> NoReturn:
     """Raise, as a value that a computed node has saved was changed since."""
     raise RuntimeError(
         f"an argument of {name_of(node.primitive)} was changed in place after the "
-        "call (by an optimizer's step, say), so its gradient would be wrong; call "
-        "backward() before the change, or compute the loss anew"
+        "call (by an optimizer's step, say), or has begun to require a gradient since, so the "
+        "gradients would be wrong; call backward() before the change, or compute the loss anew"
     )
 
 
@@ -411,10 +420,12 @@ def check_numbers(data: Array) -> None:
 def check_differentiable_dtype(dtype: Any) -> None:
     """Raise for a dtype that has no derivatives here."""
     if dtype.kind != "f":
-        raise TypeError(
-            f"requires_grad needs floating-point data, got dtype {dtype}; "
-            "write Tensor(data, dtype=float, requires_grad=True)"
+        mend = (
+            "keep the real and the imaginary part in tensors"
+            if dtype.kind == "c"
+            else "give dtype=float"
         )
+        raise TypeError(f"requires_grad needs floating-point data, got dtype {dtype}; {mend}")
 
 
 def check_becomes_an_array(tensor: Any) -> None:
@@ -422,7 +433,8 @@ def check_becomes_an_array(tensor: Any) -> None:
     if tensor.requires_grad:
         raise TypeError(
             "a Tensor that requires a gradient cannot become a plain array, as its graph "
-            "would be lost; use .detach() for the values, np.stack to join tensors"
+            "would be lost; use .detach() for the values, np.stack to join tensors. (A list among "
+            "the arguments of grad and other transforms holds several arguments: give np.array)"
         )
 
 
@@ -431,8 +443,8 @@ def check_becomes_a_number(tensor: Any, kind: str, recorded: bool) -> None:
     if recorded:
         raise TypeError(
             f"{kind}() of a Tensor that requires a gradient: a Python number has no graph, so the "
-            "gradient would be lost. Use .item() for the number, NumPy's functions for math's, and "
-            "np.stack to collect tensors rather than array[i] = tensor"
+            "gradient would be lost. Use .item() for the number; np.exp, not math.exp; np.stack to "
+            "collect tensors, not array[i] = tensor"
         )
 
 
@@ -494,19 +506,20 @@ def check_has_gradient_to_retain(tensor: Any) -> None:
 
 def check_backward_begins_here(tensor: Any, gradient: Any) -> None:
     """Raise if a backward pass cannot begin at a tensor."""
-    if not tensor.requires_grad:
+    if not tensor._requires_grad:
         raise RuntimeError(
             "backward() on a tensor without a graph: nothing it was computed from has "
             "requires_grad=True, or it was computed under no_grad()"
         )
-    if tensor.dtype.kind == "c":
+    data = tensor._array
+    if data.dtype.kind == "c":
         raise RuntimeError(
-            f"backward() begins at real numbers, and this tensor is of dtype {tensor.dtype}; "
+            f"backward() begins at real numbers, and this tensor is of dtype {data.dtype}; "
             "take np.real, np.imag or np.abs of it first"
         )
-    if gradient is None and tensor.size != 1:
+    if gradient is None and data.size != 1:
         raise RuntimeError(
-            f"backward() begins at a scalar loss, and this tensor has shape {tensor.shape}; "
+            f"backward() begins at a scalar loss, and this tensor has shape {data.shape}; "
             "reduce it with .sum() or .mean(), or give gradient= of that shape"
         )
 
@@ -594,9 +607,9 @@ WRITE_INSTEAD = {
     "long": "x.astype(np.int64)",
     "type": "x.astype(dtype)",
     "to": "x.astype(dtype); there are no devices",
-    "cpu": "x as it is: there are no devices",
-    "cuda": "x as it is: there are no devices",
-    "device": "x as it is: there are no devices",
+    "cpu": "x itself: there are no devices",
+    "cuda": "x itself: there are no devices",
+    "device": "x itself: there are no devices",
     "contiguous": "x as it is",
     "detach_": "x.detach()",
     "zero_": "x.data = np.zeros_like(x.data)",
@@ -660,5 +673,5 @@ def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:
         if theirs in kwargs:
             raise TypeError(
                 f"{name_of(function)} has no argument {theirs}; NumPy calls it {ours}, "
-                f"as in x.{function.__name__}({ours}=...)"
+                f"as in {function.__name__}(x, {ours}=...)"
             )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import operator
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,9 +24,6 @@ from .kinds import Array, ArrayLike, Axis
 
 # -------------------------------------------------------------------------------- operators
 
-#: The classes of operands that NumPy takes as they are.
-PLAIN = {float, int, bool, complex} | checks.PLAIN
-
 
 def binary_operator(
     ufunc: np.ufunc, compute: Callable[..., Any]
@@ -39,11 +35,11 @@ def binary_operator(
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Any:
-        other = other if other.__class__ in PLAIN else as_operand(other)
+        other = other if other.__class__ in checks.SIMPLE else as_operand(other)
         return apply(ufunc, (self, other), NO_KEYWORDS, compute)
 
     def reflected(self: Tensor, other: ArrayLike) -> Any:
-        other = other if other.__class__ in PLAIN else as_operand(other)
+        other = other if other.__class__ in checks.SIMPLE else as_operand(other)
         # complex.__mul__ accepts np.float64 and returns a plain Python complex.
         exactly = ufunc if other.__class__ is complex else compute
         return apply(ufunc, (other, self), NO_KEYWORDS, exactly)
@@ -253,7 +249,7 @@ class Tensor(Node):
             if not self._requires_grad:
                 self.version += 1  # earlier calls did not record it, so their gradient lacks a part
                 # Copy: optimizers update in place, and earlier views must not change.
-                self._array = (np.array if self.ndim == 0 else np.copy)(self._array)
+                self._array = np.copy(self._array)
         self._requires_grad = bool(requires_grad)
 
     @property
@@ -305,7 +301,7 @@ class Tensor(Node):
         """
         checks.check_backward_begins_here(self, gradient)
         if gradient is None:
-            cotangent = np.ones(self.shape, self.dtype)
+            cotangent = np.array(1, self._array.dtype, ndmin=self._array.ndim)
         else:
             cotangent = as_array(unwrap(gradient))
             checks.check_first_cotangent(self, cotangent)
@@ -474,10 +470,10 @@ class Tensor(Node):
         return np.compress(condition, self, axis)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
-        """Convert to another float or complex dtype; others give a plain array.
+        """Convert to another float or complex dtype; integers and booleans are a plain array.
 
         With ``copy=False``, a tensor that has the dtype already is returned as it is. Raises
-        TypeError for other dtypes if the tensor requires a gradient.
+        TypeError for strings and objects if the tensor requires a gradient.
         """
         dtype = np.dtype(dtype)
         if not copy and dtype == self.dtype:
@@ -530,42 +526,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=unlock_in_child)
 
 
-def count_of_ours() -> int:
-    """Return what `sys.getrefcount` says of an array that only a local variable refers to.
-
-    It differs between versions of Python. `total` pops its array from a dict likewise.
-    """
-    array = {0: np.empty(1)}.pop(0)
-    return sys.getrefcount(array)
-
-
-COUNT_OF_OURS = count_of_ours()
-
-
 def accumulate(cotangents: dict[Any, Array]) -> None:
-    """Add each cotangent to the ``grad`` of its tensor.
+    """Add each cotangent to the ``grad`` of its tensor, and empty `cotangents`.
 
-    Each time it is a new array that shares memory with nothing: others may hold the old one.
+    Each ``grad`` is a new array that shares memory with nothing: others may hold the old one.
     """
     with accumulating:
-        totals = {tensor: total(tensor, cotangents) for tensor in list(cotangents)}
-        for tensor, gradient in totals.items():
+        gradients = {}
+        for tensor in list(cotangents):
+            # Popped, so that no cotangent outlives its copy, which counts in large nets.
+            gradients[tensor] = new_gradient(tensor, cotangents.pop(tensor))
+        for tensor, gradient in gradients.items():
             tensor._grad = gradient
 
 
-def total(tensor: Tensor, cotangents: dict[Any, Array]) -> Array:
-    """Pop a tensor's cotangent, and return the tensor's new gradient."""
-    cotangent = cotangents.pop(tensor)
-    if tensor._grad is not None:
-        return np.add(tensor._grad, cotangent, out=np.empty_like(tensor._grad))
-    if (
-        sys.getrefcount(cotangent) == COUNT_OF_OURS  # nothing else refers to the array
-        and isinstance(cotangent, np.ndarray)
-        and cotangent.flags.owndata
-        and cotangent.flags.c_contiguous
-        and cotangent.dtype == tensor.dtype
-    ):
-        return cotangent
+def new_gradient(tensor: Tensor, cotangent: Array) -> Array:
+    """Add a cotangent to a tensor's gradient, if it has one; return a new array."""
     gradient = np.empty_like(tensor._array)
-    gradient[...] = cotangent
+    if tensor._grad is None:
+        gradient[...] = cotangent
+    else:
+        np.add(tensor._grad, cotangent, out=gradient)
     return gradient

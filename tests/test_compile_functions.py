@@ -43,7 +43,9 @@ def test_second_derivatives_of_random_programs(program):
 
     with np.errstate(all="ignore"):
         assert_runs_as_eager(product, *same_inputs(program))
-        assert_runs_as_eager(grad(lambda *x: np.sum(grad(as_function(program))(*x)), n - 1), *same_inputs(program))
+        assert_runs_as_eager(
+            grad(lambda *x: np.sum(grad(as_function(program))(*x)), n - 1), *same_inputs(program)
+        )
 
 
 @given(st.integers(0, 5))
@@ -74,4 +76,6 @@ def test_jvp():
 
 
 def test_python_numbers_are_inputs():
-    assert_runs_as_eager(lambda x, a: a * x + a**2, lambda n: np.arange(3, dtype=np.float32), lambda n: 0.1 * n)
+    assert_runs_as_eager(
+        lambda x, a: a * x + a**2, lambda n: np.arange(3, dtype=np.float32), lambda n: 0.1 * n
+    )

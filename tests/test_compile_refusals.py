@@ -446,5 +446,3 @@ def test_check_finds_what_cannot_be_seen():
 def test_source_before_there_is_one():
     with pytest.raises(RuntimeError, match="twice"):
         compile(lambda x: x).source  # noqa: B018
-
-

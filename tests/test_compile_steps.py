@@ -91,7 +91,9 @@ def run(training, step, dtype, between=lambda training, number: None, calls=6, n
         between(training, number)
         with np.errstate(all="ignore"):
             loss = step(*batch(number, dtype, n))
-        seen.append(([x.copy() if hasattr(x, "copy") else x for x in [loss.data]], copies(training.seen())))
+        seen.append(
+            ([x.copy() if hasattr(x, "copy") else x for x in [loss.data]], copies(training.seen()))
+        )
     return seen
 
 
@@ -177,7 +179,9 @@ def test_eager_steps_in_between():
     eager, mixed = (Training("dropout", "Adam", np.float32) for _ in range(2))
     expected = run(eager, eager.step, np.float32, calls=8)
     compiled = compile(mixed.step)
-    calls = iter([compiled, compiled, compiled, mixed.step, compiled, mixed.step, compiled, compiled])
+    calls = iter(
+        [compiled, compiled, compiled, mixed.step, compiled, mixed.step, compiled, compiled]
+    )
     result = run(mixed, lambda *args: next(calls)(*args), np.float32, calls=8)
     assert_same_bits(result, expected)
 
@@ -244,8 +248,10 @@ def test_buffers():
 
     def results(compiled):
         net = Center()
-        step = compile(lambda x: (net(x) ** 2).sum().backward()) if compiled else (
-            lambda x: (net(x) ** 2).sum().backward()
+        step = (
+            compile(lambda x: (net(x) ** 2).sum().backward())
+            if compiled
+            else (lambda x: (net(x) ** 2).sum().backward())
         )
         found = []
         for number in range(6):
@@ -280,7 +286,9 @@ def test_handwritten_descent_and_closed_over_arrays():
                 offset = np.ones(4)
             if number == 5:
                 lr = 0.2
-            found.append(copies([run_step(batch(number, np.float64)[0]).data, w.data, w.grad, w.version]))
+            found.append(
+                copies([run_step(batch(number, np.float64)[0]).data, w.data, w.grad, w.version])
+            )
         return found
 
     assert_same_bits(results(True), results(False))
@@ -323,7 +331,10 @@ def test_anything_in_between(events):
     assert_trains_as_eager("dropout", "Adam", np.float32, between, traces=None)
 
 
-@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64, np.random.MT19937])
+@pytest.mark.parametrize(
+    "bits",
+    [np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64, np.random.MT19937],
+)
 @pytest.mark.parametrize("p", [0.5, 0.3])
 def test_a_failed_run_draws_its_masks_again(bits, p):
     def results(compiled):

@@ -10,6 +10,7 @@ import pytest
 from helpers import leaf
 
 from microgrand import Tensor, defvjp, no_grad, primitive
+from microgrand.nn import functional as F
 
 # -------------------------------------------------------------------------------- backward
 
@@ -58,7 +59,9 @@ def test_backward_without_a_graph():
 
 @pytest.mark.parametrize("data", [1, True, 1j, [1, 2], np.arange(3)])
 def test_only_floats_require_gradients(data):
-    with pytest.raises(TypeError, match=r"needs floating-point data, got dtype .*dtype=float"):
+    with pytest.raises(
+        TypeError, match=r"needs floating-point data, got dtype .*(dtype=float|imaginary)"
+    ):
         Tensor(data, requires_grad=True)
     for switch in (lambda t: t.requires_grad_(), lambda t: setattr(t, "requires_grad", True)):
         with pytest.raises(TypeError, match="needs floating-point data"):
@@ -541,3 +544,14 @@ def test_what_has_no_axis():
 def test_a_power_takes_no_modulus():
     with pytest.raises(TypeError, match=r"modulus; write \(x \*\* y\) % modulus"):
         pow(leaf(1.0), 2, 3)
+
+
+def test_pytorchs_keyword_of_a_function_names_numpys():
+    for x in Tensor([1.0, 2.0]), Tensor([1.0, 2.0], requires_grad=True):
+        with pytest.raises(TypeError, match=r"no argument dim; NumPy calls it axis"):
+            F.softmax(x, dim=0)
+
+
+def test_swapped_arguments_of_a_loss_are_told_by_its_signature():
+    with pytest.raises(TypeError, match=r"cross_entropy\(logits, labels\) needs integer labels"):
+        F.cross_entropy(np.array([0, 1]), Tensor([[1.0, 2.0], [3.0, 4.0]]))

@@ -215,8 +215,8 @@ def test_every_expression_is_drawn():
 
 
 FAULTS = {
-    "overwritten": ("backpropagate", "cotangents[arg] + share", "share"),
-    "the first use only": ("backpropagate", "cotangents[arg] + share", "cotangents[arg]"),
+    "overwritten": ("backpropagate", "cotangents[arg] + contribution", "contribution"),
+    "the first use only": ("backpropagate", "cotangents[arg] + contribution", "cotangents[arg]"),
     "a node before all its uses": (
         "backpropagate",
         "uses[arg] -= 1",

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from pathlib import Path  # a quarter of the package's import time, for who reads files only
+    from pathlib import Path  # a quarter of the import time, needed only when reading files
 
 Array = npt.NDArray[Any]
 Images = npt.NDArray[np.float32]

@@ -64,11 +64,13 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     >>> f"{F.cross_entropy(Tensor([[0.0, 0.0], [1000.0, 0.0]]), [0, 0]):.4f}"
     '0.3466'
     """
-    logits, labels = as_tensor(logits), as_array(unwrap(labels))
-    checks.check_labels(logits, labels)
-    one_hot = np.equal(labels[:, None], np.arange(logits.shape[1]))
+    labels = as_array(unwrap(labels))
+    checks.check_label_dtype(labels)
+    logits = as_tensor(logits)
+    checks.check_labels(logits._array, labels)
+    one_hot = np.equal(labels[:, None], np.arange(logits._array.shape[1]))
     checks.check_classes(labels, one_hot)
-    return mean_cross_entropy(logits, one_hot, log_softmax(logits.data))  # type: ignore[no-any-return]
+    return mean_cross_entropy(logits, one_hot, log_softmax(logits._array))  # type: ignore[no-any-return]
 
 
 def mse_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:

@@ -75,8 +75,9 @@ class Module:
     """Something with parameters that is called like a function; the base of layers and models.
 
     A subclass assigns parameters and other modules to attributes, also within lists, tuples and
-    dicts, and defines ``forward``. One that is anywhere else is an error: who wants to keep it out
-    keeps a function that calls it. What a module keeps but does not learn is a `Buffer`.
+    dicts, and defines ``forward``. One that is anywhere else is an error: to leave a module
+    unregistered, keep a function that calls it. What a module keeps but does not learn is a
+    `Buffer`.
 
     Examples
     --------
@@ -93,7 +94,7 @@ class Module:
 
     #: Whether the module behaves as in training; set by `train` and `eval`.
     training: bool = True
-    #: Names of attributes with arrays that need not be saved: constants, or what is kept for looks.
+    #: Names of attributes with arrays that need not be saved, such as constants.
     not_state: tuple[str, ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -257,7 +258,7 @@ class Module:
         TypeError
             If `state` is not a mapping.
         ValueError
-            If entries are missing, unknown or of another shape, or are no numbers that fit. Then
+            If entries are missing, unknown or of another shape, or do not fit the dtype. Then
             nothing has been changed.
         """
         checks.check_is_mapping(state)

@@ -51,7 +51,9 @@ class Snapshot:
         """Return copies of all that stands in the slots now."""
         return {
             f"{i} {slot.name}": copied(slot.get()) for i, slot in enumerate(self.state.slots)
-        } | {f"generator {i}": str(g.bit_generator.state) for i, (g, _) in enumerate(self.generators)}
+        } | {
+            f"generator {i}": str(g.bit_generator.state) for i, (g, _) in enumerate(self.generators)
+        }
 
 
 def put_items_back(holder: Any, items: Any) -> None:
@@ -74,14 +76,19 @@ def values_of(result: Any) -> Any:
     return mapped(lambda x: copied(x.data if isinstance(x, Tensor) else x), result)
 
 
-def run_both(function: Callable[..., Any], program: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+def run_both(
+    function: Callable[..., Any], program: Callable[[], Any], args: Any, kwargs: Any
+) -> Any:
     """Run the program, then eager code from the same state; raise if anything differs."""
     before = Snapshot(function, (args, kwargs))
     of_program = values_of(program())
     seen = before.now()
     before.put_back()
     result = function(*args, **kwargs)
-    pairs = [("what it returned", a, b) for a, b in zip(leaves(of_program), leaves(values_of(result)), strict=True)]
+    pairs = [
+        ("what it returned", a, b)
+        for a, b in zip(leaves(of_program), leaves(values_of(result)), strict=True)
+    ]
     now = before.now()
     pairs += [(name.split(" ", 1)[-1], seen.get(name, MISSING), now[name]) for name in now]
     for name, a, b in pairs:
@@ -92,6 +99,8 @@ def run_both(function: Callable[..., Any], program: Callable[[], Any], args: Any
 
 def same(a: Any, b: Any) -> bool:
     """Tell whether two values are the same, to the bit."""
-    if isinstance(a, (np.ndarray, np.generic, float)) and isinstance(b, (np.ndarray, np.generic, float)):
+    if isinstance(a, (np.ndarray, np.generic, float)) and isinstance(
+        b, (np.ndarray, np.generic, float)
+    ):
         return same_bits(a, b) or bool(np.array_equal(a, b, equal_nan=True))
     return a is b or type(a) is type(b)

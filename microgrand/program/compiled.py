@@ -202,8 +202,7 @@ class Recording:
         self.changes += [
             "the state of a generator in a way that is not recorded"
             for generator, before in state.generators
-            if not self.draws_from(generator)
-            and str(generator.bit_generator.state) != str(before)
+            if not self.draws_from(generator) and str(generator.bit_generator.state) != str(before)
         ]
         if any(a is not b for a, b in itertools.zip_longest(leaves((args, kwargs)), given)):
             self.changes.append("a list or dict among its arguments")
@@ -228,7 +227,9 @@ class Recording:
 
     def recorded_arguments(self) -> Any:
         """Put recorded values in the place of arrays and floats among the arguments."""
-        known = {id(value): name for top, tree in self.names for value, name in named_leaves(tree, top)}
+        known = {
+            id(value): name for top, tree in self.names for value, name in named_leaves(tree, top)
+        }
 
         def as_recorded(leaf: Any) -> Any:
             if isinstance(leaf, np.generic) and leaf.dtype.kind not in "fc":
@@ -557,12 +558,12 @@ class Binding:
         self.used |= {v for call in made.conditions for v in call.operands()}
         self.arg_tensors: dict[int, str] = {}
         #: The arrays to which the program was bound last: what they are like is known.
-        self.latest: list[Any] = [None] * (len(made.recorder.inputs) + len(made.recorder.generators))
+        self.latest: list[Any] = [None] * (
+            len(made.recorder.inputs) + len(made.recorder.generators)
+        )
         self.namespace["latest"] = self.latest
         self.generators = [
-            rng
-            for rng, variable, _ in made.recorder.generators.values()
-            if variable in self.used
+            rng for rng, variable, _ in made.recorder.generators.values() if variable in self.used
         ]
         self.enter = self.make_enter()
         self.finish = self.make_finish()
@@ -601,14 +602,18 @@ class Binding:
             lines.append(f"if not ({condition}): return None")
 
         def of_tree(value: Any, given: Any, code: str) -> None:
-            if isinstance(value, (list, tuple)) :
+            if isinstance(value, (list, tuple)):
                 name = local(code)
-                require(f"{name}.__class__ is {self.bind(type(value))} and len({name}) == {len(value)}")
+                require(
+                    f"{name}.__class__ is {self.bind(type(value))} and len({name}) == {len(value)}"
+                )
                 for i, (item, recorded) in enumerate(zip(value, given, strict=True)):
                     of_tree(item, recorded, f"{name}[{i}]")
             elif isinstance(value, dict):
                 name = local(code)
-                require(f"{name}.__class__ is {self.bind(type(value))} and len({name}) == {len(value)}")
+                require(
+                    f"{name}.__class__ is {self.bind(type(value))} and len({name}) == {len(value)}"
+                )
                 for key in value:
                     of_tree(value[key], given[key], f"{name}.get({self.constant(key)})")
             else:
@@ -670,7 +675,11 @@ class Binding:
                     stays = id(slot) not in effects and not (
                         isinstance(slot.holder, Tensor) and slot.key == "_grad"
                     )
-                    stays = stays and isinstance(before, np.ndarray) and id(slot.holder) not in self.arg_tensors
+                    stays = (
+                        stays
+                        and isinstance(before, np.ndarray)
+                        and id(slot.holder) not in self.arg_tensors
+                    )
                     if stays:
                         latest = f"latest[{len(bound_codes)}]"
                         require(f"{name} is {latest} or ({self.like(name, before)})")
@@ -685,7 +694,9 @@ class Binding:
                         require(f"{code} is {same[0]}")
                 elif isinstance(slot.holder, Tensor):
                     name = local(code)
-                    require(self.like(name, before) if slot.key == "_array" else f"{name} is not None")
+                    require(
+                        self.like(name, before) if slot.key == "_array" else f"{name} is not None"
+                    )
             elif isinstance(before, STATIC):
                 if id(slot) not in effects or isinstance(slot.holder, Tensor):
                     require(self.is_same(code, before))
@@ -714,7 +725,9 @@ class Binding:
         self.missing = {
             v
             for v in self.used
-            if v.storage.external and v.is_array and v not in {*self.inputs, *self.bound}
+            if v.storage.external
+            and v.is_array
+            and v not in {*self.inputs, *self.bound}
             and not any(v is w for call in made.program.calls for w in call.results())
         }
         probes = self.make_probes()
@@ -821,7 +834,9 @@ class Binding:
                 kind = self.bind(type(tree))
                 return f"{kind}({items})" if hasattr(tree, "_fields") else f"{kind}([{items}])"
             if isinstance(tree, dict):
-                items = ", ".join(f"{self.constant(key)}: {write(item)}" for key, item in tree.items())
+                items = ", ".join(
+                    f"{self.constant(key)}: {write(item)}" for key, item in tree.items()
+                )
                 return f"{{{items}}}"
             return self.constant(tree)
 
@@ -850,7 +865,9 @@ class Probe:
         for check, needed in self.probes:
             values: dict[Variable, Any] = {}
             for call in needed:
-                fill = functools.partial(mapped, lambda x: values[x] if isinstance(x, Variable) else x)
+                fill = functools.partial(
+                    mapped, lambda x: values[x] if isinstance(x, Variable) else x
+                )
                 if isinstance(call.function, HostNumbers):
                     result = numbers_of_copy(call.function)
                 else:
@@ -888,5 +905,3 @@ def all_static(value: tuple[Any, ...]) -> bool:
 def as_tuple(items: list[str]) -> str:
     """Write a tuple."""
     return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
-
-

@@ -270,9 +270,13 @@ def share(program: Program) -> dict[Variable, Variable]:
             continue
         storages = {v.storage for v in call.operands()}
         is_view = isinstance(result, Variable) and result.storage in storages
-        read = () if is_view else tuple(sorted(
-            (id(s), times.get("outside" if s.external else s, 0)) for s in storages
-        ))
+        read = (
+            ()
+            if is_view
+            else tuple(
+                sorted((id(s), times.get("outside" if s.external else s, 0)) for s in storages)
+            )
+        )
         key = (call.function, frozen(call.args), frozen(call.kwargs), call.errstate, read)
         first = seen.get(key)
         new_to_others = any(v.storage in handed_out for v in call.results()) and not is_view
@@ -457,7 +461,9 @@ class Room:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.free: dict[int, list[list[Variable]]] = {}  # by bytes: pieces of memory, by their arrays
+        self.free: dict[
+            int, list[list[Variable]]
+        ] = {}  # by bytes: pieces of memory, by their arrays
         self.living: dict[Storage, list[Variable]] = {}
 
     def take(self, result: Variable) -> None:
@@ -468,7 +474,9 @@ class Room:
         if same is not None:
             self.stand_for(result, same)
         elif arrays:
-            self.make(np.ndarray, (result.shape, result.dtype, arrays[0], 0, result.strides), result)
+            self.make(
+                np.ndarray, (result.shape, result.dtype, arrays[0], 0, result.strides), result
+            )
         else:
             self.make_new(result)
         self.living[result.storage] = [*arrays, result]
@@ -478,7 +486,9 @@ class Room:
         if is_contiguous(result):
             self.make(np.empty, (result.shape, result.dtype), result)
             return
-        memory = Variable(np.ndarray, (result.nbytes,), np.dtype(np.uint8), (1,), Storage(), "memory")
+        memory = Variable(
+            np.ndarray, (result.nbytes,), np.dtype(np.uint8), (1,), Storage(), "memory"
+        )
         self.make(np.empty, (memory.shape, memory.dtype), memory)
         self.make(np.ndarray, (result.shape, result.dtype, memory, 0, result.strides), result)
 
@@ -533,8 +543,11 @@ def buffers_and_views(program: Program) -> None:
                     (
                         v
                         for v in operands
-                        if is_elementwise(call) and v in fixed and v.storage in room.living
-                        and last[v.storage] <= number and alike(v, result)
+                        if is_elementwise(call)
+                        and v in fixed
+                        and v.storage in room.living
+                        and last[v.storage] <= number
+                        and alike(v, result)
                     ),
                     None,
                 )

@@ -1,11 +1,11 @@
 """The program as Python: what one would have written by hand.
 
-    def prepare(hidden_weight, ...):      # arrays that stay the same ones; buffers and views, once
+def prepare(hidden_weight, ...):      # arrays that stay the same ones; buffers and views, once
+    ...
+    def step(x, labels, lr, ...):     # what each call is given
         ...
-        def step(x, labels, lr, ...):     # what each call is given
-            ...
-            return loss
-        return step
+        return loss
+    return step
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ class Writer:
     def index_part(self, value: Any) -> str:
         """Write one part of an index."""
         if isinstance(value, slice):
-            parts = ["" if part is None else self.literal(part) for part in (value.start, value.stop)]
+            parts = [
+                "" if part is None else self.literal(part) for part in (value.start, value.stop)
+            ]
             step = "" if value.step is None else f":{self.literal(value.step)}"
             return ":".join(parts) + step
         return self.literal(value)
@@ -186,7 +188,9 @@ class Writer:
             name = self.object(function, f"{type(function.optimizer).__name__.lower()}_numbers")
         else:
             name = self.function(function)
-        if kwargs.get("dtype", 0) is None and isinstance(getattr(function, "__self__", None), np.ufunc):
+        if kwargs.get("dtype", 0) is None and isinstance(
+            getattr(function, "__self__", None), np.ufunc
+        ):
             del kwargs["dtype"]
         given = [self.literal(arg) for arg in args]
         given += [f"{key}={self.literal(value)}" for key, value in kwargs.items()]
@@ -207,7 +211,9 @@ class Writer:
             asked = "bool" if convert is bool else self.function(convert)
             if convert is bool:
                 return f"if {'not ' * bool(expected)}{self.literal(value)}: {self.otherwise}"
-            return f"if {asked}({self.literal(value)}) != {self.literal(expected)}: {self.otherwise}"
+            return (
+                f"if {asked}({self.literal(value)}) != {self.literal(expected)}: {self.otherwise}"
+            )
         if function is expect_shape:
             return f"if {self.literal(args[0])}.shape != {self.literal(args[1])}: {self.otherwise}"
         if function is operator.setitem:
@@ -268,7 +274,9 @@ class Source(Writer):
             indent = "    " if errstate else ""
             body += [indent + line for line in self.lines(call)]
         outputs = ", ".join(self.name(v) for v in program.late)
-        body.append(f"return {outputs}{',' if len(program.late) == 1 else ''}" if outputs else "return ()")
+        body.append(
+            f"return {outputs}{',' if len(program.late) == 1 else ''}" if outputs else "return ()"
+        )
         lines = [f"def prepare({', '.join(bound)}):"]
         lines += [f"    {line}" for line in once]
         lines += [f"    def step({', '.join(inputs)}):"]
@@ -297,4 +305,3 @@ def compiled_source(text: str, namespace: dict[str, Any], filename: str) -> Call
     names = dict(namespace)
     exec(compile(text, filename, "exec"), names)
     return names["prepare"]  # type: ignore[no-any-return]
-

@@ -72,7 +72,9 @@ class Slot:
         holder = bind(self.holder)
         if isinstance(self.holder, types.CellType):
             return f"{holder}.cell_contents"
-        return f"{holder}.{self.key}" if isinstance(self.holder, Tensor) else f"{holder}[{self.key!r}]"
+        return (
+            f"{holder}.{self.key}" if isinstance(self.holder, Tensor) else f"{holder}[{self.key!r}]"
+        )
 
 
 class State:
@@ -105,9 +107,7 @@ class State:
                 if isinstance(slot, Slot):
                     self.slots.append(slot)
                     self.before.append(slot.get())
-            stack.extend(
-                (s.get(), s.name) if isinstance(s, Slot) else s for s in reversed(found)
-            )
+            stack.extend((s.get(), s.name) if isinstance(s, Slot) else s for s in reversed(found))
 
     def below(self, value: Any, name: str) -> Iterator[Any]:
         """Yield the slots in a value, and values in it that have none."""
@@ -155,7 +155,9 @@ class State:
             yield value.args, ""
             yield value.keywords, ""
             return
-        for cell_name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+        for cell_name, cell in zip(
+            value.__code__.co_freevars, value.__closure__ or (), strict=True
+        ):
             if not is_empty(cell):
                 yield Slot(cell, None, cell_name)
         if value.__defaults__:
@@ -239,13 +241,17 @@ class State:
                 return original(index)
             parameter = optimizer.parameters[index]
             recorder.section = "update"
-            recorder.origin = self.tensors[id(parameter)][1] if id(parameter) in self.tensors else ""
+            recorder.origin = (
+                self.tensors[id(parameter)][1] if id(parameter) in self.tensors else ""
+            )
             fixed = {id(value) for value in vars(optimizer).values()}
             before = self.contents(optimizer)
             with paused():
                 rule, memory, numbers = original(index)
             memory = tuple([self.recorded(array, "memory") for array in memory])
-            changed = {key for key, value in self.contents(optimizer).items() if before.get(key) != value}
+            changed = {
+                key for key, value in self.contents(optimizer).items() if before.get(key) != value
+            }
             self.managed |= changed
             if changed or any(type(x) is not Recorded and id(x) not in fixed for x in numbers):
                 asked = HostNumbers(optimizer, index)
@@ -296,7 +302,9 @@ class State:
                 effects.append((slot, after))
             elif type(after) is np.ndarray or (after is None and isinstance(slot.holder, Tensor)):
                 effects.append((slot, after))
-            elif not (type(after) is type(before) and isinstance(after, STATIC) and after == before):
+            elif not (
+                type(after) is type(before) and isinstance(after, STATIC) and after == before
+            ):
                 changes.append(slot.name)
         for container, items_before in self.lists:
             if len(container) != len(items_before):
@@ -444,17 +452,17 @@ class RecordingSource(MaskSource):
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
-    def next_mask(self, shape: Any, draw: Any, rng: Any, training: bool, owner: Any) -> Any:
+    def next_mask(self, layer: Any, shape: Any) -> Any:
         """Draw a mask."""
-        if not training:
+        if not layer.training:
             return None
-        rng = generator(rng)
+        rng = generator(layer.rng)
         if not isinstance(rng, RecordingGenerator):
-            rng = RecordingGenerator(rng, self.recorder, "rng" if rng is default_rng else "")
-        if getattr(draw, "__func__", None) is DropoutBase.draw:
-            mask = self.bernoulli_mask(shape, 1 - draw.__self__.p, rng)
+            rng = RecordingGenerator(rng, self.recorder, "rng")
+        if type(layer).draw is DropoutBase.draw:
+            mask = self.bernoulli_mask(shape, 1 - layer.p, rng)
         else:
-            mask = self.recorder.call(draw, (shape, rng), {})
+            mask = self.recorder.call(layer.draw, (shape, rng), {})
         mask._variable.read_only = True
         return mask
 

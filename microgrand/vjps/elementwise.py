@@ -1,4 +1,4 @@
-"""Functions that work element by element: each VJP is the derivative you learned at school."""
+"""Functions that work element by element: most VJPs are what you learned at school."""
 
 from __future__ import annotations
 
@@ -43,16 +43,23 @@ def root_of_1_minus_square(x: Value) -> Value:
     return np.sqrt(-(x - 1)) * np.sqrt(x - (-1))
 
 
+def root_of_1_plus_square(x: Any) -> Any:
+    """``sqrt(1 + x^2)``, also where the square would overflow."""
+    if x.dtype.kind == "c":
+        return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x)
+    return np.hypot(x, 1)
+
+
 defvjp(np.sin, lambda g, out, x: g * np.cos(x))
 defvjp(np.cos, lambda g, out, x: -g * np.sin(x))
 defvjp(np.tan, lambda g, out, x: g * (1 + out**2))
 defvjp(np.arcsin, lambda g, out, x: g / root_of_1_minus_square(x))
 defvjp(np.arccos, lambda g, out, x: -g / root_of_1_minus_square(x))
-defvjp(np.arctan, lambda g, out, x: g / length_with_1(x) / length_with_1(x))
+defvjp(np.arctan, lambda g, out, x: g / root_of_1_plus_square(x) / root_of_1_plus_square(x))
 defvjp(np.sinh, lambda g, out, x: g * np.cosh(x))
 defvjp(np.cosh, lambda g, out, x: g * np.sinh(x))
 defvjp(np.tanh, lambda g, out, x: g * (1 - out**2))
-defvjp(np.arcsinh, lambda g, out, x: g / length_with_1(x))
+defvjp(np.arcsinh, lambda g, out, x: g / root_of_1_plus_square(x))
 defvjp(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x - (-1))))
 defvjp(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x))
 
@@ -65,13 +72,6 @@ defvjp(np.degrees, lambda g, out, x: g * (180 / math.pi))
 def not_zero(x: Any) -> Any:
     """Replace zeros with ones, for the divisor of something that is 0 there."""
     return np.where(np.equal(x, 0), 1, x)
-
-
-def length_with_1(x: Any) -> Any:
-    """``sqrt(1 + x^2)``, also where the square would overflow."""
-    if x.dtype.kind == "c":
-        return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x)
-    return np.hypot(x, 1)
 
 
 def absolute_vjp(g: Any, out: Any, x: Any) -> Any:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from ...dispatch import unwrap
 from ...grad_mode import no_grad
-from ...kinds import ArrayLike, Mask
+from ...kinds import ArrayLike, Mask, Shape
 from ...random import generator
 from .. import checks
-from .replay import Draw, MaskSource, Replay, Shape, source
+from .replay import MaskSource, Pass, source
 
 
 class Samples(NamedTuple):
@@ -101,7 +101,7 @@ def mc_dropout(
     True
     """
     samples = checks.integer("mc_dropout's samples", samples, 1)
-    checks.check_not_held(isinstance(source.get(), Replay))
+    checks.check_not_held(isinstance(source.get(), Pass))
     is_seed = isinstance(rng, (int, np.integer)) and not isinstance(rng, bool)
     sampler = Sampler(np.random.default_rng(rng) if is_seed else generator(rng))  # type: ignore[arg-type]
     outputs = []
@@ -122,7 +122,7 @@ def mc_dropout(
 class Sampler(MaskSource):
     """Runs a model with dropout on, and draws its masks."""
 
-    drops_always = True
+    drops_in_evaluation = True
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -140,7 +140,7 @@ class Sampler(MaskSource):
         checks.check_one_output(out)
         return np.asarray(out)
 
-    def next_mask(self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any) -> Mask:
+    def next_mask(self, layer: Any, shape: Shape) -> Mask:
         """Draw a mask."""
         self.calls += 1
-        return draw(shape, self.rng)
+        return layer.draw(shape, self.rng)
