@@ -72,10 +72,10 @@ class Call:
     kwargs: dict[str, Any]
     result: Any = None
     writes: tuple[Variable, ...] = ()
-    section: str = ""  # forward, backward, update
-    origin: str = ""  # the primitive or the rule that it belongs to
     line: str = ""  # of the user's code
     errstate: tuple[tuple[str, str], ...] = ()  # what np.errstate has changed
+    section: str = ""  # forward, loss, backward, update
+    origin: str = ""  # the primitive or the rule that it belongs to
 
     def operands(self) -> Iterator[Variable]:
         """Yield the variables among the arguments."""

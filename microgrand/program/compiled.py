@@ -25,6 +25,7 @@ from . import checks, passes
 from .calls import Deviation, Program, Variable, mapped, variables_in
 from .checks import NotRecordable
 from .comparison import put_items_back, run_both
+from .labels import Labels
 from .recording import Recorded, Recorder, leaves, recording, same_bits
 from .source import Source, Writer, compiled_source
 from .state import (
@@ -177,12 +178,13 @@ class Recording:
             if id(tensor) in own:
                 state.walk(tensor, name)
         try:
-            state.install(recorder)
+            labels = Labels(recorder)
+            state.install(recorder, labels)
             args, kwargs = self.recorded_arguments()
             given = leaves((args, kwargs))
             tokens = recording.set(recorder), replay.source.set(RecordingSource(recorder))
-            observer = engine.observer.set(self.observe)
-            outer_hook, engine.on_record = engine.on_record, self.on_record
+            observer = engine.observer.set(labels.observe)
+            outer_hook, engine.on_record = engine.on_record, labels.on_record
             try:
                 result = self.function(*args, **kwargs)
             finally:
@@ -190,6 +192,7 @@ class Recording:
                 engine.observer.reset(observer)
                 replay.source.reset(tokens[1])
                 recording.reset(tokens[0])
+            labels.finish()
             if recorder.refusal is not None:  # and user code has swallowed it
                 raise recorder.refusal
         except BaseException:
@@ -242,26 +245,6 @@ class Recording:
 
         return mapped(as_recorded, (self.args, self.kwargs))
 
-    def observe(self, node: Any, cotangent: Any) -> None:
-        """Name the cotangent of a value in the backward pass."""
-        recorder = self.recorder
-        recorder.section = "backward"
-        value = node._array
-        of = value._variable.name if type(value) is Recorded else ""
-        recorder.origin = of or getattr(node.primitive, "__name__", "")
-        if type(cotangent) is Recorded and not cotangent._variable.name and of:
-            cotangent._variable.name = f"{of}_grad"
-
-    def on_record(self, node: Any) -> Any:
-        """Name the value of a primitive in the forward pass."""
-        recorder = recording.get()
-        if recorder is self.recorder and type(node._array) is Recorded:
-            variable = node._array._variable
-            if not variable.name:
-                name = getattr(node.primitive, "__name__", "value")
-                variable.name = f"{recorder.scope}_{name}" if recorder.scope else name
-        return node
-
     def draws_from(self, generator: Any) -> bool:
         """Tell whether draws from a generator were recorded."""
         _, variable, _ = self.recorder.generators.get(id(generator), (None, None, None))
@@ -289,6 +272,8 @@ class Recording:
         slots: list[tuple[Slot, Variable | None]] = []
         for slot, value in self.effects:
             variable = None if value is None else recorder.operand(value)
+            if isinstance(variable, Variable) and slot.key != "_array":
+                variable.name = slot.name
             slots.append((slot, variable))
         program = Program(list(recorder.calls), recorder.inputs, [])
         program.late = [*self.output_variables, *(v for _, v in slots if v is not None)]

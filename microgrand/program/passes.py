@@ -337,7 +337,7 @@ def numbers_as_arrays(program: Program) -> None:
                     converted[arg, dtype] = room
                     make_room(program, room)
                     calls.append(
-                        Call(operator.setitem, (room, (), arg), {}, None, (room,), call.section)
+                        Call(operator.setitem, (room, (), arg), {}, None, (room,), section=call.section)
                     )
                 args[i] = converted[arg, dtype]
         call.args = tuple(args)
@@ -402,7 +402,7 @@ def masks_as_integers(program: Program) -> None:
                     make_room(program, room)
                     args = (room, Ellipsis, mask)
                     calls.append(
-                        Call(operator.setitem, args, {}, None, (room,), call.section, call.origin)
+                        Call(operator.setitem, args, {}, None, (room,), section=call.section)
                     )
                     converted[mask, dtype] = room
                     for c, i in of_dtype:

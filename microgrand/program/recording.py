@@ -79,8 +79,6 @@ class Recorder:
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
         self.errors = np.geterr()
-        self.section = "forward"
-        self.scope = self.origin = ""
 
     # ---- values
 
@@ -212,8 +210,6 @@ class Recorder:
             {name: mapped(self.operand, value) for name, value in kwargs.items()},
             mapped(lambda x: x._variable if type(x) is Recorded else x, wrapped),
             tuple([self.operand(x) for x in written]),
-            self.section,
-            self.origin,
             line_of_user(),
             tuple([(kind, how) for kind, how in errors.items() if self.errors[kind] != how]),
         )
@@ -228,7 +224,7 @@ class Recorder:
         """Write down that a later run must see the same."""
         operands = mapped(self.operand, args)
         self.calls.append(
-            Call(check, operands, {}, None, (), self.section, self.origin, line_of_user())
+            Call(check, operands, {}, None, (), line_of_user())
         )
 
 

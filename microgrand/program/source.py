@@ -14,6 +14,7 @@ import builtins
 import keyword
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -254,8 +255,9 @@ class Source(Writer):
         bound = [self.name(v) for v in program.bound]
         inputs = [self.name(v) for v in program.inputs]
         once = [f"{self.name(call.result)} = {self.once(call)}" for call in program.once]
+        origins = Counter(call.origin for call in program.calls)
         body: list[str] = []
-        section = ""
+        section = origin = ""
         errstate: tuple[tuple[str, str], ...] = ()
         for call in [*program.calls, None]:
             if call is program.commit:
@@ -264,8 +266,12 @@ class Source(Writer):
             if call is None:
                 break
             if call.section and call.section != section:
-                section = call.section
-                body += ["", f"# {section}"]
+                section, origin = call.section, ""
+                body += ["", f"# ---- {section}", ""]
+            if call.origin and call.origin != origin:
+                origin = call.origin
+                if origins[origin] > 1:
+                    body.append(f"# {origin}")
             if call.errstate != errstate:
                 errstate = call.errstate
                 if errstate:
@@ -286,13 +292,21 @@ class Source(Writer):
 
     def lines(self, call: Call) -> list[str]:
         """Write a call, with what comes after it."""
-        lines = [self.statement(call)]
+        lines = [self.statement(call) + self.comment(call)]
         lines += [
             f"{self.name(v)}.setflags(write=False)"
             for v in call.results()
             if v.read_only and v in self.program.shown and v not in call.writes
         ]
         return lines
+
+    def comment(self, call: Call) -> str:
+        """Write the shape of what a call makes."""
+        result = call.result
+        if not isinstance(result, Variable) or not result.is_array or result in call.writes:
+            return ""
+        kind = "" if result.dtype.kind == "f" else f" {result.dtype}"
+        return f"  # {result.shape}{kind}"
 
     def once(self, call: Call) -> str:
         """Write what is made once."""

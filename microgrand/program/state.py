@@ -27,6 +27,7 @@ from ..optim.optimizers import Optimizer
 from ..random import default_rng, generator
 from ..tensor import Tensor
 from .calls import Method, Variable, raw_bytes
+from .labels import Labels
 from .recording import Recorded, Recorder, paused, plain, recording
 
 #: A container with more items than this is not looked into.
@@ -171,9 +172,9 @@ class State:
 
     # ---- while it is recorded
 
-    def install(self, recorder: Recorder) -> None:
+    def install(self, recorder: Recorder, labels: Labels) -> None:
         """Put recorded values in the place of arrays and floats."""
-        self.recorder = recorder
+        self.recorder, self.labels = recorder, labels
         self.put: list[Any] = []
         self.managed: set[tuple[int, Any]] = set()
         self.versions = {key: tensor.version for key, (tensor, _) in self.tensors.items()}
@@ -192,7 +193,7 @@ class State:
                 slot.set(new)
         for module, name in self.modules.values():
             if "forward" not in vars(module):
-                vars(module)["forward"] = self.in_scope(module, name)
+                vars(module)["forward"] = labels.in_module(module.forward, module, name)
         for optimizer, name in self.optimizers.values():
             vars(optimizer)["update"] = self.watched_update(optimizer, name)
 
@@ -214,23 +215,6 @@ class State:
             return value if same else tuple(items)
         return value
 
-    def in_scope(self, module: Module, name: str) -> Callable[..., Any]:
-        """Make a module's `forward` that tells the recorder where it is."""
-        forward = module.forward
-
-        def scoped(*args: Any, **kwargs: Any) -> Any:
-            recorder = recording.get()
-            if recorder is None:
-                return forward(*args, **kwargs)
-            outer = recorder.scope
-            recorder.scope, recorder.section = name, "forward"
-            try:
-                return forward(*args, **kwargs)
-            finally:
-                recorder.scope = outer
-
-        return scoped
-
     def watched_update(self, optimizer: Optimizer, name: str) -> Callable[[int], Any]:
         """Make an optimizer's `update` whose numbers each run asks for anew."""
         original = optimizer.update
@@ -240,10 +224,8 @@ class State:
             if recorder is None:
                 return original(index)
             parameter = optimizer.parameters[index]
-            recorder.section = "update"
-            recorder.origin = (
-                self.tensors[id(parameter)][1] if id(parameter) in self.tensors else ""
-            )
+            known = self.tensors.get(id(parameter))
+            self.labels.begin_update(known[1] if known else "parameter")
             fixed = {id(value) for value in vars(optimizer).values()}
             before = self.contents(optimizer)
             with paused():
@@ -464,6 +446,7 @@ class RecordingSource(MaskSource):
         else:
             mask = self.recorder.call(layer.draw, (shape, rng), {})
         mask._variable.read_only = True
+        mask._variable.name = "mask"
         return mask
 
     def bernoulli_mask(self, shape: Any, keep: Any, rng: RecordingGenerator) -> Any:
