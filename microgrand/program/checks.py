@@ -121,3 +121,11 @@ def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoR
         f"{eager!r:.80}. The function depends on something that cannot be seen: an attribute of a "
         "class, a module's variable, a file, a clock; give it to the function as an argument"
     )
+
+
+def refuse_saving(name: str, value: Any) -> NoReturn:
+    """Raise, as a program calls something that is not NumPy's."""
+    raise TypeError(
+        f"the program calls {name_of(value) if callable(value) else value!r:.60}, named {name} in "
+        "its source, which a module that needs NumPy only cannot do"
+    )

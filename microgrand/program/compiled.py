@@ -27,6 +27,7 @@ from .checks import NotRecordable
 from .comparison import put_items_back, run_both
 from .labels import Labels
 from .recording import Recorded, Recorder, leaves, recording, same_bits
+from .saving import save
 from .source import Source, Writer, compiled_source
 from .state import (
     MISSING,
@@ -146,6 +147,11 @@ class Compiled:
         checks.check_is_compiled(self.traces)
         return self.traces[0].text
 
+    def save(self, path: Any) -> None:
+        """Write the latest program as a module that runs with NumPy alone."""
+        checks.check_is_compiled(self.traces)
+        save(self.traces[0], path)
+
 
 class Recording:
     """One call of a function on recorded values, and what became of it."""
@@ -178,6 +184,7 @@ class Recording:
             if id(tensor) in own:
                 state.walk(tensor, name)
         try:
+            state.shorten_names()
             labels = Labels(recorder)
             state.install(recorder, labels)
             args, kwargs = self.recorded_arguments()
@@ -283,6 +290,7 @@ class Recording:
         passes.join_draws(program)
         passes.share(program)
         passes.dead_code(program)
+        passes.no_copies(program)
         self.constants = constants_in(program)
         program.commit = passes.first_commitment(program)
         after = list(program.calls)
@@ -459,7 +467,7 @@ class Trace:
         passes.numbers_as_arrays(program)
         passes.masks_as_integers(program)
         passes.buffers_and_views(program)
-        source = Source(program)
+        self.source = source = Source(program)
         self.text = source.text
         source.namespace["deviate"] = deviate
         self.prepare_in = source.namespace
@@ -468,6 +476,18 @@ class Trace:
         first = passes.drawn_first(program)
         self.drawn_first = [(self.binding.generator(v), words) for v, words in first.items()]
         self.undrawn = [g for g in self.binding.generators if g not in dict(self.drawn_first)]
+
+    def current(self) -> Any:
+        """Return the inputs of a run with the arguments with which the program was recorded."""
+        return self.enter(self.made.args, self.made.kwargs)
+
+    def latest_arrays(self) -> Any:
+        """Return the arrays that stay the same from run to run."""
+        return self.current()[0]
+
+    def current_inputs(self) -> Any:
+        """Return the program's other inputs with their values now."""
+        return list(zip(self.made.program.inputs, self.current()[2], strict=True))
 
     def instance(self, arrays: tuple[Any, ...]) -> Any:
         """Bind the program to the arrays that stay the same."""
@@ -642,6 +662,9 @@ class Binding:
         effects = {id(slot) for slot, _ in made.effects}
         bound_codes: list[str] = []
         from_args = {v for v, _ in calls}
+        self.from_arguments = set(from_args)
+        #: The slots that inputs are read from.
+        self.slot_inputs: list[tuple[Slot, Variable]] = []
         for module, _ in state.modules.values():
             require(f"{self.bind(module)}.training is {module.training}")
         for key, (tensor, _) in state.tensors.items():
@@ -673,6 +696,7 @@ class Binding:
                     else:
                         require(self.like(name, before))
                         calls.append((variable, name))
+                        self.slot_inputs.append((slot, variable))
                 elif variable in from_args and variable in self.used:
                     same = [n for v, n in calls if v is variable]
                     if same:

@@ -55,7 +55,7 @@ class Labels:
                 variable = node._array._variable
                 variable.name = variable.name or name
             where = f"{scope}: " if scope else ""
-            self.label(section, f"{where}{primitive}", name)
+            self.label(section, f"{where}{primitive}", scope or name)
         return node
 
     def observe(self, node: Any, cotangent: Any) -> None:
@@ -68,7 +68,7 @@ class Labels:
         if self.node is None:
             self.finish()
         else:
-            self.label("backward", self.vjp(), f"{name_of_value(self.node)}_vjp".lstrip("_"))
+            self.label("backward", self.vjp(), f"{name_of_value(self.node)}_back".lstrip("_"))
         self.node = node
 
     def vjp(self) -> str:
@@ -122,4 +122,20 @@ def short_name(call: Call) -> str:
     name = getattr(function, "__name__", "value")
     if hasattr(owner, "nin"):  # a method of a ufunc
         return "sum" if owner.__name__ == "add" else f"{owner.__name__}_{name}"
-    return {"getitem": "part", "truediv": "quotient", "raw_bytes": "bytes"}.get(name, name)
+    return WORDS.get(name, name)
+
+
+#: Words for what Python and NumPy abbreviate.
+WORDS = {
+    "add": "sum",
+    "dot": "product",
+    "getitem": "part",
+    "invert": "not",
+    "isub": "difference",
+    "mul": "product",
+    "multiply": "product",
+    "raw_bytes": "bytes",
+    "sub": "difference",
+    "subtract": "difference",
+    "truediv": "quotient",
+}

@@ -305,6 +305,51 @@ def frozen(value: Any) -> Any:
     return id(value)
 
 
+# -------------------------------------------------------------------------------------- copies
+
+
+def no_copies(program: Program) -> None:
+    """Leave out a copy into new memory of a value that nobody needs any more: hand out itself."""
+    made = made_by(program)
+    last: dict[Storage, int] = {}
+    writes: dict[Storage, int] = {}
+    for number, call in enumerate(program.calls):
+        for variable in call.operands():
+            last[variable.storage] = number
+        for variable in call.writes:
+            writes[variable.storage] = writes.get(variable.storage, 0) + 1
+    handed_out = {v.storage for v in program.shown}
+    stands_for: dict[Variable, Variable] = {}
+    left_out: set[int] = set()
+    for number, call in enumerate(program.calls):
+        if call.function is not operator.setitem or call.args[1] is not Ellipsis:
+            continue
+        copy, _, value = call.args
+        maker = made.get(copy)
+        source = made.get(value) if isinstance(value, Variable) else None
+        if (
+            maker is not None
+            and maker.function is np.empty_like
+            and source is not None
+            and alike(copy, value)
+            and last[value.storage] == number
+            and value.storage not in handed_out
+            and value.storage not in writes
+            and not value.storage.external
+            and all(v.storage is not value.storage for v in source.operands())
+            and not any(copy in other.operands() for other in program.calls[:number])
+        ):
+            stands_for[copy] = value
+            left_out |= {id(maker), id(call)}
+    kept = [call for call in program.calls if id(call) not in left_out]
+    for copy, value in stands_for.items():
+        source = made[value]
+        source.result = copy if source.result is value else mapped(
+            lambda v, old=value, new=copy: new if v is old else v, source.result
+        )
+    program.calls = kept
+
+
 # --------------------------------------------------------- the right kind of array, once a run
 
 #: Conversions are worth it for arrays of up to this many bytes: for large ones, memory counts.

@@ -11,6 +11,7 @@ def prepare(hidden_weight, ...):      # arrays that stay the same ones; buffers 
 from __future__ import annotations
 
 import builtins
+import itertools
 import keyword
 import operator
 import re
@@ -32,6 +33,7 @@ from .calls import (
     expect_shape,
     raw_bytes,
 )
+from .passes import has_effect
 from .state import HostNumbers
 
 INFIX: dict[Any, str] = {
@@ -255,7 +257,13 @@ class Source(Writer):
         bound = [self.name(v) for v in program.bound]
         inputs = [self.name(v) for v in program.inputs]
         once = [f"{self.name(call.result)} = {self.once(call)}" for call in program.once]
-        origins = Counter(call.origin for call in program.calls)
+        longer = {  # the first of several calls of one origin
+            id(call)
+            for call, following in itertools.pairwise(program.calls)
+            if call.origin == following.origin
+        }
+        uses = Counter(v for call in program.calls for v in call.operands())
+        uses.update(dict.fromkeys(program.shown, 2))
         body: list[str] = []
         section = origin = ""
         errstate: tuple[tuple[str, str], ...] = ()
@@ -270,13 +278,16 @@ class Source(Writer):
                 body += ["", f"# ---- {section}", ""]
             if call.origin and call.origin != origin:
                 origin = call.origin
-                if origins[origin] > 1:
+                if id(call) in longer:
                     body.append(f"# {origin}")
             if call.errstate != errstate:
                 errstate = call.errstate
                 if errstate:
                     options = ", ".join(f"{kind}={how!r}" for kind, how in errstate)
                     body.append(f"with np.errstate({options}):")
+            if self.can_stand_in_place(call, uses):
+                self.names[call.result] = self.enclosed(call)
+                continue
             indent = "    " if errstate else ""
             body += [indent + line for line in self.lines(call)]
         outputs = ", ".join(self.name(v) for v in program.late)
@@ -299,6 +310,23 @@ class Source(Writer):
             if v.read_only and v in self.program.shown and v not in call.writes
         ]
         return lines
+
+    def can_stand_in_place(self, call: Call, uses: Counter[Variable]) -> bool:
+        """Tell whether what a call computes may stand where it is used: a number, or a view."""
+        result = call.result
+        if not isinstance(result, Variable) or uses[result] != 1 or has_effect(call):
+            return False
+        if result in self.buffers or call.errstate:
+            return False
+        operands = list(call.operands())
+        if not result.is_array:
+            return result.dtype is None and all(v.dtype is None for v in operands)
+        return any(v.storage is result.storage for v in operands)
+
+    def enclosed(self, call: Call) -> str:
+        """Write what a call computes, to stand in another expression."""
+        expression = self.expression(call)
+        return f"({expression})" if call.function in INFIX or call.function in PREFIX else expression
 
     def comment(self, call: Call) -> str:
         """Write the shape of what a call makes."""

@@ -170,6 +170,22 @@ class State:
                 if key in value.__globals__ and not is_uninteresting(value.__globals__[key]):
                     yield Slot(value.__globals__, key, key)
 
+    def shorten_names(self) -> None:
+        """Leave the net's own name out of those of its parts, if there is only one net."""
+        tops = {name.split(".")[0] for tensor, name in self.tensors.values() if "." in name}
+        if len(tops) != 1:
+            return
+        prefix = f"{tops.pop()}."
+
+        def short(name: str) -> str:
+            rest = name.removeprefix(prefix)
+            return name if rest[:1].isdigit() else rest
+
+        for slot in self.slots:
+            slot.name = short(slot.name)
+        self.tensors = {key: (tensor, short(name)) for key, (tensor, name) in self.tensors.items()}
+        self.modules = {key: (module, short(name)) for key, (module, name) in self.modules.items()}
+
     # ---- while it is recorded
 
     def install(self, recorder: Recorder, labels: Labels) -> None:

@@ -1,0 +1,164 @@
+"""`save`: a program as a module that runs with NumPy alone.
+
+Beside the module lies its state, an ``.npz`` file: parameters, what the optimizer remembers, large
+constants. The module's `step` takes what the compiled function took, and gives the same numbers
+from the same state; `state` shows what the function's tensors and modules would show.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pprint
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..nn.dropout import masks
+from . import checks
+from .state import HostNumbers
+
+HEAD = '''\
+"""{name}, as one NumPy program. Written by microgrand's compile; it needs NumPy only."""
+
+from pathlib import Path
+
+import numpy as np
+
+state = dict(np.load(Path(__file__).with_suffix(".npz")))
+
+
+def deviate():
+    """Tell that the recorded call went another way."""
+    raise ValueError("with these arguments the function would do something else than was recorded")
+
+'''
+
+
+def save(trace: Any, path: Any) -> None:
+    """Write a program, and its state beside it."""
+    path = Path(path)
+    binding, program, source = trace.binding, trace.made.program, trace.source
+    arrays: dict[str, Any] = {}
+    lines: list[str] = []
+    for name, value in source.namespace.items():
+        if isinstance(value, np.ndarray):
+            arrays[f"constant {name}"] = value
+            lines.append(f"{name} = state.pop({f'constant {name}'!r})")
+        elif isinstance(value, np.generic):
+            lines.append(f"{name} = np.{type(value).__name__}({value.item()!r})")
+        elif value is masks.bernoulli_mask:
+            lines += ["import math", ""]
+            for function in (masks.random_bytes, masks.bernoulli_mask):
+                lines += [without_docstring(function), ""]
+        elif isinstance(value, HostNumbers):
+            lines += numbers_of(value, name)
+        elif isinstance(value, type(float)) or isinstance(value, np.dtype):
+            lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
+        elif name not in ("np", "deviate", "publish", "index"):
+            checks.refuse_saving(name, value)
+    if "index" in source.namespace:
+        lines.append("from operator import index")
+
+    given = {v: value for v, value in zip(program.bound, trace.latest_arrays(), strict=True)}
+    bound = []
+    for variable in program.bound:
+        name = source.name(variable)
+        if variable.is_generator:
+            bits = given[variable].bit_generator
+            lines += [
+                f"{name} = np.random.Generator(np.random.{type(bits).__name__}())",
+                f"{name}.bit_generator.state = {pprint.pformat(bits.state)}",
+            ]
+            bound.append(name)
+        else:
+            arrays[name] = given[variable]
+            bound.append(f"state[{name!r}]")
+
+    early = [source.name(v) for v in program.early]
+    inner, parameters = [], []
+    for variable, value in trace.current_inputs():
+        name = source.name(variable)
+        if variable in binding.from_arguments:
+            parameters.append(name)
+            inner.append(name)
+        elif isinstance(value, float):
+            parameters.append(f"{name}={value!r}")
+            inner.append(name)
+        else:
+            arrays[name] = value
+            inner.append(f"state[{name!r}]")
+    parameters.sort(key=lambda text: "=" in text)
+    slots = {name: name for name in early}
+    late = program.late[len(trace.made.output_variables) :]
+    slots_of = [*trace.made.early_slots, *trace.made.late_slots]
+    reads = {slot_key(slot): source.name(v) for slot, v in binding.slot_inputs}
+    writes = [(source.name(v), reads.get(slot_key(s), source.name(v))) for s, v in slots_of if v is not None]
+
+    lines += ["", "", f"def publish({', '.join(early)}):", '    """Show what others may see."""']
+    shown = {name: place for name, place in writes if name in slots}
+    lines += [f"    state[{place!r}] = {name}" for name, place in shown.items()] or ["    pass"]
+    lines += ["", "", source.text, ""]
+    lines += [f"program = prepare({', '.join(bound)})", "", ""]
+    lines += [f"def step({', '.join(parameters)}):", '    """Run the program."""']
+    count = len(trace.made.output_variables)
+    lines.append(f"    values = program({', '.join(inner)})")
+    places = dict(writes)
+    for i, variable in enumerate(late):
+        lines.append(f"    state[{places[source.name(variable)]!r}] = values[{count + i}]")
+    lines.append("    return values[0]" if count == 1 else f"    return values[:{count}]")
+    name = getattr(trace.made.function, "__name__", "a function")
+    path.write_text(HEAD.format(name=name) + "\n".join(lines) + "\n", encoding="utf-8")
+    np.savez(path.with_suffix(".npz"), **arrays)
+
+
+def slot_key(slot: Any) -> tuple[int, Any]:
+    """Return what tells a slot from others."""
+    return id(slot.holder), slot.key
+
+
+def without_docstring(function: Any) -> str:
+    """Return a function's source without its docstring and annotations."""
+    import ast
+
+    tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    definition = tree.body[0]
+    definition.body = definition.body[1:] if ast.get_docstring(definition) else definition.body
+    definition.decorator_list = []
+    for argument in definition.args.args:
+        argument.annotation = None
+    definition.returns = None
+    return ast.unparse(tree).replace("read_only(", "(")
+
+
+def numbers_of(asked: HostNumbers, name: str) -> list[str]:
+    """Write an optimizer's arithmetic, as far as it concerns numbers."""
+    optimizer = asked.optimizer
+    kind = type(optimizer)
+    methods = [
+        without_docstring(getattr(kind, method))
+        for method in ("update", "decay")
+        if hasattr(kind, method)
+    ]
+    known = {
+        key: value
+        for key, value in vars(optimizer).items()
+        if isinstance(value, (int, float, tuple)) or (isinstance(value, list) and key == "steps")
+    }
+    held = f"{kind.__name__.lower()}_of_numbers"
+    return [
+        f"if {held!r} not in globals():",
+        "    import math",
+        "",
+        *(textwrap.indent(f"class {held}:", "    ").splitlines()),
+        *(textwrap.indent("\n".join(methods), " " * 8).splitlines()),
+        f"    adapt, {held} = None, {held}()",
+        f"    vars({held}).update({known!r}, grad_sums=[None] * {len(optimizer.parameters)},",
+        f"        square_averages=[None] * {len(optimizer.parameters)})",
+        "",
+        "",
+        f"def {name}():",
+        f"    return {held}.update({asked.index})[2]",
+        "",
+    ]
