@@ -202,16 +202,15 @@ REWINDABLE = ("PCG64", "PCG64DXSM")
 def draws_first(program: Program) -> None:
     """Draw all bytes before anything else, so that little has to be undone where a run fails."""
     drawing = [call for call in program.calls if draws(call)]
+    after = calls_after(program, first_commitment(program))
     can_move = [
         call
         for call in drawing
         if call.function is raw_bytes
         and sum(call.args[0] in other.operands() for other in drawing) == 1
         and call.args[0].value in REWINDABLE
+        and call not in after
     ]
-    if program.commit is not None:
-        after = program.calls[program.calls.index(program.commit) :]
-        can_move = [call for call in can_move if call not in after]
     program.calls = can_move + [call for call in program.calls if call not in can_move]
 
 
@@ -236,6 +235,11 @@ def move(before: Storage, after: Storage, program: Program) -> None:
         for variable in (*call.operands(), *call.results()):
             if variable.storage is before:
                 variable.storage = after
+
+
+def calls_after(program: Program, first: Call | None) -> list[Call]:
+    """Return the calls from a call on."""
+    return [] if first is None else program.calls[program.calls.index(first) :]
 
 
 # ------------------------------------------------------------------------------------- sharing
@@ -344,8 +348,10 @@ def no_copies(program: Program) -> None:
     kept = [call for call in program.calls if id(call) not in left_out]
     for copy, value in stands_for.items():
         source = made[value]
-        source.result = copy if source.result is value else mapped(
-            lambda v, old=value, new=copy: new if v is old else v, source.result
+        source.result = (
+            copy
+            if source.result is value
+            else mapped(lambda v, old=value, new=copy: new if v is old else v, source.result)
         )
     program.calls = kept
 
@@ -382,7 +388,14 @@ def numbers_as_arrays(program: Program) -> None:
                     converted[arg, dtype] = room
                     make_room(program, room)
                     calls.append(
-                        Call(operator.setitem, (room, (), arg), {}, None, (room,), section=call.section)
+                        Call(
+                            operator.setitem,
+                            (room, (), arg),
+                            {},
+                            None,
+                            (room,),
+                            section=call.section,
+                        )
                     )
                 args[i] = converted[arg, dtype]
         call.args = tuple(args)

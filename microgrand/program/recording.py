@@ -223,9 +223,7 @@ class Recorder:
     def expect_of(self, check: Any, *args: Any) -> None:
         """Write down that a later run must see the same."""
         operands = mapped(self.operand, args)
-        self.calls.append(
-            Call(check, operands, {}, None, (), line_of_user())
-        )
+        self.calls.append(Call(check, operands, {}, None, (), line_of_user()))
 
 
 @contextmanager

@@ -39,7 +39,8 @@ def deviate():
 def save(trace: Any, path: Any) -> None:
     """Write a program, and its state beside it."""
     path = Path(path)
-    binding, program, source = trace.binding, trace.made.program, trace.source
+    binding, program, source = trace.binding, trace.program, trace.source
+    bound_arrays, _, inputs = trace.current()
     arrays: dict[str, Any] = {}
     lines: list[str] = []
     for name, value in source.namespace.items():
@@ -56,12 +57,12 @@ def save(trace: Any, path: Any) -> None:
             lines += numbers_of(value, name)
         elif isinstance(value, type(float)) or isinstance(value, np.dtype):
             lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
-        elif name not in ("np", "deviate", "publish", "index"):
+        elif name not in ("np", "deviate", "publish", "index", "__name__"):
             checks.refuse_saving(name, value)
     if "index" in source.namespace:
         lines.append("from operator import index")
 
-    given = {v: value for v, value in zip(program.bound, trace.latest_arrays(), strict=True)}
+    given = {v: value for v, value in zip(program.bound, bound_arrays, strict=True)}
     bound = []
     for variable in program.bound:
         name = source.name(variable)
@@ -78,7 +79,7 @@ def save(trace: Any, path: Any) -> None:
 
     early = [source.name(v) for v in program.early]
     inner, parameters = [], []
-    for variable, value in trace.current_inputs():
+    for variable, value in zip(program.inputs, inputs, strict=True):
         name = source.name(variable)
         if variable in binding.from_arguments:
             parameters.append(name)
@@ -91,10 +92,14 @@ def save(trace: Any, path: Any) -> None:
             inner.append(f"state[{name!r}]")
     parameters.sort(key=lambda text: "=" in text)
     slots = {name: name for name in early}
-    late = program.late[len(trace.made.output_variables) :]
+    late = program.late[len(trace.made.outputs) :]
     slots_of = [*trace.made.early_slots, *trace.made.late_slots]
     reads = {slot_key(slot): source.name(v) for slot, v in binding.slot_inputs}
-    writes = [(source.name(v), reads.get(slot_key(s), source.name(v))) for s, v in slots_of if v is not None]
+    writes = [
+        (source.name(v), reads.get(slot_key(s), source.name(v)))
+        for s, v in slots_of
+        if v is not None
+    ]
 
     lines += ["", "", f"def publish({', '.join(early)}):", '    """Show what others may see."""']
     shown = {name: place for name, place in writes if name in slots}
@@ -102,7 +107,7 @@ def save(trace: Any, path: Any) -> None:
     lines += ["", "", source.text, ""]
     lines += [f"program = prepare({', '.join(bound)})", "", ""]
     lines += [f"def step({', '.join(parameters)}):", '    """Run the program."""']
-    count = len(trace.made.output_variables)
+    count = len(trace.made.outputs)
     lines.append(f"    values = program({', '.join(inner)})")
     places = dict(writes)
     for i, variable in enumerate(late):

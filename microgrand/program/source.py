@@ -326,7 +326,9 @@ class Source(Writer):
     def enclosed(self, call: Call) -> str:
         """Write what a call computes, to stand in another expression."""
         expression = self.expression(call)
-        return f"({expression})" if call.function in INFIX or call.function in PREFIX else expression
+        return (
+            f"({expression})" if call.function in INFIX or call.function in PREFIX else expression
+        )
 
     def comment(self, call: Call) -> str:
         """Write the shape of what a call makes."""
@@ -340,10 +342,3 @@ class Source(Writer):
         """Write what is made once."""
         is_itself = call.function is operator.pos and call.result in self.buffers
         return self.literal(call.args[0]) if is_itself else self.expression(call)
-
-
-def compiled_source(text: str, namespace: dict[str, Any], filename: str) -> Callable[..., Any]:
-    """Run a program's source, and return its `prepare`."""
-    names = dict(namespace)
-    exec(compile(text, filename, "exec"), names)
-    return names["prepare"]  # type: ignore[no-any-return]
