@@ -8,6 +8,7 @@ shows the rest, and builds what is returned.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from . import passes
 from .calls import Deviation, Program, Variable, mapped
 from .recording import Recorded
 from .source import Writer
-from .state import MISSING, STATIC, HostNumbers, Slot
+from .state import MISSING, STATIC, HostNumbers, Slot, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -273,7 +274,9 @@ class Binding:
         exec(text, namespace)
         return namespace["publish"]
 
-    def assignments(self, slots: list[tuple[Slot, Variable | None]]) -> tuple[list[str], list[str]]:
+    def assignments(
+        self, slots: Sequence[tuple[Slot, Variable | None]]
+    ) -> tuple[list[str], list[str]]:
         """Write how values are put in their slots."""
         names, lines = [], []
         for i, (slot, variable) in enumerate(slots):
@@ -353,9 +356,7 @@ class Probe:
         for check, needed in self.probes:
             values: dict[Variable, Any] = {}
             for call in needed:
-                fill = functools.partial(
-                    mapped, lambda x: values[x] if isinstance(x, Variable) else x
-                )
+                fill = functools.partial(mapped, functools.partial(value_of, values))
                 if isinstance(call.function, HostNumbers):
                     result = numbers_of_copy(call.function)
                 else:
@@ -371,6 +372,11 @@ class Probe:
         return True
 
 
+def value_of(values: dict[Variable, Any], leaf: Any) -> Any:
+    """Return the value of a variable, or what is none as it is."""
+    return values[leaf] if isinstance(leaf, Variable) else leaf
+
+
 def numbers_of_copy(asked: HostNumbers) -> Any:
     """Return an optimizer's numbers without counting a step."""
     probe = object.__new__(type(asked.optimizer))
@@ -378,11 +384,6 @@ def numbers_of_copy(asked: HostNumbers) -> Any:
         {k: list(v) if isinstance(v, list) else v for k, v in vars(asked.optimizer).items()}
     )
     return probe.update(asked.index)[2]
-
-
-def same_static(a: Any, b: Any) -> bool:
-    """Tell whether two of Python's values are the same."""
-    return a is b or (type(a) is type(b) and bool(a == b))
 
 
 def all_static(value: tuple[Any, ...]) -> bool:

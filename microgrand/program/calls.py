@@ -141,7 +141,7 @@ def raw_bytes(rng: np.random.Generator, count: int) -> Any:
     return rng.bit_generator.random_raw(count).view(np.uint8)
 
 
-class Deviation(Exception):
+class Deviation(Exception):  # noqa: N818
     """A run would not do what was recorded."""
 
 

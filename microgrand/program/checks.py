@@ -10,7 +10,7 @@ import numpy as np
 from ..checks import name_of
 
 
-class NotRecordable(TypeError):
+class NotRecordable(TypeError):  # noqa: N818
     """What a function does cannot be a program; all that the call has changed is put back."""
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .calls import Attribute, Call, Method
 from .recording import Recorded, Recorder, recording
 
@@ -120,8 +122,8 @@ def short_name(call: Call) -> str:
         return function.name
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__name__", "value")
-    if hasattr(owner, "nin"):  # a method of a ufunc
-        return "sum" if owner.__name__ == "add" else f"{owner.__name__}_{name}"
+    if isinstance(owner, np.ufunc):
+        return "sum" if owner is np.add else f"{owner.__name__}_{name}"
     return WORDS.get(name, name)
 
 

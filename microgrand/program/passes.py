@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 from typing import Any
 
@@ -348,12 +349,13 @@ def no_copies(program: Program) -> None:
     kept = [call for call in program.calls if id(call) not in left_out]
     for copy, value in stands_for.items():
         source = made[value]
-        source.result = (
-            copy
-            if source.result is value
-            else mapped(lambda v, old=value, new=copy: new if v is old else v, source.result)
-        )
+        source.result = mapped(functools.partial(exchanged, value, copy), source.result)
     program.calls = kept
+
+
+def exchanged(old: Variable, new: Variable, leaf: Any) -> Any:
+    """Put a variable in the place of another one."""
+    return new if leaf is old else leaf
 
 
 # --------------------------------------------------------- the right kind of array, once a run

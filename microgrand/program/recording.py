@@ -55,11 +55,13 @@ OF_ANY_SHAPE = {
 #: What an array says about itself without its values.
 FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags", "base"}
 VIEWS = {"T", "mT", "real", "imag"}
-METHODS = set(
-    "all any argmax argmin argpartition argsort astype byteswap choose clip compress conj conjugate "
-    "copy cumprod cumsum diagonal dot flatten max mean min nonzero prod ravel repeat reshape round "
-    "searchsorted squeeze std sum swapaxes take trace transpose var view".split()
-)
+METHODS = {
+    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
+    *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
+    *("flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round"),
+    *("searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var"),
+    "view",
+}
 METHODS_IN_PLACE = {"sort", "partition", "fill", "put"}
 #: Methods that give the values to Python.
 METHODS_OF_VALUES = {"item", "tolist", "tobytes", "tofile", "dump", "dumps", "is_integer"}
@@ -78,7 +80,7 @@ class Recorder:
         self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states before
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
-        self.errors = np.geterr()
+        self.errors: Any = np.geterr()
 
     # ---- values
 
@@ -203,7 +205,7 @@ class Recorder:
             return Recorded(value, self.variable_of(value), self, free)
 
         wrapped = mapped(as_recorded, result)
-        errors = np.geterr()
+        errors: Any = np.geterr()
         call = Call(
             function,
             mapped(self.operand, args),
@@ -334,9 +336,7 @@ class Recorded:
         self._free = int(free)
 
     #: Code that asks for the class goes the way that it goes without a recording.
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]
-        return self._value.__class__
+    __class__ = property(lambda self: self._value.__class__)
 
     def looked_at(self) -> Recorded:
         """Return the value for a question that the library may ask; see `look`."""
@@ -492,6 +492,9 @@ class Recorded:
     __format__ = question(format, "a text")
     __str__ = question(str, "a text")
 
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        self._recorder.refuse(checks.refuse_attribute, "pickling")
+
     def __contains__(self, item: Any) -> bool:
         return bool(run(np.any, run(operator.eq, self, item)))
 
@@ -518,11 +521,3 @@ def set_read_only(self: Recorded, write: bool) -> None:
         self._recorder.refuse(checks.refuse_attribute, "setflags(write=True)")
     self._variable.read_only = True
     self._value.setflags(write=False)
-
-
-def refuse_pickling(self: Recorded) -> NoReturn:
-    """Raise, as a copy would leave the diary."""
-    self._recorder.refuse(checks.refuse_attribute, "pickle or copy.deepcopy")
-
-
-Recorded.__reduce_ex__ = lambda self, protocol: refuse_pickling(self)  # type: ignore[method-assign]

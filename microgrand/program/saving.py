@@ -55,14 +55,14 @@ def save(trace: Any, path: Any) -> None:
                 lines += [without_docstring(function), ""]
         elif isinstance(value, HostNumbers):
             lines += numbers_of(value, name)
-        elif isinstance(value, type(float)) or isinstance(value, np.dtype):
+        elif isinstance(value, (type, np.dtype)):
             lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
         elif name not in ("np", "deviate", "publish", "index", "__name__"):
             checks.refuse_saving(name, value)
     if "index" in source.namespace:
         lines.append("from operator import index")
 
-    given = {v: value for v, value in zip(program.bound, bound_arrays, strict=True)}
+    given = dict(zip(program.bound, bound_arrays, strict=True))
     bound = []
     for variable in program.bound:
         name = source.name(variable)

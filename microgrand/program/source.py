@@ -16,7 +16,6 @@ import keyword
 import operator
 import re
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -119,18 +118,19 @@ class Writer:
         if type(value) is dict:
             return f"{{{', '.join(f'{k!r}: {self.literal(v)}' for k, v in value.items())}}}"
         if isinstance(value, slice):
-            return f"slice({self.literal(value.start)}, {self.literal(value.stop)}, {self.literal(value.step)})"
+            parts = (value.start, value.stop, value.step)
+            return f"slice({', '.join(map(self.literal, parts))})"
         if value is None or value is Ellipsis or type(value) in (bool, int, str):
             return repr(value) if value is not Ellipsis else "..."
         if type(value) is float and np.isfinite(value):
             return repr(value)
         if isinstance(value, np.dtype) and value.isbuiltin == 1:
             return f"np.{value.name}" if hasattr(np, value.name) else f"np.dtype({value.str!r})"
-        if isinstance(value, type) and getattr(np, value.__name__, None) is value:
+        if isinstance(value, type) and getattr(np, str(value.__name__), None) is value:
             return f"np.{value.__name__}"
         if isinstance(value, np.generic):
             return self.object(value, f"{type(value).__name__}_number")
-        return self.object(value, getattr(value, "__name__", type(value).__name__))
+        return self.object(value, str(getattr(value, "__name__", type(value).__name__)))
 
     def index(self, value: Any) -> str:
         """Write what stands between brackets."""
@@ -152,7 +152,7 @@ class Writer:
         """Write the name of a function."""
         owner = getattr(function, "__self__", None)
         if isinstance(owner, np.ufunc):
-            return f"{self.function(owner)}.{function.__name__}"
+            return f"{self.function(owner)}.{getattr(function, '__name__', '')}"
         name = getattr(function, "__name__", type(function).__name__)
         if getattr(builtins, name, None) is function:
             return str(name)
@@ -222,8 +222,8 @@ class Writer:
         if function is operator.setitem:
             return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
         if function in IN_PLACE:
-            function = IN_PLACE[function]
-            return f"{self.function(function)}({self.literal(args[0])}, {self.literal(args[1])}, out={self.literal(args[0])})"
+            array, operand = map(self.literal, args)
+            return f"{self.function(IN_PLACE[function])}({array}, {operand}, out={array})"
         results = list(call.results())
         if results and results[0] in self.buffers:
             return self.expression(call, results[0])

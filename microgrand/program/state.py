@@ -1,11 +1,11 @@
 """What a function closes over: what is watched while it is recorded, and guarded afterwards.
 
-Parameters, gradients, buffers, what an optimizer remembers, masks, generators and Python numbers are
-not among a training step's arguments. They are found by walking from the function through closures,
-global names, attributes, lists and dicts. Every place where something stands is a `Slot`. While the
-function is recorded, recorded values stand in the slots of arrays and floats; afterwards the slots
-tell what the function has changed, and they are the program's state. What the program takes for
-granted, the classes and modes of modules and all other numbers, is compared before each run.
+Parameters, gradients, buffers, what an optimizer remembers, masks, generators and Python numbers
+are not among a training step's arguments. They are found by walking from the function through
+closures, global names, attributes, lists and dicts. Every place where something stands is a `Slot`.
+While the function is recorded, recorded values stand in the slots of arrays and floats; afterwards
+the slots tell what the function has changed, and they are the program's state. What the program
+takes for granted, the modes of modules and all other numbers, is compared before each run.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ class State:
                 key for key, value in self.contents(optimizer).items() if before.get(key) != value
             }
             self.managed |= changed
-            if changed or any(type(x) is not Recorded and id(x) not in fixed for x in numbers):
+            if changed or any(id(x) not in fixed for x in numbers):
                 asked = HostNumbers(optimizer, index)
                 made = recorder.write_down(asked, (), {}, tuple(plain(x) for x in numbers))
                 numbers = tuple(
@@ -296,13 +296,9 @@ class State:
                 slot.set(deeply_plain(after))
             if after is before or (id(slot.holder), slot.key) in self.managed:
                 continue
-            if type(after) is Recorded and isinstance(after._value, np.ndarray | np.floating):
+            if is_array_or_none(slot, after):
                 effects.append((slot, after))
-            elif type(after) is np.ndarray or (after is None and isinstance(slot.holder, Tensor)):
-                effects.append((slot, after))
-            elif not (
-                type(after) is type(before) and isinstance(after, STATIC) and after == before
-            ):
+            elif not (isinstance(after, STATIC) and same_static(after, before)):
                 changes.append(slot.name)
         for container, items_before in self.lists:
             if len(container) != len(items_before):
@@ -332,6 +328,18 @@ class HostNumbers:
     def __call__(self) -> tuple[float, ...]:
         """Ask; the optimizer counts its steps."""
         return self.optimizer.update(self.index)[2]
+
+
+def is_array_or_none(slot: Slot, value: Any) -> bool:
+    """Tell whether a program can put in a slot what the function has put there."""
+    if type(value) is Recorded:
+        return isinstance(value._value, (np.ndarray, np.floating))
+    return type(value) is np.ndarray or (value is None and isinstance(slot.holder, Tensor))
+
+
+def same_static(a: Any, b: Any) -> bool:
+    """Tell whether two of Python's values are the same."""
+    return a is b or (type(a) is type(b) and bool(a == b))
 
 
 def deeply_plain(value: Any) -> Any:
@@ -433,15 +441,9 @@ def draw_by(name: str) -> Callable[..., Any]:
     return draw
 
 
-for name in (
-    "beta binomial bytes chisquare choice dirichlet exponential f gamma geometric gumbel "
-    "hypergeometric integers laplace logistic lognormal logseries multinomial "
-    "multivariate_hypergeometric multivariate_normal negative_binomial noncentral_chisquare "
-    "noncentral_f normal pareto permutation permuted poisson power random rayleigh shuffle "
-    "standard_cauchy standard_exponential standard_gamma standard_normal standard_t triangular "
-    "uniform vonmises wald weibull zipf"
-).split():
-    setattr(RecordingGenerator, name, draw_by(name))
+for name in dir(np.random.Generator):
+    if not name.startswith("_") and name not in ("bit_generator", "spawn"):
+        setattr(RecordingGenerator, name, draw_by(name))
 
 
 class RecordingSource(MaskSource):

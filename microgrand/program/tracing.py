@@ -14,7 +14,7 @@ from ..grad_mode import grad_enabled
 from ..nn.dropout import replay
 from ..tensor import Tensor
 from . import checks, passes
-from .calls import Program, Variable, mapped
+from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import put_items_back
 from .labels import Labels
@@ -168,7 +168,7 @@ class Tracing:
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
         for call in after:
-            if call.function in passes.CHECKS:
+            if call.function in CHECKS:
                 checks.refuse_late_question(call.line)
         later = {v for call in after for v in call.results() if v not in call.writes}
         self.early_slots = [(slot, v) for slot, v in slots if v not in later]
@@ -220,7 +220,8 @@ class Tracing:
 
     def forget(self) -> None:
         """Let go of the arrays of this call."""
-        self.args = self.kwargs = self.given = self.given_leaves = self.names = None
+        self.args, self.kwargs, self.given = (), {}, None
+        self.given_leaves, self.names = [], []
         self.effects = []
         self.state.before = self.state.put = []
         self.state.lists = self.state.attributes = []
@@ -295,7 +296,7 @@ def parameter_names(function: Any, args: Any, kwargs: Any) -> list[tuple[str, An
 
 def constants_in(program: Program) -> list[tuple[Any, str, Any]]:
     """List the constants of a program, with the calls that use them."""
-    found = []
+    found: list[tuple[Any, str, Any]] = []
     for call in program.calls:
         if isinstance(call.function, HostNumbers):
             continue
