@@ -166,8 +166,8 @@ def copy_of_list(x: Any) -> Any:
 
 
 def as_array(x: Any, dtype: Any = None) -> Array:
-    """Make an array of `x`, in the library of arrays that it belongs to."""
-    return np.asarray(x, dtype, like=x if hasattr(type(x), "__array_function__") else None)
+    """Make an array of a number or a list; what is recorded by `compile` says itself how."""
+    return x.to_array(dtype) if hasattr(x, "to_array") else np.asarray(x, dtype)
 
 
 # ------------------------------------------------------------------------------- formulas

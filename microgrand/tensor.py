@@ -132,7 +132,7 @@ class Tensor(Node):
     def __init__(self, data: ArrayLike, *, dtype: Any = None, requires_grad: bool = False) -> None:
         checks.check_is_no_tensor(data)
         # Arrays of other libraries that speak NumPy's protocols are kept as they are.
-        if not hasattr(data, "__array_function__") or isinstance(data, (np.generic, float)):
+        if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
             data = as_array(data, dtype)
         elif dtype is not None:
             data = data.astype(dtype, copy=False)

@@ -18,7 +18,7 @@ from ..grad_mode import grad_enabled
 from ..tensor import Tensor
 from . import passes
 from .calls import Deviation, Program, Variable, mapped
-from .recording import Recorded
+from .recording import is_recorded, Recorded
 from .source import Writer
 from .state import MISSING, STATIC, HostNumbers, Slot, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
@@ -128,7 +128,7 @@ class Binding:
     def enter_leaf(self, value: Any, given: Any, code: str) -> None:
         """Check an array, a number or an object among the arguments."""
         name = self.local(code)
-        if type(given) is Recorded:
+        if is_recorded(given):
             self.require(self.like(name, value))
             if given._variable in self.codes:  # given twice
                 self.require(f"{name} is {self.codes[given._variable]}")
@@ -157,7 +157,7 @@ class Binding:
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
             if (id(slot.holder), slot.key) in state.managed:
                 continue
-            if type(put) is Recorded:
+            if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
             elif id(slot) not in changed or isinstance(slot.holder, Tensor):
                 self.require(self.is_same(slot.code(self.bind), before))

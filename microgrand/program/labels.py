@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .calls import Attribute, Call, Method
-from .recording import Recorded, Recorder, recording
+from .recording import is_recorded, Recorded, Recorder, recording
 
 
 class Labels:
@@ -53,7 +53,7 @@ class Labels:
             module = getattr(node.primitive, "__module__", None) or ""
             section = "loss" if in_loss or module.endswith(".losses") else "forward"
             name = f"{scope}_{primitive}".strip("_")
-            if type(node._array) is Recorded:
+            if is_recorded(node._array):
                 variable = node._array._variable
                 variable.name = variable.name or name
             where = f"{scope}: " if scope else ""
@@ -63,7 +63,7 @@ class Labels:
     def observe(self, node: Any, cotangent: Any) -> None:
         """Take note that a cotangent is complete, and that its value's VJPs come next."""
         value = name_of_value(node)
-        if type(cotangent) is Recorded and value:
+        if is_recorded(cotangent) and value:
             variable = cotangent._variable
             if not variable.name:
                 variable.name = f"{value}_grad"
@@ -96,7 +96,7 @@ class Labels:
             finally:
                 self.scopes.pop()
             array = getattr(out, "_array", None)
-            if type(array) is Recorded and array._variable.name.startswith(scope):
+            if is_recorded(array) and array._variable.name.startswith(scope):
                 array._variable.name = scope
             self.label("loss" if in_loss else "forward", scope, scope)
             return out
@@ -112,7 +112,7 @@ class Labels:
 def name_of_value(node: Any) -> str:
     """Return the name of a tensor's array."""
     array = node._array
-    return array._variable.name if type(array) is Recorded else ""
+    return array._variable.name if is_recorded(array) else ""
 
 
 def short_name(call: Call) -> str:

@@ -258,6 +258,7 @@ def share(program: Program) -> dict[Variable, Variable]:
     times: dict[Any, int] = {}
     seen: dict[Any, Call] = {}
     stands_for: dict[Variable, Variable] = {}
+    moved: dict[Storage, Storage] = {}  # a view of what was computed again is one of the first
 
     def renamed(value: Any) -> Any:
         return stands_for.get(value, value) if isinstance(value, Variable) else value
@@ -266,6 +267,8 @@ def share(program: Program) -> dict[Variable, Variable]:
     for call in program.calls:
         call.args = mapped(renamed, call.args)
         call.kwargs = mapped(renamed, call.kwargs)
+        for variable in call.results():
+            variable.storage = moved.get(variable.storage, variable.storage)
         for variable in call.writes:
             place = "outside" if variable.storage.external else variable.storage
             times[place] = times.get(place, 0) + 1
@@ -292,7 +295,9 @@ def share(program: Program) -> dict[Variable, Variable]:
                 seen[key] = call
             kept.append(call)
         elif result is not None:
-            stands_for.update(zip(call.results(), first.results(), strict=True))
+            for again, known in zip(call.results(), first.results(), strict=True):
+                stands_for[again] = known
+                moved[again.storage] = known.storage
     program.calls = kept
     return stands_for
 

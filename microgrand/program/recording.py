@@ -108,7 +108,7 @@ class Recorder:
         variable = self.variable_of(value, name)
         variable.storage.external = True
         self.inputs.append(variable)
-        recorded = Recorded(value, variable, self, free=isinstance(value, float))
+        recorded = recorded_value(value, variable, self, type(value) is float)
         if isinstance(value, np.ndarray):
             self.known[id(value)] = recorded
         return recorded
@@ -128,7 +128,7 @@ class Recorder:
 
     def operand(self, value: Any) -> Any:
         """Return what stands in the program for an argument."""
-        if type(value) is Recorded:
+        if is_recorded(value):
             return value._variable if value._recorder is self else value._value
         if isinstance(value, np.ndarray):
             known = self.known.get(id(value))
@@ -142,7 +142,7 @@ class Recorder:
     ) -> Any:
         """Call a function on the values, write it down, and return its recorded result."""
         for array in written:
-            if type(array) is not Recorded and id(array) not in self.known:
+            if not is_recorded(array) and id(array) not in self.known:
                 self.refuse(checks.refuse_writing_into_plain, function)
             self.save(array)
         values, options = plain(args), plain(kwargs)
@@ -150,7 +150,7 @@ class Recorder:
             result = function(*values, **options)
         if function in OF_SHAPES:
             return result
-        recorded = [x for x in leaves((args, kwargs)) if type(x) is Recorded]
+        recorded = [x for x in leaves((args, kwargs)) if is_recorded(x)]
         if not written:
             for x in recorded:
                 if result is x._value and isinstance(result, np.ndarray):
@@ -202,7 +202,7 @@ class Recorder:
                 return value
             if id(value) in made:
                 return made[id(value)]
-            return Recorded(value, self.variable_of(value), self, free)
+            return recorded_value(value, self.variable_of(value), self, free)
 
         wrapped = mapped(as_recorded, result)
         errors: Any = np.geterr()
@@ -210,7 +210,7 @@ class Recorder:
             function,
             mapped(self.operand, args),
             {name: mapped(self.operand, value) for name, value in kwargs.items()},
-            mapped(lambda x: x._variable if type(x) is Recorded else x, wrapped),
+            mapped(lambda x: x._variable if is_recorded(x) else x, wrapped),
             tuple([self.operand(x) for x in written]),
             line_of_user(),
             tuple([(kind, how) for kind, how in errors.items() if self.errors[kind] != how]),
@@ -218,7 +218,7 @@ class Recorder:
         self.calls.append(call)
         if function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1):
             for x in leaves(wrapped):
-                if type(x) is Recorded and isinstance(x._value, np.ndarray):
+                if is_recorded(x) and isinstance(x._value, np.ndarray):
                     self.expect_of(expect_shape, x, x._value.shape)
         return wrapped
 
@@ -226,6 +226,17 @@ class Recorder:
         """Write down that a later run must see the same."""
         operands = mapped(self.operand, args)
         self.calls.append(Call(check, operands, {}, None, (), line_of_user()))
+
+
+def recorded_value(value: Any, variable: Variable, recorder: Recorder, free: int) -> Recorded:
+    """Make the recorded value of an array or a number."""
+    kind = RecordedArray if isinstance(value, (np.ndarray, np.generic)) else Recorded
+    return kind(value, variable, recorder, free)
+
+
+def is_recorded(value: Any) -> bool:
+    """Tell whether a value is recorded; its class would say that it is an array."""
+    return issubclass(type(value), Recorded)
 
 
 @contextmanager
@@ -240,7 +251,7 @@ def paused() -> Iterator[None]:
 
 def plain(value: Any) -> Any:
     """Replace recorded values by what they hold."""
-    return mapped(lambda x: x._value if type(x) is Recorded else x, value)
+    return mapped(lambda x: x._value if is_recorded(x) else x, value)
 
 
 def leaves(value: Any) -> list[Any]:
@@ -340,7 +351,13 @@ class Recorded:
 
     def looked_at(self) -> Recorded:
         """Return the value for a question that the library may ask; see `look`."""
-        return Recorded(self._value, self._variable, self._recorder, LOOKED)
+        return type(self)(self._value, self._variable, self._recorder, LOOKED)
+
+    def to_array(self, dtype: Any = None) -> Any:
+        """Do what `numpy.asarray` would."""
+        if isinstance(self._value, np.ndarray) and dtype in (None, self._value.dtype):
+            return self
+        return run(np.asarray, self, dtype)
 
     def recorded_call(self, function: Any, args: tuple[Any, ...]) -> Any:
         """Write a function of the library down as one call."""
@@ -348,7 +365,7 @@ class Recorded:
 
     def allowed(self) -> Recorded:
         """Return a number that was not computed from arrays: Python may branch on it."""
-        return Recorded(self._value, self._variable, self._recorder, KNOWN)
+        return type(self)(self._value, self._variable, self._recorder, KNOWN)
 
     # ---- NumPy's protocols
 
@@ -364,19 +381,6 @@ class Recorded:
         written = inputs[:1] if method == "at" else tuple([x for x in out if x is not None])
         result = recorder.call(function, inputs, kwargs, written)
         return out[0] if len(out) == 1 and out[0] is not None else result
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if any(issubclass(kind, Node) for kind in types):
-            return NotImplemented
-        recorder = recording.get()
-        if recorder is None:
-            return function(*plain(args), **plain(kwargs))
-        if function is np.asarray or function is np.array:  # with ``like=``
-            return as_array(function, *args, **kwargs)
-        written = args[:1] if function in WRITERS else ()
-        if kwargs.get("out") is not None:
-            written = (kwargs["out"],)
-        return recorder.call(function, args, kwargs, written)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         recorder = recording.get()
@@ -454,7 +458,7 @@ class Recorded:
         if recorder is not None:
             parts = index if isinstance(index, tuple) else (index,)
             for mask in parts:  # how many are selected is a shape
-                if type(mask) is Recorded and mask.dtype == bool and mask.ndim:
+                if is_recorded(mask) and mask.dtype == bool and mask.ndim:
                     count = recorder.call(np.count_nonzero, (mask,), {})
                     recorder.expect_of(expect, operator.index, count, int(count._value))
         return run(operator.getitem, self, index)
@@ -502,17 +506,27 @@ class Recorded:
         return f"<recorded {self._variable!r}>"
 
 
+class RecordedArray(Recorded):
+    """An array, or one of NumPy's scalars; NumPy's functions ask it, as they do not ask numbers."""
+
+    __slots__ = ()
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if any(issubclass(kind, Node) for kind in types):
+            return NotImplemented
+        recorder = recording.get()
+        if recorder is None:
+            return function(*plain(args), **plain(kwargs))
+        written = args[:1] if function in WRITERS else ()
+        if kwargs.get("out") is not None:
+            written = (kwargs["out"],)
+        return recorder.call(function, args, kwargs, written)
+
+
 def method(recorder: Recorder, name: str, self: Recorded, *args: Any, **kwargs: Any) -> Any:
     """Call a method of an array, and write it down."""
     written = (kwargs["out"],) if kwargs.get("out") is not None else ()
     return recorder.call(Method(name), (self, *args), kwargs, written)
-
-
-def as_array(function: Any, value: Any, dtype: Any = None, **kwargs: Any) -> Any:
-    """Make an array of a recorded number, as `numpy.asarray` would."""
-    if isinstance(value, np.ndarray) and function is np.asarray and dtype in (None, value.dtype):
-        return value
-    return run(function, value, dtype, **kwargs)
 
 
 def set_read_only(self: Recorded, write: bool) -> None:

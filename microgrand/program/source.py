@@ -126,11 +126,12 @@ class Writer:
             return repr(value)
         if isinstance(value, np.dtype) and value.isbuiltin == 1:
             return f"np.{value.name}" if hasattr(np, value.name) else f"np.dtype({value.str!r})"
-        if isinstance(value, type) and getattr(np, str(value.__name__), None) is value:
-            return f"np.{value.__name__}"
         if isinstance(value, np.generic):
             return self.object(value, f"{type(value).__name__}_number")
-        return self.object(value, str(getattr(value, "__name__", type(value).__name__)))
+        name: str = getattr(value, "__name__", type(value).__name__)
+        if isinstance(value, type) and getattr(np, name, None) is value:
+            return f"np.{name}"
+        return self.object(value, name)
 
     def index(self, value: Any) -> str:
         """Write what stands between brackets."""

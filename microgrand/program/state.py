@@ -28,7 +28,7 @@ from ..random import default_rng, generator
 from ..tensor import Tensor
 from .calls import Method, Variable, raw_bytes
 from .labels import Labels
-from .recording import Recorded, Recorder, paused, plain, recording
+from .recording import is_recorded, paused, plain, Recorded, Recorder, recording
 
 #: A container with more items than this is not looked into.
 MANY = 1000
@@ -311,7 +311,7 @@ class State:
                 after = attributes[key]
                 attributes[key] = deeply_plain(after)
                 name = dotted(self.names[id(attributes)], key)
-                if type(after) is Recorded:
+                if is_recorded(after):
                     effects.append((Slot(attributes, key, name), after))
                 else:
                     changes.append(name)
@@ -332,7 +332,7 @@ class HostNumbers:
 
 def is_array_or_none(slot: Slot, value: Any) -> bool:
     """Tell whether a program can put in a slot what the function has put there."""
-    if type(value) is Recorded:
+    if is_recorded(value):
         return isinstance(value._value, (np.ndarray, np.floating))
     return type(value) is np.ndarray or (value is None and isinstance(slot.holder, Tensor))
 
@@ -344,7 +344,7 @@ def same_static(a: Any, b: Any) -> bool:
 
 def deeply_plain(value: Any) -> Any:
     """Take the recorded values out of what a function has put somewhere."""
-    if type(value) is Recorded:
+    if is_recorded(value):
         return value._value
     if isinstance(value, RecordingGenerator):
         return value.original
@@ -474,7 +474,7 @@ class RecordingSource(MaskSource):
         threshold = call(int, (scaled,), {})
         whole = call(operator.eq, (scaled, threshold), {})
         is_byte = call(operator.lt, (threshold, 256), {})
-        if type(keep) is not Recorded:
+        if not is_recorded(keep):
             whole, is_byte, threshold = plain((whole, is_byte, threshold))
         words_of_64_bits = not isinstance(rng.bit_generator, np.random.MT19937)
         if not (shape and words_of_64_bits and whole and is_byte):

@@ -18,7 +18,7 @@ from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import put_items_back
 from .labels import Labels
-from .recording import Recorded, Recorder, leaves, recording, same_bits
+from .recording import is_recorded, leaves, Recorded, Recorder, recording, same_bits
 from .state import STATIC, HostNumbers, RecordingSource, Slot, State, deeply_plain, dotted
 
 
@@ -192,13 +192,13 @@ class Tracing:
             if leaf.requires_grad and leaf.primitive is not None and leaf.args is not None:
                 checks.refuse_graph(self.function)
             return OutputTensor(self.place_of(leaf._array))
-        if type(leaf) is Recorded or type(leaf) is np.ndarray:
+        if is_recorded(leaf) or type(leaf) is np.ndarray:
             return Output(self.place_of(leaf))
         return leaf
 
     def place_of(self, array: Any) -> Any:
         """Return the number of a value among the outputs, or a number that is always the same."""
-        if type(array) is not Recorded and not isinstance(array, np.ndarray):
+        if not is_recorded(array) and not isinstance(array, np.ndarray):
             return Always(array)
         self.outputs.append(self.recorder.operand(array))
         return len(self.outputs) - 1

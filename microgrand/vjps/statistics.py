@@ -81,10 +81,7 @@ def interpolate_order(a: Any, q: Any, axis: Any, method: Any, keepdims: Any, ski
 
     nans = np.sum(np.isnan(ordered), 0)  # which sorting has put last
     counts = length - nans if skip_nan else np.where(nans > 0, 0, length)
-    places = np.full((np.size(q), *shape), np.nan)
-    for n in set(np.ravel(counts).tolist()) - {0}:
-        found = np.quantile(np.arange(n, dtype=float), np.ravel(q), method=method)
-        places[:, counts == n] = found[:, None]
+    places = places_of_quantiles(counts, q, method)
     known = np.where(np.isnan(places), 0, places)
     below, above = np.floor(known).astype(int), np.ceil(known).astype(int)
     low, high = np.take_along_axis(ordered, below, 0), np.take_along_axis(ordered, above, 0)
@@ -93,6 +90,16 @@ def interpolate_order(a: Any, q: Any, axis: Any, method: Any, keepdims: Any, ski
     if keepdims:
         shape = [1 if ax in axes else a.shape[ax] for ax in range(a.ndim)]
     return np.reshape(out, (*np.shape(q), *shape))
+
+
+@in_one_call
+def places_of_quantiles(counts: Any, q: Any, method: Any) -> Any:
+    """Return where the quantiles of 0, 1, ..., n - 1 lie, for each number n; nan for n = 0."""
+    places = np.full((np.size(q), *np.shape(counts)), np.nan)
+    for n in set(np.ravel(counts).tolist()) - {0}:
+        found = np.quantile(np.arange(n, dtype=float), np.ravel(q), method=method)
+        places[:, counts == n] = found[:, None]
+    return places
 
 
 def quantiles(one: float, skip_nan: bool) -> Callable[..., Any]:
