@@ -154,7 +154,9 @@ def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
     The operators of such tables match rows by their labels, those of arrays by position.
     """
     if isinstance(x, sequences) or (
-        hasattr(type(x), "__array__") and not hasattr(type(x), "__array_function__")
+        hasattr(type(x), "__array__")
+        and not hasattr(type(x), "__array_function__")
+        and not hasattr(x, "to_array")  # a number that `compile` records
     ):
         return np.asarray(x)
     return x

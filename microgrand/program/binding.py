@@ -161,6 +161,18 @@ class Binding:
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
             elif id(slot) not in changed or isinstance(slot.holder, Tensor):
                 self.require(self.is_same(slot.code(self.bind), before))
+                if isinstance(put, tuple) and put is not before:  # arrays are in it
+                    self.enter_items(slot.code(self.bind), put)
+
+    def enter_items(self, code: str, put: Any) -> None:
+        """Collect the arrays in a tuple, which stay the same as long as it does."""
+        for i, item in enumerate(put):
+            if isinstance(item, tuple):
+                self.enter_items(f"{code}[{i}]", item)
+            elif is_recorded(item) and item._variable in self.used:
+                if item._variable not in self.bound and item._variable not in self.codes:
+                    self.bound.append(item._variable)
+                    self.bound_codes.append(f"{code}[{i}]")
 
     def enter_slot(self, slot: Slot, before: Any, variable: Variable, changed: bool) -> None:
         """Check the array or number in a slot, and collect it if the program reads it."""

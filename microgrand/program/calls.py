@@ -39,7 +39,8 @@ class Variable:
     storage: Storage
     name: str = ""
     value: Any = None  # of a constant
-    read_only: bool = False
+    read_only: bool = False  # is it to be so for those who see it?
+    writeable: bool = True  # may the array be written into? Some views may not
 
     @property
     def is_array(self) -> bool:

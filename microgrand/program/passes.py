@@ -439,7 +439,9 @@ def dtype_of_numbers(call: Call) -> Any:
         return None
     dtypes = {v.dtype for v in call.args if isinstance(v, Variable) and v.is_array}
     (dtype,) = dtypes if len(dtypes) == 1 else (None,)
-    return dtype if dtype is not None and dtype.kind in "fu" else None
+    if dtype is None or result.dtype not in (dtype, bool):  # float_power has dtypes of its own
+        return None
+    return dtype if dtype.kind in "fu" else None
 
 
 def masks_as_integers(program: Program) -> None:
@@ -543,19 +545,20 @@ class Room:
                 np.ndarray, (result.shape, result.dtype, arrays[0], 0, result.strides), result
             )
         else:
-            self.make_new(result)
+            arrays = self.make_new(result)
         self.living[result.storage] = [*arrays, result]
 
-    def make_new(self, result: Variable) -> None:
-        """Make an array with memory of its own."""
+    def make_new(self, result: Variable) -> list[Variable]:
+        """Make an array with memory of its own; return what lies in this memory beside it."""
         if is_contiguous(result):
             self.make(np.empty, (result.shape, result.dtype), result)
-            return
+            return []
         memory = Variable(
             np.ndarray, (result.nbytes,), np.dtype(np.uint8), (1,), Storage(), "memory"
         )
         self.make(np.empty, (memory.shape, memory.dtype), memory)
         self.make(np.ndarray, (result.shape, result.dtype, memory, 0, result.strides), result)
+        return [memory]
 
     def make(self, function: Any, args: Any, result: Variable) -> None:
         """Make an array once for all runs."""
@@ -573,8 +576,8 @@ class Room:
 
 
 def alike(x: Variable, y: Variable) -> bool:
-    """Tell whether two arrays look the same in memory."""
-    return x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
+    """Tell whether two arrays look the same in memory, and the first may be written into."""
+    return x.writeable and x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
 
 
 def buffers_and_views(program: Program) -> None:

@@ -99,7 +99,9 @@ class Recorder:
         if isinstance(value, np.ndarray):
             self.alive.append(value)
             storage = self.storage_of(value)
-            return Variable(np.ndarray, value.shape, value.dtype, value.strides, storage, name)
+            variable = Variable(np.ndarray, value.shape, value.dtype, value.strides, storage, name)
+            variable.writeable = value.flags.writeable
+            return variable
         dtype = getattr(value, "dtype", None)
         return Variable(type(value), (), dtype, (), Storage(), name)
 

@@ -110,7 +110,7 @@ class Writer:
         """Write an argument."""
         if isinstance(value, Variable):
             return self.name(value)
-        if type(value) is tuple:
+        if isinstance(value, tuple):
             items = [self.literal(item) for item in value]
             return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
         if type(value) is list:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dispatch
 from ..dispatch import formula, in_one_call, records_gradient, unwrap
 from ..engine import defvjp, primitive
 from .rules import as_array, wide
@@ -116,7 +117,7 @@ def quantiles(one: float, skip_nan: bool) -> Callable[..., Any]:
     ) -> Any:
         if records_gradient(q):
             raise TypeError("quantiles have no derivative with respect to q; give q.detach()")
-        fraction = np.asarray(unwrap(q)) / one
+        fraction = dispatch.as_array(unwrap(q)) / one
         return interpolate_order(a, fraction, axis, method, keepdims, skip_nan)
 
     return formula_of

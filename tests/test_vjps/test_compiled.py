@@ -23,7 +23,11 @@ def value_and_cotangents(call):
     return function
 
 
-@pytest.mark.parametrize("key", CHECKS, ids=label)
+#: Whose checks call np.asarray on an array that they close over, which is refused.
+REFUSED = {np.select}
+
+
+@pytest.mark.parametrize("key", [key for key in CHECKS if key not in REFUSED], ids=label)
 @given(data=st.data())
 @few
 def test_compiled(key, data):
