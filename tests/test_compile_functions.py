@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from compiled import assert_runs_as_eager
+from compiled import assert_runs_as_eager, assert_same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgrand import grad, hessian, hvp, jacobian, jvp, value_and_grad
+from microgrand import Tensor, compile, grad, hessian, hvp, jacobian, jvp, value_and_grad
 from microgrand.testing import strategies
 
 
@@ -79,3 +79,90 @@ def test_python_numbers_are_inputs():
     assert_runs_as_eager(
         lambda x, a: a * x + a**2, lambda n: np.arange(3, dtype=np.float32), lambda n: 0.1 * n
     )
+
+
+@given(program=strategies.programs(), order=st.sampled_from(["F", "every other", "reversed"]))
+def test_arrays_that_lie_otherwise_in_memory(program, order):
+    def laid_out(x):
+        if order == "F":
+            return np.asfortranarray(x)
+        if order == "reversed":
+            return x[::-1].copy()[::-1] if x.ndim else x
+        wide = np.repeat(x, 2, axis=-1) if x.ndim else x
+        return wide[..., ::2]
+
+    makers = [lambda number, x=x: laid_out(x * 1.0) for x in program.inputs]
+    with np.errstate(all="ignore"):
+        f = value_and_grad(as_function(program), tuple(range(len(program.inputs))))
+        assert_runs_as_eager(f, *makers)
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.complex128])
+def test_other_dtypes(dtype):
+    def f(x):
+        return np.real(np.sum(np.exp(x) * np.conj(x) / (1 + x @ x)))
+
+    def draw(number):
+        return (np.arange(4) / 7 + number).astype(dtype)
+
+    assert_runs_as_eager(f, draw)
+    if dtype == np.longdouble:
+        assert_runs_as_eager(grad(f), draw)
+
+
+def test_writing_into_arrays():
+    def f(x, y):
+        total = np.zeros_like(x)
+        total[1:] = x[:-1]
+        part = total[::2]
+        part *= 3
+        total += y
+        np.add.at(total, [0, 0, 1], y[:3])
+        np.copyto(part, 1, where=part > 2)
+        y[0] = 7
+        return total, part, x + y, x * y
+
+    def draw(seed):
+        return lambda number: np.random.default_rng((seed, number)).normal(size=6)
+
+    assert_runs_as_eager(f, draw(1), draw(2))
+
+
+def test_arguments_that_share_memory():
+    def f(x, y):
+        before = x + 0
+        y *= 2
+        return before, x + 0, y * 1
+
+    compiled = compile(f)
+    for _ in range(4):
+        x, y = np.arange(5.0), np.arange(5.0)
+        assert_same_bits(compiled(x[1:], x[:-1]), f(y[1:], y[:-1]))
+        assert_same_bits(x, y)
+    assert compiled.eager_calls == 0
+
+
+def test_one_argument_given_twice():
+    compiled = compile(lambda x, y: x - y)
+    x = np.arange(3.0)
+    for _ in range(4):
+        assert_same_bits(compiled(x, x), x - x)
+    assert_same_bits(compiled(x, 2 * x), x - 2 * x)
+
+
+def test_tensors_as_arguments():
+    def f(x, w):
+        loss = np.sum(np.tanh(x * w))
+        loss.backward()
+        return loss
+
+    compiled = compile(f)
+    for number in range(5):
+        x = np.arange(3.0) + number
+        w, other = (Tensor(x / 3, requires_grad=True) for _ in range(2))
+        assert_same_bits(compiled(Tensor(x), w), f(Tensor(x), other))
+        assert_same_bits(w.grad, other.grad)
+        if number > 2:
+            assert_same_bits(compiled(Tensor(x), w), f(Tensor(x), other))
+            assert_same_bits(w.grad, other.grad)
+    assert compiled.eager_calls == 0

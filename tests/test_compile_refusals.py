@@ -2,6 +2,7 @@
 
 import copy
 import random
+import sys
 import threading
 import time
 import warnings
@@ -447,3 +448,30 @@ def test_check_finds_what_cannot_be_seen():
 def test_source_before_there_is_one():
     with pytest.raises(RuntimeError, match="twice"):
         compile(lambda x: x).source  # noqa: B018
+
+
+def test_threads_lose_no_gradient():
+    w = Tensor(np.ones(200), requires_grad=True)
+
+    @compile
+    def add(x):
+        (w * x).sum().backward()
+
+    calls(add, np.ones(200), number=5)
+    w.grad = np.zeros(200)
+    threads = [
+        threading.Thread(target=calls, args=(add, np.ones(200)), kwargs={"number": 300})
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_same_bits(w.grad, np.full(200, 1200.0))
+
+
+def test_memory_is_let_go():
+    compiled = compile(lambda x: np.sum(np.tanh(x) * x))
+    x = np.ones(1000)
+    calls(compiled, x)
+    assert sys.getrefcount(x) == 2  # the variable, and this call's argument

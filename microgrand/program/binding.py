@@ -18,7 +18,7 @@ from ..grad_mode import grad_enabled
 from ..tensor import Tensor
 from . import passes
 from .calls import Deviation, Program, Variable, mapped
-from .recording import is_recorded, Recorded
+from .recording import is_recorded
 from .source import Writer
 from .state import MISSING, STATIC, HostNumbers, Slot, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
@@ -169,10 +169,9 @@ class Binding:
         for i, item in enumerate(put):
             if isinstance(item, tuple):
                 self.enter_items(f"{code}[{i}]", item)
-            elif is_recorded(item) and item._variable in self.used:
-                if item._variable not in self.bound and item._variable not in self.codes:
-                    self.bound.append(item._variable)
-                    self.bound_codes.append(f"{code}[{i}]")
+            elif is_recorded(item) and item._variable in self.used - {*self.bound, *self.codes}:
+                self.bound.append(item._variable)
+                self.bound_codes.append(f"{code}[{i}]")
 
     def enter_slot(self, slot: Slot, before: Any, variable: Variable, changed: bool) -> None:
         """Check the array or number in a slot, and collect it if the program reads it."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .calls import Attribute, Call, Method
-from .recording import is_recorded, Recorded, Recorder, recording
+from .recording import Recorder, is_recorded, recording
 
 
 class Labels:

@@ -28,7 +28,7 @@ from ..random import default_rng, generator
 from ..tensor import Tensor
 from .calls import Method, Variable, raw_bytes
 from .labels import Labels
-from .recording import is_recorded, paused, plain, Recorded, Recorder, recording
+from .recording import Recorder, is_recorded, paused, plain, recording
 
 #: A container with more items than this is not looked into.
 MANY = 1000

@@ -18,7 +18,7 @@ from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import put_items_back
 from .labels import Labels
-from .recording import is_recorded, leaves, Recorded, Recorder, recording, same_bits
+from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .state import STATIC, HostNumbers, RecordingSource, Slot, State, deeply_plain, dotted
 
 
