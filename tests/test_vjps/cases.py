@@ -9,15 +9,28 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from microgrand.testing import strategies
+from microgrand.checks import name_of
+from microgrand.testing import gradcheck, strategies
 from microgrand.testing.strategies import axes as reduction_axes
 from microgrand.testing.strategies import broadcastable_shapes, shapes
 
 __all__ = ["broadcastable_shapes", "reduction_axes", "shapes"]
 
 
+#: Does the profile draw many examples, and new ones in every run?
+THOROUGH = not settings.default.derandomize
 #: For what is tried on the whole table and has many examples anyway: a quarter of the profile's.
 few = settings(max_examples=settings.default.max_examples // 4)
+
+
+def check_derivatives(call, *inputs):
+    """Check all entries of the first derivatives, and random projections of the second ones."""
+    gradcheck(call, *inputs)
+    gradcheck(call, *inputs, order=2, mode="full" if THOROUGH else "fast")
+
+
+def as_outputs(value):
+    return value if isinstance(value, (tuple, list)) else (value,)
 
 
 @dataclass
@@ -31,8 +44,13 @@ class Case:
         self.inputs = [np.asarray(x) for x in self.inputs]  # arithmetic makes 0-d arrays numbers
 
 
-#: From an entry of the table to a strategy for cases.
+#: From an entry of the table to a strategy for cases, and to the file where that is.
 CHECKS: dict[Any, st.SearchStrategy[Case]] = {}
+FILES: dict[Any, str] = {}
+
+
+def label(key):
+    return f"{key[0].__name__}.{key[1]}" if isinstance(key, tuple) else name_of(key)
 
 
 def covers(*functions):
@@ -47,7 +65,8 @@ def covers(*functions):
                 if not hasattr(np, function):
                     continue
                 function = getattr(np, function)
-            CHECKS[getattr(function, "raw", function)] = strategy(function)
+            key = getattr(function, "raw", function)
+            CHECKS[key], FILES[key] = strategy(function), strategy.__module__
         return strategy
 
     return register
