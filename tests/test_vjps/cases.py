@@ -10,23 +10,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from microgrand.checks import name_of
-from microgrand.testing import gradcheck, strategies
+from microgrand.testing import strategies
 from microgrand.testing.strategies import axes as reduction_axes
 from microgrand.testing.strategies import broadcastable_shapes, shapes
 
 __all__ = ["broadcastable_shapes", "reduction_axes", "shapes"]
 
 
-#: Does the profile draw many examples, and new ones in every run?
-THOROUGH = not settings.default.derandomize
 #: For what is tried on the whole table and has many examples anyway: a quarter of the profile's.
 few = settings(max_examples=settings.default.max_examples // 4)
-
-
-def check_derivatives(call, *inputs):
-    """Check all entries of the first derivatives, and random projections of the second ones."""
-    gradcheck(call, *inputs)
-    gradcheck(call, *inputs, order=2, mode="full" if THOROUGH else "fast")
 
 
 def as_outputs(value):
