@@ -17,6 +17,8 @@ from microgrand.testing.strategies import broadcastable_shapes, shapes
 __all__ = ["broadcastable_shapes", "reduction_axes", "shapes"]
 
 
+#: Does the profile draw many examples?
+THOROUGH = settings.default.max_examples >= 100
 #: For what is tried on the whole table and has many examples anyway: a quarter of the profile's.
 few = settings(max_examples=settings.default.max_examples // 4)
 
