@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import refused
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
@@ -12,14 +13,6 @@ MODES = pytest.mark.parametrize("mode", ["full", "fast"])
 FLOATS = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 #: What moves an output by more than this part of it is found, as the docstring says.
 RESOLUTION = {np.float64: 3e-10, np.float32: 2e-4, np.float16: 0.07}
-
-
-def refused(fn, *inputs, **options):
-    try:
-        gradcheck(fn, *inputs, **options)
-    except GradcheckError:
-        return True
-    return False
 
 
 def points(number, size, dtype=np.float64, seed=0):

@@ -2,7 +2,7 @@
 
 And where `gradcheck` can tell the cause, it must tell the right one. Where it cannot, it must not
 make one up. Wrong versions of Dropout as a module are in test_dropout.py; a factor of 1.001 in
-every rule of the table is in test_vjps/test_table.py.
+every rule of the table is in test_vjps/walks.py.
 """
 
 import contextvars

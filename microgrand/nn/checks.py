@@ -58,17 +58,17 @@ def check_float(dtype: Any, kinds: str = "f") -> None:
         )
 
 
-def check_linear(x: Any, weight: Any, bias: Any) -> None:
+def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Raise if the shapes of an affine map do not fit."""
-    shape = weight.shape
+    given, shape = x._array.shape, weight._array.shape
     if len(shape) != 2:
         raise ValueError(f"linear needs a weight of shape (out_features, in_features), got {shape}")
-    if x.shape[-1:] != shape[1:]:
+    if given[-1:] != shape[1:]:
         raise ValueError(
-            f"linear got an input of shape {x.shape} for a weight of shape {shape}, which "
+            f"linear got an input of shape {given} for a weight of shape {shape}, which "
             f"is (out_features, in_features); the input's last axis must be {shape[1]}"
         )
-    if bias is not None and bias.shape != shape[:1]:
+    if bias is not None and bias._array.shape != shape[:1]:
         raise ValueError(
             f"linear got a bias of shape {bias.shape} for a weight of shape {shape}, "
             f"which is (out_features, in_features); the bias must be of shape {shape[:1]}"

@@ -554,11 +554,15 @@ def _matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> Any:
         return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     if ord == "nuc":
         out = np.sum(np.linalg.svdvals(x), axis=-1)
-    elif ord in (2, -2):
-        out = (np.max if ord > 0 else np.min)(np.linalg.svdvals(x), axis=-1)
-    else:  # 1, -1, inf or -inf, or NumPy has refused it
-        totals = np.sum(wide(np.abs(x)), axis=-2 if abs(ord) == 1 else -1)
-        out = (np.max if ord > 0 else np.min)(totals, axis=-1)
+    else:  # 1, 2, inf or their negatives, or NumPy has refused it
+        if abs(ord) == 2:
+            sizes = np.linalg.svdvals(x)
+        else:
+            sizes = np.sum(wide(np.abs(x)), axis=-2 if abs(ord) == 1 else -1)
+        if ord > 0 and not sizes.size:
+            out = np.max(sizes, axis=-1, initial=0)
+        else:
+            out = (np.max if ord > 0 else np.min)(sizes, axis=-1)
     return np.expand_dims(out, (-2, -1)) if keepdims else out
 
 

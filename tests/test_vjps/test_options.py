@@ -10,6 +10,8 @@ from microgrand import Tensor
 from microgrand.dispatch import unwrap
 from microgrand.testing import gradcheck
 
+from .calls import assert_same, outcome
+
 rng = np.random.default_rng(0)
 X = rng.permutation(12).reshape(2, 3, 2) / 8 + rng.uniform(0.3, 0.4, (2, 3, 2))
 M = rng.normal(size=(3, 3)) + 3 * np.eye(3)
@@ -167,6 +169,7 @@ for axis in (0, 1, -1):
     end = np.take(X, [0, 1], axis) * 2
     add(np.diff, axis=axis, prepend=end)
     add(np.diff, axis=axis, append=end, n=2)
+    add(lambda x, end, axis=axis: np.diff(x, 2, axis, append=end), inputs=[X, np.array(0.5)])
     add(np.trapezoid, PLACES[: X.shape[axis]], axis=axis)
     add(np.trapezoid, np.cumsum(X, axis), axis=axis)
     add(np.gradient, 0.5, axis=axis)
@@ -189,7 +192,8 @@ def test_values_and_derivatives_with(name):
     for value, array in zip(found, expected, strict=True):
         assert value.shape == array.shape
         assert_allclose(unwrap(value), array, rtol=1e-12, atol=1e-14)
-    gradcheck(call, *inputs, order=2)
+    gradcheck(call, *inputs)
+    gradcheck(call, *inputs, order=2, mode="fast")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
@@ -218,3 +222,31 @@ def test_small_numpy_integers_do_not_wrap_around(call, dtype):
         result.backward(np.cos(np.arange(result.size)).reshape(result.shape))
         gradients.append(x.grad)
     assert_allclose(*gradients, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.add.accumulate,
+        np.multiply.accumulate,
+        lambda x: np.apply_along_axis(np.sum, 0, x),
+        lambda x: np.apply_over_axes(np.sum, x, 0),
+        lambda x: np.apply_over_axes(np.sum, x, -1),
+    ],
+)
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_an_axis_of_a_number_is_what_it_is_to_numpy(call, requires_grad):
+    x = np.array(2.5)
+    assert_same(outcome(call, Tensor(x, requires_grad=requires_grad)), outcome(call, x))
+
+
+@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize("order", [None, "fro", "nuc", 1, 2, np.inf, -1, -2, -np.inf])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (2, 0, 3), (2, 3, 0)])
+def test_a_norm_of_empty_matrices_is_what_it_is_to_numpy(shape, order, requires_grad):
+    x = Tensor(np.zeros(shape), requires_grad=requires_grad)
+    found = outcome(np.linalg.norm, x, order, (-2, -1))
+    assert_same(found, outcome(np.linalg.norm, x.data, order, (-2, -1)))
+    if requires_grad and isinstance(found, Tensor):
+        np.sum(found).backward()
+        assert x.grad.shape == shape
