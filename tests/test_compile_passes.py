@@ -356,7 +356,7 @@ MISTAKES = {
         state.State,
         "recorded",
         "if type(value) is np.ndarray:",
-        "if type(value) is np.ndarray and value.size == 3: return value\n    if type(value) is np.ndarray:",
+        "if type(value) is np.ndarray and value.size != 3:",
     ),
     "a mask is drawn once for ever": (
         state.RecordingSource,
