@@ -300,8 +300,8 @@ MISTAKES = {
     ),
     "a buffer is handed out": (
         passes,
-        "buffers_and_views",
-        "and result.storage not in handed_out",
+        "is_own",
+        "result.storage not in handed_out and",
         "",
     ),
     "what is read is no reason to keep a write": (

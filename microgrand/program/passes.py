@@ -366,7 +366,7 @@ def exchanged(old: Variable, new: Variable, leaf: Any) -> Any:
 # --------------------------------------------------------- the right kind of array, once a run
 
 #: Conversions are worth it for arrays of up to this many bytes: for large ones, memory counts.
-SMALL = 1 << 16
+SMALL = 1 << 18
 
 
 def numbers_as_arrays(program: Program) -> None:
@@ -603,9 +603,12 @@ def buffers_and_views(program: Program) -> None:
             arrays = room.living.get(result.storage)
             if arrays is not None:
                 arrays.append(result)
+        elif call.function is np.empty_like and is_own(result, handed_out):
+            room.take(result)  # scratch space
+            fixed.add(result)
         else:
             kept.append(call)
-            own = takes_out(call) and result.storage not in handed_out and is_dense(result)
+            own = takes_out(call) and is_own(result, handed_out)
             if own and not any(v.storage is result.storage for v in operands):
                 over = next(
                     (
@@ -629,6 +632,11 @@ def buffers_and_views(program: Program) -> None:
         for storage in [s for s in room.living if last[s] <= number]:
             room.give_back(storage)
     program.calls = kept
+
+
+def is_own(result: Variable, handed_out: set[Storage]) -> bool:
+    """Tell whether nobody else will see a value, and its memory has no gaps."""
+    return result.storage not in handed_out and is_dense(result)
 
 
 def is_view_of_fixed(call: Call, fixed: Any) -> bool:

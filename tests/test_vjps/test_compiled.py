@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from compiled import assert_same_bits
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgrand import compile, vjp
 from microgrand.transforms import map_tree
 
-from .cases import CHECKS, few
+from .cases import CHECKS
 from .test_table import label
 
 
@@ -29,7 +29,7 @@ REFUSED = {np.select}
 
 @pytest.mark.parametrize("key", [key for key in CHECKS if key not in REFUSED], ids=label)
 @given(data=st.data())
-@few
+@settings(max_examples=max(2, settings.default.max_examples // 10))
 def test_compiled(key, data):
     case = data.draw(CHECKS[key])
     dtype = data.draw(st.sampled_from([np.float64, np.float32]))
