@@ -18,6 +18,7 @@ from microgrand.program.calls import (
     Storage,
     Variable,
     expect,
+    in_the_memory_of,
     raw_bytes,
 )
 
@@ -146,7 +147,7 @@ def test_buffers_are_used_again_and_in_place():
     program = Program(calls, [X], [], late=[C])
     passes.buffers_and_views(program)
     assert program.buffers == {A, B}
-    assert [call.function for call in program.once] == [np.empty, operator.pos]
+    assert [call.function for call in program.once] == [np.empty, in_the_memory_of]
 
 
 def test_views_of_buffers_are_made_once():

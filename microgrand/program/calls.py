@@ -142,6 +142,11 @@ def raw_bytes(rng: np.random.Generator, count: int) -> Any:
     return rng.bit_generator.random_raw(count).view(np.uint8)
 
 
+def in_the_memory_of(array: Any) -> Any:
+    """Return an array that is there, for another value to be computed into."""
+    return array
+
+
 class Deviation(Exception):  # noqa: N818
     """A run would not do what was recorded."""
 

@@ -16,6 +16,7 @@ from .calls import (
     Program,
     Storage,
     Variable,
+    in_the_memory_of,
     mapped,
     raw_bytes,
 )
@@ -566,7 +567,7 @@ class Room:
 
     def stand_for(self, result: Variable, array: Variable) -> None:
         """Let a value be in an array that is there."""
-        self.make(operator.pos, (array,), result)
+        self.make(in_the_memory_of, (array,), result)
 
     def give_back(self, storage: Storage) -> None:
         """Take note that a value is dead."""

@@ -30,6 +30,7 @@ from .calls import (
     Variable,
     expect,
     expect_shape,
+    in_the_memory_of,
     raw_bytes,
 )
 from .passes import has_effect
@@ -341,5 +342,5 @@ class Source(Writer):
 
     def once(self, call: Call) -> str:
         """Write what is made once."""
-        is_itself = call.function is operator.pos and call.result in self.buffers
-        return self.literal(call.args[0]) if is_itself else self.expression(call)
+        is_there = call.function is in_the_memory_of
+        return self.literal(call.args[0]) if is_there else self.expression(call)

@@ -11,6 +11,7 @@ takes for granted, the modes of modules and all other numbers, is compared befor
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import operator
 import types
@@ -254,6 +255,9 @@ class State:
             if changed or any(id(x) not in fixed for x in numbers):
                 asked = HostNumbers(optimizer, index)
                 made = recorder.write_down(asked, (), {}, tuple(plain(x) for x in numbers))
+                names = list(inspect.signature(rule).parameters)[-len(made) :]
+                for number, key in zip(made, names, strict=True):
+                    number._variable.name = f"{self.labels.parameter}_{key}"
                 numbers = tuple(
                     x if id(x) in fixed else y.allowed() for x, y in zip(numbers, made, strict=True)
                 )
