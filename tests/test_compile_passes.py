@@ -332,8 +332,8 @@ MISTAKES = {
     "a copy is left out of what is changed later": (
         passes,
         "no_copies",
-        "and last[value.storage] == number",
-        "",
+        "is_fresh and last[value.storage] == number and",
+        "is_fresh and",
     ),
     "the parts of a joined draw overlap": (
         passes,

@@ -27,7 +27,63 @@ one_at_a_time = threading.RLock()
 
 
 def compile(function: Callable[..., Any] | None = None, *, check: bool = False) -> Any:
-    """Turn a function of arrays, or a training step, into one flat NumPy program; a decorator."""
+    """Turn a function of arrays, or a training step, into one flat NumPy program; a decorator.
+
+    The first call is watched, the second is recorded: every NumPy call in it is written down,
+    forward, backward and update. From then on the program runs, with the same bits as eager code.
+
+    Parameters
+    ----------
+    function
+        A function of arrays, tensors and nests of them, such as ``value_and_grad(loss)``, or a
+        training step that closes over modules and optimizers. Left out with ``check``.
+    check
+        Run eager code beside each run of the program, from the same state, and raise RuntimeError
+        if anything differs.
+
+    Returns
+    -------
+    Compiled
+        It is called like `function`. What that returns is returned, a loss as a tensor without a
+        graph. Parameters are written as the optimizer writes them; results, ``grad`` and ``mask``
+        are new at each call. ``source`` is the latest program, and ``save`` writes it.
+
+    Raises
+    ------
+    TypeError
+        In the first call or the second, with the line of the function that cannot be recorded: if
+        it asks for a value (``if x > 0``, ``float(x)``, ``.item()``, ``np.asarray(x)``), changes
+        Python's numbers or lists, or depends on something that nobody can see, as a generator that
+        it makes itself. All that the call has changed is put back.
+
+    Notes
+    -----
+    There is a program for each combination of the arguments' shapes, dtypes and memory layouts, of
+    training modes, and of Python's numbers that are no floats, among the arguments, in the closure
+    and in modules; of floats, the optimizer's ``lr``, a dropout layer's ``p`` and those among the
+    arguments, in closures and modules may change. More than 32 programs are not made.
+
+    Arrays that the function closes over are read at each call. What cannot be seen is what the
+    function reads elsewhere, and was the same in the first two calls: attributes of classes, names
+    in other modules, files. ``check=True`` finds it.
+
+    Where a check or a shape that depends on values comes out in another way than recorded, eager
+    code does the whole call again. So it does inside `grad` and other transforms, where the
+    function becomes part of their graph, under `detect_anomaly`, and inside `DropoutMasks`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import compile, grad
+    >>> slope = compile(grad(lambda x: np.sum(np.tanh(x) ** 2)))
+    >>> for _ in range(3):
+    ...     slope(np.array([0.5, 1.0]))
+    array([0.72686198, 0.63970001])
+    array([0.72686198, 0.63970001])
+    array([0.72686198, 0.63970001])
+    >>> print(slope.source[slope.source.index("tanh = ") :].splitlines()[0])
+    tanh = np.tanh(x)
+    """
     if function is None:
         return functools.partial(compile, check=check)
     return Compiled(function, check)

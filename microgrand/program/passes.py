@@ -13,6 +13,7 @@ from .calls import (
     CHECKS,
     UFUNC_OF,
     Call,
+    Method,
     Program,
     Storage,
     Variable,
@@ -319,44 +320,69 @@ def frozen(value: Any) -> Any:
 # -------------------------------------------------------------------------------------- copies
 
 
+def copied_by(call: Call, made: dict[Variable, Call]) -> tuple[Any, Any, list[Call]]:
+    """Return the copy and the value that a call copies, and all calls that this takes."""
+    if call.function in COPYING and len(call.args) == 1 and not call.kwargs:
+        return call.result, call.args[0], [call]
+    if call.function is operator.setitem and call.args[1] is Ellipsis:
+        maker = made.get(call.args[0])
+        if maker is not None and maker.function is np.empty_like:
+            return call.args[0], call.args[2], [maker, call]
+    return None, None, []
+
+
+COPYING = (np.copy, Method("copy"))
+
+
 def no_copies(program: Program) -> None:
-    """Leave out a copy into new memory of a value that nobody needs any more: hand out itself."""
+    """Leave out copies into new memory.
+
+    If nobody needs the value itself any more, it is its own copy. If neither it nor the copy is
+    written into or handed out, the value is as good as the copy.
+    """
     made = made_by(program)
     last: dict[Storage, int] = {}
-    writes: dict[Storage, int] = {}
+    writers: dict[Storage, list[Call]] = {}
+    writes_outside = False
     for number, call in enumerate(program.calls):
         for variable in call.operands():
             last[variable.storage] = number
         for variable in call.writes:
-            writes[variable.storage] = writes.get(variable.storage, 0) + 1
+            writers.setdefault(variable.storage, []).append(call)
+            writes_outside |= variable.storage.external
     handed_out = {v.storage for v in program.shown}
-    stands_for: dict[Variable, Variable] = {}
     left_out: set[int] = set()
     for number, call in enumerate(program.calls):
-        if call.function is not operator.setitem or call.args[1] is not Ellipsis:
+        copy, value, calls = copied_by(call, made)
+        if not isinstance(value, Variable) or not value.is_array or not alike(copy, value):
             continue
-        copy, _, value = call.args
-        maker = made.get(copy)
-        source = made.get(value) if isinstance(value, Variable) else None
-        if (
-            maker is not None
-            and maker.function is np.empty_like
-            and source is not None
-            and alike(copy, value)
-            and last[value.storage] == number
-            and value.storage not in handed_out
-            and value.storage not in writes
-            and not value.storage.external
-            and all(v.storage is not value.storage for v in source.operands())
-            and not any(copy in other.operands() for other in program.calls[:number])
-        ):
-            stands_for[copy] = value
-            left_out |= {id(maker), id(call)}
-    kept = [call for call in program.calls if id(call) not in left_out]
-    for copy, value in stands_for.items():
-        source = made[value]
-        source.result = mapped(functools.partial(exchanged, value, copy), source.result)
-    program.calls = kept
+        source = made.get(value)
+        changed = [c for c in writers.get(copy.storage, []) if c is not call]
+        if value.storage in writers or (source is not None and id(source) in left_out):
+            continue
+        is_fresh = source is not None and all(
+            v.storage is not value.storage for v in source.operands()
+        )
+        if is_fresh and last[value.storage] == number and value.storage not in handed_out:
+            if any(copy in other.operands() for other in program.calls[:number]):
+                continue  # it was read before it was filled
+            left_out |= {id(c) for c in calls}
+            rename(program, value, copy)
+        elif not changed and copy.storage not in handed_out:
+            if value.storage.external and writes_outside:
+                continue
+            left_out |= {id(c) for c in calls}
+            rename(program, copy, value)
+    program.calls = [call for call in program.calls if id(call) not in left_out]
+
+
+def rename(program: Program, old: Variable, new: Variable) -> None:
+    """Put a variable in the place of another one, and all views of it in its memory."""
+    exchange = functools.partial(exchanged, old, new)
+    for call in program.calls:
+        call.args, call.kwargs = mapped(exchange, call.args), mapped(exchange, call.kwargs)
+        call.result = mapped(exchange, call.result)
+    move(old.storage, new.storage, program)
 
 
 def exchanged(old: Variable, new: Variable, leaf: Any) -> Any:
