@@ -127,6 +127,13 @@ def test_a_copy_of_what_nobody_needs():
     assert program.calls[0].result is B
 
 
+def test_small_powers():
+    calls = [Call(operator.pow, (X, n), {}, variable("y")) for n in (1, 2, 2.0, 3, -1)]
+    program = Program(calls, [X], [])
+    passes.powers(program)
+    assert functions(program) == [np.positive, np.square, np.square, operator.pow, operator.pow]
+
+
 def test_numbers_become_arrays_of_the_dtype():
     x = variable("x", dtype=np.float32, external=True)
     result = variable("y", dtype=np.float32)

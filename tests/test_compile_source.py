@@ -1,8 +1,10 @@
 """The source of a program: it can be read, and saved it runs with NumPy alone."""
 
+import importlib
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +98,12 @@ def test_what_is_not_numpys_cannot_be_saved(tmp_path):
         compiled(X)
     with pytest.raises(TypeError, match="sorted"):
         compiled.save(tmp_path / "program.py")
+
+
+def test_the_example(capsys, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    importlib.import_module("compiled_step").main(["--save", str(tmp_path / "step.py")])
+    printed = capsys.readouterr().out
+    assert "the same to the last bit" in printed
+    assert len(re.findall(r"dropout_mask_as_int32, out=", printed)) == 2
+    assert (tmp_path / "step.npz").exists()

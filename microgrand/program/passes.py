@@ -437,6 +437,17 @@ def numbers_as_arrays(program: Program) -> None:
     program.calls = calls
 
 
+def powers(program: Program) -> None:
+    """Call what NumPy calls for the powers 1 and 2 of an array."""
+    for call in program.calls:
+        if call.function is operator.pow and call.result.is_array and call.result.dtype.kind == "f":
+            base, exponent = call.args
+            is_array = isinstance(base, Variable) and base.is_array
+            if is_array and type(exponent) in (int, float) and exponent in (1, 2):
+                call.function = np.square if exponent == 2 else np.positive
+                call.args = (base,)
+
+
 def make_room(program: Program, room: Variable) -> None:
     """Make an array once, to be written into in each run."""
     program.once.append(Call(np.empty, (room.shape, room.dtype), {}, room))

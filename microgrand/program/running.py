@@ -43,6 +43,7 @@ class Trace:
     def source(self) -> Source:
         """The program as Python."""
         program = self.program
+        passes.powers(program)
         passes.numbers_as_arrays(program)
         passes.masks_as_integers(program)
         passes.buffers_and_views(program)

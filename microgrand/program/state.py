@@ -10,10 +10,12 @@ takes for granted, the modes of modules and all other numbers, is compared befor
 
 from __future__ import annotations
 
+import argparse
 import functools
 import inspect
 import math
 import operator
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,8 +35,8 @@ from .recording import Recorder, is_recorded, paused, plain, recording
 
 #: A container with more items than this is not looked into.
 MANY = 1000
-#: Whose functions are not looked into.
-LIBRARIES = ("microgrand", "numpy", "builtins", "functools", "math", "operator")
+#: Objects of Python's own classes that only hold what they are given.
+HOLDERS = (types.SimpleNamespace, argparse.Namespace)
 MISSING = object()
 #: Python's values that are compared.
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
@@ -104,7 +106,7 @@ class State:
             if id(value) in self.seen or isinstance(value, (*STATIC, float, np.ndarray)):
                 continue
             self.seen[id(value)] = value
-            found = list(self.below(value, name))
+            found = sorted(self.below(value, name), key=rank)
             for slot in found:
                 if isinstance(slot, Slot):
                     self.slots.append(slot)
@@ -362,6 +364,12 @@ def deeply_plain(value: Any) -> Any:
     return value
 
 
+def rank(found: Any) -> int:
+    """Return where something comes: what is found first gives the name, best a module."""
+    value = found.get() if isinstance(found, Slot) else found[0]
+    return 0 if isinstance(value, Module) else 2 if isinstance(value, Optimizer) else 1
+
+
 def dotted(name: str, key: Any) -> str:
     """Return the name of something in something."""
     return f"{name}.{key}" if name else str(key)
@@ -387,7 +395,10 @@ def names_in(code: Any) -> list[str]:
 
 def in_library(function: Any) -> bool:
     """Tell whether a function is NumPy's, Python's or ours."""
-    return (getattr(function, "__module__", None) or "").split(".")[0] in LIBRARIES
+    top = (getattr(function, "__module__", None) or "").split(".")[0]
+    # What is made by exec() says that it is of builtins.
+    is_pythons = top in sys.stdlib_module_names and top not in ("builtins", "__main__")
+    return top in ("microgrand", "numpy") or is_pythons
 
 
 def is_uninteresting(value: Any) -> bool:
@@ -399,11 +410,9 @@ def is_uninteresting(value: Any) -> bool:
 
 def is_plain_object(value: Any) -> bool:
     """Tell whether an object's attributes are looked into."""
-    kind = type(value)
     if isinstance(value, (types.ModuleType, type)) or not hasattr(value, "__dict__"):
         return False
-    ours = kind.__module__.split(".")[0] not in LIBRARIES
-    return isinstance(value, (Module, Optimizer)) or ours
+    return isinstance(value, (Module, Optimizer, *HOLDERS)) or not in_library(type(value))
 
 
 # ---------------------------------------------------------------------------------- chance
