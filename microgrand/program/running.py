@@ -65,13 +65,14 @@ class Trace:
         holder: list[Any] = []
         publish = self.binding.publisher(holder)
         names = {**self.source.namespace, "publish": publish}
+        names |= {name: function for function, name in self.source.terse_names.items()}
         exec(self.code, names)
         return arrays, holder, names["prepare"](*arrays)
 
     @functools.cached_property
     def code(self) -> Any:
         """The compiled source."""
-        return compile(self.source.text, self.source.namespace["__name__"], "exec")
+        return compile(self.source.terse_text, self.source.namespace["__name__"], "exec")
 
     def run(self, entered: Any) -> Any:
         """Run the program; raise `Deviation` if eager code must do so instead.

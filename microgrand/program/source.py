@@ -58,6 +58,8 @@ INFIX: dict[Any, str] = {
     operator.ne: "!=",
 }
 PREFIX: dict[Any, str] = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
+#: NumPy warns where these are given a third argument by position.
+OUT_BY_NAME = {np.maximum, np.minimum}
 RESERVED = {*keyword.kwlist, *dir(builtins), "np", "publish", "deviate", "prepare", "step"}
 
 
@@ -66,12 +68,16 @@ class Writer:
 
     #: What a check does that finds another answer.
     otherwise = "deviate()"
+    #: Whether to write for speed rather than for readers: with functions' own names, and results
+    #: by position. Each line does the same.
+    terse = False
 
     def __init__(self) -> None:
         self.names: dict[Variable, str] = {}
         self.taken: dict[str, int] = dict.fromkeys(RESERVED, 1)
         self.objects: dict[int, tuple[str, Any]] = {}  # what the source cannot write
         self.namespace: dict[str, Any] = {"np": np}
+        self.terse_names: dict[Any, str] = {}
         self.buffers: set[Variable] = set()
 
     # ---- names
@@ -152,6 +158,9 @@ class Writer:
 
     def function(self, function: Any) -> str:
         """Write the name of a function."""
+        if self.terse:
+            name = "_".join(re.findall(r"\w+", getattr(function, "__qualname__", "call")))
+            return self.terse_names.setdefault(function, self.unique(f"_{name}"))
         owner = getattr(function, "__self__", None)
         if isinstance(owner, np.ufunc):
             return f"{self.function(owner)}.{getattr(function, '__name__', '')}"
@@ -168,7 +177,11 @@ class Writer:
         function, args, kwargs = call.function, call.args, dict(call.kwargs)
         if out is not None:
             function = UFUNC_OF.get(function, function)
-            kwargs["out"] = out
+            by_position = function is np.dot or isinstance(function, np.ufunc)
+            if self.terse and by_position and function not in OUT_BY_NAME:
+                args = (*args, out)
+            else:
+                kwargs["out"] = out
         elif isinstance(kwargs.get("out", 0), tuple) and len(kwargs["out"]) == 1:
             kwargs["out"] = kwargs["out"][0]
             if kwargs["out"] is None:
@@ -250,6 +263,8 @@ class Source(Writer):
         self.program = program
         self.buffers = program.buffers
         self.text = self.write()
+        self.terse = True
+        self.terse_text = self.write()
 
     def write(self) -> str:
         """Write the whole program."""
