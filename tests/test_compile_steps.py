@@ -1,5 +1,8 @@
 """`compile` of training steps: the same bits as eager, in all that others can see."""
 
+import functools
+import types
+
 import numpy as np
 import pytest
 from compiled import assert_same_bits
@@ -354,3 +357,98 @@ def test_a_failed_run_draws_its_masks_again(bits, p):
 
     for r, e in zip(results(True), results(False), strict=True):
         assert_same_bits(r, e)
+
+
+def test_a_module_itself():
+    net = nn.Sequential(nn.Linear(4, 6, dtype=float), nn.ReLU(), nn.Dropout(0.5)).eval()
+    compiled = compile(net)
+    with no_grad():
+        for number in range(5):
+            if number == 3:
+                net[0].weight.data *= 2
+            x = batch(number, np.float64)[0]
+            assert_same_bits(compiled(x), net(x))
+    assert compiled.eager_calls == 0
+
+
+def test_arrays_in_defaults_and_partial_functions():
+    w, b = np.ones(4), np.zeros(4)
+
+    def f(b, x, w=w):
+        return x * w + b
+
+    compiled = compile(functools.partial(f, b))
+    for number in range(5):
+        w[0], b[1] = number, -number
+        x = batch(number, np.float64)[0]
+        assert_same_bits(compiled(x), f(b, x))
+    assert compiled.eager_calls == 0
+
+
+def test_state_in_lists_dicts_and_objects():
+    class Holder:
+        def __init__(self):
+            self.weights = [Tensor(np.ones(4), requires_grad=True), {"b": np.zeros(4)}]
+            self.settings = types.SimpleNamespace(scale=0.5, power=2, more=(np.ones(4), "x"))
+
+    def results(compiled):
+        held = Holder()
+
+        def step(x):
+            w, others = held.weights
+            w.grad = None
+            y = (x * w + others["b"]) * held.settings.scale + held.settings.more[0]
+            (y**held.settings.power).mean().backward()
+            others["b"] -= 0.1 * w.grad
+            held.last = w.grad * 2
+            return y.data
+
+        run = compile(step) if compiled else step
+        found = []
+        for number in range(10):
+            if number == 4:
+                held.settings.scale = 0.25
+            if number == 5:
+                held.settings.power = 3
+            if number == 7:
+                held.settings.more = (np.zeros(4), "x")
+            if number == 8:
+                held.weights[1] = {"b": np.full(4, 0.5)}
+            y = run(batch(number, np.float64)[0])
+            found.append(copies([y, held.weights[0].grad, held.weights[1]["b"], held.last]))
+        return found
+
+    assert_same_bits(results(True), results(False))
+
+
+def test_several_backward_passes_in_one_step():
+    def results(compiled):
+        training = Training("dropout", "Adam", np.float32)
+
+        def step(x, labels):
+            training.optimizer.zero_grad()
+            for part in (slice(0, 4), slice(4, 8)):
+                loss = training.loss(training.net(x[part]), labels[part]) / 2
+                loss.backward()
+            norm = np.sqrt(sum((p.grad**2).sum() for p in training.net.parameters()))
+            for p in training.net.parameters():
+                p.grad = p.grad * np.minimum(1.0, 0.1 / (norm + 1e-6))
+            training.optimizer.step()
+            training.net.zero_grad()
+            loss = training.loss(training.net(x), labels)
+            loss.backward()
+            training.optimizer.step()
+            return loss, norm
+
+        run_step = compile(step) if compiled else step
+        manual_seed(2)
+        found = []
+        for number in range(6):
+            found.append(copies(list(run_step(*batch(number, np.float32))[1:])))
+            found.append(copies(training.seen()))
+        if compiled:
+            assert run_step.eager_calls == 0
+            assert len(run_step.traces) == 1
+        return found
+
+    assert_same_bits(results(True), results(False))

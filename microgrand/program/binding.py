@@ -92,6 +92,7 @@ class Binding:
         #: What each call is given, rather than read from a slot.
         self.from_arguments = set(self.codes)
         self.enter_state()
+        self.enter_fixed()
         self.enter_generators()
         self.enter_conditions()
         used = [code for v, code in self.codes.items() if v in self.in_program]
@@ -201,6 +202,14 @@ class Binding:
             self.require(self.like(name, before))
             self.codes[variable] = name
             self.slot_inputs.append((slot, variable))
+
+    def enter_fixed(self) -> None:
+        """Collect the arrays that stand where nothing can be replaced."""
+        for array, _ in self.made.state.fixed:
+            variable = self.made.recorder.known[id(array)]._variable
+            if variable in self.used - {*self.bound, *self.codes}:
+                self.bound.append(variable)
+                self.bound_codes.append(self.bind(array))
 
     def enter_generators(self) -> None:
         """Collect the generators that the program draws from."""

@@ -109,7 +109,7 @@ class Compiled:
         self.watched: dict[Any, Trace] = {}
         self.told = False
         self.eager_calls = 0
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program for these arguments, or watch or record the function."""

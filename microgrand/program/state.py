@@ -93,6 +93,8 @@ class State:
         self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
         self.attributes: list[tuple[Any, Any]] = []  # those of objects, and copies of them
         self.generators: list[tuple[Any, Any]] = [(default_rng, default_rng.bit_generator.state)]
+        self.in_slots: set[int] = set()
+        self.fixed: list[tuple[Any, str]] = []  # arrays that cannot be replaced: defaults
         self.seen: dict[int, Any] = {}
         self.names: dict[int, str] = {}
 
@@ -103,6 +105,8 @@ class State:
         stack = [(root, name)]
         while stack:
             value, name = stack.pop()
+            if type(value) is np.ndarray and id(value) not in self.in_slots:
+                self.fixed.append((value, name))
             if id(value) in self.seen or isinstance(value, (*STATIC, float, np.ndarray)):
                 continue
             self.seen[id(value)] = value
@@ -111,6 +115,7 @@ class State:
                 if isinstance(slot, Slot):
                     self.slots.append(slot)
                     self.before.append(slot.get())
+                    self.in_slots.add(id(self.before[-1]))
             stack.extend((s.get(), s.name) if isinstance(s, Slot) else s for s in reversed(found))
 
     def below(self, value: Any, name: str) -> Iterator[Any]:
@@ -204,6 +209,9 @@ class State:
             for key in vars(optimizer)
             if key != "lr"
         }
+        for array, name in self.fixed:
+            if id(array) not in recorder.known:
+                recorder.input(array, name)
         for slot, value in zip(self.slots, self.before, strict=True):
             keep = (id(slot.holder), slot.key) in static_floats
             new = value if keep and isinstance(value, float) else self.recorded(value, slot.name)

@@ -224,7 +224,7 @@ class Tracing:
         self.given_leaves, self.names = [], []
         self.effects = []
         self.state.before = self.state.put = []
-        self.state.lists = self.state.attributes = []
+        self.state.lists = self.state.attributes = self.state.fixed = []
         self.state.seen.clear()
         recorder = self.recorder
         recorder.alive, recorder.storages, recorder.saved = [], {}, {}
