@@ -275,6 +275,25 @@ class Binding:
 
     # ---- after
 
+    def replaced_gradients(self) -> list[Slot]:
+        """Return the slots of gradients that a run replaces without reading the old ones."""
+        read = {(id(slot.holder), slot.key) for slot, _ in self.slot_inputs}
+        return [
+            slot
+            for slot, variable in self.made.early_slots
+            if slot.key == "_grad"
+            and variable is not None
+            and (id(slot.holder), "_grad") not in read
+        ]
+
+    def releaser(self, holder: list[Any]) -> Any:
+        """Make the function that lets go of the old gradients, before there are new ones."""
+        lines = [f"{name} = holder[{i}]" for i, name in enumerate(self.arg_tensors.values())]
+        lines += [f"{slot.code(self.bind)} = None" for slot in self.replaced_gradients()]
+        namespace = {**self.namespace, "holder": holder}
+        exec("def release():\n" + "".join(f"    {line}\n" for line in lines), namespace)
+        return namespace["release"]
+
     def publisher(self, holder: list[Any]) -> Any:
         """Make the function that shows others what a run has computed."""
         made = self.made

@@ -101,6 +101,8 @@ class Program:
     early: list[Variable] = dataclasses.field(default_factory=list)
     late: list[Variable] = dataclasses.field(default_factory=list)
     commit: Call | None = None
+    #: The call before which the gradients of the run before are let go, as zero_grad() does.
+    release: Call | None = None
     #: Calls that are made once, for all runs: memory, and views of it and of bound arrays.
     once: list[Call] = dataclasses.field(default_factory=list)
     #: Which values are computed into such memory.

@@ -240,6 +240,18 @@ def move(before: Storage, after: Storage, program: Program) -> None:
                 variable.storage = after
 
 
+def first_of_backward(program: Program) -> Call | None:
+    """Return the first call of the last backward pass, if that is before the first change."""
+    found, section = None, ""
+    for call in program.calls:
+        if call is program.commit:
+            break
+        if call.section == "backward" != section:
+            found = call
+        section = call.section
+    return found
+
+
 def calls_after(program: Program, first: Call | None) -> list[Call]:
     """Return the calls from a call on."""
     return [] if first is None else program.calls[program.calls.index(first) :]

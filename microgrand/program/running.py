@@ -30,6 +30,8 @@ class Trace:
         #: Threads that add to the same gradients take turns, as eager code does.
         self.accumulates = self.binding.reads_gradients
         self.kinds = mapped(Kind, (made.args, made.kwargs))
+        if self.binding.replaced_gradients():
+            program.release = passes.first_of_backward(program)
         made.forget()
         program.inputs, program.bound = self.binding.inputs, self.binding.bound
         #: What each run draws before anything else can fail, and generators that draw later, too.
@@ -65,6 +67,8 @@ class Trace:
         holder: list[Any] = []
         publish = self.binding.publisher(holder)
         names = {**self.source.namespace, "publish": publish}
+        if self.program.release is not None:
+            names["release"] = self.binding.releaser(holder)
         names |= {name: function for function, name in self.source.terse_names.items()}
         exec(self.code, names)
         return arrays, holder, names["prepare"](*arrays)

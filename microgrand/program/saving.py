@@ -101,6 +101,8 @@ def save(trace: Any, path: Any) -> None:
         if v is not None
     ]
 
+    if program.release is not None:
+        lines += ["", "", "def release():", '    """Let go of nothing: there is no one else."""']
     lines += ["", "", f"def publish({', '.join(early)}):", '    """Show what others may see."""']
     shown = {name: place for name, place in writes if name in slots}
     lines += [f"    state[{place!r}] = {name}" for name, place in shown.items()] or ["    pass"]

@@ -60,7 +60,16 @@ INFIX: dict[Any, str] = {
 PREFIX: dict[Any, str] = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
 #: NumPy warns where these are given a third argument by position.
 OUT_BY_NAME = {np.maximum, np.minimum}
-RESERVED = {*keyword.kwlist, *dir(builtins), "np", "publish", "deviate", "prepare", "step"}
+RESERVED = {
+    *keyword.kwlist,
+    *dir(builtins),
+    "np",
+    "publish",
+    "deviate",
+    "release",
+    "prepare",
+    "step",
+}
 
 
 class Writer:
@@ -290,6 +299,9 @@ class Source(Writer):
                 body.append(f"publish({', '.join(map(self.name, program.early))})")
             if call is None:
                 break
+            if call is program.release:
+                errstate = ()
+                body.append("release()")
             if call.section and call.section != section:
                 section, origin = call.section, ""
                 body += ["", f"# ---- {section}", ""]
