@@ -34,7 +34,11 @@ def test_gradients_of_random_programs(dtype, program):
         assert_runs_as_eager(f, *same_inputs(program, dtype))
 
 
-@given(program=strategies.programs(max_lines=6))
+#: A constant array cannot be indexed by a recorded mask, as a second derivative may do.
+WITHOUT_MASKS = [e for e in strategies.EXPRESSIONS if e[0] != "{0}[{0} > 0]"]
+
+
+@given(program=strategies.programs(max_lines=6, expressions=WITHOUT_MASKS))
 def test_second_derivatives_of_random_programs(program):
     n = len(program.inputs)
 
@@ -88,8 +92,7 @@ def test_arrays_that_lie_otherwise_in_memory(program, order):
             return np.asfortranarray(x)
         if order == "reversed":
             return x[::-1].copy()[::-1] if x.ndim else x
-        wide = np.repeat(x, 2, axis=-1) if x.ndim else x
-        return wide[..., ::2]
+        return np.repeat(x, 2, axis=-1)[..., ::2] if x.ndim else x
 
     makers = [lambda number, x=x: laid_out(x * 1.0) for x in program.inputs]
     with np.errstate(all="ignore"):
