@@ -475,3 +475,12 @@ def test_memory_is_let_go():
     x = np.ones(1000)
     calls(compiled, x)
     assert sys.getrefcount(x) == 2  # the variable, and this call's argument
+
+
+def test_tables_that_are_indexed():
+    with pytest.raises(TypeError, match="outside"):
+        calls(compile(lambda labels: np.eye(3)[labels] * 2), np.array([0, 2]))
+    table = np.eye(3)
+    compiled = compile(lambda labels: table[labels] * 2)
+    calls(compiled, np.array([0, 2]))
+    assert_same_bits(compiled(np.array([1, 1])), 2 * table[[1, 1]])

@@ -19,8 +19,8 @@ def refuse_question(asked: str, line: str) -> NoReturn:
     raise NotRecordable(
         f"{line}: {asked} of an array depends on its values, which are others in each call, and a "
         "compiled function runs Python only while it is recorded. Choose with np.where, loop a "
-        "fixed number of times, return the array and convert it outside, or leave this part out "
-        "of the compiled function"
+        "fixed number of times, make tables that are indexed, such as np.eye(n)[labels], outside, "
+        "return the array and convert it there, or leave this part out of the compiled function"
     )
 
 
