@@ -14,7 +14,9 @@ from microgrand import Tensor, vjps
 from microgrand.checks import name_of
 from microgrand.dispatch import Formula, constant_functions, formulas, unwrap
 from microgrand.engine import Rules, backpropagate, rules_of
-from microgrand.testing import GradcheckError, gradcheck
+from microgrand.testing import MICROGRAND, GradcheckError, gradcheck
+from microgrand.testing.gradcheck import check_values
+from microgrand.testing.point import Point
 
 from . import (  # noqa: F401  they register their checks
     calculus,
@@ -170,6 +172,22 @@ def check(key, case):
 @given(data=st.data())
 def test_values_and_derivatives(key, data):
     check(key, data.draw(CHECKS[key]))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", CHECKS, ids=label)
+@few
+@given(data=st.data())
+def test_values_of_any_precision_are_those_of_a_reference_in_float64(key, data):
+    case = data.draw(CHECKS[key])
+    for dtype in (np.float64, np.float32, np.float16):
+        inputs = [x.astype(dtype) for x in case.inputs]
+        try:
+            point = Point(case.call, inputs, MICROGRAND, [""] * len(inputs), "output")
+        except (GradcheckError, TypeError):
+            assert dtype == np.float16  # which LAPACK does not have
+        else:
+            check_values(point, case.call)
 
 
 @pytest.mark.parametrize("name", elementwise.COMPLEX)
