@@ -186,14 +186,19 @@ def _cross(
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = np.moveaxis(as_array(a), axisa, -1), np.moveaxis(as_array(b), axisb, -1)
-    if a.shape[-1] != 3 or b.shape[-1] != 3:
-        raise ValueError(
-            "np.cross on tensors takes vectors of length 3, "
-            f"got lengths {a.shape[-1]} and {b.shape[-1]}"
-        )
+    if a.shape[-1] == b.shape[-1] == 2:
+        return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    a, b = in_space(a), in_space(b)
     following, last = [1, 2, 0], [2, 0, 1]
     out = a[..., following] * b[..., last] - a[..., last] * b[..., following]
     return np.moveaxis(out, -1, axisc)
+
+
+def in_space(x: Any) -> Any:
+    """Give vectors of the plane a third element, 0."""
+    if x.shape[-1] == 3:
+        return x
+    return np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1)
 
 
 @formula(np.linalg.cross)
