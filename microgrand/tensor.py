@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from inspect import getattr_static
 from typing import Any
 
 import numpy as np
@@ -405,7 +406,8 @@ class Tensor(Node):
         checks.refuse_item_assignment()
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if hasattr(self, name)]
+        names = super().__dir__()
+        return [n for n in names if not isinstance(getattr_static(self, n), checks.Missing)]
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -437,7 +439,7 @@ class Tensor(Node):
     diagonal, trace = method(np.diagonal), method(np.trace)
     repeat, take, choose = method(np.repeat), method(np.take), method(np.choose)
     dot, conj, conjugate = method(np.dot), method(np.conj), method(np.conjugate)
-    sort, copy = method(np.sort), method(np.copy)  # an array's own sort() writes into it
+    copy = method(np.copy)
 
     real = property(np.real, doc="The real part.")
     imag = property(np.imag, doc="The imaginary part.")
