@@ -235,23 +235,33 @@ def check_joint(function: Any, shares: Any, args: Sequence[Any]) -> None:
         )
 
 
-def check_cotangent(cotangent: Any, data: Array, function: Any, i: int) -> None:
-    """Raise if what a VJP returned cannot be the cotangent of an argument."""
+def check_cotangent(cotangent: Any, data: Array, node: Any, i: int) -> None:
+    """Raise if what a VJP returned cannot be the cotangent of argument `i` of a computed node."""
     if not hasattr(cotangent, "dtype"):
         raise TypeError(
-            f"the VJP of {name_of(function)} returned {cotangent!r} for argument {i}, expected "
-            f"an array of shape {data.shape}"
+            f"the VJP of {name_of(node.primitive)} returned {cotangent!r} for argument {i}, "
+            f"expected an array of shape {data.shape}"
         )
-    if cotangent.shape != data.shape and not broadcasts(data.shape, cotangent.shape):
+    shape, out = cotangent.shape, node._array.shape
+    if shape != data.shape and not (
+        broadcasts(data.shape, shape) and is_broadcast_by(data.shape, shape, out)
+    ):
         raise ValueError(
-            f"the VJP of {name_of(function)} returned a cotangent of shape "
-            f"{cotangent.shape} for an argument of shape {data.shape}"
+            f"the VJP of {name_of(node.primitive)} returned a cotangent of shape {shape} for an "
+            f"argument of shape {data.shape}, expected that shape; an axis along which the "
+            f"argument was broadcast to the result, of shape {out}, may have the result's length"
         )
     if cotangent.dtype.kind not in "fc":
         raise TypeError(
-            f"the VJP of {name_of(function)} returned a cotangent of dtype "
+            f"the VJP of {name_of(node.primitive)} returned a cotangent of dtype "
             f"{cotangent.dtype} for an argument of dtype {data.dtype}"
         )
+
+
+def is_broadcast_by(shape: tuple[int, ...], to: tuple[int, ...], out: tuple[int, ...]) -> bool:
+    """Tell whether the axes along which `to` is longer than `shape` are those of a result."""
+    shape, out = ((1,) * (len(to) - len(known)) + known for known in (shape, out))
+    return all(n in (m, k) for n, m, k in zip(to, shape, out[len(out) - len(to) :], strict=True))
 
 
 def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -314,7 +314,7 @@ def backpropagate(
                 share = shares[i]
             else:
                 share = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
-            share = unbroadcast(share, arg._array, node.primitive, i)
+            share = unbroadcast(share, arg._array, node, i)
             if arg in cotangents:
                 share = cotangents[arg] + share
             cotangents[arg] = share
@@ -395,7 +395,7 @@ def wider(dtype: Any, count: int) -> Any:
     return WIDER.get(dtype) if count > MANY or dtype.itemsize == 2 else None
 
 
-def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
+def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
     """Undo broadcasting and casting: bring `cotangent` to the shape and dtype of `data`.
 
     Broadcasting copies a value along new leading axes and along axes of length 1. A value used
@@ -406,7 +406,7 @@ def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
         or (cotangent.shape == data.shape and cotangent.dtype == data.dtype)
     ):
         return cotangent
-    check_cotangent(cotangent, data, primitive, i)
+    check_cotangent(cotangent, data, node, i)
     if cotangent.shape != data.shape:
         new_axes = cotangent.ndim - data.ndim
         stretched = [

@@ -279,8 +279,12 @@ def einsum_vjp(
         wanted = ""
         for axis, letter in enumerate(terms[i]):
             length = operand.shape[axis]
-            if letter in wanted:
-                twin = next(c for c in LETTERS if c not in subscripts + wanted)
+            twin = next(c for c in LETTERS if c not in subscripts + wanted)
+            if length == 1:  # it may have been broadcast along those of the others
+                factors.append(np.ones(1, dtype=g.dtype))
+                letters.append(twin)
+                letter = twin
+            elif letter in wanted:
                 factors.append(np.eye(length, dtype=g.dtype))
                 letters.append(letter + twin)
                 letter = twin
