@@ -279,12 +279,10 @@ def einsum_vjp(
         wanted = ""
         for axis, letter in enumerate(terms[i]):
             length = operand.shape[axis]
-            twin = next(c for c in LETTERS if c not in subscripts + wanted)
-            if length == 1:  # it may have been broadcast along those of the others
-                factors.append(np.ones(1, dtype=g.dtype))
-                letters.append(twin)
-                letter = twin
-            elif letter in wanted:
+            if length == 1:  # it may have been broadcast along those of the others: a sum
+                continue
+            if letter in wanted:
+                twin = next(c for c in LETTERS if c not in subscripts + wanted)
                 factors.append(np.eye(length, dtype=g.dtype))
                 letters.append(letter + twin)
                 letter = twin
@@ -295,7 +293,8 @@ def einsum_vjp(
                 factors.append(np.ones(length, dtype=g.dtype))
                 letters.append(letter)
             wanted += letter
-        cotangents[i] = np.einsum(f"{','.join(letters)}->{wanted}", *factors, optimize=optimize)
+        share = np.einsum(f"{','.join(letters)}->{wanted}", *factors, optimize=optimize)
+        cotangents[i] = np.reshape(share, operand.shape)
     return cotangents
 
 
