@@ -297,8 +297,9 @@ class Tensor(Node):
         Raises
         ------
         RuntimeError
-            Without a graph, on a freed graph, when a saved value has been changed in place, or
-            without `gradient` on a tensor of several elements.
+            Without a graph, on a freed graph, when a saved tensor has been changed in place, or
+            without `gradient` on a tensor of several elements. Of plain arrays that were operands
+            or indices nobody can tell.
         ValueError
             If `gradient` has another shape.
         TypeError
