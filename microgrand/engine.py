@@ -328,7 +328,7 @@ def backpropagate(
                 contribution = contributions[i]
             else:
                 contribution = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
-            contribution = unbroadcast(contribution, arg._array, node.primitive, i)
+            contribution = unbroadcast(contribution, arg._array, node, i)
             if arg in cotangents:
                 contribution = cotangents[arg] + contribution
             cotangents[arg] = contribution
@@ -411,7 +411,7 @@ def wider(dtype: Any, count: int) -> Any:
     return WIDER.get(dtype) if count > MANY or dtype.itemsize == 2 else None
 
 
-def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
+def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
     """Undo broadcasting and casting: bring `cotangent` to the shape and dtype of `data`.
 
     Broadcasting copies a value along new leading axes and along axes of length 1. A value used
@@ -422,7 +422,7 @@ def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
         or (cotangent.shape == data.shape and cotangent.dtype == data.dtype)
     ):
         return cotangent
-    check_cotangent(cotangent, data, primitive, i)
+    check_cotangent(cotangent, data, node, i)
     if cotangent.shape != data.shape:
         new_axes = cotangent.ndim - data.ndim
         stretched = [

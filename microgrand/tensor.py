@@ -13,6 +13,7 @@ import operator
 import os
 import threading
 from collections.abc import Callable, Iterator
+from inspect import getattr_static
 from typing import Any
 
 import numpy as np
@@ -54,22 +55,30 @@ def constant_operator(ufunc: Callable[..., Any]) -> tuple[Callable[..., Any], Ca
         return ufunc(self._array, as_operand(unwrap(other), ()))
 
     def reflected(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(as_operand(other, ()), self._array)
+        return ufunc(as_operand(unwrap(other), ()), self._array)
 
     return operate, reflected
 
 
-def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
-    """Make ``x += y``: new data for a leaf, but a new tensor where a graph is recorded."""
+def in_place_operator(ufunc: np.ufunc, change: Callable[..., Any]) -> Callable[..., Any]:
+    """Make ``x += y``: new data for a leaf, but a new tensor where a graph is recorded.
+
+    Both keep shape and dtype, as an array does, but for single numbers where a graph is recorded:
+    NumPy's own become what ``x + y`` is.
+    """
 
     def operate(self: Tensor, other: ArrayLike) -> Any:
+        operand = as_operand(unwrap(other), ())
         if self.primitive is not None or (records_gradient(other) and not self._requires_grad):
-            return dispatch(ufunc, ufunc, (self, other), {})
+            new = dispatch(ufunc, ufunc, (self, other), {})
+            if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
+                return new
+            change(np.copy(self._array), operand)  # NumPy may refuse it
+            return cast(new, self.dtype)
         checks.check_change_in_place(records_gradient(self))
         # Replace the array, do not write into it: views of it, and the caller's own reference,
         # must keep their values.
-        operand = as_operand(unwrap(other), ())
-        new = ufunc(self._array, operand, out=np.empty_like(self._array))
+        new = change(np.copy(self._array), operand)
         self.version += 1
         self._array = new
         return self
@@ -284,8 +293,9 @@ class Tensor(Node):
         Raises
         ------
         RuntimeError
-            Without a graph, on a freed graph, when a saved value has been changed in place, or
-            without `gradient` on a tensor of several elements.
+            Without a graph, on a freed graph, when a saved tensor has been changed in place, or
+            without `gradient` on a tensor of several elements. Of plain arrays that were operands
+            or indices nobody can tell.
         ValueError
             If `gradient` has another shape.
         TypeError
@@ -333,13 +343,13 @@ class Tensor(Node):
     del _
     __hash__ = Node.__hash__  # by identity: the engine keeps tensors in sets and dicts
 
-    __iadd__ = in_place_operator(np.add)
-    __isub__ = in_place_operator(np.subtract)
-    __imul__ = in_place_operator(np.multiply)
-    __itruediv__ = in_place_operator(np.true_divide)
-    __imod__ = in_place_operator(np.remainder)
-    __ipow__ = in_place_operator(np.power)
-    __imatmul__ = in_place_operator(np.matmul)
+    __iadd__ = in_place_operator(np.add, operator.iadd)
+    __isub__ = in_place_operator(np.subtract, operator.isub)
+    __imul__ = in_place_operator(np.multiply, operator.imul)
+    __itruediv__ = in_place_operator(np.true_divide, operator.itruediv)
+    __imod__ = in_place_operator(np.remainder, operator.imod)
+    __ipow__ = in_place_operator(np.power, operator.ipow)
+    __imatmul__ = in_place_operator(np.matmul, operator.imatmul)
 
     def __divmod__(self, other: ArrayLike) -> Any:
         return np.divmod(self, other)
@@ -401,7 +411,8 @@ class Tensor(Node):
         checks.refuse_item_assignment()
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if hasattr(self, name)]
+        names = super().__dir__()
+        return [n for n in names if not isinstance(getattr_static(self, n), checks.Missing)]
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -433,7 +444,7 @@ class Tensor(Node):
     diagonal, trace = method(np.diagonal), method(np.trace)
     repeat, take, choose = method(np.repeat), method(np.take), method(np.choose)
     dot, conj, conjugate = method(np.dot), method(np.conj), method(np.conjugate)
-    sort, copy = method(np.sort), method(np.copy)  # an array's own sort() writes into it
+    copy = method(np.copy)
 
     real = property(np.real, doc="The real part.")
     imag = property(np.imag, doc="The imaginary part.")

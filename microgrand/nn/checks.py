@@ -161,18 +161,23 @@ def names_of_no_state(module: Any) -> set[str]:
 
 
 def warn_of_lost_state(prefix: str, name: str, value: Any, saved: tuple[type, ...]) -> None:
-    """Warn if a value that may be a module's state is not saved."""
-    is_array = isinstance(value, np.ndarray) and value.dtype.kind in "fc"
-    is_constant = isinstance(value, Tensor) and not value.requires_grad
-    if is_array or (is_constant and not isinstance(value, saved)):
-        attribute = name.partition(".")[0]
-        warnings.warn(
-            f"{prefix}{'.' if prefix else ''}{name} is {'an array' if is_array else 'a Tensor'} "
-            "that state_dict() does not save; make it nn.Buffer(data) if it changes in training, "
-            f'or else say not_state = ("{attribute}",) in its class',
-            UserWarning,
-            stacklevel=3,
-        )
+    """Warn if a value is, or holds, what may be a module's state and is not saved."""
+    if type(value) in HOLD_NONE or isinstance(value, saved):
+        return
+    for part in parts_in(value, (*saved, np.ndarray, Tensor)):
+        is_array = isinstance(part, np.ndarray) and part.dtype.kind in "fc"
+        is_constant = isinstance(part, Tensor) and not part.requires_grad
+        if is_array or (is_constant and not isinstance(part, saved)):
+            attribute = name.partition(".")[0]
+            warnings.warn(
+                f"{prefix}{'.' if prefix else ''}{name} {'is' if part is value else 'holds'} "
+                f"{'an array' if is_array else 'a Tensor'} that state_dict() does not save; make "
+                "it nn.Buffer(data) if it changes in training, or else say "
+                f'not_state = ("{attribute}",) in its class',
+                UserWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def check_is_parameter(name: str, value: Any) -> None:

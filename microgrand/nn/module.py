@@ -75,9 +75,11 @@ class Module:
     """Something with parameters that is called like a function; the base of layers and models.
 
     A subclass assigns parameters and other modules to attributes, also within lists, tuples and
-    dicts, and defines ``forward``. One that is anywhere else is an error: to leave a module
-    unregistered, keep a function that calls it. What a module keeps but does not learn is a
-    `Buffer`.
+    dicts, and defines ``forward``. One that is in another container, in an attribute of an object,
+    in ``__slots__`` or an attribute of the class is an error: to leave a module unregistered, keep
+    a function that calls it. Nobody sees one that is behind a function or a bound method, in what
+    an iterator such as ``map`` or ``zip`` would give, or in an object that an object has. What a
+    module keeps but does not learn is a `Buffer`.
 
     Examples
     --------
@@ -225,7 +227,9 @@ class Module:
         """Return copies of all parameters' and buffers' values by name.
 
         Warns of an attribute with other arrays of floats, as they are not saved: make them a
-        `Buffer`, or name the attribute in the class's ``not_state``.
+        `Buffer`, or name the attribute in the class's ``not_state``. They are looked for in
+        containers and in the attributes of an object, too. Not warned of is a single number, as a
+        constant may be one: a running mean that is one should be a `Buffer`.
 
         Examples
         --------
@@ -238,7 +242,7 @@ class Module:
             for attribute, value in module.attributes():
                 if attribute not in not_state:
                     for name, item in items_in(attribute, value):
-                        checks.warn_of_lost_state(prefix, name, item, STATE)
+                        checks.warn_of_lost_state(prefix, name, item, (Module, *STATE))
         return {name: tensor.data.copy() for name, tensor in self.named_tensors(STATE)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -184,7 +184,7 @@ defvjp(np.power, power_vjp_base, power_vjp_exponent)
 defvjp(np.float_power, power_vjp_base, power_vjp_exponent)
 defvjp(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
 defvjp(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.rint((x - out) / y))
-# maximum and minimum are nan where either argument is: a nan wins.
+# maximum and minimum are nan where either argument is: a nan wins, and so do two.
 defvjp(
     np.maximum,
     lambda g, out, x, y: share_ties(g, np.greater(x, y) | np.isnan(x), np.equal(x, y)),
@@ -208,20 +208,33 @@ defvjp(
 )
 
 
-def radius(x: Any, y: Any) -> Any:
-    """Distance from the origin, with 1 for 0: a divisor where ``x^2 + y^2`` may underflow."""
-    return not_zero(np.hypot(wide(as_array(x)), y))
+def direction(x: Any, y: Any) -> tuple[Any, Any]:
+    """Return ``x / r`` with the distance r from the origin, and r; with 1 for an r of 0.
+
+    Two infinities are equal, as they are to arctan2.
+    """
+    x, y = wide(as_array(x)), wide(as_array(y))
+    r = not_zero(np.hypot(x, y))  # not a root of squares, which may underflow
+    far = np.isinf(x) | np.isinf(y)
+    x, y = (np.where(far, np.copysign(np.isinf(z), unwrap(z)), z) for z in (x, y))
+    return x / not_zero(np.hypot(x, y)), r
+
+
+def arctan2_vjp(g: Any, x: Any, y: Any) -> Any:
+    """``g x / (x^2 + y^2)``."""
+    along, r = direction(x, y)
+    return g * along / r
 
 
 defvjp(
     np.hypot,
-    lambda g, out, x, y: g * (x / radius(x, y)),
-    lambda g, out, x, y: g * (y / radius(x, y)),
+    lambda g, out, x, y: g * direction(x, y)[0],
+    lambda g, out, x, y: g * direction(y, x)[0],
 )
 defvjp(
     np.arctan2,
-    lambda g, out, y, x: g * (x / radius(x, y)) / radius(x, y),
-    lambda g, out, y, x: -g * (y / radius(x, y)) / radius(x, y),
+    lambda g, out, y, x: arctan2_vjp(g, x, y),
+    lambda g, out, y, x: -arctan2_vjp(g, y, x),
 )
 
 

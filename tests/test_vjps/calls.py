@@ -213,7 +213,13 @@ def calls(draw, function):
     return args, kwargs
 
 
-REFUSALS = ("differentiable", "derivative", "not supported", "only floating-point results")
+REFUSALS = (
+    "differentiable",
+    "derivative",
+    "not supported",
+    "only floating-point results",
+    "which has no graph",
+)
 
 
 def as_tensors(value, requires_grad):

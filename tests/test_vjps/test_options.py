@@ -240,13 +240,45 @@ def test_an_axis_of_a_number_is_what_it_is_to_numpy(call, requires_grad):
     assert_same(outcome(call, Tensor(x, requires_grad=requires_grad)), outcome(call, x))
 
 
-@pytest.mark.parametrize("requires_grad", [True, False])
-@pytest.mark.parametrize("order", [None, "fro", "nuc", 1, 2, np.inf, -1, -2, -np.inf])
-@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (2, 0, 3), (2, 3, 0)])
-def test_a_norm_of_empty_matrices_is_what_it_is_to_numpy(shape, order, requires_grad):
-    x = Tensor(np.zeros(shape), requires_grad=requires_grad)
-    found = outcome(np.linalg.norm, x, order, (-2, -1))
-    assert_same(found, outcome(np.linalg.norm, x.data, order, (-2, -1)))
-    if requires_grad and isinstance(found, Tensor):
-        np.sum(found).backward()
-        assert x.grad.shape == shape
+EMPTY = [(0, 3), (3, 0), (0, 0), (2, 0, 3), (0, 2, 2), (0, 1, 0, 1), (1, 1, 1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("shape", EMPTY)
+@pytest.mark.parametrize("order", [None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf])
+def test_norms_of_empty_matrices(shape, order):
+    for call in (
+        lambda x: np.linalg.norm(x, order, axis=(-2, -1)),
+        lambda x: np.linalg.norm(x, order, axis=(0, 1), keepdims=True),
+        lambda x: np.linalg.matrix_norm(x, ord=order or "fro"),
+        lambda x: np.linalg.cond(x, order),
+    ):
+        x = np.full(shape, 0.5)
+        found = outcome(call, Tensor(x, requires_grad=True))
+        assert_same(found, outcome(call, x))
+        if isinstance(found, Tensor):
+            np.sum(found).backward()
+
+
+@pytest.mark.parametrize("axes", [None, (0,)])
+@pytest.mark.parametrize("shape", EMPTY)
+def test_tensorsolve_of_empty_tensors_and_of_equations_without_unknowns(shape, axes):
+    call = lambda a, b: np.linalg.tensorsolve(a, b, axes)
+    for ndim in range(len(shape) + 1):
+        a, b = np.ones(shape), np.ones(shape[:ndim])
+        found = outcome(call, Tensor(a, requires_grad=True), Tensor(b, requires_grad=True))
+        assert_same(found, outcome(call, a, b))
+        if isinstance(found, Tensor):
+            np.sum(found).backward()
+
+
+@pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")
+@pytest.mark.parametrize("lengths", list(itertools.product([1, 2, 3, 4], repeat=2)))
+@pytest.mark.parametrize("axis", [None, 0])
+def test_cross_products_of_the_plane_and_of_space(lengths, axis):
+    a, b = (np.random.default_rng(n).normal(size=(n, n)) + 1 for n in lengths)
+    a, b = a[:, :1], b  # which broadcast
+    call = lambda a, b: np.cross(a, b, axisa=0, axisb=0, axisc=0, axis=axis)
+    found = outcome(call, Tensor(a, requires_grad=True), Tensor(b, requires_grad=True))
+    assert_same(found, outcome(call, a, b))
+    if isinstance(found, Tensor):
+        assert gradcheck(call, a, b, order=2)

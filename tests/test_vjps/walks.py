@@ -16,7 +16,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from microgrand import Tensor
 from microgrand.dispatch import Formula, formulas, unwrap
 from microgrand.engine import Rules, backpropagate, rules_of
-from microgrand.testing import gradcheck
+from microgrand.testing import MICROGRAND, GradcheckError, gradcheck
+from microgrand.testing.gradcheck import check_values
+from microgrand.testing.point import Point
 
 from .calls import (
     FLOATS,
@@ -117,6 +119,21 @@ def real_parts(value):
         elif hasattr(out, "dtype"):
             parts += [np.real(out), np.imag(out)]
     return parts
+
+
+@pytest.mark.filterwarnings("ignore")
+@few
+@given(data=st.data())
+def test_values_of_any_precision_are_those_of_a_reference_in_float64(key, data):
+    case = data.draw(CHECKS[key])
+    for dtype in (np.float64, np.float32, np.float16):
+        inputs = [x.astype(dtype) for x in case.inputs]
+        try:
+            point = Point(case.call, inputs, MICROGRAND, [""] * len(inputs), "output")
+        except (GradcheckError, TypeError):
+            assert dtype == np.float16  # which LAPACK does not have
+        else:
+            check_values(point, case.call)
 
 
 @pytest.mark.filterwarnings("ignore")
