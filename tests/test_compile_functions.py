@@ -169,3 +169,39 @@ def test_tensors_as_arguments():
             assert_same_bits(compiled(Tensor(x), w), f(Tensor(x), other))
             assert_same_bits(w.grad, other.grad)
     assert compiled.eager_calls == 0
+
+
+def test_out_by_position_and_in_place():
+    room = np.zeros((2, 2))
+
+    def f(x, y):
+        first = np.dot(x, y, room)
+        z = room * 2
+        w = x * 1
+        np.nan_to_num(w, copy=False)
+        return first + 0, z, w, np.real(x) + 1, np.atleast_1d(x) * x.astype(float, copy=False)
+
+    def draw(number):
+        x = np.random.default_rng(number).normal(size=(2, 2))
+        x[0, 0] = np.nan if number % 2 else 1
+        return x
+
+    assert_runs_as_eager(f, draw, draw)
+    with pytest.raises(TypeError, match=r"np\.dot writes into an array"):
+        compile(lambda x: np.dot(x, x, np.empty((2, 2))))(draw(0))
+    with pytest.raises(TypeError, match="a text"):
+        compile(lambda x: np.array_repr(x))(draw(0))
+
+
+def test_numbers_and_tensors():
+    w = Tensor(1.7, requires_grad=True)
+
+    def f(a, b, x):
+        w.grad = None
+        y = a**w + b**w + x**w + a * w / b - x @ np.ones(3) * w + w**a + 2**w
+        np.sum(y).backward()
+        return y, w.grad
+
+    assert_runs_as_eager(
+        f, lambda n: 1.1 + n, lambda n: np.float64(0.3 + n), lambda n: np.arange(3.0) + n
+    )

@@ -26,6 +26,7 @@ from ..checks import WRITERS
 from ..engine import Node
 from . import checks
 from .calls import (
+    UFUNC_OF,
     Attribute,
     Call,
     Method,
@@ -51,6 +52,11 @@ OF_ANY_SHAPE = {
     *(np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.delete),
     *(np.where, np.insert, np.histogram, np.histogram_bin_edges),
     *(Method("nonzero"), Method("compress"), Method("repeat")),
+}
+#: Functions that may return their argument itself, unchanged.
+RETURNS_ITS_ARGUMENT = {
+    *(np.real, np.real_if_close, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.asarray),
+    *(Attribute("real"), Method("astype"), getattr(np, "astype", None)),
 }
 #: What an array says about itself without its values.
 FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags", "base"}
@@ -152,11 +158,18 @@ class Recorder:
             result = function(*values, **options)
         if function in OF_SHAPES:
             return result
-        recorded = [x for x in leaves((args, kwargs)) if is_recorded(x)]
-        if not written:
+        given = leaves((args, kwargs))
+        recorded = [x for x in given if is_recorded(x)]
+        if isinstance(result, str):
+            self.refuse(checks.refuse_question, "a text")
+        if isinstance(result, np.ndarray) and not written:
             for x in recorded:
-                if result is x._value and isinstance(result, np.ndarray):
-                    return x
+                if result is x._value:
+                    if function in RETURNS_ITS_ARGUMENT or not is_numpys(function):
+                        return x
+                    written = (x,)  # an ``out`` by position
+            if any(result is x for x in given):
+                self.refuse(checks.refuse_writing_into_plain, function)
         return self.write_down(function, args, kwargs, result, recorded, written)
 
     def refuse(self, refusal: Callable[..., NoReturn], *what: Any) -> NoReturn:
@@ -241,6 +254,13 @@ def is_recorded(value: Any) -> TypeGuard[Recorded]:
     return issubclass(type(value), Recorded)
 
 
+def is_numpys(function: Any) -> bool:
+    """Tell whether a function is NumPy's, or a method or operator of arrays."""
+    kind = type(function)
+    module = getattr(function, "__module__", None) or kind.__module__
+    return kind in (Method, np.ufunc) or module.split(".")[0] == "numpy"
+
+
 @contextmanager
 def paused() -> Iterator[None]:
     """Record nothing inside the block: recorded values are what they hold."""
@@ -291,8 +311,10 @@ def binary(function: Callable[..., Any]) -> tuple[Any, Any]:
     """Make an operator and its reflected form."""
 
     def operate(self: Any, other: Any) -> Any:
-        if isinstance(other, Node):
-            return NotImplemented
+        if isinstance(other, Node):  # an array calls the ufunc, a number leaves it to the tensor
+            ufunc = UFUNC_OF.get(function, np.power if function is operator.pow else None)
+            is_numpys = isinstance(self._value, (np.ndarray, np.generic))
+            return ufunc(self, other) if ufunc is not None and is_numpys else NotImplemented
         return run(function, self, other)
 
     def reflected(self: Any, other: Any) -> Any:
