@@ -363,8 +363,8 @@ MISTAKES = {
     "an array in the closure is a constant": (
         state.State,
         "recorded",
-        "if type(value) is np.ndarray:",
-        "if type(value) is np.ndarray and value.size != 3:",
+        "if type(value) in ARRAYS:",
+        "if type(value) in ARRAYS and value.size != 3:",
     ),
     "a mask is drawn once for ever": (
         state.RecordingSource,

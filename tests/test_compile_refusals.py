@@ -484,3 +484,39 @@ def test_tables_that_are_indexed():
     compiled = compile(lambda labels: table[labels] * 2)
     calls(compiled, np.array([0, 2]))
     assert_same_bits(compiled(np.array([1, 1])), 2 * table[[1, 1]])
+
+
+def test_arrays_on_disk_and_of_other_kinds(tmp_path):
+    on_disk = np.memmap(tmp_path / "x", float, "w+", shape=3)
+    compiled = compile(lambda x: x * on_disk)
+    for number in range(4):
+        on_disk[:] = number
+        assert_same_bits(np.asarray(compiled(X)), np.asarray(X * on_disk))
+    masked = np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])
+    with pytest.raises(TypeError, match="MaskedArray"):
+        compile(lambda x: np.add(x, masked))(X)
+
+
+def test_other_threads_may_list_what_modules_hold():
+    net, optimizer, step = training(False)
+    compiled = compile(step)
+    step(BATCH, np.zeros(4, int))  # so that each layer has its mask
+    stop, failures = threading.Event(), []
+
+    def list_parameters():
+        while not stop.is_set():
+            try:
+                net.state_dict()
+                repr(net)
+            except RuntimeError as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=list_parameters)
+    thread.start()
+    for n in range(1, 12):
+        calls(compiled, BATCH[:1].repeat(n, 0), np.zeros(n, int), number=2)
+    stop.set()
+    thread.join()
+    assert not failures
+    assert type(net[0]) is nn.Linear
+    assert type(optimizer) is optim.SGD

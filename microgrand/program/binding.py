@@ -243,10 +243,11 @@ class Binding:
     def like(self, name: str, value: Any) -> str:
         """Write the condition that a value is of the same kind as another one."""
         if isinstance(value, np.ndarray):
+            kind, dtype = self.bind(type(value)), self.bind(value.dtype)
             return (
-                f"{name}.__class__ is ndarray and {name}.shape == {value.shape} and "
-                f"({name}.dtype is {self.bind(value.dtype)} or {name}.dtype == "
-                f"{self.bind(value.dtype)}) and {name}.strides == {value.strides}"
+                f"{name}.__class__ is {kind} and {name}.shape == {value.shape} and "
+                f"({name}.dtype is {dtype} or {name}.dtype == {dtype}) and "
+                f"{name}.strides == {value.strides}"
             )
         return f"{name}.__class__ is {self.bind(type(value))}"
 

@@ -32,6 +32,13 @@ def refuse_attribute(name: str, line: str) -> NoReturn:
     )
 
 
+def refuse_kind_of_array(array: Any, line: str) -> NoReturn:
+    """Raise, as the operations of an array are not NumPy's own."""
+    raise NotRecordable(
+        f"{line}: a {type(array).__name__} is no plain array; convert it with np.asarray"
+    )
+
+
 def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
     """Raise, as an array that is not part of the program would be written into."""
     raise NotRecordable(
@@ -87,7 +94,11 @@ def check_function(function: Any) -> None:
 def check_argument(leaf: Any) -> None:
     """Raise if an argument is an array of a kind that cannot be recorded."""
     is_foreign = hasattr(type(leaf), "__array_function__") and not isinstance(leaf, np.generic)
-    if is_foreign and type(leaf) is not np.ndarray and not hasattr(leaf, "saved_version"):
+    if (
+        is_foreign
+        and type(leaf) not in (np.ndarray, np.memmap)
+        and not hasattr(leaf, "saved_version")
+    ):
         raise TypeError(
             f"compile takes NumPy's arrays and tensors, got a {type(leaf).__name__}; convert it "
             "with np.asarray"

@@ -40,6 +40,8 @@ from .calls import (
 #: The recorder of this thread or task, if it is recording.
 recording: ContextVar[Recorder | None] = ContextVar("recording", default=None)
 
+#: The classes of arrays that are recorded.
+ARRAYS = (np.ndarray, np.memmap)
 #: Functions that ask about shapes and types only.
 OF_SHAPES = {
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type),
@@ -139,6 +141,8 @@ class Recorder:
         if is_recorded(value):
             return value._variable if value._recorder is self else value._value
         if isinstance(value, np.ndarray):
+            if type(value) not in ARRAYS:
+                self.refuse(checks.refuse_kind_of_array, value)
             known = self.known.get(id(value))
             return self.constant(value) if known is None else known._variable
         return getattr(value, "_variable", value)  # a recording generator has one

@@ -31,7 +31,7 @@ from ..random import default_rng, generator
 from ..tensor import Tensor
 from .calls import Method, Variable, raw_bytes
 from .labels import Labels
-from .recording import Recorder, is_recorded, paused, plain, recording
+from .recording import ARRAYS, Recorder, is_recorded, paused, plain, recording
 
 #: A container with more items than this is not looked into.
 MANY = 1000
@@ -105,7 +105,7 @@ class State:
         stack = [(root, name)]
         while stack:
             value, name = stack.pop()
-            if type(value) is np.ndarray and id(value) not in self.in_slots:
+            if type(value) in ARRAYS and id(value) not in self.in_slots:
                 self.fixed.append((value, name))
             if id(value) in self.seen or isinstance(value, (*STATIC, float, np.ndarray)):
                 continue
@@ -218,15 +218,27 @@ class State:
             self.put.append(new)
             if new is not value:
                 slot.set(new)
+        self.classes: list[tuple[Any, type]] = []
         for module, name in self.modules.values():
-            if "forward" not in vars(module):
-                vars(module)["forward"] = labels.in_module(module.forward, module, name)
-        for optimizer, name in self.optimizers.values():
-            vars(optimizer)["update"] = self.watched_update(optimizer, name)
+            self.override(module, "forward", labels.in_module(module.forward, module, name))
+        for optimizer, _ in self.optimizers.values():
+            self.override(optimizer, "update", self.watched_update(optimizer))
+
+    def override(self, instance: Any, name: str, function: Callable[..., Any]) -> None:
+        """Give an object another method, by a class of its own.
+
+        Not by an attribute: another thread may be iterating over these.
+        """
+        kind = type(instance)
+        self.classes.append((instance, kind))
+        method = staticmethod(function)
+        namespace = {name: method, "__module__": kind.__module__, "__doc__": kind.__doc__}
+        metaclass: Any = type(kind)
+        instance.__class__ = metaclass(kind.__name__, (kind,), namespace)
 
     def recorded(self, value: Any, name: str) -> Any:
         """Return the recorded value of an array, float or generator, also those in tuples."""
-        if type(value) is np.ndarray:
+        if type(value) in ARRAYS:
             known = self.recorder.known.get(id(value))
             return self.recorder.input(value, name) if known is None else known
         if type(value) is float or (isinstance(value, np.generic) and value.dtype.kind in "fc"):
@@ -242,7 +254,7 @@ class State:
             return value if same else tuple(items)
         return value
 
-    def watched_update(self, optimizer: Optimizer, name: str) -> Callable[[int], Any]:
+    def watched_update(self, optimizer: Optimizer) -> Callable[[int], Any]:
         """Make an optimizer's `update` whose numbers each run asks for anew."""
         original = optimizer.update
 
@@ -293,11 +305,8 @@ class State:
         Returns what the function has put in the slots, and the names of those that hold something
         other than arrays now.
         """
-        for module, _ in self.modules.values():
-            if getattr(vars(module).get("forward"), "__name__", "") == "scoped":
-                del vars(module)["forward"]
-        for optimizer, _ in self.optimizers.values():
-            vars(optimizer).pop("update", None)
+        for instance, kind in self.classes:
+            instance.__class__ = kind
         effects: list[tuple[Slot, Any]] = []
         changes: list[str] = []
         for slot, before, put in zip(self.slots, self.before, self.put, strict=True):

@@ -18,7 +18,7 @@ from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import put_items_back
 from .labels import Labels
-from .recording import Recorder, is_recorded, leaves, recording, same_bits
+from .recording import ARRAYS, Recorder, is_recorded, leaves, recording, same_bits
 from .state import STATIC, HostNumbers, RecordingSource, Slot, State, deeply_plain, dotted
 
 
@@ -121,7 +121,7 @@ class Tracing:
         def as_recorded(leaf: Any) -> Any:
             if isinstance(leaf, np.generic) and leaf.dtype.kind not in "fc":
                 return leaf
-            if type(leaf) is np.ndarray or type(leaf) is float or isinstance(leaf, np.generic):
+            if type(leaf) in (*ARRAYS, float) or isinstance(leaf, np.generic):
                 same = self.recorder.known.get(id(leaf))
                 name = known.get(id(leaf), "x")
                 return self.recorder.input(leaf, name) if same is None else same
