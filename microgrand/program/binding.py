@@ -20,7 +20,7 @@ from . import passes
 from .calls import Deviation, Program, Variable, mapped
 from .recording import is_recorded
 from .source import Writer
-from .state import MISSING, STATIC, HostNumbers, Slot, same_static
+from .state import STATIC, HostNumbers, Slot, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -33,10 +33,7 @@ class Binding:
     def __init__(self, made: Tracing) -> None:
         self.made = made
         self.namespace: dict[str, Any] = {
-            "ndarray": np.ndarray,
-            "Tensor": Tensor,
             "grad_enabled": grad_enabled,
-            "MISSING": MISSING,
             "new_tensor": engine.new_tensor,
             "static": same_static,
             "PUBLISHED": PUBLISHED,
