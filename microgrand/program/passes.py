@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import operator
 from typing import Any
 
@@ -525,6 +526,62 @@ def masks_as_integers(program: Program) -> None:
                     for c, i in of_dtype:
                         c.args = tuple(room if j == i else arg for j, arg in enumerate(c.args))
     program.calls = calls
+
+
+#: Spreading is worth it for results of up to this many bytes.
+TINY = 1 << 15
+
+
+def operands_alike(program: Program) -> None:
+    """Spread the smaller operand of an elementwise call to the shape of the result.
+
+    NumPy has a short way for operands of one shape and dtype. For small arrays, it saves more than
+    it costs to copy a bias into each row, or a mask into the floats that it is subtracted from.
+    """
+    calls: list[Call] = []
+    for call in program.calls:
+        arrays = [v for v in call.args if isinstance(v, Variable) and v.is_array and v.shape]
+        if can_be_spread(call, arrays):
+            result = call.result
+            dtype = np.result_type(*[v.dtype for v in arrays])
+            for variable in arrays:
+                if (variable.shape, variable.dtype) == (result.shape, dtype):
+                    continue
+                spread = Variable(
+                    np.ndarray,
+                    result.shape,
+                    dtype,
+                    np.empty(result.shape, dtype).strides,
+                    Storage(),
+                    f"{variable.name}_spread",
+                )
+                if variable.storage.constant:
+                    spread.storage = Storage(constant=True)
+                    spread.value = np.broadcast_to(variable.value, result.shape).astype(dtype)
+                else:
+                    room = Call(np.empty_like, (variable,), {}, spread, section=call.section)
+                    args = (spread, Ellipsis, variable)
+                    copy = Call(operator.setitem, args, {}, None, (spread,), section=call.section)
+                    calls += [room, copy]
+                call.args = tuple([spread if v is variable else v for v in call.args])
+        calls.append(call)
+    program.calls = calls
+
+
+def can_be_spread(call: Call, arrays: list[Variable]) -> bool:
+    """Tell whether it is known in which dtype a call computes with two small arrays."""
+    if len(arrays) != 2 or len(call.args) != 2 or call.kwargs or not is_elementwise(call):
+        return False
+    result = call.result
+    if not isinstance(result, Variable) or result in call.writes or not is_contiguous(result):
+        return False
+    dtypes = {v.dtype for v in arrays}
+    function = UFUNC_OF.get(call.function, call.function)
+    if len(dtypes) == 2:
+        is_sum = function in (np.add, np.subtract, np.multiply)
+        if not is_sum or np.dtype(bool) not in dtypes or result.dtype not in dtypes:
+            return False
+    return all(0 < math.prod(result.shape) * d.itemsize <= TINY for d in dtypes)
 
 
 # ------------------------------------------------------------------------------------- buffers

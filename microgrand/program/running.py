@@ -48,6 +48,7 @@ class Trace:
         passes.powers(program)
         passes.numbers_as_arrays(program)
         passes.masks_as_integers(program)
+        passes.operands_alike(program)
         passes.buffers_and_views(program)
         source = Source(program)
         name = f"<program {next(numbers)}>"
