@@ -87,11 +87,17 @@ class Tracing:
         token = recording.set(recorder)
         source = replay.source.set(RecordingSource(recorder))
         observer = engine.observer.set(labels.observe)
-        hook, engine.on_record = engine.on_record, labels.on_record
+        before = engine.on_record  # of another thread's `detect_anomaly`
+
+        def hook(node: Any) -> Any:
+            return labels.on_record(node if before is None else before(node))
+
+        engine.on_record = hook
         try:
             result = self.function(*args, **kwargs)
         finally:
-            engine.on_record = hook
+            if engine.on_record is hook:
+                engine.on_record = before
             engine.observer.reset(observer)
             replay.source.reset(source)
             recording.reset(token)
