@@ -422,6 +422,8 @@ def test_shapes_that_depend_on_values():
     for x in (X, -X, X - 1, X):
         assert_same_bits(compiled(x), f(x))
     assert compiled.eager_calls == 2
+    with pytest.warns(RuntimeWarning, match="eagerly"):
+        calls(compiled, -X, number=20)
 
 
 def test_check_finds_what_cannot_be_seen():

@@ -140,3 +140,14 @@ def refuse_saving(name: str, value: Any) -> NoReturn:
         f"the program calls {name_of(value) if callable(value) else value!r:.60}, named {name} in "
         "its source, which a module that needs NumPy only cannot do"
     )
+
+
+def warn_of_eager_calls(function: Any, often: int) -> None:
+    """Tell that programs do not get to their end."""
+    warnings.warn(
+        f"{often} calls of {name_of(function)} had to run eagerly after all, as a shape or a check "
+        "that depends on values came out in another way than recorded; use np.where rather than "
+        "x[mask], or leave this part out of the compiled function",
+        RuntimeWarning,
+        stacklevel=3,
+    )

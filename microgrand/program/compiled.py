@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +23,20 @@ from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.
 MOST = 32
+#: After so many calls that had to run eagerly, the user is told.
+OFTEN = 20
 #: Recording puts recorded values in the place of arrays: one at a time.
 one_at_a_time = threading.RLock()
+
+
+def unlock_in_child() -> None:
+    """Make a new lock in a forked process: another thread may have held the old one."""
+    global one_at_a_time
+    one_at_a_time = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=unlock_in_child)
 
 
 def compile(function: Callable[..., Any] | None = None, *, check: bool = False) -> Any:
@@ -135,6 +148,8 @@ class Compiled:
                         return trace.run(entered)
             except Deviation:
                 self.eager_calls += 1
+                if self.eager_calls == OFTEN:
+                    checks.warn_of_eager_calls(self.function, OFTEN)
             return self.function(*args, **kwargs)
         return self.other_call(args, kwargs)
 
