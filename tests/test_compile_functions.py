@@ -205,3 +205,14 @@ def test_numbers_and_tensors():
     assert_runs_as_eager(
         f, lambda n: 1.1 + n, lambda n: np.float64(0.3 + n), lambda n: np.arange(3.0) + n
     )
+
+
+def test_numbers_beside_arrays_of_other_dtypes():
+    def f(x, a):
+        small = x.astype(np.uint8)
+        return small < a, small * a, small + 3, small == 2.5, x < a, x.astype(int) < a, x * 2**60
+
+    for dtype in (np.float16, np.float32, np.float64):
+        assert_runs_as_eager(
+            f, lambda n, dtype=dtype: (np.arange(6) + n).astype(dtype), lambda n: 1.5 + n
+        )

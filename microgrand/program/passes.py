@@ -429,7 +429,7 @@ def numbers_as_arrays(program: Program) -> None:
                         np.ndarray, (), dtype, (), Storage(constant=True), f"number_{arg}", value
                     )
                 args[i] = constants[key]
-            elif isinstance(arg, Variable) and arg.dtype is None and arg.kind in (int, float):
+            elif isinstance(arg, Variable) and arg.kind in NUMBERS_IN[dtype.kind]:
                 if (arg, dtype) not in converted:
                     room = Variable(np.ndarray, (), dtype, (), Storage(), f"{arg.name}_{dtype}")
                     converted[arg, dtype] = room
@@ -461,6 +461,10 @@ def powers(program: Program) -> None:
                 call.args = (base,)
 
 
+#: The numbers that NumPy converts to the dtype of an array beside them, by its kind.
+NUMBERS_IN: dict[str, tuple[type, ...]] = {"f": (int, float), "u": (int,)}
+
+
 def make_room(program: Program, room: Variable) -> None:
     """Make an array once, to be written into in each run."""
     program.once.append(Call(np.empty, (room.shape, room.dtype), {}, room))
@@ -477,7 +481,8 @@ def fits(arg: Any, dtype: Any) -> bool:
     if isinstance(arg, np.generic):
         return bool(arg.dtype == dtype)
     if dtype.kind == "f":
-        return abs(arg) <= float(np.finfo(dtype).max) if abs(arg) < np.inf else True
+        is_exact = type(arg) is float or abs(arg) < 2**53
+        return is_exact and (abs(arg) <= float(np.finfo(dtype).max) or abs(arg) == np.inf)
     return type(arg) is int and np.iinfo(dtype).min <= arg <= np.iinfo(dtype).max
 
 
