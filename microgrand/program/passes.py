@@ -482,7 +482,7 @@ def fits(arg: Any, dtype: Any) -> bool:
         return bool(arg.dtype == dtype)
     if dtype.kind == "f":
         is_exact = type(arg) is float or abs(arg) < 2**53
-        return is_exact and (abs(arg) <= float(np.finfo(dtype).max) or abs(arg) == np.inf)
+        return is_exact and bool(abs(arg) <= float(np.finfo(dtype).max) or abs(arg) == np.inf)
     return type(arg) is int and np.iinfo(dtype).min <= arg <= np.iinfo(dtype).max
 
 
