@@ -452,3 +452,16 @@ def test_several_backward_passes_in_one_step():
         return found
 
     assert_same_bits(results(True), results(False))
+
+
+def test_a_generator_as_an_argument():
+    def step(x, rng):
+        return F.dropout(x, 0.5, rng=rng) + rng.normal(size=4)
+
+    compiled = compile(step)
+    mine, other = np.random.default_rng(1), np.random.default_rng(1)
+    for number in range(5):
+        x = batch(number, np.float64)[0]
+        assert_same_bits(compiled(x, mine), step(x, other))
+    assert compiled.eager_calls == 0
+    assert len(compiled.traces) == 1

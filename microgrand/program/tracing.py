@@ -19,7 +19,16 @@ from .checks import NotRecordable
 from .comparison import put_items_back
 from .labels import Labels
 from .recording import ARRAYS, Recorder, is_recorded, leaves, recording, same_bits
-from .state import STATIC, HostNumbers, RecordingSource, Slot, State, deeply_plain, dotted
+from .state import (
+    STATIC,
+    HostNumbers,
+    RecordingGenerator,
+    RecordingSource,
+    Slot,
+    State,
+    deeply_plain,
+    dotted,
+)
 
 
 class Tracing:
@@ -127,6 +136,8 @@ class Tracing:
         def as_recorded(leaf: Any) -> Any:
             if isinstance(leaf, np.generic) and leaf.dtype.kind not in "fc":
                 return leaf
+            if type(leaf) is np.random.Generator:
+                return RecordingGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
             if type(leaf) in (*ARRAYS, float) or isinstance(leaf, np.generic):
                 same = self.recorder.known.get(id(leaf))
                 name = known.get(id(leaf), "x")
