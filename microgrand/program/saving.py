@@ -7,9 +7,11 @@ from the same state; `state` shows what the function's tensors and modules would
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pprint
 import textwrap
+import types
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,21 @@ def deviate():
 '''
 
 
+#: What stands for `microgrand.nn.dropout.masks.read_only`.
+READ_ONLY = """
+def read_only(mask):
+    mask.setflags(write=False)
+    return mask
+"""
+
+
 def save(trace: Any, path: Any) -> None:
     """Write a program, and its state beside it."""
     path = Path(path)
     binding, program, source = trace.binding, trace.program, trace.source
     bound_arrays, _, inputs = trace.current()
     arrays: dict[str, Any] = {}
+    optimizers: dict[int, str] = {}
     lines: list[str] = []
     for name, value in source.namespace.items():
         if isinstance(value, np.ndarray):
@@ -50,11 +61,15 @@ def save(trace: Any, path: Any) -> None:
         elif isinstance(value, np.generic):
             lines.append(f"{name} = np.{type(value).__name__}({value.item()!r})")
         elif value is masks.bernoulli_mask:
-            lines += ["import math", ""]
+            lines += ["import math", "", READ_ONLY]
             for function in (masks.random_bytes, masks.bernoulli_mask):
-                lines += [without_docstring(function), ""]
+                lines += ["", without_docstring(function), ""]
         elif isinstance(value, HostNumbers):
-            lines += numbers_of(value, name)
+            owner = optimizers.get(id(value.optimizer))
+            if owner is None:
+                owner = optimizers[id(value.optimizer)] = f"optimizer_{len(optimizers)}"
+                lines += arithmetic_of(value.optimizer, owner)
+            lines += [f"def {name}():", f"    return {owner}.update({value.index})[2]", "", ""]
         elif isinstance(value, (type, np.dtype)):
             lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
         elif name not in ("np", "deviate", "publish", "index", "__name__"):
@@ -127,8 +142,6 @@ def slot_key(slot: Any) -> tuple[int, Any]:
 
 def without_docstring(function: Any) -> str:
     """Return a function's source without its docstring and annotations."""
-    import ast
-
     tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function)))
     definition = tree.body[0]
     definition.body = definition.body[1:] if ast.get_docstring(definition) else definition.body
@@ -136,36 +149,28 @@ def without_docstring(function: Any) -> str:
     for argument in definition.args.args:
         argument.annotation = None
     definition.returns = None
-    return ast.unparse(tree).replace("read_only(", "(")
+    return ast.unparse(tree)
 
 
-def numbers_of(asked: HostNumbers, name: str) -> list[str]:
-    """Write an optimizer's arithmetic, as far as it concerns numbers."""
-    optimizer = asked.optimizer
+def arithmetic_of(optimizer: Any, name: str) -> list[str]:
+    """Write an optimizer as far as it computes numbers: with None in the place of its arrays."""
     kind = type(optimizer)
-    methods = [
-        without_docstring(getattr(kind, method))
-        for method in ("update", "decay")
-        if hasattr(kind, method)
-    ]
-    known = {
-        key: value
+    methods = [getattr(kind, key) for key in ("update", "decay") if hasattr(kind, key)]
+    names = {key for method in methods for key in method.__code__.co_names}
+    lines = []
+    for key in sorted(names):
+        value = methods[0].__globals__.get(key)
+        if isinstance(value, types.ModuleType):
+            lines.append(f"import {value.__name__}")
+        elif inspect.isfunction(value):
+            lines.append(f"{key} = None  # a rule, which stands in the program")
+    held = {
+        key: [x if isinstance(x, (int, float)) else None for x in value]
+        if isinstance(value, list)
+        else value
         for key, value in vars(optimizer).items()
-        if isinstance(value, (int, float, tuple)) or (isinstance(value, list) and key == "steps")
+        if isinstance(value, (int, float, tuple, list))
     }
-    held = f"{kind.__name__.lower()}_of_numbers"
-    return [
-        f"if {held!r} not in globals():",
-        "    import math",
-        "",
-        *(textwrap.indent(f"class {held}:", "    ").splitlines()),
-        *(textwrap.indent("\n".join(methods), " " * 8).splitlines()),
-        f"    adapt, {held} = None, {held}()",
-        f"    vars({held}).update({known!r}, grad_sums=[None] * {len(optimizer.parameters)},",
-        f"        square_averages=[None] * {len(optimizer.parameters)})",
-        "",
-        "",
-        f"def {name}():",
-        f"    return {held}.update({asked.index})[2]",
-        "",
-    ]
+    lines += ["", "", f"class {kind.__name__}:", f'    """The numbers of {kind.__name__}."""', ""]
+    lines += ["\n\n".join(textwrap.indent(without_docstring(m), "    ") for m in methods), "", ""]
+    return [*lines, f"{name} = {kind.__name__}()", f"vars({name}).update({held!r})", "", ""]
