@@ -276,7 +276,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
                 "reduce it with np.sum, or use jacobian or vjp"
             )
         check_real(value)
-        gradients = pullback(np.ones(value.shape))
+        gradients = pullback(np.ones_like(value))
         return value, gradients[0] if isinstance(argnums, (int, np.integer)) else gradients
 
     return value_and_gradient

@@ -34,11 +34,7 @@ def test_gradients_of_random_programs(dtype, program):
         assert_runs_as_eager(f, *same_inputs(program, dtype))
 
 
-#: A constant array cannot be indexed by a recorded mask, as a second derivative may do.
-WITHOUT_MASKS = [e for e in strategies.EXPRESSIONS if e[0] != "{0}[{0} > 0]"]
-
-
-@given(program=strategies.programs(max_lines=6, expressions=WITHOUT_MASKS))
+@given(program=strategies.programs(max_lines=6))
 def test_second_derivatives_of_random_programs(program):
     n = len(program.inputs)
 

@@ -35,8 +35,13 @@ def functions(program):
     return [call.function for call in program.calls]
 
 
-X = variable("x", external=True)
-A, B, C = variable("a"), variable("b"), variable("c")
+X, A, B, C = (variable(name) for name in "xabc")
+
+
+@pytest.fixture(autouse=True)
+def fresh_variables(monkeypatch):
+    for name in "XABC":
+        monkeypatch.setitem(globals(), name, variable(name.lower(), external=name == "X"))
 
 
 def test_dead_code():
@@ -58,6 +63,21 @@ def test_dead_code_keeps_writes_that_are_read():
     program = Program(list(calls), [X], [])
     passes.dead_code(program)
     assert functions(program) == [operator.setitem]
+
+
+def test_constants_are_folded():
+    one = variable("one")
+    one.storage, one.value = Storage(constant=True), np.ones(3)
+    calls = [
+        Call(np.sin, (one,), {}, A),
+        Call(np.ones_like, (X,), {}, B),
+        Call(np.add, (A, B), {}, C),
+        Call(np.multiply, (C, X), {}, variable("y")),
+    ]
+    program = Program(calls, [X], [])
+    passes.fold_constants(program)
+    assert functions(program) == [np.multiply]
+    assert_same_bits(C.value, np.sin(np.ones(3)) + 1)
 
 
 def test_share():
@@ -342,6 +362,18 @@ MISTAKES = {
         "dead_code",
         "v.storage.external or v.storage in read",
         "v.storage.external",
+    ),
+    "a constant that is none": (
+        passes,
+        "fold_constants",
+        "all(v.storage.constant for v in operands)",
+        "any(v.storage.constant for v in operands)",
+    ),
+    "a constant that is written into": (
+        passes,
+        "fold_constants",
+        "and result.storage not in changing",
+        "",
     ),
     "values from before a write are shared": (
         passes,

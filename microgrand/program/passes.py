@@ -330,6 +330,43 @@ def frozen(value: Any) -> Any:
     return id(value)
 
 
+# ----------------------------------------------------------------------------------- constants
+
+#: Functions that only ask an array for its shape and dtype.
+OF_A_SHAPE = (np.zeros_like, np.ones_like)
+
+
+def fold_constants(program: Program) -> None:
+    """Compute now what depends on constants only, if it is not written into or handed out."""
+    changing = {v.storage for call in program.calls for v in call.writes}
+    changing |= {v.storage for v in program.shown}
+    kept = []
+    for call in program.calls:
+        result = call.result
+        operands = list(call.operands())
+        is_constant = bool(operands) and all(v.storage.constant for v in operands)
+        if (
+            isinstance(result, Variable)
+            and (is_constant or call.function in OF_A_SHAPE)
+            and result.storage not in changing
+            and not has_effect(call)
+            and not call.errstate
+        ):
+            args, kwargs = mapped(example, call.args), mapped(example, call.kwargs)
+            result.value = call.function(*args, **kwargs)
+            result.storage = Storage(constant=True)
+        else:
+            kept.append(call)
+    program.calls = kept
+
+
+def example(leaf: Any) -> Any:
+    """Return the value of a constant, or an array like a variable."""
+    if not isinstance(leaf, Variable):
+        return leaf
+    return leaf.value if leaf.storage.constant else np.empty(leaf.shape, leaf.dtype)
+
+
 # -------------------------------------------------------------------------------------- copies
 
 

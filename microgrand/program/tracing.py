@@ -177,6 +177,7 @@ class Tracing:
         self.conditions = passes.conditions(program)
         passes.checks_first(program)
         passes.join_draws(program)
+        passes.fold_constants(program)
         passes.share(program)
         passes.dead_code(program)
         passes.no_copies(program)
