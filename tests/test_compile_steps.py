@@ -1,5 +1,7 @@
 """`compile` of training steps: the same bits as eager, in all that others can see."""
 
+import collections
+import dataclasses
 import functools
 import types
 
@@ -465,3 +467,34 @@ def test_a_generator_as_an_argument():
         assert_same_bits(compiled(x, mine), step(x, other))
     assert compiled.eager_calls == 0
     assert len(compiled.traces) == 1
+
+
+def test_state_in_slots_and_queues():
+    @dataclasses.dataclass(slots=True, frozen=True)
+    class Held:
+        weight: Tensor
+        table: np.ndarray
+
+    def results(compiled):
+        held = Held(Tensor(np.ones(4), requires_grad=True), np.zeros(4))
+        last = collections.deque([np.zeros(4)], maxlen=1)
+
+        def step(x):
+            held.weight.grad = None
+            y = x * held.weight + held.table + last[0]
+            y.sum().backward()
+            last[0] = held.weight.grad * 0.5
+            held.table[:2] += 1
+            return y.data
+
+        run_step = compile(step) if compiled else step
+        found = []
+        for number in range(6):
+            y = run_step(batch(number, np.float64)[0])
+            found.append(copies([y, held.weight.grad, held.table, last[0]]))
+        if compiled:
+            assert run_step.eager_calls == 0
+            assert run_step.traces
+        return found
+
+    assert_same_bits(results(True), results(False))

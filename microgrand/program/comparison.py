@@ -58,9 +58,10 @@ class Snapshot:
 
 def put_items_back(holder: Any, items: Any) -> None:
     """Make a list or dict what it was."""
-    if isinstance(holder, list):
+    if not isinstance(holder, dict):
         if len(holder) != len(items) or any(a is not b for a, b in zip(holder, items, strict=True)):
-            holder[:] = items
+            holder.clear()
+            holder.extend(items)
     elif holder.keys() != items.keys():
         holder.clear()
         holder.update(items)

@@ -17,6 +17,7 @@ import math
 import operator
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,29 +57,28 @@ class Slot:
         """Return what stands there."""
         if isinstance(self.holder, types.CellType):
             return self.holder.cell_contents
-        if isinstance(self.holder, Tensor):
-            return getattr(self.holder, self.key)
-        if isinstance(self.holder, list):
+        if isinstance(self.holder, dict):
+            return self.holder.get(self.key, MISSING)
+        if isinstance(self.holder, (list, deque)):
             return self.holder[self.key] if self.key < len(self.holder) else MISSING
-        return self.holder.get(self.key, MISSING)
+        return getattr(self.holder, self.key, MISSING)
 
     def set(self, value: Any) -> None:
         """Put something there."""
         if isinstance(self.holder, types.CellType):
             self.holder.cell_contents = value
-        elif isinstance(self.holder, Tensor):
-            setattr(self.holder, self.key, value)
-        else:
+        elif isinstance(self.holder, (dict, list, deque)):
             self.holder[self.key] = value
+        else:  # also where a class forbids it
+            object.__setattr__(self.holder, self.key, value)
 
     def code(self, bind: Callable[[Any], str]) -> str:
         """Write `get` as Python."""
         holder = bind(self.holder)
         if isinstance(self.holder, types.CellType):
             return f"{holder}.cell_contents"
-        return (
-            f"{holder}.{self.key}" if isinstance(self.holder, Tensor) else f"{holder}[{self.key!r}]"
-        )
+        is_item = isinstance(self.holder, (dict, list, deque))
+        return f"{holder}[{self.key!r}]" if is_item else f"{holder}.{self.key}"
 
 
 class State:
@@ -130,7 +130,7 @@ class State:
             if len(value) <= MANY:
                 self.lists.append((value, dict(value)))
                 yield from (Slot(value, key, dotted(name, key)) for key in value)
-        elif isinstance(value, list):
+        elif isinstance(value, (list, deque)):
             self.lists.append((value, list(value)))
             if len(value) <= MANY:
                 yield from (Slot(value, i, dotted(name, i)) for i in range(len(value)))
@@ -152,6 +152,8 @@ class State:
             for key in attributes:
                 inner = name if numbered and key == "layers" else dotted(name, key)
                 yield Slot(attributes, key, inner)
+        for key in names_of_slots(value):
+            yield Slot(value, key, dotted(name, key))
 
     def below_function(self, value: Any, name: str) -> Iterator[Any]:
         """Yield what a function can reach: its closure, its defaults, the global names in it."""
@@ -423,6 +425,15 @@ def is_uninteresting(value: Any) -> bool:
     if isinstance(value, (types.ModuleType, type, types.BuiltinFunctionType, np.ufunc)):
         return True
     return callable(value) and not isinstance(value, Module) and in_library(value)
+
+
+def names_of_slots(value: Any) -> list[str]:
+    """List the attributes of an object that its class keeps in ``__slots__``."""
+    if isinstance(value, type) or in_library(type(value)):
+        return []
+    found = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
+    names = [name for slots in found for name in ([slots] if isinstance(slots, str) else slots)]
+    return [name for name in names if hasattr(value, name) and not name.startswith("__")]
 
 
 def is_plain_object(value: Any) -> bool:
