@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -477,6 +478,12 @@ def test_memory_is_let_go():
     x = np.ones(1000)
     calls(compiled, x)
     assert sys.getrefcount(x) == 2  # the variable, and this call's argument
+    tensor = Tensor(x)
+    compiled = compile(lambda x: np.sum(np.tanh(x) * x).detach())
+    calls(compiled, tensor)
+    alive = weakref.ref(tensor)
+    del tensor
+    assert alive() is None
 
 
 def test_tables_that_are_indexed():

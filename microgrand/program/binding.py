@@ -43,6 +43,7 @@ class Binding:
         self.generators: list[np.random.Generator] = []
         #: The slots that inputs are read from, and whether there are gradients among them.
         self.slot_inputs: list[tuple[Slot, Variable]] = []
+        self.read: set[tuple[int, Any]] = set()
         self.reads_gradients = False
         program = made.program
         self.in_program = {v for call in program.calls for v in call.operands()} | program.shown
@@ -198,7 +199,11 @@ class Binding:
         else:
             self.require(self.like(name, before))
             self.codes[variable] = name
-            self.slot_inputs.append((slot, variable))
+            self.read.add((id(slot.holder), slot.key))
+            if given:
+                self.from_arguments.add(variable)
+            else:
+                self.slot_inputs.append((slot, variable))
 
     def enter_fixed(self) -> None:
         """Collect the arrays that stand where nothing can be replaced."""
@@ -275,7 +280,6 @@ class Binding:
 
     def replaced_gradients(self) -> list[Slot]:
         """Return the slots of gradients that a run replaces without reading the old ones."""
-        read = {(id(slot.holder), slot.key) for slot, _ in self.slot_inputs}
         return [
             slot
             for slot, variable in self.made.early_slots

@@ -6,10 +6,12 @@ import functools
 import itertools
 import linecache
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..engine import new_tensor
 from . import passes
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, mapped
@@ -29,7 +31,8 @@ class Trace:
         self.enter = self.binding.enter
         #: Threads that add to the same gradients take turns, as eager code does.
         self.accumulates = self.binding.reads_gradients
-        self.kinds = mapped(Kind, (made.args, made.kwargs))
+        own = made.own_tensors
+        self.kinds = mapped(lambda leaf: Kind(leaf, id(leaf) in own), (made.args, made.kwargs))
         if self.binding.replaced_gradients():
             program.release = passes.first_of_backward(program)
         made.forget()
@@ -59,7 +62,7 @@ class Trace:
 
     def current(self) -> Any:
         """Return the arrays and numbers of a run with such arguments as were recorded."""
-        args, kwargs = mapped(lambda kind: kind.example(), self.kinds)
+        args, kwargs = mapped(lambda kind: kind.make(), self.kinds)
         return self.enter(args, kwargs)
 
     def instance(self, arrays: tuple[Any, ...]) -> Any:
@@ -112,23 +115,32 @@ class Trace:
 
 
 class Kind:
-    """What is known of an argument when the call is over."""
+    """What is known of an argument when the call is over: of an array, what it was like."""
 
-    def __init__(self, leaf: Any) -> None:
-        self.value = leaf
+    def __init__(self, leaf: Any, is_own: bool = False) -> None:
+        self.make: Callable[[], Any] = lambda: leaf
         if isinstance(leaf, np.ndarray):
-            self.value = (leaf.shape, leaf.dtype, leaf.strides)
-        self.is_array = isinstance(leaf, np.ndarray)
+            self.make = functools.partial(array_like, leaf.shape, leaf.dtype, leaf.strides)
+        elif is_own:
+            kind, array = type(leaf), Kind(leaf._array).make
+            gradient, requires_grad = Kind(leaf._grad).make, leaf._requires_grad
+            self.make = functools.partial(tensor_like, kind, array, gradient, requires_grad)
 
-    def example(self) -> Any:
-        """Return an argument like it."""
-        if not self.is_array:
-            return self.value
-        shape, dtype, strides = self.value
-        reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True) if n]
-        before = -sum(step for step in reach if step < 0)
-        after = sum(step for step in reach if step > 0) + dtype.itemsize
-        return np.ndarray(shape, dtype, bytearray(before + after), before, strides)
+
+def array_like(shape: Any, dtype: Any, strides: Any) -> Any:
+    """Make an array that lies in memory as another one."""
+    reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True) if n]
+    before = -sum(step for step in reach if step < 0)
+    after = sum(step for step in reach if step > 0) + dtype.itemsize
+    return np.ndarray(shape, dtype, bytearray(before + after), before, strides)
+
+
+def tensor_like(kind: Any, array: Any, gradient: Any, requires_grad: bool) -> Any:
+    """Make a tensor that is like another one."""
+    tensor = new_tensor(array())
+    tensor.__class__ = kind
+    tensor._grad, tensor._requires_grad = gradient(), requires_grad
+    return tensor
 
 
 def take_back(bits: Any, words: int) -> None:

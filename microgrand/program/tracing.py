@@ -241,9 +241,11 @@ class Tracing:
         self.args, self.kwargs, self.given = (), {}, None
         self.given_leaves, self.names = [], []
         self.effects = []
-        self.state.before = self.state.put = []
+        self.state.before = self.state.put = self.state.slots = []
         self.state.lists = self.state.attributes = self.state.fixed = []
         self.state.seen.clear()
+        tensors = self.state.tensors
+        self.state.tensors = {key: tensors[key] for key in tensors if self.version_changes[key]}
         recorder = self.recorder
         recorder.alive, recorder.storages, recorder.saved = [], {}, {}
         recorder.known, recorder.constants, recorder.calls = {}, {}, []
