@@ -285,7 +285,7 @@ class Binding:
             for slot, variable in self.made.early_slots
             if slot.key == "_grad"
             and variable is not None
-            and (id(slot.holder), "_grad") not in read
+            and (id(slot.holder), "_grad") not in self.read
         ]
 
     def releaser(self, holder: list[Any]) -> Any:
