@@ -369,7 +369,7 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
                     stack.append(arg)
         if version != node.saved_version:
             refuse_changed(node)
-    # Whatever uses a node that depends on an end depends on it, too: the counts stay right.
+    # Every user of a node that leads to an end leads to it too, so no count changes.
     return {node: uses[node] for node in leading_to(ends, uses)} if ends else uses
 
 

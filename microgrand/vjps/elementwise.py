@@ -77,7 +77,8 @@ def not_zero(x: Any) -> Any:
 def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
     """``g sign(x)``, which for a complex number is ``g conj(x) / |x|``; 0 at 0."""
     if x.dtype.kind == "c":
-        return g * (np.conj(x) / not_zero(out))
+        real, imag = np.real(x), np.imag(x)
+        return g * (direction(real, imag)[0] - 1j * direction(imag, real)[0])
     return g * np.sign(x)
 
 
@@ -208,22 +209,26 @@ defvjp(
 )
 
 
-def direction(x: Any, y: Any) -> tuple[Any, Any]:
-    """Return ``x / r`` with the distance r from the origin, and r; with 1 for an r of 0.
+def direction(x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """Return ``x / r`` with the distance r from the origin, ``scale r`` and the scale.
 
-    Two infinities are equal, as they are to arctan2.
+    The scale keeps r in the range of the dtype. An r of 0 is 1 here. Two infinities are equal, as
+    they are to arctan2.
     """
     x, y = wide(as_array(x)), wide(as_array(y))
-    r = not_zero(np.hypot(x, y))  # not a root of squares, which may underflow
+    distance = np.hypot(unwrap(x), unwrap(y))  # not a root of squares, which may underflow
+    scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
+    x, y = x * scale, y * scale  # whose distance is finite, or they are infinite
+    r = not_zero(np.hypot(x, y))
     far = np.isinf(x) | np.isinf(y)
     x, y = (np.where(far, np.copysign(np.isinf(z), unwrap(z)), z) for z in (x, y))
-    return x / not_zero(np.hypot(x, y)), r
+    return x / not_zero(np.hypot(x, y)), r, scale
 
 
 def arctan2_vjp(g: Any, x: Any, y: Any) -> Any:
     """``g x / (x^2 + y^2)``."""
-    along, r = direction(x, y)
-    return g * along / r
+    along, r, scale = direction(x, y)
+    return g * along / r * scale
 
 
 defvjp(

@@ -552,6 +552,8 @@ def _matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> Any:
     x = as_array(x)
     if ord in (None, "fro", "f"):
         return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
+    zero = np.all(np.equal(x, 0), axis=(-2, -1), keepdims=True)
+    x = np.where(zero, 0, x)  # there a norm's derivative is 0
     if ord == "nuc":
         out = np.sum(np.linalg.svdvals(x), axis=-1)
     else:

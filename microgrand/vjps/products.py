@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import formula
-from ..engine import VJP, defvjp, primitive
+from ..engine import VJP, defvjp, primitive, wider
 from .rules import as_array
 
 # ------------------------------------------------------------------- products of matrices
@@ -293,6 +293,15 @@ def einsum_vjp(
                 factors.append(np.ones(length, dtype=g.dtype))
                 letters.append(letter)
             wanted += letter
+        lengths = dict(
+            pair
+            for term, factor in zip(letters, factors, strict=True)
+            for pair in zip(term, factor.shape, strict=True)
+            if pair[0] not in wanted
+        )
+        dtype = wider(g.dtype, math.prod(lengths.values()))
+        if dtype is not None:  # a long sum
+            factors = [factor.astype(dtype) for factor in factors]
         share = np.einsum(f"{','.join(letters)}->{wanted}", *factors, optimize=optimize)
         cotangents[i] = np.reshape(share, operand.shape)
     return cotangents

@@ -119,7 +119,7 @@ def var_vjp(
     check_real_dtype("var", x, dtype)
     freedom = count(x, axis, where) - float(ddof) - float(correction)  # np.uint8 is too small
     slope = np.conj(deviations(x, axis, dtype, where)) * (2 / freedom)
-    return wide(expand(g, x, axis, keepdims)) * slope
+    return wide(expand(np.real(g), x, axis, keepdims)) * slope  # a variance is real in any dtype
 
 
 def std_vjp(
@@ -143,7 +143,7 @@ def std_vjp(
     centered = centered / np.where(largest == 0, 1, largest)
     squares = np.sum(np.real(centered * np.conj(centered)), axis=axis, keepdims=True)
     spread_out = np.sqrt(np.where(largest == 0, 1, squares * freedom))
-    return wide(expand(g, x, axis, keepdims)) * (np.conj(centered) / spread_out)
+    return wide(expand(np.real(g), x, axis, keepdims)) * (np.conj(centered) / spread_out)
 
 
 def check_real_dtype(name: str, x: Any, dtype: Any) -> None:
