@@ -217,21 +217,21 @@ def check_is_array(function: Any, data: Any) -> None:
 
 
 def refuse_freed() -> NoReturn:
-    """Raise, as what a computed node was called with is no longer there."""
+    """Raise: the arguments this node saved have been freed."""
     raise RuntimeError(
         "backward through a graph that has been freed: an earlier backward() freed the values "
-        "it had saved. Call the first one with retain_graph=True, or compute the loss anew. If "
+        "it had saved. Call the first one with retain_graph=True, or recompute the loss. If "
         "the freed part is a state that is carried from one batch to the next, cut it off with "
         "state = state.detach()"
     )
 
 
 def refuse_changed(node: Any) -> NoReturn:
-    """Raise, as a value that a computed node has saved was changed since."""
+    """Raise: a value that this node saved has changed since."""
     raise RuntimeError(
         f"an argument of {name_of(node.primitive)} was changed in place after the "
         "call (by an optimizer's step, say), or has begun to require a gradient since, so the "
-        "gradients would be wrong; call backward() before the change, or compute the loss anew"
+        "gradients would be wrong; call backward() before the change, or recompute the loss"
     )
 
 
@@ -386,7 +386,7 @@ def check_keywords_have_no_gradient(
 def refuse(
     function: Any, has_formula: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    """Raise, as a call would lose a gradient: say why."""
+    """Raise: the call would lose a gradient; say why."""
     name = name_of(function)
     if "out" in kwargs:
         raise TypeError(
@@ -458,7 +458,7 @@ def calling_function() -> str | None:
 
 
 def check_is_no_tensor(data: Any) -> None:
-    """Raise if a tensor is to be made of a tensor, or of what has operators of its own."""
+    """Raise if `data` is already a tensor, or an array subclass with its own operators."""
     if is_tensor(data):
         raise TypeError(
             "Tensor() was given a Tensor; use it as it is, or data.detach() for one that "
@@ -707,9 +707,9 @@ IN_PLACE = "add_ sub_ mul_ div_ pow_ neg_ exp_ sqrt_ abs_ clamp_ copy_ fill_ uni
 
 
 class Missing:
-    """An attribute that a Tensor does not have: whoever looks for it is told what to write.
+    """An attribute Tensor lacks; accessing it says what to write instead.
 
-    Not by ``__getattr__``, which slows the look-up of all others down.
+    Not ``__getattr__``, which would slow every other lookup.
     """
 
     def __init__(self, message: str) -> None:

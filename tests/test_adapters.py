@@ -282,7 +282,7 @@ def test_a_backward_whose_every_rule_is_wrong_is_found():
 def test_what_cannot_be_guessed_says_so():
     with pytest.raises(TypeError, match="found no way to make a dict"):
         Adapter.guess(dict)
-    with pytest.raises(TypeError, match="looks for a method `backward`, which ndarray has not"):
+    with pytest.raises(TypeError, match="looks for a method `backward`, which ndarray lacks"):
         Adapter.guess(np.array)
 
     class Lost(Tape):

@@ -194,7 +194,7 @@ def _read_array(path: str | PathLike[str], file: BufferedIOBase) -> Array:
         )
     shape = struct.unpack(f">{ndim}I", lengths)
     expected = math.prod(shape) * dtype.itemsize
-    # By pieces, as a header may promise more than there is memory for.
+    # Read in chunks: the header may claim more than fits in memory.
     content = bytearray()
     while piece := file.read(min(expected + 1 - len(content), 1 << 20)):
         content += piece
@@ -220,7 +220,7 @@ def _read_array(path: str | PathLike[str], file: BufferedIOBase) -> Array:
 def train_test_split(
     *arrays: Array, train_size: int, rng: int | np.random.Generator
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Deal the samples out at random into a part to train on and a part to test on.
+    """Split the samples at random into a training and a test set.
 
     Parameters
     ----------

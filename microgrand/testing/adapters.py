@@ -41,7 +41,7 @@ class Adapter:
         where none arrives. With `create_graph` (for ``order=2`` only) the gradients are tensors
         that can be differentiated again; otherwise arrays, lists or numbers will do.
 
-        Where all that there is are ``backward`` and ``grad``, clear ``grad``, and then run
+        If the framework has only ``backward`` and ``grad``, clear ``grad``, and then run
         backward once, from the sum of all ``output * cotangent``: several runs overwrite each
         other's gradients, or add what is left in the middle of the graph once more.
     function
@@ -60,7 +60,7 @@ class Adapter:
 
         It is given their class, or a function that makes a tensor from an array.
 
-        Tried are: the array or a list as the first argument, with ``requires_grad=True`` or
+        It tries: the array or a list as the first argument, with ``requires_grad=True`` or
         without; values in ``data``, ``value``, ``array`` or ``numpy``, attribute or method; a
         ``backward`` that takes a cotangent as a tensor or an array, or, where by its signature
         it takes none, starts from a sum; a ``grad`` that is an array or a tensor. It is set to
@@ -338,7 +338,7 @@ def guessed(given: Any) -> Adapter:
     attribute = next((a for a in GRADIENTS if hasattr(make(EXAMPLE), a)), "grad")
     if not hasattr(tensor_class, "backward"):
         raise TypeError(
-            f"Adapter.guess looks for a method `backward`, which {tensor_class.__name__} has not; "
+            f"Adapter.guess looks for a method `backward`, which {tensor_class.__name__} lacks; "
             "write an Adapter yourself"
         )
     options = inspect.signature(tensor_class.backward).parameters

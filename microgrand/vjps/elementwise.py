@@ -283,13 +283,13 @@ def clip(x: Any, low: Any, high: Any) -> Any:
 
 
 def clip_vjp_low(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
-    """The lower limit shows where `x` is below it, unless the upper one is lower still."""
+    """The lower limit is the result where `x` is below it, unless the upper one is lower still."""
     shows = np.less(x, low) if high is None else np.less(x, low) & np.less_equal(low, high)
     return np.where(shows, g, 0)
 
 
 def clip_vjp_high(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
-    """The upper limit shows where `x`, or the lower limit, is above it."""
+    """The upper limit is the result where `x`, or the lower limit, is above it."""
     shows = np.greater(x, high) if low is None else np.greater(np.maximum(x, low), high)
     return np.where(shows, g, 0)
 

@@ -81,7 +81,7 @@ def _ihfft(a: Any, n: int | None = None, axis: int = -1, norm: Any = None) -> An
 
 
 def lengths_and_axes(x: Any, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
-    """Complete what the transforms along several axes are told: all axes, at their length."""
+    """Fill in the defaults of transforms along several axes: all axes, at full length."""
     if axes is None:
         axes = range(x.ndim) if s is None else range(-len(s), 0)
     axes = list(axes)

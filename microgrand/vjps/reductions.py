@@ -34,7 +34,7 @@ def spread(g: Any, x: Any, where: Any) -> Any:
 
 
 def count(x: Any, axis: Any, where: Any) -> Any:
-    """Count the elements of `x` that one result of a reduction over `axis` is made of."""
+    """Count the elements of `x` reduced over `axis` into each result."""
     if where is not True:
         number = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
         return np.maximum(number, 1)  # where there are none, nothing is to be divided
@@ -98,7 +98,7 @@ def deviations(x: Any, axis: Any, dtype: Any, where: Any) -> Any:
     x = wide(x if dtype is None else x.astype(np.result_type(x.dtype, dtype)))
     if where is not True:
         x = np.where(where, x, 0)
-    for _ in range(2):  # a second time what rounding has left of a mean far from 0
+    for _ in range(2):  # twice: the second pass removes the rounding error of a mean far from 0
         x = x - np.mean(x, axis=axis, keepdims=True, where=where)
     return x if where is True else np.where(where, x, 0)
 

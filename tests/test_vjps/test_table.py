@@ -33,7 +33,7 @@ def test_every_entry_of_the_table_has_a_check():
     missing = [label(key) for key in (table | set(formulas)) - set(CHECKS)]
     assert not missing, f"no check in CHECKS for {missing}"
     unknown = [label(key) for key in set(CHECKS) - set(rules_of) - set(formulas)]
-    assert not unknown, f"CHECKS has {unknown}, which the table has not"
+    assert not unknown, f"CHECKS has {unknown}, which the table lacks"
 
 
 def test_every_file_of_checks_has_the_tests_of_its_entries():

@@ -19,7 +19,7 @@ from ...engine import defvjp, primitive
 from ...kinds import Array, Mask, Value
 from ..checks import check_mask
 
-#: The integer type as long as a float, by its number of bytes.
+#: Integer type of each float's width, keyed by itemsize.
 INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -74,8 +74,8 @@ def bernoulli_mask(
 
     A random byte ``b`` is uniform on 0..255, so ``b < 256 * keep_probability`` decides a unit
     with 8 random bits. Only a byte equal to the whole part of the threshold is a tie; a second
-    draw decides it by the rest. Without that, the probability would be rounded to a multiple of
-    1/256.
+    draw then decides by the fractional part. Without that, the probability would be rounded to a
+    multiple of 1/256.
 
     Examples
     --------

@@ -76,7 +76,7 @@ def mc_dropout(
     TypeError
         If `samples` is not an integer, or the model does not return one array or tensor.
     RuntimeError
-        In a block of `DropoutMasks`, which would neither give nor get a mask.
+        In a block of `DropoutMasks`, which would neither supply nor record a mask.
 
     Notes
     -----
