@@ -735,7 +735,9 @@ def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:
     """Raise for PyTorch's keywords, which say the same."""
     for theirs, ours in ("dim", "axis"), ("keepdim", "keepdims"), ("unbiased", "ddof"):
         if theirs in kwargs:
+            name = name_of(function)
+            example = name if name.startswith("np.") else function.__name__
             raise TypeError(
-                f"{name_of(function)} has no argument {theirs}; NumPy calls it {ours}, "
-                f"as in {function.__name__}(x, {ours}=...)"
+                f"{name} has no argument {theirs}; NumPy calls it {ours}, "
+                f"as in {example}(x, {ours}=...)"
             )

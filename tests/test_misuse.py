@@ -592,8 +592,14 @@ def test_a_power_takes_no_modulus():
 
 def test_pytorchs_keyword_of_a_function_names_numpys():
     for x in Tensor([1.0, 2.0]), Tensor([1.0, 2.0], requires_grad=True):
-        with pytest.raises(TypeError, match=r"no argument dim; NumPy calls it axis"):
+        with pytest.raises(
+            TypeError, match=r"no argument dim; NumPy calls it axis, as in softmax\(x, axis="
+        ):
             F.softmax(x, dim=0)
+        with pytest.raises(
+            TypeError, match=r"^np\.sum has no argument dim.* as in np\.sum\(x, axis="
+        ):
+            x.sum(dim=0)
 
 
 def test_swapped_arguments_of_a_loss_are_told_by_its_signature():
