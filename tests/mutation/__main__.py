@@ -43,7 +43,8 @@ import pytest
 #: pytest import them in a way of its own.)
 TESTS = ("tests/test_vjps", "tests/test_engine.py", "tests/test_primitives.py",
          "tests/test_tensor.py", "tests/test_methods.py", "tests/test_masks.py",
-         "tests/test_transforms.py", "tests/test_misuse.py", "microgrand")  # fmt: skip
+         "tests/test_transforms.py", "tests/test_misuse.py", "tests/test_silent_losses.py",
+         "microgrand")  # fmt: skip
 #: Parts of names of tests that would kill no more: they are long, or tests of the checks.
 IGNORED = ("million", "notice_a_wrong", "test_import")
 #: Tests of what the table has, whatever line of it they run: for mutants that show on import.
