@@ -235,11 +235,11 @@ def refuse_changed(node: Any) -> NoReturn:
     )
 
 
-def check_joint(function: Any, shares: Any, args: Sequence[Any]) -> None:
+def check_joint(function: Any, contributions: Any, args: Sequence[Any]) -> None:
     """Raise if a joint VJP did not return a cotangent for each argument."""
-    if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
+    if not isinstance(contributions, (list, tuple)) or len(contributions) != len(args):
         raise TypeError(
-            f"the joint VJP of {name_of(function)} returned {shares!r:.60}, expected a "
+            f"the joint VJP of {name_of(function)} returned {contributions!r:.60}, expected a "
             f"list of {len(args)}, one cotangent for each argument"
         )
 

@@ -177,6 +177,19 @@ class Rules:
         # are made, not when their gradient is wanted.
         self.accepts = accepted_by_vjps(vjps, joint)
 
+    def contributions(
+        self, node: Node, g: Value, out: Value, needed: Sequence[bool], operands: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Return what a call contributes to the cotangents of its arguments; None if not needed."""
+        if self.joint is not None:
+            contributions = self.joint(g, out, needed, *operands, **node.kwargs)
+            check_joint(node.primitive, contributions, operands)
+            return contributions  # type: ignore[no-any-return]
+        contributions = []
+        for vjp, wanted in zip(self.vjps, needed, strict=False):
+            contributions.append(vjp(g, out, *operands, **node.kwargs) if vjp and wanted else None)
+        return contributions
+
 
 #: The table: from a NumPy function or one of our own to its derivative.
 rules_of: dict[Callable[..., Any], Rules] = {}
@@ -310,7 +323,7 @@ def backpropagate(
         if node.retains_grad:
             found[node] = g
 
-        rules, args, kwargs = rules_of[node.primitive], node.args or refuse_freed(), node.kwargs
+        args = saved_args(node)
         needed = []
         operands = []
         for arg in args:
@@ -318,16 +331,11 @@ def backpropagate(
             needed.append(is_node and arg in uses)
             operands.append(arg._array if is_node and not create_graph else arg)
         out = node if create_graph else node._array
-        if rules.joint is not None:
-            contributions = rules.joint(g, out, needed, *operands, **kwargs)
-            check_joint(node.primitive, contributions, args)
-        for i, arg in enumerate(args):
+        contributions = rules_of[node.primitive].contributions(node, g, out, needed, operands)
+        for i, contribution in enumerate(contributions):
             if not needed[i]:
                 continue
-            if rules.joint is not None:
-                contribution = contributions[i]
-            else:
-                contribution = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
+            arg = args[i]
             contribution = unbroadcast(contribution, arg._array, node, i)
             if arg in cotangents:
                 contribution = cotangents[arg] + contribution
@@ -336,6 +344,13 @@ def backpropagate(
             if uses[arg] == 0:
                 ready.append(arg)
     return found
+
+
+def saved_args(node: Node) -> tuple[Any, ...]:
+    """Return what a computed node was called with, unless that has been freed."""
+    if node.args is None:
+        refuse_freed()
+    return node.args
 
 
 def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
@@ -352,7 +367,7 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
         if node.primitive is None or node in ends:
             continue
         version = 0
-        for arg in node.args or refuse_freed():
+        for arg in saved_args(node):
             if isinstance(arg, Node):
                 version += arg.version
                 if arg in uses:
@@ -371,7 +386,7 @@ def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
     users: dict[Node, list[Node]] = {}
     for node in nodes:
         if node.primitive is not None and node not in ends:
-            for arg in node.args or refuse_freed():
+            for arg in saved_args(node):
                 if isinstance(arg, Node):
                     users.setdefault(arg, []).append(node)
     stack = [node for node in ends if node in nodes]

@@ -16,11 +16,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...dispatch import unwrap
 from ...grad_mode import no_grad
-from ...kinds import ArrayLike, Mask, Shape
+from ...kinds import Array, ArrayLike, Mask, Shape
 from ...random import generator
 from .. import checks
 from .replay import MaskSource, Pass, source
@@ -30,11 +29,11 @@ class Samples(NamedTuple):
     """What `mc_dropout` returns: three arrays."""
 
     #: The mean of the samples, of the output's shape.
-    mean: NDArray[Any]
+    mean: Array
     #: Their standard deviation, of the output's shape.
-    std: NDArray[Any]
+    std: Array
     #: The samples themselves, of shape ``(samples, *output.shape)``.
-    samples: NDArray[Any]
+    samples: Array
 
 
 def mc_dropout(
@@ -128,7 +127,7 @@ class Sampler(MaskSource):
         self.rng = rng
         self.calls = 0  # how many masks the latest run has drawn
 
-    def run(self, model: Callable[[Any], Any], x: ArrayLike) -> NDArray[Any]:
+    def run(self, model: Callable[[Any], Any], x: ArrayLike) -> Array:
         """Return the output of one thinned net."""
         self.calls = 0
         token = source.set(self)
