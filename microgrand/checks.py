@@ -24,6 +24,11 @@ def is_tensor(value: Any) -> bool:
     return hasattr(value, "saved_version")
 
 
+def is_integer(value: Any) -> bool:
+    """Tell whether `value` is a whole number, Python's or NumPy's; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def tensors_in(value: Any) -> Iterator[Any]:
     """Yield the tensors in `value`, also within lists and tuples."""
     if is_tensor(value):

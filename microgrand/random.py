@@ -6,6 +6,8 @@ import os
 
 import numpy as np
 
+from .checks import is_integer
+
 #: The one generator; `manual_seed` changes its state, so every holder of it sees the change.
 default_rng = np.random.default_rng()
 #: How many processes were forked since it was seeded: each draws numbers of its own.
@@ -42,7 +44,7 @@ def manual_seed(seed: int) -> np.random.Generator:
     >>> first == manual_seed(0).random()
     True
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+    if not is_integer(seed):
         raise TypeError(f"a seed is a non-negative integer, got {seed!r}")
     if seed < 0:
         raise ValueError(f"a seed is a non-negative integer, got {seed}")

@@ -91,7 +91,7 @@ def load_mnist(folder: str | PathLike[str]) -> tuple[tuple[Images, Labels], tupl
             "t10k-labels-idx1-ubyte",
         )
     )
-    return _read_labelled(train_images, train_labels), _read_labelled(test_images, test_labels)
+    return read_labelled(train_images, train_labels), read_labelled(test_images, test_labels)
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -112,8 +112,26 @@ def _find(folder: Path, name: str) -> Path:
     )
 
 
-def _read_labelled(images_path: Path, labels_path: Path) -> tuple[Images, Labels]:
-    """Read the images of one file and their labels from another."""
+def read_labelled(
+    images_path: str | PathLike[str], labels_path: str | PathLike[str]
+) -> tuple[Images, Labels]:
+    """Read the images of one idx file and their labels from another.
+
+    Returns
+    -------
+    images, labels
+        As those of `load_mnist`.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged or holds something else, or if images and labels differ in number.
+
+    Examples
+    --------
+    >>> from microgrand.data import read_labelled
+    >>> x, y = read_labelled("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")  # doctest: +SKIP
+    """
     images, labels = read_idx(images_path), read_idx(labels_path)
     for path, array, ndim in ((images_path, images, 3), (labels_path, labels, 1)):
         if array.ndim != ndim or array.dtype != np.uint8:

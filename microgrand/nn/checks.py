@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import is_integer
 from ..dispatch import look
 from ..kinds import Array, Mask, Shape
 from ..tensor import Tensor
@@ -23,7 +24,7 @@ from ..tensor import Tensor
 
 def integer(who: str, value: Any, least: int) -> int:
     """Return an integer as Python's own, or raise if it is none, or less than `least`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if not is_integer(value):
         raise TypeError(f"{who} must be an integer, got {value!r}")
     if value < least:
         raise ValueError(f"{who} must be at least {least}, got {value}")
@@ -380,10 +381,9 @@ def check_training(training: Any) -> None:
 
 def axes_of_a_mask(who: str, shared_axes: Any) -> tuple[int, ...]:
     """Return the axes along which elements share a mask's, or raise."""
-    axes = (shared_axes,) if isinstance(shared_axes, (int, np.integer)) else shared_axes
-    several = tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    several = tuple(shared_axes) if isinstance(shared_axes, Iterable) else (shared_axes,)
     for axis in several:
-        if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+        if not is_integer(axis):
             raise TypeError(
                 f"{who}'s shared_axes are numbers of axes, got {axis!r}; for "
                 "one mask over all time steps of (batch, time, features), shared_axes=1"
