@@ -105,10 +105,12 @@ class BackwardWatch:
 
 def contribution_of(node: Any, cotangent: Value, i: int) -> Value:
     """Compute again what a node's VJP gave to argument `i`."""
-    rules = engine.rules_of[node.primitive]
-    operands = [unwrap(arg) for arg in node.args]
-    needed = [j == i for j in range(len(operands))]
-    return rules.contributions(node, unwrap(cotangent), unwrap(node), needed, operands)[i]
+    rules: Any = engine.rules_of[node.primitive]
+    g, out, *operands = [unwrap(value) for value in (cotangent, node, *node.args)]
+    if rules.joint is not None:
+        needed = [j == i for j in range(len(operands))]
+        return rules.joint(g, out, needed, *operands, **node.kwargs)[i]
+    return rules.vjps[i](g, out, *operands, **node.kwargs)
 
 
 def anomaly_in(value: Value) -> str:

@@ -177,19 +177,6 @@ class Rules:
         # are made, not when their gradient is wanted.
         self.accepts = accepted_by_vjps(vjps, joint)
 
-    def contributions(
-        self, node: Node, g: Value, out: Value, needed: Sequence[bool], operands: Sequence[Any]
-    ) -> Sequence[Any]:
-        """Return what a call contributes to the cotangents of its arguments; None if not needed."""
-        if self.joint is not None:
-            contributions = self.joint(g, out, needed, *operands, **node.kwargs)
-            check_joint(node.primitive, contributions, operands)
-            return contributions  # type: ignore[no-any-return]
-        contributions = []
-        for vjp, wanted in zip(self.vjps, needed, strict=False):
-            contributions.append(vjp(g, out, *operands, **node.kwargs) if vjp and wanted else None)
-        return contributions
-
 
 #: The table: from a NumPy function or one of our own to its derivative.
 rules_of: dict[Callable[..., Any], Rules] = {}
@@ -323,7 +310,7 @@ def backpropagate(
         if node.retains_grad:
             found[node] = g
 
-        args = saved_args(node)
+        rules, args, kwargs = rules_of[node.primitive], saved_args(node), node.kwargs
         needed = []
         operands = []
         for arg in args:
@@ -331,11 +318,16 @@ def backpropagate(
             needed.append(is_node and arg in uses)
             operands.append(arg._array if is_node and not create_graph else arg)
         out = node if create_graph else node._array
-        contributions = rules_of[node.primitive].contributions(node, g, out, needed, operands)
-        for i, contribution in enumerate(contributions):
+        if rules.joint is not None:
+            contributions = rules.joint(g, out, needed, *operands, **kwargs)
+            check_joint(node.primitive, contributions, args)
+        for i, arg in enumerate(args):
             if not needed[i]:
                 continue
-            arg = args[i]
+            if rules.joint is not None:
+                contribution = contributions[i]
+            else:
+                contribution = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
             contribution = unbroadcast(contribution, arg._array, node, i)
             if arg in cotangents:
                 contribution = cotangents[arg] + contribution
