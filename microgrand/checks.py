@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .kinds import Array
+from .kinds import Array, Shape
 
 # ------------------------------------------------------------------------------ what things are
 
@@ -272,13 +272,13 @@ def check_cotangent(cotangent: Any, data: Array, node: Any, i: int) -> None:
         )
 
 
-def is_broadcast_by(shape: tuple[int, ...], to: tuple[int, ...], out: tuple[int, ...]) -> bool:
+def is_broadcast_by(shape: Shape, to: Shape, out: Shape) -> bool:
     """Tell whether the axes along which `to` is longer than `shape` are those of a result."""
     shape, out = ((1,) * (len(to) - len(known)) + known for known in (shape, out))
     return all(n in (m, k) for n, m, k in zip(to, shape, out[len(out) - len(to) :], strict=True))
 
 
-def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+def broadcasts(shape: Shape, to: Shape) -> bool:
     """Tell whether an array of `shape` can be broadcast to the shape `to`."""
     last = to[len(to) - len(shape) :]
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape, last, strict=True))

@@ -12,13 +12,11 @@ from operator import add, mul, sub
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..dispatch import unwrap
 from ..engine import backpropagate
+from ..kinds import Array
 from ..tensor import Tensor
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..kinds import Array
 from ..tensor import Tensor
 from .adapters import MICROGRAND, Adapter
 from .causes import Failure, cause_of_crash
@@ -37,8 +37,6 @@ from .point import (
     is_plain,
     size_of,
 )
-
-Array = NDArray[Any]
 
 #: The roughness that rounding leaves is 0.14 to 0.29 of its eps; below this part there is none.
 SMOOTH = 0.02
@@ -402,7 +400,7 @@ def unit_vectors(scale: Array, elements: Iterable[int]) -> Iterator[Array]:
         yield direction
 
 
-def random_directions(scale: Array, rng: np.random.Generator) -> Iterable[Array]:
+def random_directions(scale: Array, rng: np.random.Generator) -> Array:
     """Draw a few directions that change each element by about half its own size."""
     # Not by more, as a step in float16 is a tenth of that, and kinks may be near.
     return scale * rng.normal(0, 0.5, (PROJECTIONS if scale.size else 0, scale.size))

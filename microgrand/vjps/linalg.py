@@ -47,7 +47,7 @@ def as_hermitian(x: Value) -> Value:
     return (x + np.conj(transposed(x))) / 2
 
 
-def check_matrix(name: str, a: Value) -> Any:
+def check_matrix(name: str, a: Value) -> Value:
     """Return `a` as an array or tensor; raise if it is not a stack of real matrices."""
     a = as_array(a)
     if a.dtype.kind == "c":
@@ -328,7 +328,7 @@ def inverse_gaps(values: Value, factor: Value, name: str) -> Value:
 
 
 @primitive
-def eigh(a: Value, UPLO: Any = "L") -> Any:  # noqa: N803  NumPy says so
+def eigh(a: Value, UPLO: Any = "L") -> Value:  # noqa: N803  NumPy says so
     """Return the eigenvectors as columns, below a row of the eigenvalues."""
     w, v = np.linalg.eigh(a, UPLO)
     return np.concatenate([w[..., None, :], v], -2)
@@ -378,7 +378,7 @@ def _eigvalsh(a: ArrayLike, UPLO: Any = "L") -> Value:  # noqa: N803
 
 
 @primitive
-def svd(a: Value, full_matrices: bool = False, hermitian: bool = False) -> Any:
+def svd(a: Value, full_matrices: bool = False, hermitian: bool = False) -> Value:
     """Return u, below it a row of the singular values, below that v, all with k columns."""
     u, s, vh = np.linalg.svd(a, full_matrices, hermitian=hermitian)
     return np.concatenate([u, s[..., None, :], transposed(vh)], -2)
@@ -473,7 +473,7 @@ def _svdvals(x: ArrayLike, /) -> Value:
 
 
 @primitive
-def qr(a: Value) -> Any:
+def qr(a: Value) -> Value:
     """Return r below q, for a matrix that is not wider than high."""
     return np.concatenate(np.linalg.qr(a), -2)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dispatch import formula
 from ..engine import VJP, defvjp, primitive
-from ..kinds import ArrayLike, Value
+from ..kinds import ArrayLike, Shape, Value
 from .rules import as_array
 
 # ------------------------------------------------------------------- products of matrices
@@ -316,7 +316,7 @@ def einsum(*operands: Value, subscripts: str, optimize: Any = False) -> Value:
 defvjp(einsum, joint=einsum_vjp)
 
 
-def explicit_subscripts(subscripts: str, shapes: list[tuple[int, ...]]) -> str:
+def explicit_subscripts(subscripts: str, shapes: list[Shape]) -> str:
     """Write out an ellipsis and an implicit result: ``"...i,i"`` becomes ``"ai,i->a"``."""
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")

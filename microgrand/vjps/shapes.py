@@ -15,7 +15,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
-from ..kinds import Array, ArrayLike, Axis, Value
+from ..kinds import Array, ArrayLike, Axis, Shape, Value
 from ..tensor import Tensor
 from .rules import as_array
 
@@ -80,7 +80,7 @@ def pick(x: Value, numbers: Array) -> Value:
 
 
 @primitive
-def put_back(g: Value, numbers: Array, shape: tuple[int, ...]) -> Value:
+def put_back(g: Value, numbers: Array, shape: Shape) -> Value:
     """Add up what was picked from each element: the transpose of `pick`."""
     return np.reshape(add_up(numbers, g, math.prod(shape) + 1)[1:], shape).astype(g.dtype)
 

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from ...engine import defvjp, primitive
-from ...kinds import Array, Mask, Value
+from ...kinds import Array, Mask, Shape, Value
 from ..checks import check_mask
 
 #: Integer type of each float's width, keyed by itemsize.
@@ -67,9 +67,7 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
 defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale))
 
 
-def bernoulli_mask(
-    shape: tuple[int, ...], keep_probability: float, rng: np.random.Generator
-) -> Mask:
+def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generator) -> Mask:
     """Draw a boolean mask whose elements are True with exactly the given probability.
 
     A random byte ``b`` is uniform on 0..255, so ``b < 256 * keep_probability`` decides a unit
