@@ -210,7 +210,7 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
     -----
     Write VJPs with NumPy functions only. They run on arrays in `backward`, and on tensors when
     the derivative is itself differentiated, so the same line serves every order. A VJP must not
-    write into ``g``, ``out`` or the arguments: others use them, too.
+    write into ``g``, ``out`` or the arguments: they are shared.
 
     Examples
     --------
