@@ -26,7 +26,7 @@ def detect_anomaly() -> Iterator[None]:
     """Raise inside the block where a nan or an infinity first appears, forward or backward.
 
     The error names the operation and the line that called it, also where its derivative is to
-    blame. All this is slow: use it to search, not to train. Also a decorator,
+    blame. This is slow: use it for debugging, not training. Also a decorator,
     ``@detect_anomaly()``. Holds for the current thread or asyncio task only.
 
     A forward result with infinities is no anomaly if an argument has some, too: scores are masked

@@ -210,7 +210,7 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
     -----
     Write VJPs with NumPy functions only. They run on arrays in `backward`, and on tensors when
     the derivative is itself differentiated, so the same line serves every order. A VJP must not
-    write into ``g``, ``out`` or the arguments: others use them, too.
+    write into ``g``, ``out`` or the arguments: they are shared.
 
     Examples
     --------
@@ -369,7 +369,7 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
                     stack.append(arg)
         if version != node.saved_version:
             refuse_changed(node)
-    # Whatever uses a node that depends on an end depends on it, too: the counts stay right.
+    # Every user of a node that leads to an end leads to it too, so no count changes.
     return {node: uses[node] for node in leading_to(ends, uses)} if ends else uses
 
 
