@@ -2,15 +2,19 @@
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING, Any
+
 from . import data, nn, optim, vjps
 from .anomaly import detect_anomaly
 from .engine import defvjp, primitive
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .memory import keep_freed_memory
-from .program import compile
 from .random import manual_seed
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+if TYPE_CHECKING:
+    from .program import compile
 
 keep_freed_memory()
 
@@ -36,3 +40,13 @@ __all__ = [
     "vjp",
     "vjps",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `compile` when it is first asked for: it is a fifth of the library."""
+    if name == "compile":
+        from .program import compile
+
+        globals()[name] = compile
+        return compile
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
