@@ -1,0 +1,190 @@
+"""Comparisons with the course's own framework, and the numbers to compare on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..testing import strategies
+from . import reference
+from .case import Plain
+from .door import Door
+from .stage import Fault, Suspect
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+RIGHT = Door(reference)
+
+
+def close(found: Array, expected: Array, rtol: float = 1e-6) -> bool:
+    """Tell whether two arrays are equal but for rounding: shapes, infinities and all."""
+    if found.shape != expected.shape:
+        return False
+    finite = np.abs(expected[np.isfinite(expected)])
+    atol = 1e-3 * rtol * float(finite.max(initial=0.0))
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def shown(array: Any) -> str:
+    """Return an array in at most about 60 characters."""
+    if array is None:
+        return "None"
+    array = np.asarray(array)
+    if array.size > 6:
+        return f"an array of shape {array.shape}"
+    return np.array2string(array, precision=6, separator=", ", suppress_small=True).replace(
+        "\n", ""
+    )
+
+
+def differing(found: Array, expected: Array) -> tuple[str, str]:
+    """Say how two arrays differ: in shape, as a whole if they are small, or at one place."""
+    if found.shape != expected.shape:
+        return f"shape {found.shape}", f"shape {expected.shape}"
+    if found.size <= 6:
+        return shown(found), shown(expected)
+    with np.errstate(all="ignore"):
+        distance = np.nan_to_num(np.abs(found - expected), nan=np.inf)
+    place = np.unravel_index(int(np.argmax(distance)), found.shape)
+    at = f"[{', '.join(map(str, place))}]"
+    return f"{found[place]:.6g} at {at}", f"{expected[place]:.6g}"
+
+
+# ----------------------------------------------------------------------------- the numbers
+
+
+def numbers(draw: Any, shape: Shape, low: float = -2.0, high: float = 2.0) -> Array:
+    """Draw an array of distinct numbers that are not round, none of them near 0."""
+    return np.asarray(draw(strategies.arrays(shape, low=low, high=high)), dtype=float)
+
+
+def a_shape(draw: Any, door: Door, min_dims: int = 0, max_dims: int = 3) -> Shape:
+    """Draw a shape; for an engine of single numbers it is that of one."""
+    if door.scalar:
+        return ()
+    return tuple(draw(strategies.shapes(min_dims, max_dims, min_side=1)))
+
+
+def any_cotangent(draw: Any, z: Array) -> Array:
+    """Draw what stands at the output when the way back begins: never ones."""
+    return numbers(draw, z.shape)
+
+
+# ------------------------------------------------------------------------- the comparisons
+
+
+def check_value(door: Door, line: str, where: str = "", **inputs: Any) -> None:
+    """Compare the value that a line gives to ``z``."""
+    expected = RIGHT.start(**inputs)(line).value("z")
+    found = door.start(**inputs)(line).value("z")
+    if not close(found, expected):
+        said = differing(found, expected)
+        raise Fault(
+            f"z is {said[0]}", said[1], where, line=line, values=found, right=expected, **inputs
+        )
+
+
+def check_gradients(door: Door, draw: Any, *lines: str, where: str = "", **inputs: Any) -> None:
+    """Compare the gradients of ``z`` for a random cotangent, of all inputs that are tensors."""
+    right = RIGHT.start(**inputs)(*lines)
+    value = right.value("z")
+    g = any_cotangent(draw, value)
+    right.backward("z", g)
+    run = door.start(**inputs)(*lines)
+    found = run.value("z")
+    if not close(found, value):
+        said = differing(found, value)
+        raise Fault(f"z is {said[0]}", said[1], where, line=lines[-1], values=found)
+    run.backward("z", g)
+    for name, given in inputs.items():
+        if isinstance(given, np.ndarray):
+            compare_gradient(run, name, right.gradient(name), where, line=lines[-1], g=g, **inputs)
+
+
+def compare_gradient(run: Any, name: str, right: Any, where: str, **data: Any) -> None:
+    """Compare the gradient of one leaf."""
+    found = run.gradient(name)
+    expected = np.zeros(run.value(name).shape) if right is None else right
+    data = {**data, "leaf": name, "gradient": found}
+    if found is None:
+        if not np.any(expected):
+            return
+        raise Fault(f"{name}.grad is None", shown(expected), where, nothing=True, **data)
+    if not close(found, expected):
+        said = differing(found, expected)
+        nothing = found.shape == expected.shape and not np.any(found)
+        raise Fault(f"{name}.grad is {said[0]}", said[1], where, nothing=nothing, **data)
+
+
+# --------------------------------------------------------------------- formulas as suspects
+
+
+def wrong_gradient(
+    line: str, leaf: str, formula: Callable[..., Any], cause: str, low: float = 0.5
+) -> Suspect:
+    """Make a suspect: a wrong derivative of an operation, as a formula of ``g, x, y, z``.
+
+    It explains a fault if the student's gradient at two other points is what the formula says,
+    and not what is right.
+    """
+
+    def explains(door: Door, fault: Fault) -> bool:
+        if fault.data.get("line") != line or fault.data.get("leaf") != leaf:
+            return False
+        given = {k: v for k, v in fault.data.items() if k in ("x", "y") and v is not None}
+        for seed in (1, 2):
+            rng = np.random.default_rng(seed)
+            inputs = {k: like(rng, v, low) for k, v in given.items()}
+            right = RIGHT.start(**inputs)(line)
+            z = right.value("z")
+            g = rng.uniform(0.5, 2, z.shape) * rng.choice([-1, 1], z.shape)
+            right.backward("z", g)
+            run = door.start(**inputs)(line).backward("z", g)
+            found = run.gradient(leaf)
+            if found is None:
+                return False
+            plain = {k: v.array if isinstance(v, Plain) else v for k, v in inputs.items()}
+            said = np.asarray(formula(**{"g": g, "z": z, "x": None, "y": None, **plain}))
+            expected = right.gradient(leaf)
+            if expected is None or close(said, expected) or not close(found, said):
+                return False
+        return True
+
+    return Suspect(cause, explains)
+
+
+def like(rng: np.random.Generator, given: Any, low: float = 0.5) -> Any:
+    """Draw other numbers of the same shape and kind."""
+    if isinstance(given, Plain):
+        return Plain(like(rng, given.array, low))
+    if not isinstance(given, np.ndarray) or given.dtype.kind != "f":
+        return given
+    signs = np.where(given < 0, -1, 1)
+    return rng.uniform(low, 2, given.shape) * signs
+
+
+def wrong_value(lines: tuple[str, ...], formula: Callable[..., Any], cause: str) -> Suspect:
+    """Make a suspect: a wrong value of an operation, as a formula of ``x`` and ``y``."""
+
+    def explains(door: Door, fault: Fault) -> bool:
+        line = fault.data.get("line")
+        if line not in lines or fault.data.get("values") is None:
+            return False
+        for seed in (1, 2):
+            rng = np.random.default_rng(seed)
+            given = {k: v for k, v in fault.data.items() if k in ("x", "y", "a")}
+            inputs = {k: like(rng, v) for k, v in given.items()}
+            plain = {k: v.array if isinstance(v, Plain) else v for k, v in inputs.items()}
+            said = np.asarray(formula(**{"x": None, "y": None, "a": None, **plain}))
+            right = RIGHT.start(**inputs)(line).value("z")
+            found = door.start(**inputs)(line).value("z")
+            if close(said, right) or not close(found, said):
+                return False
+        return True
+
+    return Suspect(cause, explains)

@@ -1,0 +1,222 @@
+"""Stage 1, values: a tensor is an array that will remember."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ..case import Plain
+from ..compare import a_shape, check_value, numbers, wrong_value
+from ..stage import Fault, Stage
+
+OPERATORS = {
+    "z = x + y": "Tensor.__add__",
+    "z = x - y": "Tensor.__sub__",
+    "z = x * y": "Tensor.__mul__",
+    "z = x / y": "Tensor.__truediv__",
+}
+REFLECTED = {
+    "+": "Tensor.__radd__",
+    "-": "Tensor.__rsub__",
+    "*": "Tensor.__rmul__",
+    "/": "Tensor.__rtruediv__",
+}
+
+stage = Stage(
+    number=1,
+    name="values",
+    contract=(
+        "Tensor",
+        *OPERATORS.values(),
+        "Tensor.__neg__",
+        "Tensor.__pow__",
+        *REFLECTED.values(),
+    ),
+    optional=tuple(REFLECTED.values()),  # whose absence is a fault with a cause
+    lines=("Tensor", "node"),
+    hints=(
+        "What does Python try for `3 - a`, and what for `array - a`?",
+        "An operator whose left side does not know Tensors asks the right side's reflected method: "
+        "`a.__rsub__(3)`. NumPy does so only for a class with `__array_ufunc__ = None`.",
+        "`def __rsub__(self, other): return Tensor(other) - self`, and so for the others.",
+    ),
+    skeleton='''\
+class Tensor:
+    """An array that will remember how it was computed."""
+
+    def __init__(self, data):
+        self.data = ...  # stage 1: a float64 array
+
+    def __add__(self, other):
+        ...  # other may be a Tensor, a number or an array
+
+    def __sub__(self, other):
+        ...
+
+    def __mul__(self, other):
+        ...
+
+    def __truediv__(self, other):
+        ...
+
+    def __neg__(self):
+        ...
+
+    def __pow__(self, n):
+        ...  # n is a number
+
+    # And for numbers and arrays on the left, as in 3 - a: __radd__, __rsub__, ...
+''',
+)
+
+DATA = ("[1, 2, 3]", "np.array([[1, 2], [3, 4]])", "[[0.5, 2.5]]", "np.array([1.5, -0.5])", "3")
+
+
+@stage.property("Tensor(data) has the data as float64 numbers in .data", arrays=True)
+def keeps_data(door, draw):
+    line = f"x = Tensor({draw(st.sampled_from(DATA))})"
+    found = door.start()(line).value("x")
+    expected = np.asarray(eval(line[11:-1], {"np": np}), dtype=float)
+    if found.dtype != np.float64:
+        raise Fault(f"x.data has dtype {found.dtype}", "float64", "Tensor.__init__", kept=True)
+    if not np.array_equal(found, expected):
+        raise Fault(f"x.data is {found.tolist()}", str(expected.tolist()), "Tensor.__init__")
+
+
+@stage.property("an operator's result is a Tensor with NumPy's values")
+def operators(door, draw):
+    line = draw(st.sampled_from(list(OPERATORS)))
+    shape = a_shape(draw, door)
+    check_value(door, line, OPERATORS[line], x=numbers(draw, shape), y=numbers(draw, shape))
+
+
+@stage.property("-x and x ** number have NumPy's values")
+def minus_and_power(door, draw):
+    line, where = draw(
+        st.sampled_from(
+            [("z = -x", "__neg__"), *((f"z = x ** {n}", "__pow__") for n in (2, 3, -1, 0.5))]
+        )
+    )
+    check_value(door, line, f"Tensor.{where}", x=numbers(draw, a_shape(draw, door), low=0.1))
+
+
+@stage.property("a number may stand on either side of an operator")
+def with_numbers(door, draw):
+    op = draw(st.sampled_from("+-*/"))
+    number = draw(st.sampled_from([2, 0.5] if door.scalar else [2, 0.5, np.float64(1.5)]))
+    where = REFLECTED[op]
+    shape = a_shape(draw, door)
+    if draw(st.booleans()):
+        check_value(
+            door, f"z = x {op} a", OPERATORS[f"z = x {op} y"], a=number, x=numbers(draw, shape)
+        )
+    else:
+        check_value(door, f"z = a {op} x", where, a=number, x=numbers(draw, shape))
+
+
+@stage.property("an array may stand on either side of an operator", arrays=True)
+def with_arrays(door, draw):
+    op = draw(st.sampled_from("+-*/"))
+    shape = a_shape(draw, door)
+    a, x = Plain(numbers(draw, shape)), numbers(draw, shape)
+    if draw(st.booleans()):
+        check_value(door, f"z = x {op} a", OPERATORS[f"z = x {op} y"], a=a, x=x)
+    else:
+        check_value(door, f"z = a {op} x", REFLECTED[op], a=a, x=x)
+
+
+LINES = (*OPERATORS, "z = -x", "z = x ** 2", "z = 2 - x")
+
+
+@stage.property("operators leave their operands as they were")
+def operands_stay(door, draw):
+    line = draw(st.sampled_from(LINES))
+    shape = a_shape(draw, door)
+    inputs = {"x": numbers(draw, shape), "y": numbers(draw, shape)}
+    run = door.start(**inputs)(line)
+    for name, before in inputs.items():
+        if not np.array_equal(run.value(name), before):
+            raise Fault(
+                f"{name}.data is {run.value(name).tolist()} afterwards",
+                f"{before.tolist()}, as before",
+                OPERATORS.get(line, ""),
+                changed=True,
+            )
+
+
+# ------------------------------------------------------------------------------- suspects
+
+
+@stage.suspect(
+    "the data is not converted: make it an array with dtype=float, as integers cannot hold "
+    "gradients"
+)
+def integers_kept(door, fault):
+    return "kept" in fault.data and door.start()("x = Tensor([1, 2])").value("x").dtype.kind == "i"
+
+
+@stage.suspect(
+    "NumPy on the left does the operation itself, element by element: put "
+    "`__array_ufunc__ = None` into Tensor, then it leaves it to your reflected method"
+)
+def numpy_takes_over(door, fault):
+    found = door.start(a=Plain(np.array([1.0, 2.0])), x=np.array([3.0, 4.0]))("z = a * x")["z"]
+    return isinstance(found, np.ndarray) and "a " in " ".join(door.case.lines)
+
+
+def lacks_reflected(name):
+    def explains(door, fault):
+        op = {"radd": "+", "rsub": "-", "rmul": "*", "rtruediv": "/"}[name]
+        return f"z = a {op} x" in fault.data.get("lines", ()) and not door.has(f"Tensor.__{name}__")
+
+    return explains
+
+
+for method, op in (("radd", "+"), ("rsub", "-"), ("rmul", "*"), ("rtruediv", "/")):
+    stage.suspect(
+        f"Python finds no `__{method}__` in Tensor: it is asked for when the left side of `{op}` "
+        "is a number"
+    )(lacks_reflected(method))
+
+
+@stage.suspect(
+    "an operand is changed in place: compute a new array, as in `self.data + other.data`, "
+    "without `+=`"
+)
+def changed_in_place(door, fault):
+    return "changed" in fault.data
+
+
+stage.suspects += [
+    wrong_value(
+        ("z = a - x",),
+        lambda x, y, a: x - a,
+        "`a - x` is computed as `x - a`: the reflected operand is the left one",
+    ),
+    wrong_value(
+        ("z = a / x",),
+        lambda x, y, a: x / a,
+        "`a / x` is computed as `x / a`: the reflected operand is the left one",
+    ),
+    wrong_value(
+        tuple(f"z = x ** {n}" for n in (2, 3, -1, 0.5)),
+        lambda x, y, a: x * 2,
+        "the power is computed as a product: use `self.data ** n`",
+    ),
+    wrong_value(("z = -x",), lambda x, y, a: x, "the sign is not changed: return -self.data"),
+    wrong_value(
+        ("z = x / y", "z = x / a"),
+        lambda x, y, a: x // (a if y is None else y),
+        "`//` rounds down: use `/`",
+    ),
+    wrong_value(
+        ("z = x - y", "z = x - a"),
+        lambda x, y, a: (a if y is None else y) - x,
+        "the operands of minus are in the wrong order",
+    ),
+    wrong_value(
+        ("z = x / y", "z = x / a"),
+        lambda x, y, a: (a if y is None else y) / x,
+        "the operands of the quotient are in the wrong order",
+    ),
+]

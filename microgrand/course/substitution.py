@@ -1,0 +1,111 @@
+"""A student's file with the course's parts in the place of those that are faulty or missing."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+import types
+from collections.abc import Collection
+from pathlib import Path
+
+from . import reference
+from .stages import STAGES, Stage
+
+#: Stages that make up one class or module, and are replaced together: the engine is the first.
+GROUPS = ((1, 2, 3, 4, 5, 6, 7, 8), (9, 13))
+
+
+def names_replaced(stages: Collection[int]) -> set[str]:
+    """Return the names of the file that the course's parts replace."""
+    numbers = set(stages)
+    for group in GROUPS:
+        if numbers & set(group):
+            numbers |= set(group)
+    names = {name.split(".")[0] for n in numbers if n in STAGES for name in STAGES[n].contract}
+    return names | ({"node"} if "Tensor" in names else set())
+
+
+def substituted(source: str, stages: Collection[int], stage: Stage) -> ast.Module:
+    """Return a file without what belongs to some stages, and with the course's in its place.
+
+    Names that are missing are the course's, too. What `stage` itself defines is left. Lines keep
+    their numbers.
+    """
+    tree = ast.parse(source)
+    own = {name for name in stage.contract if "." not in name}
+    replaced = names_replaced(stages) - own
+    kept = [line for line in tree.body if not defines(line, replaced)]
+    defined = {name for line in kept for name in names_defined(line)}
+    wanted = sorted(name for name in contract_names() if name not in defined | own)
+    future = [
+        line for line in kept if isinstance(line, ast.ImportFrom) and line.module == "__future__"
+    ]
+    rest = [line for line in kept if line not in future]
+    names = [ast.alias(name) for name in wanted]
+    source_of_names = ast.ImportFrom(REFERENCE, names, 0)
+    tree.body = [*future, ast.fix_missing_locations(source_of_names), *rest]
+    return ast.fix_missing_locations(tree)
+
+
+REFERENCE = "microgrand_course_reference"
+
+
+def contract_names() -> set[str]:
+    """Return all names of the contract that are the file's own, rather than a class's."""
+    found = {name.split(".")[0] for stage in STAGES.values() for name in stage.contract}
+    return {name for name in found if hasattr(reference, name)}
+
+
+def names_defined(line: ast.stmt) -> set[str]:
+    """Return the names that a line of a file defines."""
+    if isinstance(line, (ast.FunctionDef, ast.ClassDef)):
+        return {line.name}
+    if isinstance(line, ast.Assign):
+        return {target.id for target in line.targets if isinstance(target, ast.Name)}
+    if isinstance(line, (ast.Import, ast.ImportFrom)):
+        return {alias.asname or alias.name for alias in line.names}
+    return set()
+
+
+def defines(line: ast.stmt, names: Collection[str]) -> bool:
+    """Tell whether a line defines one of some names, or adds to one: ``Tensor.sum = ...``."""
+    if names_defined(line) & set(names):
+        return True
+    targets = line.targets if isinstance(line, ast.Assign) else []
+    if any(
+        isinstance(target, ast.Attribute)
+        and isinstance(target.value, ast.Name)
+        and target.value.id in names
+        for target in targets
+    ):
+        return True
+    calls = line.value if isinstance(line, ast.Expr) else None
+    return (
+        isinstance(calls, ast.Call)
+        and isinstance(calls.func, ast.Name)
+        and calls.func.id == "setattr"
+        and isinstance(calls.args[0], ast.Name)
+        and calls.args[0].id in names
+    )
+
+
+def fresh_reference() -> types.ModuleType:
+    """Return a copy of the course's framework, which the student's code may change."""
+    spec = importlib.util.find_spec(reference.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def substituted_module(
+    path: Path, source: str, stages: Collection[int], stage: Stage
+) -> types.ModuleType:
+    """Run a file with the course's parts in the place of some stages."""
+    sys.modules[REFERENCE] = fresh_reference()
+    module = types.ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(substituted(source, stages, stage), str(path), "exec"), vars(module))
+    return module
