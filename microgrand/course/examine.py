@@ -74,12 +74,19 @@ class Examination:
         self.own = own
         self.module = module
         self.door = Door(module, own)
+        #: What is known of properties from an earlier process, by stage and index.
+        self.known: dict[tuple[int, int], str] = {}
         #: The stages of which not all is right, or known.
         self.faulty: set[int] = set()
 
     # ------------------------------------------------------------------------- the stages
 
-    def run(self, numbers: Sequence[int], go_on: bool = False, substitute: bool = True) -> None:
+    def run(
+        self,
+        numbers: Sequence[int],
+        go_on: bool = False,
+        substitute: bool = True,
+    ) -> None:
         """Look at stages in order, up to the first fault unless `go_on`."""
         for number in numbers:
             status = self.stage(STAGES[number], go_on, substitute)
@@ -144,6 +151,8 @@ class Examination:
             status = f"waits for stage {waits[0]}" if waits else "not checked"
             self.emit("result", **record, status=status)
             return status
+        if (stage.number, index) in self.known:
+            return self.known[stage.number, index]
         self.emit("property", **record, seconds=prop.seconds)
         self.printed()
         try:

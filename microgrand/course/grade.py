@@ -1,0 +1,7 @@
+"""Grading, for course authors."""
+
+
+def add_options(parser): ...
+
+
+def grade(options): ...
