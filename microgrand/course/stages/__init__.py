@@ -5,13 +5,18 @@ A stage of your own is a file like these: properties with their checks, suspects
 
 from __future__ import annotations
 
-from ..stage import Fault, Property, Stage, Suspect
-from .s01_values import stage as values
-from .s02_one_use import stage as one_use
-from .s03_many_uses import stage as many_uses
-from .s12_dropout import stage as dropout
+import importlib
+import pkgutil
 
-STAGES: dict[int, Stage] = {stage.number: stage for stage in (values, one_use, many_uses, dropout)}
+from ..stage import Fault, Property, Stage, Suspect
+
+FILES = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("s"))
+
+STAGES: dict[int, Stage] = {
+    stage.number: stage
+    for name in FILES
+    for stage in [importlib.import_module(f".{name}", __name__).stage]
+}
 
 #: The set of properties: within an edition none is added.
 EDITION = 1
