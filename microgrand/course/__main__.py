@@ -53,9 +53,12 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--seed", type=int, help="other cases than the usual ones")
     common.add_argument("--json", action="store_true", help="print one object of JSON")
     top = argparse.ArgumentParser(
-        prog=COMMAND, description=__doc__, parents=[common], epilog="Exit status: 0 all passed, "
+        prog=COMMAND,
+        description=__doc__,
+        parents=[common],
+        epilog="Exit status: 0 all passed, "
         "1 a fault in your file or not all written, 2 wrong usage or no file, 3 the grader itself "
-        "failed."
+        "failed.",
     )
     top.set_defaults(command=None, file="mygrad.py", lang=None, seed=None, json=False, stage=None)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -131,9 +134,7 @@ def check(options: Any) -> int:
 def result_for(options: Any) -> dict[str, Any]:
     """Run the checks that a command asks for."""
     stages = [n for n in STAGES if options.stage is None or n <= options.stage]
-    return examine_file(
-        options.file, stages, go_on=options.stage is not None, seed=options.seed
-    )
+    return examine_file(options.file, stages, go_on=options.stage is not None, seed=options.seed)
 
 
 def number_for(options: Any) -> int:
@@ -161,7 +162,9 @@ def hint(options: Any) -> int:
     if rung < len(hints):
         print(f"{number}.{rung + 1}: {say(hints[rung], options.lang)}")
     elif rung == len(hints):
-        print(say("The last hint is the lines themselves: ask once more to see them.", options.lang))
+        print(
+            say("The last hint is the lines themselves: ask once more to see them.", options.lang)
+        )
     else:
         print(lines_of(STAGES[number]))
     progress.stage(number)["hints"] = min(rung + 1, len(hints) + 2)

@@ -183,15 +183,28 @@ def main() -> None:
         except BaseException as error:
             watchdog.end()
             fault = fault_at_import(error, path, source)
-            records.emit("died", stage=0, index=0, case="the import of the file", **fault,
-                         printed=tail.take())
+            records.emit(
+                "died",
+                stage=0,
+                index=0,
+                case="the import of the file",
+                **fault,
+                printed=tail.take(),
+            )
             return
         watchdog.end()
         changed = replaced_in_numpy(before)
         if changed:
             found = f"the file replaces numpy.{changed[0]}"
-            records.emit("died", stage=0, index=0, found=found, line=None, printed="",
-                         case="the import of the file")
+            records.emit(
+                "died",
+                stage=0,
+                index=0,
+                found=found,
+                line=None,
+                printed="",
+                case="the import of the file",
+            )
             return
 
         def emit(event: str, **record: Any) -> None:

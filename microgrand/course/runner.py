@@ -208,9 +208,7 @@ def end_of(child: Child, records: list[dict[str, Any]]) -> dict[str, Any] | None
             "line": line_in(child.errors()),
         }
     number, index = died["stage"], died["index"]
-    sentence = (
-        STAGES[number].properties[index].sentence if number else "the file can be imported"
-    )
+    sentence = STAGES[number].properties[index].sentence if number else "the file can be imported"
     fault = {
         "property": sentence,
         "case": died["case"],

@@ -34,7 +34,9 @@ def lines_of(stage: Stage) -> str:
 def without_names(skeleton: str, text: str) -> str:
     """Return a skeleton without the functions and classes that a file has already."""
     there = {
-        line.name for line in ast.parse(text).body if isinstance(line, (ast.FunctionDef, ast.ClassDef))
+        line.name
+        for line in ast.parse(text).body
+        if isinstance(line, (ast.FunctionDef, ast.ClassDef))
     }
     lines = skeleton.splitlines(keepends=True)
     for node in reversed(ast.parse(skeleton).body):

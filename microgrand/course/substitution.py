@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import functools
+import inspect
 import sys
 import types
 from collections.abc import Collection
@@ -91,21 +92,46 @@ def defines(line: ast.stmt, names: Collection[str]) -> bool:
 
 
 def fresh_reference() -> types.ModuleType:
-    """Return a copy of the course's framework, which the student's code may change."""
-    spec = importlib.util.find_spec(reference.__name__)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Return a copy of the course's framework, which may be changed."""
+    module = types.ModuleType(REFERENCE)
+    exec(reference_code(), vars(module))
     return module
+
+
+@functools.cache
+def reference_code() -> types.CodeType:
+    """Return the course's framework, compiled."""
+    return compile(inspect.getsource(reference), reference.__file__, "exec")
+
+
+@functools.cache
+def layers_code() -> types.CodeType:
+    """Return those of its classes that derive from Module, which may be the student's."""
+    tree = ast.parse(inspect.getsource(reference))
+    tree.body = [line for line in tree.body if isinstance(line, ast.ClassDef) and line.bases]
+    return compile(tree, reference.__file__, "exec")
 
 
 def substituted_module(
     path: Path, source: str, stages: Collection[int], stage: Stage
 ) -> types.ModuleType:
-    """Run a file with the course's parts in the place of some stages."""
-    sys.modules[REFERENCE] = fresh_reference()
+    """Run a file with the course's parts in the place of some stages.
+
+    The course's parts work with what is left of the student's: a Linear of the course holds
+    Tensors of theirs.
+    """
+    course = sys.modules[REFERENCE] = fresh_reference()
     module = types.ModuleType(path.stem)
     module.__file__ = str(path)
-    exec(compile(substituted(source, stages, stage), str(path), "exec"), vars(module))
+    tree = substituted(source, stages, stage)
+    exec(compile(tree, str(path), "exec"), vars(module))
+    kept = {name for name in contract_names() if vars(module)[name] is not vars(course)[name]}
+    for name in kept:
+        setattr(course, name, getattr(module, name))
+    if "Module" in kept:
+        exec(layers_code(), vars(course))
+        for name in kept:
+            setattr(course, name, getattr(module, name))
+        for name in contract_names() - kept:
+            setattr(module, name, getattr(course, name))
     return module
