@@ -79,7 +79,8 @@ class Run:
 
     def backward(self, name: str, g: Array) -> Run:
         """Run backward from a tensor, with the cotangent `g`."""
-        key = next(k for k in ("g", "g2", "g3", "g4") if k not in self.case.inputs)
+        count = sum(name.startswith("g") for name in self.case.inputs)
+        key = f"g{count + 1}" if count else "g"
         self.case.inputs[key] = Plain(g)
         self.case.lines.append(f"{name}.backward({key})")
         self.door.value(self.names[name], name)  # is it a tensor?

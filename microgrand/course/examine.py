@@ -233,7 +233,7 @@ class Examination:
             text + shapes_in(frame),
             "no exception",
             error=error,
-            place=(frame.f_lineno, frame.f_code.co_name) if frame else None,
+            at=(frame.f_lineno, frame.f_code.co_name) if frame else None,
             lines=tuple(door.case.lines),
             kind=name,
         )
@@ -253,7 +253,7 @@ class Examination:
         if not door.substituted:
             return
         error = fault.data.get("error")
-        place = fault.data.get("place")
+        place = fault.data.get("at")
         if isinstance(error, (AttributeError, TypeError)):
             raise NotAlone(place[0] if place else 0)
         if fault.data.get("nothing"):
@@ -295,8 +295,8 @@ class Examination:
 
     def line_of(self, door: Door, fault: Fault) -> dict[str, Any] | None:
         """Return the line to look at: of an exception, or of the code that the case is about."""
-        if fault.data.get("place"):
-            number, name = fault.data["place"]
+        if fault.data.get("at"):
+            number, name = fault.data["at"]
             return {
                 "file": self.path.name,
                 "line": number,

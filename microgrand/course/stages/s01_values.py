@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..case import Plain
-from ..compare import a_shape, check_value, numbers, wrong_value
+from ..compare import a_shape, check_value, numbers, shown, wrong_value
 from ..stage import Fault, Stage
 
 OPERATORS = {
@@ -83,65 +83,59 @@ def keeps_data(door, draw):
         raise Fault(f"x.data is {found.tolist()}", str(expected.tolist()), "Tensor.__init__")
 
 
-@stage.property("an operator's result is a Tensor with NumPy's values")
+@stage.property("an operator's result is a Tensor with NumPy's values", examples=10)
 def operators(door, draw):
-    line = draw(st.sampled_from(list(OPERATORS)))
     shape = a_shape(draw, door)
-    check_value(door, line, OPERATORS[line], x=numbers(draw, shape), y=numbers(draw, shape))
-
-
-@stage.property("-x and x ** number have NumPy's values")
-def minus_and_power(door, draw):
-    line, where = draw(
-        st.sampled_from(
-            [("z = -x", "__neg__"), *((f"z = x ** {n}", "__pow__") for n in (2, 3, -1, 0.5))]
-        )
-    )
-    check_value(door, line, f"Tensor.{where}", x=numbers(draw, a_shape(draw, door), low=0.1))
-
-
-@stage.property("a number may stand on either side of an operator")
-def with_numbers(door, draw):
-    op = draw(st.sampled_from("+-*/"))
-    number = draw(st.sampled_from([2, 0.5] if door.scalar else [2, 0.5, np.float64(1.5)]))
-    where = REFLECTED[op]
-    shape = a_shape(draw, door)
-    if draw(st.booleans()):
-        check_value(
-            door, f"z = x {op} a", OPERATORS[f"z = x {op} y"], a=number, x=numbers(draw, shape)
-        )
-    else:
-        check_value(door, f"z = a {op} x", where, a=number, x=numbers(draw, shape))
-
-
-@stage.property("an array may stand on either side of an operator", arrays=True)
-def with_arrays(door, draw):
-    op = draw(st.sampled_from("+-*/"))
-    shape = a_shape(draw, door)
-    a, x = Plain(numbers(draw, shape)), numbers(draw, shape)
-    if draw(st.booleans()):
-        check_value(door, f"z = x {op} a", OPERATORS[f"z = x {op} y"], a=a, x=x)
-    else:
-        check_value(door, f"z = a {op} x", REFLECTED[op], a=a, x=x)
+    x, y = numbers(draw, shape), numbers(draw, shape)
+    for line, where in OPERATORS.items():
+        check_value(door, line, where, x=x, y=y)
 
 
 LINES = (*OPERATORS, "z = -x", "z = x ** 2", "z = 2 - x")
 
 
-@stage.property("operators leave their operands as they were")
+@stage.property("operators leave their operands as they were", examples=10)
 def operands_stay(door, draw):
-    line = draw(st.sampled_from(LINES))
     shape = a_shape(draw, door)
     inputs = {"x": numbers(draw, shape), "y": numbers(draw, shape)}
-    run = door.start(**inputs)(line)
-    for name, before in inputs.items():
-        if not np.array_equal(run.value(name), before):
-            raise Fault(
-                f"{name}.data is {run.value(name).tolist()} afterwards",
-                f"{before.tolist()}, as before",
-                OPERATORS.get(line, ""),
-                changed=True,
-            )
+    for line in (*OPERATORS, "z = -x", "z = x ** 2", "z = 2 - x"):
+        run = door.start(**inputs)(line)
+        for name, before in inputs.items():
+            if not np.array_equal(run.value(name), before):
+                raise Fault(
+                    f"{name}.data is {shown(run.value(name))} afterwards",
+                    f"{shown(before)}, as before",
+                    OPERATORS.get(line, ""),
+                    changed=True,
+                )
+
+
+@stage.property("-x and x ** number have NumPy's values", examples=10)
+def minus_and_power(door, draw):
+    x = numbers(draw, a_shape(draw, door), low=0.1)
+    check_value(door, "z = -x", "Tensor.__neg__", x=x)
+    for n in (2, 3, -1, 0.5):
+        check_value(door, f"z = x ** {n}", "Tensor.__pow__", x=x)
+
+
+def check_sides(door, a, x):
+    """Check all operators with something else on either side."""
+    for op, where in REFLECTED.items():
+        check_value(door, f"z = x {op} a", OPERATORS[f"z = x {op} y"], x=x, a=a)
+    for op, where in REFLECTED.items():
+        check_value(door, f"z = a {op} x", where, x=x, a=a)
+
+
+@stage.property("a number may stand on either side of an operator", examples=12)
+def with_numbers(door, draw):
+    number = draw(st.sampled_from([2, 0.5] if door.scalar else [2, 0.5, np.float64(1.5)]))
+    check_sides(door, number, numbers(draw, a_shape(draw, door)))
+
+
+@stage.property("an array may stand on either side of an operator", arrays=True, examples=10)
+def with_arrays(door, draw):
+    shape = a_shape(draw, door)
+    check_sides(door, Plain(numbers(draw, shape)), numbers(draw, shape))
 
 
 # ------------------------------------------------------------------------------- suspects

@@ -80,6 +80,13 @@ def beside_arrays(door, draw):
     check_gradients(door, draw, line, where=where, x=x, a=a)
 
 
+@stage.property("products of products in one graph", examples=5)
+def together(door, draw):
+    lines = ("w = x @ y", "v = w @ x", "z = v @ w + y")
+    inputs = {name: numbers(draw, (2, 2)) for name in "xy"}
+    check_gradients(door, draw, *lines, where=WHERE, **inputs)
+
+
 # ------------------------------------------------------------------------------- suspects
 
 X, Y, G = (np.random.default_rng(s).uniform(0.5, 2, (3, 3)) for s in (1, 2, 3))
@@ -144,6 +151,14 @@ MATRICES = ((2, 3), (3, 4))
 def transposed_batches(door, fault):
     shapes = ((2, 3, 4), (2, 4, 5))
     return tried(door, *MATRICES) and not tried(door, *shapes)
+
+
+@stage.suspect(
+    "@ remembers its factors outside of its own call, where the next one overwrites them: keep "
+    "them in the vjp's closure"
+)
+def remembers_outside(door, fault):
+    return tried(door, *MATRICES) and fault.data.get("line") == "z = v @ w + y"
 
 
 @stage.suspect(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import strategies as st
 
 from ..compare import numbers
 from ..stage import Fault, Stage
@@ -45,103 +44,109 @@ PLACES = {
 }
 
 
-def a_net(door, draw, places=True):
-    run = door.start(x=np.abs(numbers(draw, (8, 10))))
-    if places and not door.layer_style and draw(st.booleans()):
-        where = draw(st.sampled_from(list(PLACES)))
-        line, call = PLACES[where]
-        run(
-            f"class Net(Module):\n    def __init__(self):\n        {line}\n\n"
-            f"    def __call__(self, x):\n        return {call}"
-        )
-        run("net = Net()")
-    else:
-        where = draw(st.sampled_from(list(NETS)))
-        run(f"net = {NETS[where]}")
-    return run, where
+def nets(door, draw):
+    """Yield a case for each net, and say where in it the Dropout is."""
+    x = np.abs(numbers(draw, (8, 10)))
+    for where in (*NETS, *(() if door.layer_style else PLACES)):
+        yield a_net(door, where, x), where
+
+
+def a_net(door, where, x):
+    run = door.start(x=x)
+    if where in NETS:
+        return run(f"net = {NETS[where]}")
+    line, call = PLACES[where]
+    run(
+        f"class Net(Module):\n    def __init__(self):\n        {line}\n\n"
+        f"    def __call__(self, x):\n        return {call}"
+    )
+    return run("net = Net()")
 
 
 def drops(run, net="net"):
     return bool((run(f"y = {net}(x)").value("y") == 0).any())
 
 
-@stage.property("after eval() nothing is dropped, wherever the layer is in the net", layers=True)
+@stage.property(
+    "after eval() nothing is dropped, wherever the layer is in the net", layers=True, examples=3
+)
 def evaluation(door, draw):
-    run, where = a_net(door, draw)
-    run("net.eval()")
-    if drops(run):
-        raise Fault(
-            f"units are dropped after eval(), by a layer in {where}",
-            "none",
-            "Module.eval",
-            place=where,
-        )
+    for run, where in nets(door, draw):
+        run("net.eval()")
+        if drops(run):
+            raise Fault(
+                f"units are dropped after eval(), by a layer in {where}",
+                "none",
+                "Module.eval",
+                net=where,
+            )
 
 
-@stage.property("after eval() two passes are equal", layers=True, examples=10)
+@stage.property("after eval() two passes are equal", layers=True, examples=2)
 def equal_passes(door, draw):
-    run, where = a_net(door, draw)
-    run("net.eval()", "a = net(x)", "b = net(x)")
-    if not np.array_equal(run.value("a"), run.value("b")):
-        raise Fault("two passes differ", "the same output twice", "Module.eval", place=where)
+    for run, where in nets(door, draw):
+        run("net.eval()", "a = net(x)", "b = net(x)")
+        if not np.array_equal(run.value("a"), run.value("b")):
+            raise Fault("two passes differ", "the same output twice", "Module.eval", net=where)
 
 
-@stage.property("train() undoes it: units are dropped again", layers=True)
+@stage.property("train() undoes it: units are dropped again", layers=True, examples=3)
 def training(door, draw):
-    run, where = a_net(door, draw)
-    run("net.eval()", "net.train()")
-    if not drops(run):
-        raise Fault(
-            "nothing is dropped after eval() and train()",
-            "about half",
-            "Module.train",
-            again=True,
-            place=where,
-        )
+    for run, where in nets(door, draw):
+        run("net.eval()", "net.train()")
+        if not drops(run):
+            raise Fault(
+                "nothing is dropped after eval() and train()",
+                "about half",
+                "Module.train",
+                again=True,
+                net=where,
+            )
 
 
-@stage.property("train(False) is eval(), and train(True) is train()", layers=True, examples=10)
+@stage.property("train(False) is eval(), and train(True) is train()", layers=True, examples=2)
 def modes(door, draw):
-    run, where = a_net(door, draw)
-    run("net.train(False)")
-    if drops(run):
-        raise Fault(
-            "units are dropped after train(False)",
-            "none",
-            "Module.train",
-            ignores=True,
-            place=where,
-        )
-    run("net.train(True)")
-    if not drops(run):
-        raise Fault(
-            "nothing is dropped after train(True)",
-            "about half",
-            "Module.train",
-            again=True,
-            place=where,
-        )
+    for run, where in nets(door, draw):
+        run("net.train(False)")
+        if drops(run):
+            raise Fault(
+                "units are dropped after train(False)",
+                "none",
+                "Module.train",
+                ignores=True,
+                net=where,
+            )
+        run("net.train(True)")
+        if not drops(run):
+            raise Fault(
+                "nothing is dropped after train(True)",
+                "about half",
+                "Module.train",
+                again=True,
+                net=where,
+            )
 
 
-@stage.property("other nets keep their mode", layers=True, examples=10)
+@stage.property("other nets keep their mode", layers=True, examples=3)
 def other_nets(door, draw):
-    run, _ = a_net(door, draw, places=False)
-    run(f"other = Sequential({D.format(7)})", "net.eval()")
-    if not drops(run, "other"):
-        raise Fault(
-            "eval() of one net reaches another",
-            "the other goes on dropping",
-            "Module.eval",
-            shared=True,
-        )
-    run("net.train()", f"third = Sequential({D.format(8)})", "other.eval()")
-    if not drops(run, "net") or not drops(run, "third"):
-        raise Fault(
-            "eval() of one net reaches another",
-            "the others go on dropping",
-            "Module.eval",
-            shared=True,
-        )
+    for where in NETS:
+        run = a_net(door, where, np.abs(numbers(draw, (8, 10))))
+        run(f"other = Sequential({D.format(7)})", "net.eval()")
+        if not drops(run, "other"):
+            raise Fault(
+                "eval() of one net reaches another",
+                "the other goes on dropping",
+                "Module.eval",
+                shared=True,
+            )
+        run("net.train()", f"third = Sequential({D.format(8)})", "other.eval()")
+        if not drops(run, "net") or not drops(run, "third"):
+            raise Fault(
+                "eval() of one net reaches another",
+                "the others go on dropping",
+                "Module.eval",
+                shared=True,
+            )
 
 
 @stage.property("parameters are the same before and after", examples=4)
@@ -166,29 +171,20 @@ def same_parameters(door, draw):
 
 def fails(door, where):
     """Tell whether a Dropout in a place still drops after eval()."""
-    run = door.start(x=np.ones((8, 10)))
-    if where in NETS:
-        run(f"net = {NETS[where]}")
-    else:
-        line, call = PLACES[where]
-        run(
-            f"class Net(Module):\n    def __init__(self):\n        {line}\n\n"
-            f"    def __call__(self, x):\n        return {call}"
-        )
-        run("net = Net()")
+    run = a_net(door, where, np.ones((8, 10)))
     run("net.eval()")
     return drops(run)
 
 
 @stage.suspect("eval() sets the mode of the net alone: the layers inside are not reached")
 def not_reached(door, fault):
-    return "place" in fault.data and fails(door, "an attribute") and not fails(door, "a layer")
+    return "net" in fault.data and fails(door, "an attribute") and not fails(door, "a layer")
 
 
 @stage.suspect("only one level is reached: layers may be inside layers, so ask each to go on")
 def one_level(door, fault):
     return (
-        "place" in fault.data
+        "net" in fault.data
         and not fails(door, "an attribute")
         and fails(door, "an attribute of an attribute")
         and not fails(door, "a list")
@@ -197,13 +193,13 @@ def one_level(door, fault):
 
 @stage.suspect("lists and tuples are not searched for layers")
 def lists_not_searched(door, fault):
-    return "place" in fault.data and not fails(door, "an attribute") and fails(door, "a list")
+    return "net" in fault.data and not fails(door, "an attribute") and fails(door, "a list")
 
 
 @stage.suspect("dicts are not searched for layers")
 def dicts_not_searched(door, fault):
     return (
-        "place" in fault.data
+        "net" in fault.data
         and not fails(door, "a list")
         and not fails(door, "an attribute of an attribute")
         and fails(door, "a dict")

@@ -72,13 +72,16 @@ def answers(door, net, x):
     return output.argmax(axis=1)
 
 
+FIXED = "class Net(Module):\n    def __call__(self, x):\n        return x * 1.0\n\nnet = Net()"
+
+
 @stage.property("accuracy(net, x, y) is the share of right answers", examples=5, seconds=60)
 def share(door, draw):
     rng = np.random.default_rng(3)
     logits = rng.standard_normal((12, 4))
     labels = np.where(rng.random(12) < 0.5, logits.argmax(axis=1), rng.integers(0, 4, 12))
     run = door.start()
-    run("class Net(Module):\n    def __call__(self, x):\n        return x * 1.0", "net = Net()")
+    run(FIXED)
     run.names.update(x=logits, y=labels)
     found = run("found = accuracy(net, x, y)")["found"]
     expected = float(np.mean(logits.argmax(axis=1) == labels))
@@ -291,16 +294,15 @@ def mode_not_restored(door, fault):
 
 @stage.suspect("argmax runs over the wrong axis: the classes are along axis 1")
 def wrong_axis(door, fault):
-    if "share" not in fault.data:
+    if "share" not in fault.data and FIXED not in fault.data.get("lines", ()):
         return False
-    logits, labels = fault.data["logits"], fault.data["labels"]
-    over_rows = logits.argmax(axis=0)
-    everything = logits.argmax()
-    said = [float(np.mean(everything == labels))]
-    with contextlib.suppress(ValueError):
-        said.append(float(np.mean(over_rows == labels[: len(over_rows)])))
-    error = fault.data.get("number")
-    return error is not None and any(abs(error - s) < 1e-9 for s in said)
+    logits = np.random.default_rng(3).standard_normal((4, 4))
+    labels = np.array([0, 1, 2, 2])
+    run = door.start()(FIXED)
+    run.names.update(x=logits, y=labels)
+    found = float(run("found = accuracy(net, x, y)")["found"])
+    said = [np.mean(logits.argmax(axis=0) == labels), np.mean(logits.argmax() == labels)]
+    return found != np.mean(logits.argmax(axis=1) == labels) and found in said
 
 
 @stage.suspect("it is the number of right answers, or a percentage: divide by how many there are")
