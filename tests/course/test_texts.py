@@ -30,7 +30,7 @@ def width(line):
 
 def spoken():
     """Return every sentence that may be printed in another language."""
-    found = dict.fromkeys(WORDS)
+    found = dict.fromkeys(sorted(WORDS))
     for path in sorted(FOLDER.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args:
