@@ -29,7 +29,7 @@ def close(found: Array, expected: Array, rtol: float = 1e-6) -> bool:
     if found.shape != expected.shape:
         return False
     finite = np.abs(expected[np.isfinite(expected)])
-    atol = 1e-3 * rtol * float(finite.max(initial=0.0))
+    atol = 1e-10 + 1e-3 * rtol * float(finite.max(initial=0.0))
     with np.errstate(all="ignore"):
         return bool(np.allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
 

@@ -109,9 +109,13 @@ class Door:
         A module with ``tensor``, ``value``, ``gradient`` and ``backward``, if there is one.
     substituted
         The numbers of the stages that are the course's.
+    layers
+        Whether layers are looked at, which may have ``forward`` and ``backward``.
     """
 
-    def __init__(self, module: Any, own: Any = None, substituted: Sequence[int] = ()) -> None:
+    def __init__(
+        self, module: Any, own: Any = None, substituted: Sequence[int] = (), layers: bool = False
+    ) -> None:
         self.module, self.own = module, own
         self.substituted = tuple(substituted)
         self.stem = str(getattr(module, "__name__", "mygrad"))
@@ -119,7 +123,7 @@ class Door:
         self.case = Case(self.stem, {})
         #: What the report adds, without its being a fault.
         self.notes: dict[str, None] = {}
-        self.layer_style = any(
+        self.layer_style = layers and any(
             inspect.isclass(found) and hasattr(found, "backward") and hasattr(found, "forward")
             for found in (getattr(module, name, None) for name in LAYERS)
         )

@@ -26,6 +26,9 @@ Emit = Callable[..., None]
 #: How many cases are drawn of each property, unless it says otherwise.
 EXAMPLES = 30
 
+#: The first stage that an engine of single numbers cannot pass.
+ARRAYS_FROM = 5
+
 
 class NotAlone(Exception):  # noqa: N818 (a verdict)
     """A stage that uses the inside of a Tensor which is the course's now."""
@@ -74,6 +77,7 @@ class Examination:
         self.own = own
         self.module = module
         self.door = Door(module, own)
+        self.layers = Door(module, own, layers=True)
         #: What is known of properties from an earlier process, by stage and index.
         self.known: dict[tuple[int, int], str] = {}
         #: The stages of which not all is right, or known.
@@ -102,13 +106,15 @@ class Examination:
         if missing:
             self.emit("stage", stage=number, status="missing", names=missing)
             return "missing"
-        door = self.door
+        door = self.layers if number > GROUPS[0][-1] else self.door
         replaced: set[int] = set()
         if number > GROUPS[0][-1] and self.faulty and substitute:
             replaced = {n for n in self.faulty if n not in stage.needs and n < number}
+            if set(stage.needs) & set(GROUPS[0]):  # it is about the student's own engine
+                replaced -= set(GROUPS[0])
         if replaced:
             module = substituted_module(self.path, self.source, replaced, stage)
-            door = Door(module, self.own, sorted(replaced))
+            door = Door(module, self.own, sorted(replaced), layers=True)
         statuses = []
         for index, prop in enumerate(stage.properties):
             status = self.property(stage, index, prop, door)
@@ -134,7 +140,7 @@ class Examination:
         ]
         if self.door.scalar and "node" in missing:
             missing.remove("node")
-        if self.door.layer_style and stage.number > GROUPS[0][-1]:
+        if self.layers.layer_style and stage.number > GROUPS[0][-1]:
             missing = [name for name in missing if "." not in name and name != "Module"]
         return missing
 
@@ -143,7 +149,9 @@ class Examination:
     def property(self, stage: Stage, index: int, prop: Property, door: Door) -> str:
         """Look at one property; return its status."""
         waits = [n for n in prop.needs if n in self.faulty]
-        skipped = (door.scalar and prop.arrays) or (
+        if door.scalar and stage.number in GROUPS[0][ARRAYS_FROM:]:
+            waits = [ARRAYS_FROM]  # whose first property asks for arrays
+        skipped = (door.scalar and (prop.arrays or (stage.number == ARRAYS_FROM and index))) or (
             door.layer_style and stage.number > GROUPS[0][-1] and not prop.layers
         )
         record: dict[str, Any] = {"stage": stage.number, "index": index}
@@ -172,6 +180,7 @@ class Examination:
         last: list[tuple[Fault, Case]] = []
 
         def check(data: Any) -> None:
+            door.case = Case(door.stem, {})
             try:
                 with np.errstate(all="ignore"):
                     prop.check(door, data.draw)

@@ -38,7 +38,7 @@ def substituted(source: str, stages: Collection[int], stage: Stage) -> ast.Modul
     replaced = names_replaced(stages) - own
     kept = [line for line in tree.body if not defines(line, replaced)]
     defined = {name for line in kept for name in names_defined(line)}
-    wanted = sorted(name for name in contract_names() if name not in defined | own)
+    wanted = sorted(name for name in contract_names() if name not in defined)
     future = [
         line for line in kept if isinstance(line, ast.ImportFrom) and line.module == "__future__"
     ]

@@ -94,7 +94,10 @@ def trees(draw, names):
         return draw(st.sampled_from(["{}", "{}", "-{}", "(2 * {})", "{} ** 2"])).format(names[0])
     cut = draw(st.integers(1, len(names) - 1))
     left, right = draw(trees(names[:cut])), draw(trees(names[cut:]))
-    return f"({left} {draw(st.sampled_from('+-*/'))} {right})"
+    op = draw(st.sampled_from("+-*/"))
+    if op == "/":  # by what is never near 0
+        right = f"(1.5 + {right} ** 2)"
+    return f"({left} {op} {right})"
 
 
 @stage.property("the chain rule: gradients pass through trees, in which every value is used once")

@@ -125,7 +125,7 @@ def together(door, draw):
         ("w = x.sum(axis=0)", "z = w * x"),
         ("w = x.reshape(3, 2)", "z = w.transpose() * x"),
         ("w = x[0] + x[1]", "z = w * x.mean(axis=0)"),
-        ("w = x.sum(axis=1, keepdims=True)", "z = (x / w).sum()"),
+        ("w = x.sum(axis=1, keepdims=True)", "z = (x * x / w).sum()"),
     ):
         check_gradients(door, draw, *lines, where="Tensor.backward", x=x)
 

@@ -1,0 +1,34 @@
+"""Each planted mistake is found at its own stage, at none before, and its cause is right or none."""
+
+from collections import Counter
+
+import pytest
+from harness import SOURCE, changed_lines, examined, first_fault, lines_by_stage
+from mutants import MUTANTS
+
+from microgrand.course.stages import STAGES
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_a_mistake_is_found_at_its_own_stage(mutant):
+    assert SOURCE.count(mutant.right) == 1
+    source = SOURCE.replace(mutant.right, mutant.wrong)
+    # Earlier stages that run none of the changed lines pass as they do for the reference.
+    changed = changed_lines(mutant.right, mutant.wrong)
+    before = [n for n in STAGES if n < mutant.stage and changed & lines_by_stage()[n]]
+    stage, fault = first_fault(examined(source, [*before, mutant.stage]))
+    assert stage == mutant.stage
+    if mutant.cause:
+        assert mutant.cause in fault["cause"]
+
+
+def test_there_are_mistakes_enough():
+    count = Counter(mutant.stage for mutant in MUTANTS)
+    assert set(count) == set(STAGES)
+    assert min(count.values()) >= 6
+    assert len(MUTANTS) >= 110
+    assert sum(bool(mutant.cause) for mutant in MUTANTS) >= len(MUTANTS) * 2 / 3
+
+
+def test_names_are_unique():
+    assert len({str(mutant) for mutant in MUTANTS}) == len(MUTANTS)
