@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import checks, engine
-from .dispatch import look
+from .dispatch import look, unwrap
 from .kinds import Value
 
 #: The folders whose frames are not the user's.
@@ -96,22 +96,19 @@ class BackwardWatch:
                 (user, i)
                 for user, g in users
                 for i, arg in enumerate(user.args or ())
-                if arg is node and anomaly_in(share_of(user, g, i))
+                if arg is node and anomaly_in(contribution_of(user, g, i))
             ]
             checks.refuse_backward_anomaly(kind, guilty, began_here=not users)
         for arg in dict.fromkeys(arg for arg in node.args or () if isinstance(arg, engine.Node)):
             self.users.setdefault(arg, []).append((node, cotangent))
 
 
-def share_of(node: Any, cotangent: Value, i: int) -> Value:
+def contribution_of(node: Any, cotangent: Value, i: int) -> Value:
     """Compute again what a node's VJP gave to argument `i`."""
-    rules: Any = engine.rules_of[node.primitive]
-    args = node.args
-    operands = [look(arg) for arg in args]
-    if rules.joint is not None:
-        needed = [j == i for j in range(len(args))]
-        return rules.joint(look(cotangent), look(node), needed, *operands, **node.kwargs)[i]
-    return rules.vjps[i](look(cotangent), look(node), *operands, **node.kwargs)
+    rules = engine.rules_of[node.primitive]
+    operands = [unwrap(arg) for arg in node.args]
+    needed = [j == i for j in range(len(operands))]
+    return rules.contributions(node, unwrap(cotangent), unwrap(node), needed, operands)[i]
 
 
 def anomaly_in(value: Value) -> str:

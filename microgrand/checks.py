@@ -1,7 +1,7 @@
 """What is refused, and what to do instead: every check of the engine, the dispatch and the tensor.
 
 Each function returns, or raises an error that says what was given, what was expected and how to
-mend it. The files of the book call them by one line each.
+mend it. The other files call each in one line.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def check_keywords(function: Any, kwargs: Mapping[str, Any]) -> None:
                 f"{name_of(function)} was given a tensor as the keyword argument {name!r}; "
                 "give tensors to a primitive by position"
             )
+    check_keywords_are_numpys(function, kwargs)
 
 
 def check_sequence(function: Any, arg: Any) -> None:
@@ -229,37 +230,47 @@ def refuse_changed(node: Any) -> NoReturn:
     """Raise, as a value that a computed node has saved was changed since."""
     raise RuntimeError(
         f"an argument of {name_of(node.primitive)} was changed in place after the "
-        "call (by an optimizer's step, say), so its gradient would be wrong; call "
-        "backward() before the change, or compute the loss anew"
+        "call (by an optimizer's step, say), or has begun to require a gradient since, so the "
+        "gradients would be wrong; call backward() before the change, or compute the loss anew"
     )
 
 
-def check_joint(function: Any, shares: Any, args: Sequence[Any]) -> None:
+def check_joint(function: Any, contributions: Any, args: Sequence[Any]) -> None:
     """Raise if a joint VJP did not return a cotangent for each argument."""
-    if not isinstance(shares, (list, tuple)) or len(shares) != len(args):
+    if not isinstance(contributions, (list, tuple)) or len(contributions) != len(args):
         raise TypeError(
-            f"the joint VJP of {name_of(function)} returned {shares!r:.60}, expected a "
+            f"the joint VJP of {name_of(function)} returned {contributions!r:.60}, expected a "
             f"list of {len(args)}, one cotangent for each argument"
         )
 
 
-def check_cotangent(cotangent: Any, data: Array, function: Any, i: int) -> None:
-    """Raise if what a VJP returned cannot be the cotangent of an argument."""
+def check_cotangent(cotangent: Any, data: Array, node: Any, i: int) -> None:
+    """Raise if what a VJP returned cannot be the cotangent of argument `i` of a computed node."""
     if not hasattr(cotangent, "dtype"):
         raise TypeError(
-            f"the VJP of {name_of(function)} returned {cotangent!r} for argument {i}, expected "
-            f"an array of shape {data.shape}"
+            f"the VJP of {name_of(node.primitive)} returned {cotangent!r} for argument {i}, "
+            f"expected an array of shape {data.shape}"
         )
-    if cotangent.shape != data.shape and not broadcasts(data.shape, cotangent.shape):
+    shape, out = cotangent.shape, node._array.shape
+    if shape != data.shape and not (
+        broadcasts(data.shape, shape) and is_broadcast_by(data.shape, shape, out)
+    ):
         raise ValueError(
-            f"the VJP of {name_of(function)} returned a cotangent of shape "
-            f"{cotangent.shape} for an argument of shape {data.shape}"
+            f"the VJP of {name_of(node.primitive)} returned a cotangent of shape {shape} for an "
+            f"argument of shape {data.shape}, expected that shape; an axis along which the "
+            f"argument was broadcast to the result, of shape {out}, may have the result's length"
         )
     if cotangent.dtype.kind not in "fc":
         raise TypeError(
-            f"the VJP of {name_of(function)} returned a cotangent of dtype "
+            f"the VJP of {name_of(node.primitive)} returned a cotangent of dtype "
             f"{cotangent.dtype} for an argument of dtype {data.dtype}"
         )
+
+
+def is_broadcast_by(shape: tuple[int, ...], to: tuple[int, ...], out: tuple[int, ...]) -> bool:
+    """Tell whether the axes along which `to` is longer than `shape` are those of a result."""
+    shape, out = ((1,) * (len(to) - len(known)) + known for known in (shape, out))
+    return all(n in (m, k) for n, m, k in zip(to, shape, out[len(out) - len(to) :], strict=True))
 
 
 def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -348,6 +359,12 @@ def check_writes_into_no_tensor(
     if writes:
         written += args[:1] or tuple(kwargs.get(name) for name in ("dst", "a", "arr", "x"))
     if any(is_tensor(array) for array in written):
+        called = calling_function()
+        if called in INSTEAD:
+            raise TypeError(
+                f"np.{called} takes a number there, and was given a Tensor; {instead_of(called)}"
+                "call it with .item()"
+            )
         raise TypeError(
             f"{name_of(function)} cannot write into a Tensor, as graphs may have saved its values; "
             "use a result instead, y = f(x) or np.where(mask, new, x)"
@@ -362,7 +379,7 @@ def check_keywords_have_no_gradient(
         if records_gradient(value):
             raise TypeError(
                 f"{name_of(function)} is not differentiable with respect to its argument {name}; "
-                "call it with .detach()"
+                f"{instead_of(function.__name__)}call it with .detach()"
             )
 
 
@@ -387,10 +404,54 @@ def refuse(
             "np.sign of complex numbers is not constant, and not supported on a Tensor that "
             "requires a gradient; write z / np.abs(z)"
         )
+    if function in WRITERS:
+        called = calling_function() or function.__name__
+        raise TypeError(
+            f"np.{called} would write a Tensor that requires a gradient into an array, which has "
+            f"no graph; {instead_of(called)}call it with .detach()"
+        )
     raise TypeError(
         f"{name} is not supported on a Tensor that requires a gradient; "
-        "give it a derivative with microgrand.defvjp, or call it with .detach()"
+        f"{instead_of(function.__name__)}give it a derivative with microgrand.defvjp, or call it "
+        "with .detach()"
     )
+
+
+#: What to write for calls of NumPy that take numbers only; t is the tensor.
+INSTEAD = {
+    "full": "t * np.ones(shape) or np.broadcast_to(t, shape)",
+    "full_like": "t * np.ones_like(a) or np.broadcast_to(t, a.shape)",
+    "nan_to_num": "np.where(np.isnan(x), t, x), likewise with np.isposinf and np.isneginf",
+    "unwrap": "t * np.unwrap(x / t, period=1)",
+    "clip": "np.clip(a, low, high)",
+    "logspace": "base ** np.linspace(start, stop, num)",
+    "geomspace": "np.exp(np.linspace(np.log(start), np.log(stop), num))",
+    "select": "np.where(condition, x, t)",
+    "pad": "np.concatenate([t * np.ones(width), x])",
+    **dict.fromkeys(
+        ["copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis"],
+        "np.where(mask, t, a)",
+    ),
+}
+
+
+def instead_of(name: str | None) -> str:
+    """Say what to write for a call of NumPy's function `name`, if there is a way."""
+    return f"for np.{name} write {INSTEAD[name]}, or " if name in INSTEAD else ""
+
+
+def calling_function() -> str | None:
+    """Name the function of NumPy that the user has called, if this is inside one."""
+    frame: Any = sys._getframe(1)
+    name = None
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "").split(".")[0]
+        if module == "numpy":
+            name = frame.f_code.co_name
+        elif module != __name__.split(".")[0]:
+            break
+        frame = frame.f_back
+    return name
 
 
 # ---------------------------------------------------------------------------------- the tensor
@@ -419,18 +480,24 @@ def check_numbers(data: Array) -> None:
 def check_differentiable_dtype(dtype: Any) -> None:
     """Raise for a dtype that has no derivatives here."""
     if dtype.kind != "f":
-        raise TypeError(
-            f"requires_grad needs floating-point data, got dtype {dtype}; "
-            "write Tensor(data, dtype=float, requires_grad=True)"
+        mend = (
+            "keep the real and the imaginary part in tensors"
+            if dtype.kind == "c"
+            else "give dtype=float"
         )
+        raise TypeError(f"requires_grad needs floating-point data, got dtype {dtype}; {mend}")
 
 
 def check_becomes_an_array(tensor: Any) -> None:
     """Raise if a plain array would lose the graph."""
     if tensor.requires_grad:
+        called = calling_function()
+        method = "" if called else ", np.dot(a, t) for a.dot(t), as for all methods of arrays"
         raise TypeError(
             "a Tensor that requires a gradient cannot become a plain array, as its graph "
-            "would be lost; use .detach() for the values, np.stack to join tensors"
+            f"would be lost; {instead_of(called)}use .detach() for the values, np.stack to join "
+            f"tensors{method}. (To grad and other transforms, a list is several arguments: give "
+            "np.array)"
         )
 
 
@@ -439,8 +506,8 @@ def check_becomes_a_number(tensor: Any, kind: str, recorded: bool) -> None:
     if recorded:
         raise TypeError(
             f"{kind}() of a Tensor that requires a gradient: a Python number has no graph, so the "
-            "gradient would be lost. Use .item() for the number, NumPy's functions for math's, and "
-            "np.stack to collect tensors rather than array[i] = tensor"
+            "gradient would be lost. Use .item() for the number; np.exp, not math.exp; np.stack to "
+            "collect tensors, not array[i] = tensor"
         )
 
 
@@ -603,9 +670,9 @@ WRITE_INSTEAD = {
     "long": "x.astype(np.int64)",
     "type": "x.astype(dtype)",
     "to": "x.astype(dtype); there are no devices",
-    "cpu": "x as it is: there are no devices",
-    "cuda": "x as it is: there are no devices",
-    "device": "x as it is: there are no devices",
+    "cpu": "x itself: there are no devices",
+    "cuda": "x itself: there are no devices",
+    "device": "x itself: there are no devices",
     "contiguous": "x as it is",
     "detach_": "x.detach()",
     "zero_": "x.data = np.zeros_like(x.data)",
@@ -622,6 +689,7 @@ WRITE_INSTEAD = {
     "put": "np.where(mask, value, x)",
     "resize": "np.resize(x, shape)",
     "partition": "np.partition(x, kth)",
+    "sort": "np.sort(x), as an array's own sort() changes it in place",
 }
 
 
@@ -669,5 +737,5 @@ def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:
         if theirs in kwargs:
             raise TypeError(
                 f"{name_of(function)} has no argument {theirs}; NumPy calls it {ours}, "
-                f"as in x.{function.__name__}({ours}=...)"
+                f"as in {function.__name__}(x, {ours}=...)"
             )

@@ -57,7 +57,7 @@ def formula(
         NumPy functions, or keys of ufunc methods. One that NumPy 2.0 lacks is given by its name.
     exact
         Whether the formula's value is NumPy's to the bit, because it only moves elements or calls
-        the same function. Then only the formula is called.
+        the same function. Then, where a gradient is recorded, only the formula is called.
     plain
         Which of several results are piecewise constant, and stay arrays. The formula returns None
         in their place.
@@ -172,14 +172,14 @@ def by_formula(
 ) -> Any:
     """Return NumPy's own value with the derivative of a formula.
 
-    The formula may round differently, overflow elsewhere or know fewer options. So its value is
-    not used, and NumPy itself refuses a wrong call.
+    The formula may round differently, overflow elsewhere or know fewer options. So unless it is
+    exact, its value is not used, and NumPy itself refuses a wrong call.
     """
     kwargs.pop("overwrite_input", None)  # only a permission
     tensors = list(tensors_in((args, tuple(kwargs.values()))))
     requires_grad = any(tensor._requires_grad for tensor in tensors)
     recorded = requires_grad and is_grad_enabled()
-    if formula.exact and (recorded or any(map(callable, args))):  # a function may record
+    if formula.exact and (recorded or any(map(callable, args))):  # what is called may record
         return formula.compose(*args, **kwargs)
     values = call_on_data(function, args, kwargs)
     if not recorded:

@@ -53,10 +53,10 @@ NO_KEYWORDS: Mapping[str, Any] = {}  # never written to
 class Node:
     """A value and how it was computed: ``data = primitive(*args, **kwargs)``.
 
-    A leaf is a value that no operation computed: its ``primitive`` is None. The arguments are kept
-    as they were given: an argument that is a `Node` is a parent in the graph, anything else is a
-    constant. References point only from results to arguments, so there are no cycles, and
-    reference counting alone frees a graph.
+    A leaf is a value that no recorded operation computed: its ``primitive`` is None. The arguments
+    are kept as they were given: an argument that is a `Node` is a parent in the graph, anything
+    else is a constant. References point only from results to arguments, so there are no cycles,
+    and reference counting alone frees a graph.
     """
 
     _array: Array  # an array, or a NumPy scalar as NumPy returns for 0-d results
@@ -66,13 +66,22 @@ class Node:
     args: tuple[Any, ...] | None  # what it was called with; None for a leaf and after freeing
     kwargs: Mapping[str, Any]
     retains_grad: bool  # does `backward` store the gradient of this computed value, too?
-    version: int  # how often `data` was changed in place; only leaves ever are
+    version: int  # of a leaf: it grows when what was computed from it before is out of date
     saved_version: int  # sum of the arguments' versions when this was computed
     line: str  # where it was computed; set inside `detect_anomaly` only
 
     __slots__ = (
-        *("_array", "_grad", "_requires_grad", "primitive", "args", "kwargs", "retains_grad"),
-        *("version", "saved_version", "line", "__weakref__"),
+        "__weakref__",
+        "_array",
+        "_grad",
+        "_requires_grad",
+        "args",
+        "kwargs",
+        "line",
+        "primitive",
+        "retains_grad",
+        "saved_version",
+        "version",
     )
 
     #: The class of computed values: `Tensor`, which tensor.py builds on this one.
@@ -100,8 +109,8 @@ def new_tensor(
     return node
 
 
-#: While a `detect_anomaly` block is open anywhere: called with each recorded value, and returns it.
-#: It knows itself whether the block is of this thread.
+#: While a `detect_anomaly` block is open in any thread: called with each recorded value, which it
+#: returns. A global, as every call looks here; the hook checks that the block is this thread's.
 on_record: Callable[[Node], Node] | None = None
 
 
@@ -144,7 +153,7 @@ def apply(
 
 
 def unshared(data: Array, operands: Sequence[Any]) -> Array:
-    """Copy a result that shares memory with a parameter: the next step must not change it."""
+    """Copy a result that may share memory with a parameter, which an optimizer's step changes."""
     is_view = getattr(data, "base", None) is not None
     return data.copy() if is_view or any(data is operand for operand in operands) else data
 
@@ -162,11 +171,24 @@ class Rules:
     def __init__(self, vjps: tuple[VJP | None, ...], joint: VJP | None) -> None:
         self.vjps = vjps
         self.joint = joint
-        #: So many arguments, from the first on, have a derivative; with a joint VJP, all.
+        #: How many leading arguments have a derivative; with a joint VJP, all.
         self.covered = sys.maxsize if joint else (*vjps, None).index(None)
         # The VJPs' signatures tell which calls have a derivative. Other calls are refused when they
         # are made, not when their gradient is wanted.
         self.accepts = accepted_by_vjps(vjps, joint)
+
+    def contributions(
+        self, node: Node, g: Value, out: Value, needed: Sequence[bool], operands: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Return what a call contributes to the cotangents of its arguments; None if not needed."""
+        if self.joint is not None:
+            contributions = self.joint(g, out, needed, *operands, **node.kwargs)
+            check_joint(node.primitive, contributions, operands)
+            return contributions  # type: ignore[no-any-return]
+        contributions = []
+        for vjp, wanted in zip(self.vjps, needed, strict=False):
+            contributions.append(vjp(g, out, *operands, **node.kwargs) if vjp and wanted else None)
+        return contributions
 
 
 #: The table: from a NumPy function or one of our own to its derivative.
@@ -183,12 +205,14 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
     *vjps
         One for each positional argument, ``None`` where there is no derivative. Each is called
         as ``vjp(g, out, *args, **kwargs)`` with the cotangent ``g`` of the result, the result
-        ``out`` and what the function was called with, and returns the argument's cotangent.
-        Where NumPy broadcast the argument, the engine sums the cotangent back to its shape.
+        ``out`` and what the function was called with, and returns what this use contributes to
+        the argument's cotangent. Where NumPy broadcast the argument, the engine sums that back to
+        its shape.
     joint
         Instead of `vjps`, for functions of any number of arguments: one function, called as
-        ``joint(g, out, needed, *args, **kwargs)``, that returns a sequence with a cotangent for
-        each argument. ``needed`` holds a bool for each: where it is False, return ``None``.
+        ``joint(g, out, needed, *args, **kwargs)``, that returns a sequence with a contribution to
+        each argument's cotangent. ``needed`` holds a bool for each: where it is False, return
+        ``None``.
 
     Raises
     ------
@@ -299,7 +323,7 @@ def backpropagate(
         if node.retains_grad:
             found[node] = g
 
-        rules, args, kwargs = rules_of[node.primitive], node.args or refuse_freed(), node.kwargs
+        args = saved_args(node)
         needed = []
         operands = []
         for arg in args:
@@ -307,31 +331,34 @@ def backpropagate(
             needed.append(is_node and arg in uses)
             operands.append(arg._array if is_node and not create_graph else arg)
         out = node if create_graph else node._array
-        if rules.joint is not None:
-            shares = rules.joint(g, out, needed, *operands, **kwargs)
-            check_joint(node.primitive, shares, args)
-        for i, arg in enumerate(args):
+        contributions = rules_of[node.primitive].contributions(node, g, out, needed, operands)
+        for i, contribution in enumerate(contributions):
             if not needed[i]:
                 continue
-            if rules.joint is not None:
-                share = shares[i]
-            else:
-                share = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
-            share = unbroadcast(share, arg._array, node.primitive, i)
+            arg = args[i]
+            contribution = unbroadcast(contribution, arg._array, node, i)
             if arg in cotangents:
-                share = cotangents[arg] + share
-            cotangents[arg] = share
+                contribution = cotangents[arg] + contribution
+            cotangents[arg] = contribution
             uses[arg] -= 1
             if uses[arg] == 0:
                 ready.append(arg)
     return found
 
 
+def saved_args(node: Node) -> tuple[Any, ...]:
+    """Return what a computed node was called with, unless that has been freed."""
+    if node.args is None:
+        refuse_freed()
+    return node.args
+
+
 def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
     """Count each node's uses: how often it is an argument of nodes that the backward pass visits.
 
     The pass visits what requires a gradient upstream of `output`; with `ends`, only what lies in
-    between. A stack, not recursion: a chain of a million operations is no problem.
+    between. Raise if any of it was freed, or changed since. A stack, not recursion: a chain of a
+    million operations is no problem.
     """
     uses = {output: 0}
     stack = [output]
@@ -340,7 +367,7 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
         if node.primitive is None or node in ends:
             continue
         version = 0
-        for arg in node.args or refuse_freed():
+        for arg in saved_args(node):
             if isinstance(arg, Node):
                 version += arg.version
                 if arg in uses:
@@ -350,7 +377,26 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
                     stack.append(arg)
         if version != node.saved_version:
             refuse_changed(node)
+    # Whatever uses a node that depends on an end depends on it, too: the counts stay right.
     return {node: uses[node] for node in leading_to(ends, uses)} if ends else uses
+
+
+def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
+    """Return the nodes of a graph that depend on an end, and the ends themselves."""
+    users: dict[Node, list[Node]] = {}
+    for node in nodes:
+        if node.primitive is not None and node not in ends:
+            for arg in saved_args(node):
+                if isinstance(arg, Node):
+                    users.setdefault(arg, []).append(node)
+    stack = [node for node in ends if node in nodes]
+    found = set(stack)
+    while stack:
+        for user in users.get(stack.pop(), ()):
+            if user not in found:
+                found.add(user)
+                stack.append(user)
+    return found
 
 
 def free(output: Node) -> None:
@@ -364,41 +410,23 @@ def free(output: Node) -> None:
         node.args = None
 
 
-def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
-    """Return the nodes of a graph that depend on an end, and its ends."""
-    users: dict[Node, list[Node]] = {}
-    for node in nodes:
-        if node.primitive is not None and node not in ends:
-            for arg in node.args or refuse_freed():
-                if isinstance(arg, Node):
-                    users.setdefault(arg, []).append(node)
-    stack = [node for node in ends if node in nodes]
-    found = set(stack)
-    while stack:
-        for user in users.get(stack.pop(), ()):
-            if user not in found:
-                found.add(user)
-                stack.append(user)
-    return found
-
-
 #: From a dtype of few digits to the dtype in which many such numbers are added up.
 WIDER = {
     np.dtype(np.float16): np.float32,
     np.dtype(np.float32): np.float64,
     np.dtype(np.complex64): np.complex128,
 }
-#: Along all axes but the last, NumPy adds terms one by one; more float32 than this many lose three
-#: digits there.
+#: NumPy sums pairwise only along the last axis; elsewhere, a float32 sum of more terms than this
+#: loses about three digits.
 MANY = 1024
 
 
 def wider(dtype: Any, count: int) -> Any:
-    """Return the dtype in which to add up `count` numbers without loss; None for their own."""
+    """Return the dtype in which `count` numbers add up with little rounding; None for their own."""
     return WIDER.get(dtype) if count > MANY or dtype.itemsize == 2 else None
 
 
-def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
+def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
     """Undo broadcasting and casting: bring `cotangent` to the shape and dtype of `data`.
 
     Broadcasting copies a value along new leading axes and along axes of length 1. A value used
@@ -409,7 +437,7 @@ def unbroadcast(cotangent: Value, data: Array, primitive: Any, i: int) -> Value:
         or (cotangent.shape == data.shape and cotangent.dtype == data.dtype)
     ):
         return cotangent
-    check_cotangent(cotangent, data, primitive, i)
+    check_cotangent(cotangent, data, node, i)
     if cotangent.shape != data.shape:
         new_axes = cotangent.ndim - data.ndim
         stretched = [

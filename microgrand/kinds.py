@@ -10,7 +10,9 @@ Array: TypeAlias = Any
 Value: TypeAlias = Any
 #: What NumPy makes an array of: an array, a tensor, a number, a nested list.
 ArrayLike: TypeAlias = Any
-#: A boolean array, True where something is kept.
+#: A boolean array, True where something is kept; for Gaussian dropout, an array of factors.
 Mask: TypeAlias = Any
+#: The lengths of an array's axes.
+Shape: TypeAlias = tuple[int, ...]
 #: The number of an axis, or several in a tuple, or None for all.
 Axis: TypeAlias = Any

@@ -13,6 +13,7 @@ import operator
 import os
 import threading
 from collections.abc import Callable, Iterator
+from inspect import getattr_static
 from typing import Any
 
 import numpy as np
@@ -54,22 +55,30 @@ def constant_operator(ufunc: Callable[..., Any]) -> tuple[Callable[..., Any], Ca
         return ufunc(self._array, as_operand(unwrap(other), ()))
 
     def reflected(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(as_operand(other, ()), self._array)
+        return ufunc(as_operand(unwrap(other), ()), self._array)
 
     return operate, reflected
 
 
-def in_place_operator(ufunc: np.ufunc) -> Callable[..., Any]:
-    """Make ``x += y``: new data for a leaf, but a new tensor where a graph is recorded."""
+def in_place_operator(ufunc: np.ufunc, change: Callable[..., Any]) -> Callable[..., Any]:
+    """Make ``x += y``: new data for a leaf, but a new tensor where a graph is recorded.
+
+    Both keep shape and dtype, as an array does, but for single numbers where a graph is recorded:
+    NumPy's own become what ``x + y`` is.
+    """
 
     def operate(self: Tensor, other: ArrayLike) -> Any:
+        operand = as_operand(unwrap(other), ())
         if self.primitive is not None or (records_gradient(other) and not self._requires_grad):
-            return dispatch(ufunc, ufunc, (self, other), {})
+            new = dispatch(ufunc, ufunc, (self, other), {})
+            if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
+                return new
+            change(np.copy(self._array), operand)  # NumPy may refuse it
+            return cast(new, self.dtype)
         checks.check_change_in_place(records_gradient(self))
         # Replace the array, do not write into it: views of it, and the caller's own reference,
         # must keep their values.
-        operand = as_operand(unwrap(other), ())
-        new = ufunc(self._array, operand, out=np.empty_like(self._array))
+        new = change(np.copy(self._array), operand)
         self.version += 1
         self._array = new
         return self
@@ -249,7 +258,7 @@ class Tensor(Node):
             if not self._requires_grad:
                 self.version += 1  # earlier calls did not record it, so their gradient lacks a part
                 # Copy: optimizers update in place, and earlier views must not change.
-                self._array = (np.array if self.ndim == 0 else np.copy)(self._array)
+                self._array = np.copy(self._array)
         self._requires_grad = bool(requires_grad)
 
     @property
@@ -284,8 +293,9 @@ class Tensor(Node):
         Raises
         ------
         RuntimeError
-            Without a graph, on a freed graph, when a saved value has been changed in place, or
-            without `gradient` on a tensor of several elements.
+            Without a graph, on a freed graph, when a saved tensor has been changed in place, or
+            without `gradient` on a tensor of several elements. Of plain arrays that were operands
+            or indices nobody can tell.
         ValueError
             If `gradient` has another shape.
         TypeError
@@ -333,13 +343,13 @@ class Tensor(Node):
     del _
     __hash__ = Node.__hash__  # by identity: the engine keeps tensors in sets and dicts
 
-    __iadd__ = in_place_operator(np.add)
-    __isub__ = in_place_operator(np.subtract)
-    __imul__ = in_place_operator(np.multiply)
-    __itruediv__ = in_place_operator(np.true_divide)
-    __imod__ = in_place_operator(np.remainder)
-    __ipow__ = in_place_operator(np.power)
-    __imatmul__ = in_place_operator(np.matmul)
+    __iadd__ = in_place_operator(np.add, operator.iadd)
+    __isub__ = in_place_operator(np.subtract, operator.isub)
+    __imul__ = in_place_operator(np.multiply, operator.imul)
+    __itruediv__ = in_place_operator(np.true_divide, operator.itruediv)
+    __imod__ = in_place_operator(np.remainder, operator.imod)
+    __ipow__ = in_place_operator(np.power, operator.ipow)
+    __imatmul__ = in_place_operator(np.matmul, operator.imatmul)
 
     def __divmod__(self, other: ArrayLike) -> Any:
         return np.divmod(self, other)
@@ -401,7 +411,8 @@ class Tensor(Node):
         checks.refuse_item_assignment()
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if hasattr(self, name)]
+        names = super().__dir__()
+        return [n for n in names if not isinstance(getattr_static(self, n), checks.Missing)]
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -433,7 +444,7 @@ class Tensor(Node):
     diagonal, trace = method(np.diagonal), method(np.trace)
     repeat, take, choose = method(np.repeat), method(np.take), method(np.choose)
     dot, conj, conjugate = method(np.dot), method(np.conj), method(np.conjugate)
-    sort, copy = method(np.sort), method(np.copy)  # an array's own sort() writes into it
+    copy = method(np.copy)
 
     real = property(np.real, doc="The real part.")
     imag = property(np.imag, doc="The imaginary part.")
@@ -470,10 +481,10 @@ class Tensor(Node):
         return np.compress(condition, self, axis)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
-        """Convert to another float or complex dtype; others give a plain array.
+        """Convert to another float or complex dtype; integers and booleans are a plain array.
 
         With ``copy=False``, a tensor that has the dtype already is returned as it is. Raises
-        TypeError for other dtypes if the tensor requires a gradient.
+        TypeError for strings and objects if the tensor requires a gradient.
         """
         dtype = np.dtype(dtype)
         if not copy and dtype == self.dtype:
@@ -527,19 +538,21 @@ if hasattr(os, "register_at_fork"):
 
 
 def accumulate(cotangents: dict[Any, Array]) -> None:
-    """Add each cotangent to the ``grad`` of its tensor.
+    """Add each cotangent to the ``grad`` of its tensor, and empty `cotangents`.
 
-    Each time it is a new array that shares memory with nothing: others may hold the old one.
+    Each ``grad`` is a new array that shares memory with nothing: others may hold the old one.
     """
     with accumulating:
-        # Popped, so that no cotangent outlives its copy: those of a large net fill the memory.
-        gradients = {tensor: total(tensor, cotangents.pop(tensor)) for tensor in list(cotangents)}
+        gradients = {}
+        for tensor in list(cotangents):
+            # Popped, so that no cotangent outlives its copy, which counts in large nets.
+            gradients[tensor] = new_gradient(tensor, cotangents.pop(tensor))
         for tensor, gradient in gradients.items():
             tensor._grad = gradient
 
 
-def total(tensor: Tensor, cotangent: Array) -> Array:
-    """Return a tensor's new gradient."""
+def new_gradient(tensor: Tensor, cotangent: Array) -> Array:
+    """Add a cotangent to a tensor's gradient, if it has one; return a new array."""
     gradient = np.empty_like(tensor._array)
     if tensor._grad is None:
         gradient[...] = cotangent

@@ -167,9 +167,9 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
         with enable_grad():
             for value, g in zip(outputs, cotangents, strict=True):
                 if value.requires_grad:
-                    shares = backpropagate(value, g, set(variables), create_graph)
-                    for variable, share in shares.items():
-                        found[variable] = found[variable] + share if variable in found else share
+                    of_this_output = backpropagate(value, g, set(variables), create_graph)
+                    for variable, g_x in of_this_output.items():
+                        found[variable] = found[variable] + g_x if variable in found else g_x
         return tuple(
             map_tree(
                 lambda variable: as_result(

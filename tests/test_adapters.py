@@ -205,6 +205,80 @@ def test_second_derivatives_of_a_guessed_framework():
     assert "at second order" in report
 
 
+class Ignoring(Tape):
+    """Backward takes a cotangent, and starts from 1 all the same."""
+
+    grad = None
+
+    def backward(self, cotangent=None):
+        for node, g in self.walk(np.ones(self.data.shape)):
+            node.grad = g if node.grad is None else node.grad + g
+
+
+class WithOption(Ignoring):
+    """Backward has an option, and takes no cotangent."""
+
+    def backward(self, retain_graph=False):
+        super().backward()
+
+
+class FirstToLast(Tape):
+    """Backward visits values in the order in which they were computed, or others."""
+
+    grad = None
+
+    def backward(self, g=None):
+        self.grad = np.ones(self.data.shape) if g is None else g
+        order = []
+
+        def visit(node):
+            if node not in order:
+                for parent, _ in node.parents:
+                    visit(parent)
+                order.append(node)
+
+        visit(self)
+        for node in order:
+            for parent, factor in node.parents if node.grad is not None else ():
+                share = node.grad * factor
+                parent.grad = share if parent.grad is None else parent.grad + share
+
+
+class FirstToLastFromOne(FirstToLast):
+    """The same without a cotangent."""
+
+    def backward(self):
+        super().backward()
+
+
+@MODES
+def test_a_backward_that_ignores_its_cotangent_is_found(mode):
+    adapter = Adapter.guess(Ignoring)
+    assert "wrong derivative" in report_of(lambda x: x * x, x34(), adapter=adapter, mode=mode)
+    report = report_of(lambda x: (x * x, x + x), x34(), adapter=adapter, mode=mode)
+    assert "wrong derivative" in report
+    assert gradcheck(lambda x: (x * x, x + x), x34(), adapter=Adapter.guess(WithOption), mode=mode)
+
+
+@MODES
+@pytest.mark.parametrize("framework", [FirstToLast, FirstToLastFromOne])
+def test_a_backward_in_a_wrong_order_is_found(framework, mode):
+    adapter = Adapter.guess(framework)
+    report = report_of(lambda x: x * x + x, x34(), adapter=adapter, mode=mode)
+    assert "wrong derivative" in report
+
+
+def test_a_backward_whose_every_rule_is_wrong_is_found():
+    class Doubling(WithArray):
+        def walk(self, g):
+            yield self, g
+            for parent, factor in self.parents:
+                yield from parent.walk(2 * g * factor)
+
+    adapter = Adapter.guess(Doubling)
+    assert "2 times too large" in report_of(lambda x, y: x * y, x34(), x34() + 1, adapter=adapter)
+
+
 def test_what_cannot_be_guessed_says_so():
     with pytest.raises(TypeError, match="found no way to make a dict"):
         Adapter.guess(dict)
@@ -367,6 +441,54 @@ def test_layers_of_several_results():
     adapter = Adapter.layer(backward=sums_backward)
     assert gradcheck(sums, x34(), x34() + 1, adapter=adapter)
     assert "order=2 needs a framework" in report_of(sums, x34(), x34(), adapter=adapter, order=2)
+
+
+class CrossEntropy:
+    """A loss with a parameter, whose backward begins at 1."""
+
+    factor = 1
+
+    def forward(self, logits, labels):
+        self.labels, self.logits = labels, logits
+        shifted = np.exp((logits - logits.max(axis=1, keepdims=True)) * self.scale)
+        self.p = shifted / shifted.sum(axis=1, keepdims=True)
+        return -np.log(self.p[np.arange(len(labels)), labels]).mean()
+
+    def backward(self):
+        g = self.p.copy()
+        g[np.arange(len(self.labels)), self.labels] -= 1
+        g *= self.factor / len(self.labels)
+        self.dscale = np.array((g * self.logits).sum())
+        return g * self.scale
+
+
+@MODES
+def test_losses_whose_backward_takes_nothing(mode, monkeypatch):
+    adapter = Adapter.layer("scale", constants=[np.array([0, 3, 1])])
+    x, scale = x34(), np.array(1.3)
+    assert gradcheck(CrossEntropy(), x, scale, adapter=adapter, mode=mode)
+    monkeypatch.setattr(CrossEntropy, "factor", 3)
+    report = report_of(CrossEntropy(), x, scale, adapter=adapter, mode=mode)
+    assert "3 times too large" in report
+    monkeypatch.setattr(CrossEntropy, "forward", lambda self, x, labels: x * x)
+    report = report_of(CrossEntropy(), x, scale, adapter=adapter, mode=mode)
+    assert "expected to return one number" in report
+
+
+@MODES
+def test_losses_that_return_their_gradient(mode):
+    def hinge(scores, labels):
+        margins = np.maximum(0, scores - scores[np.arange(3), labels][:, None] + 1)
+        margins[np.arange(3), labels] = 0
+        g = (margins > 0).astype(float)
+        g[np.arange(3), labels] -= g.sum(axis=1)
+        return margins.sum(), g
+
+    constants = [np.array([0, 3, 1])]
+    right = Adapter.layer(backward=lambda g, gradient: g * gradient, constants=constants)
+    assert gradcheck(hinge, x34(), adapter=right, mode=mode)
+    wrong = Adapter.layer(backward=lambda g, gradient: gradient, constants=constants)
+    assert "the cotangent is ignored" in report_of(hinge, x34(), adapter=wrong, mode=mode)
 
 
 # --------------------------------------------------------------------------------- programs

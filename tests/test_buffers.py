@@ -3,6 +3,8 @@
 import copy
 import pickle
 import warnings
+from collections import UserDict, deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +153,10 @@ def test_a_parameter_and_a_buffer_have_different_names():
         ([0, {"a": np.zeros(())}], "running.1.a"),
         (Tensor([1.0]), "running"),
         (Tensor([1]), "running"),
+        (deque([1, np.zeros(2)]), "running"),
+        ([{"a": UserDict(b=np.zeros(2))}], "running.0.a"),
+        (SimpleNamespace(mean=np.zeros(2), other=np.zeros(3)), "running"),
+        ({"a": SimpleNamespace(mean=[Tensor(1.0)])}, "running.a"),
     ],
 )
 def test_an_array_that_is_not_saved_is_warned_of(value, name):
@@ -159,7 +165,9 @@ def test_an_array_that_is_not_saved_is_warned_of(value, name):
 
     net = nn.Sequential(nn.Linear(1, 1), Net())
     net[1].running = value
-    message = rf"^1\.{name} is an? (array|Tensor) .*nn\.Buffer.*not_state = \(\"running\",\)"
+    message = (
+        rf"^1\.{name} (is|holds) an? (array|Tensor) .*nn\.Buffer.*not_state = \(\"running\",\)"
+    )
     with pytest.warns(UserWarning, match=message) as caught:
         state = net.state_dict()
     assert len(caught) == 1
@@ -182,6 +190,8 @@ def test_other_attributes_are_not_warned_of():
     net(np.ones((3, 2)))
     net.append(np.ones((3, 2)))
     net.latest = net.append.weight * 2  # of a graph
+    net.others = SimpleNamespace(labels=np.arange(3), rate=np.float64(0.5), net=net[0])
+    net.rng, net.calls = np.random.default_rng(0), deque([np.exp, net[0].forward, "text"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         net.state_dict()

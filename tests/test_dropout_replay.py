@@ -12,7 +12,7 @@ from planting import with_mistake
 from microgrand import Tensor, manual_seed, nn
 from microgrand.nn import checks
 from microgrand.nn import functional as F
-from microgrand.nn.dropout.replay import Replay, source
+from microgrand.nn.dropout.replay import Pass, source
 from microgrand.testing import GradcheckError, gradcheck
 
 
@@ -51,7 +51,7 @@ def check_too_many_calls_are_an_error():
         masks,
     ):
         two_calls(module)(X)
-    with pytest.raises(RuntimeError, match="a function asks"), nn.DropoutMasks([]):
+    with pytest.raises(RuntimeError, match=r"Dropout\(p=0.5\) asks"), nn.DropoutMasks([]):
         F.dropout(X)
 
 
@@ -139,12 +139,13 @@ def check_other_threads_draw_by_chance():
     assert seen == [True]
 
 
-CHECKED = "checks.check_replayed_mask(self, i, shape, owner)"
+CHECKED = "checks.check_replayed_mask(self, i, layer, shape)"
 
 
 def drawn_if(condition):
     """Draw a mask, where the right version raises."""
-    return f"if {condition}:\n            return draw(shape, generator(rng))\n        {CHECKED}"
+    drawn = "layer.draw(shape, generator(layer.rng))"
+    return f"if {condition}:\n            return {drawn}\n        {CHECKED}"
 
 
 HELD = {
@@ -160,18 +161,18 @@ HELD = {
     ],
     check_too_few_calls_are_an_error: [("check_all_masks_used", "used < number", "False")],
     check_another_shape_is_an_error: [
-        ("check_replayed_mask", "replay.masks[i].shape != shape", "False"),
+        ("check_replayed_mask", "replayed.masks[i].shape != shape", "False"),
         ("check_replayed_mask", ".shape != shape", ".size != np.prod(shape)"),
         ("next_mask", CHECKED, drawn_if("self.masks[i].shape != shape")),
     ],
     check_another_order_is_an_error: [
-        ("check_replayed_mask", "owner is not replay.owners[i]", "False")
+        ("check_replayed_mask", "layer is not replayed.owners[i]", "False")
     ],
     check_nested_blocks: [
         (
             "next_mask",
-            "mask = self.outer.next_mask(shape, draw, rng, training, owner)",
-            "mask = draw(shape, generator(rng))",
+            "mask = self.outer.next_mask(layer, shape)",
+            "mask = layer.draw(shape, generator(layer.rng))",
         )
     ],
     check_a_block_ends: [],
@@ -195,7 +196,7 @@ def test_masks_held_still(check):
 )
 def test_the_checks_of_held_masks_reject(check, mistake, monkeypatch):
     name, right, wrong = mistake
-    owner = checks if hasattr(checks, name) else Replay
+    owner = checks if hasattr(checks, name) else Pass
     monkeypatch.setattr(owner, name, with_mistake(getattr(owner, name), right, wrong))
     with pytest.raises((*REJECTED, RuntimeError)):
         check()

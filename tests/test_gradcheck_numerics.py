@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import refused
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
@@ -12,14 +13,6 @@ MODES = pytest.mark.parametrize("mode", ["full", "fast"])
 FLOATS = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 #: What moves an output by more than this part of it is found, as the docstring says.
 RESOLUTION = {np.float64: 3e-10, np.float32: 2e-4, np.float16: 0.07}
-
-
-def refused(fn, *inputs, **options):
-    try:
-        gradcheck(fn, *inputs, **options)
-    except GradcheckError:
-        return True
-    return False
 
 
 def points(number, size, dtype=np.float64, seed=0):
@@ -57,6 +50,29 @@ def test_a_function_in_float32_that_is_not_recorded(mode, back):
     assert refused(lambda x: Tensor(x.data.astype(np.float32)) * 3, np.array([1.1, 1.2]), mode=mode)
     for x in points(20, 2):
         assert refused(lambda x: Tensor(x.data.astype(np.float32).astype(back)) * 3, x, mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "inside"),
+    [(np.float32, np.float32), (np.float32, np.float16), (np.float16, np.float16)],
+)
+def test_what_is_rounded_in_float64_too_and_not_recorded(dtype, inside):
+    def fn(x, inner):
+        return 0 * x + inner(x.data).astype(inside).astype(x.dtype)
+
+    for x in points(10, 3, dtype):
+        for inner in (lambda x: 3 * x, np.exp, lambda x: np.sin(x.astype(inside))):
+            assert refused(lambda x: fn(x, inner), x), x  # noqa: B023
+
+
+@MODES
+@FLOATS
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+def test_a_derivative_that_is_not_finite_is_refused(mode, dtype, wrong):
+    exp = primitive(np.exp)
+    defvjp(exp, lambda g, out, x: g * out * dtype(wrong))
+    assert refused(exp, np.array([0.5, 1.5], dtype), mode=mode)
+    assert refused(exp, np.array(0.5, dtype), mode=mode)
 
 
 @MODES
@@ -172,6 +188,52 @@ def test_many_kinks_nearby_are_no_mistake(distance):
         assert gradcheck(lambda x: np.abs(x) * np.arange(1, 34), x, mode=mode)
         # All of them at once: they are a sum, moved together.
         assert gradcheck(lambda t: np.sum(np.abs(x[:30] + t)), np.array(0.0), mode=mode)
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [(np.float64, 1e7), (np.float32, 1e3), (np.float16, 20)]
+)
+def test_large_numbers_that_cancel_are_no_mistake(mode, dtype, largest):
+    rng = np.random.default_rng(0)
+    for x in points(2, 3, dtype):
+        large = dtype(largest / rng.uniform(1, 10))
+        for fn in (lambda x: x, lambda x: 3 * np.sin(x), np.sum):
+            assert gradcheck(lambda x: fn((x + large) - large), x, mode=mode)  # noqa: B023
+        wrong = primitive(lambda x: (x + large) - large)  # noqa: B023
+        defvjp(wrong, lambda g, out, x: g * (1.5 if dtype == np.float16 else 1.01))
+        assert refused(wrong, x, mode=mode)
+
+
+@MODES
+@pytest.mark.parametrize(
+    "x", [[1e-300, 1e300], [1e-300, 1, 1e300], [1e-16, 1, 5], [3e-8, 1e-9, 1e5, 2]]
+)
+def test_an_element_far_below_the_largest_is_moved_by_its_own_size(mode, x):
+    x = np.array(x)
+    for fn in (np.log, np.sqrt, np.log1p, lambda x: 2 * x, lambda x: np.sum(np.log(x))):
+        assert gradcheck(fn, x, mode=mode)
+    for factor in (0, -1, 1.001):
+        log = primitive(np.log)
+        defvjp(log, lambda g, out, x: g / x * factor)  # noqa: B023
+        assert refused(log, x, mode=mode)
+    reciprocal = primitive(lambda x: 1 / x)
+    defvjp(reciprocal, lambda g, out, x: g / x / x)
+    assert refused(reciprocal, x, mode="full")
+
+
+@MODES
+def test_a_function_that_is_steep_within_a_step_of_float16_is_no_mistake(mode):
+    x = np.array([[-1.165, 0.436, 0.136, 0.693], [1.192, -1.326, -0.073, -0.646]], np.float16)
+    at = np.array([0.653, 1.018, 1.441, 1.764], np.float16)
+    for axis in (0, 1):
+        along = at[: x.shape[axis]]
+        assert gradcheck(lambda x, y: np.gradient(x, y, axis=axis), x, along, mode=mode)  # noqa: B023
+    turns = np.array([[-1.02, -5.02], [2.11, -6.66], [3.83, 6.91]], np.float16)
+    assert gradcheck(np.unwrap, turns, mode=mode)
+    near = np.array([0.795, 1.204, 1.268, 1.37, 1.614, 1.52, 1.142], np.float16)
+    for fn in (np.ptp, np.max, np.sort, np.maximum.accumulate, np.fmax.accumulate):
+        assert gradcheck(fn, near, mode=mode)
 
 
 def test_values_far_rougher_than_their_dtype_are_reported():

@@ -11,6 +11,7 @@ from microgrand import Tensor, defvjp, primitive
 from microgrand.testing import MICROGRAND, GradcheckError, gradcheck
 
 MODES = pytest.mark.parametrize("mode", ["full", "fast"])
+FLOATS = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 X = np.array([[0.5, 1.5, -0.7], [1.1, -0.4, 0.9]])
 
 
@@ -202,13 +203,37 @@ def test_values_are_compared_with_a_reference_first(mode):
     assert "found by the function: 1.000000001\nexpected by the reference: 1\n" in report
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@FLOATS
 def test_values_are_compared_as_the_precision_allows(dtype):
     x = X.astype(dtype)
     assert gradcheck(lambda x: np.exp(np.sin(x)), x, reference=lambda x: np.exp(np.sin(x)))
     off = {np.float64: 1e-9, np.float32: 1e-3, np.float16: 0.2}[dtype]
     report = report_of(lambda x: x * dtype(1 + off), x, reference=lambda x: x)
     assert "wrong value" in report
+
+
+@FLOATS
+def test_a_small_value_beside_a_large_one_is_compared_by_its_own_size(dtype):
+    eps = float(np.finfo(dtype).eps)
+    stated = {np.float64: 1.5e-10, np.float32: 1e-4, np.float16: 0.04}[dtype]
+    error, large = dtype(3 * stated), stated / (8 * eps)
+    x = np.array([large, 1, -1, 0.5], dtype)
+    assert gradcheck(lambda x: x * 2, x, reference=lambda x: 2 * x)
+    off = np.array([1, 1, 1 + error, 1], dtype)
+    report = report_of(lambda x: x * 2 * off, x, reference=lambda x: 2 * x)
+    assert "wrong value of output[2]" in report
+    # Where terms cancel that are so large, the same error is rounding.
+    terms = np.array([2 * large, -2 * large, large, -large, 1], dtype)
+    assert gradcheck(lambda x: np.sum(x) + error, terms, reference=lambda x: x.sum())
+
+
+def test_a_reference_that_works_at_the_point_only_hides_nothing():
+    def reference(x):
+        assert np.array_equal(x, X)
+        return x
+
+    assert gradcheck(lambda x: x * 1, X, reference=reference)
+    assert "wrong value" in report_of(lambda x: x * 1.01, X, reference=reference)
 
 
 def test_nan_and_infinite_values_are_compared():

@@ -61,6 +61,66 @@ def test_a_change_in_place_between_loss_and_backward_is_an_error(change, require
     assert w.grad is None
 
 
+def add(x, y):
+    x += y
+    return x
+
+
+def divide(x, y):
+    x /= y
+    return x
+
+
+def power(x, y):
+    x **= y
+    return x
+
+
+def matmul(x, y):
+    x @= y
+    return x
+
+
+OPERANDS = [
+    np.full(2, 2.0), 2.0, np.full(2, 2j), np.ones((3, 2)), np.float64(2), np.full((2, 2), 2.0),
+    np.full(2, 2, np.int64), np.ones((1, 2)), np.ones(3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("operate", [add, divide, power, matmul])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("operand", OPERANDS, ids=repr)
+@pytest.mark.parametrize("computed", [True, False])
+def test_what_is_changed_in_place_keeps_shape_and_dtype_or_is_refused_as_by_numpy(
+    operate, dtype, operand, computed
+):
+    array = np.array([1.5, 3.0], dtype)
+    x = Tensor(array.copy(), requires_grad=computed)
+    h = x * dtype(1) if computed else x
+    if not computed:  # what is added has the graph
+        operand = np.asarray(operand, np.result_type(np.asarray(operand), float))
+    given = operand if computed or operand.dtype == complex else Tensor(operand, requires_grad=True)
+    try:
+        expected = operate(array, operand)
+    except (TypeError, ValueError) as error:
+        with pytest.raises(type(error)):
+            operate(h, given)
+    else:
+        found = operate(h, given)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found.data, expected)
+        np.sum(found).backward()
+        leaf_of_it = x if computed else given
+        assert leaf_of_it.grad.dtype == leaf_of_it.dtype
+        assert np.any(leaf_of_it.grad)
+
+
+def test_a_single_number_grows_as_numpys_does():
+    total = Tensor(1.0, requires_grad=True) * 1
+    total += np.ones(2)
+    assert total.tolist() == [2, 2]
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_in_place_after_backward_is_fine(change):
     x = leaf(3.0)

@@ -371,7 +371,7 @@ def test_labels_that_are_no_classes_are_refused(labels):
     [[0.0, 1.0], [True, False], ["0", "1"], np.eye(3)[:2], [None, 1], Tensor([0.0, 1.0])],
 )
 def test_labels_that_are_not_integers_are_refused(labels):
-    with pytest.raises(TypeError, match=r"integer class labels.*argmax"):
+    with pytest.raises(TypeError, match=r"integer labels.*argmax"):
         F.cross_entropy(np.zeros((2, 3)), labels)
 
 

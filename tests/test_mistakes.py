@@ -2,7 +2,7 @@
 
 And where `gradcheck` can tell the cause, it must tell the right one. Where it cannot, it must not
 make one up. Wrong versions of Dropout as a module are in test_dropout.py; a factor of 1.001 in
-every rule of the table is in test_vjps/test_table.py.
+every rule of the table is in test_vjps/walks.py.
 """
 
 import contextvars
@@ -121,9 +121,10 @@ THROUGH_GRAD = Adapter(
 
 def check_gradients_have_the_dtype_of_their_leaf():
     leaf = Tensor(np.ones(2, np.float32), requires_grad=True)
-    (leaf * np.ones(2)).sum().backward()
+    out = leaf * np.ones(2)
+    out.sum().backward()
     assert leaf.grad.dtype == np.float32
-    unchanged = engine.unbroadcast(np.ones(2), leaf.data, np.multiply, 0)
+    unchanged = engine.unbroadcast(np.ones(2), leaf.data, out, 0)
     assert unchanged.dtype == np.float32
 
 
@@ -407,7 +408,7 @@ MISTAKES = {
         convention(np.abs, [-1, 0, 1], [-1, 0, 1]), None,
     ),
     "relu: 1 at 0": Mistake(
-        replaced([activations], "positive_mask", lambda x: ~(x < 0)),
+        replaced([activations], "relu_mask", lambda x: ~(x < 0)),
         convention(F.relu, [-1, 0, 1], [0, 0, 1]), None,
     ),
     # ---- masks
@@ -441,16 +442,17 @@ MISTAKES = {
         check_hidden_layer, "2 times too small",
     ),
     "hidden layer: without ReLU's mask": Mistake(
-        replaced([activations], "positive_mask", lambda x: np.ones(x.shape, bool)),
+        replaced([activations], "relu_mask", lambda x: np.ones(x.shape, bool)),
         check_hidden_layer, None,
     ),
     # ---- the engine
     "engine: overwritten": Mistake(
-        source("backpropagate", "cotangents[arg] + share", "share"), check(lambda x: x + x, X),
+        source("backpropagate", "cotangents[arg] + contribution", "contribution"),
+        check(lambda x: x + x, X),
         "overwritten instead of added",
     ),
     "engine: grad overwritten": Mistake(
-        source("total", "np.add(tensor._grad, cotangent, out=gradient)",
+        source("new_gradient", "np.add(tensor._grad, cotangent, out=gradient)",
                "gradient[...] = cotangent"),
         check(lambda x: (np.sin(x), np.cos(x)), X, adapter=THROUGH_GRAD),
         "overwritten instead of added",
@@ -473,7 +475,7 @@ MISTAKES = {
         check_gradients_have_the_dtype_of_their_leaf, None,
     ),
     "engine: one array for two gradients": Mistake(
-        source("total", "    gradient[...] = cotangent", "    gradient = cotangent"),
+        source("new_gradient", "    gradient[...] = cotangent", "    gradient = cotangent"),
         check_leaves_share_no_gradient, None,
     ),
     "engine: changes in place unnoticed": Mistake(

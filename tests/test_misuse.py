@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import re
 import warnings
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ import pytest
 from helpers import leaf
 
 from microgrand import Tensor, defvjp, no_grad, primitive
+from microgrand.nn import functional as F
 
 # -------------------------------------------------------------------------------- backward
 
@@ -58,7 +60,9 @@ def test_backward_without_a_graph():
 
 @pytest.mark.parametrize("data", [1, True, 1j, [1, 2], np.arange(3)])
 def test_only_floats_require_gradients(data):
-    with pytest.raises(TypeError, match=r"needs floating-point data, got dtype .*dtype=float"):
+    with pytest.raises(
+        TypeError, match=r"needs floating-point data, got dtype .*(dtype=float|imaginary)"
+    ):
         Tensor(data, requires_grad=True)
     for switch in (lambda t: t.requires_grad_(), lambda t: setattr(t, "requires_grad", True)):
         with pytest.raises(TypeError, match="needs floating-point data"):
@@ -199,10 +203,53 @@ def test_a_leaf_that_requires_a_gradient_is_changed_under_no_grad_only():
     assert x.tolist() == [1]
 
 
-def test_sort_returns_a_copy():
-    x = leaf(2.0, 1.0)
-    assert x.sort().tolist() == [1, 2]
-    assert x.tolist() == [2, 1]
+@pytest.mark.parametrize("name", ["sort", "partition", "fill", "put", "resize", "itemset"])
+def test_methods_with_which_an_array_changes_itself_say_what_to_write(name):
+    for x in (leaf(2.0, 1.0), Tensor([2.0, 1.0])):
+        with pytest.raises(AttributeError, match=rf"has no {name}; write (np\.|x\.data = )"):
+            getattr(x, name)
+    assert "sort" not in dir(x)
+
+
+TIMES = 3.0
+HOLED, TURNS = np.array([1.0, np.nan, np.inf]), np.array([0.0, 2.9, 6.1])
+
+
+@pytest.mark.parametrize(
+    ("call", "mend", "write"),
+    [
+        (lambda t: np.full(3, t), "t * np.ones(shape)", lambda t: t * np.ones(3)),
+        (lambda t: np.full((2, 3), t), "np.broadcast_to", lambda t: np.broadcast_to(t, (2, 3))),
+        (lambda t: np.full_like(TURNS, t), "t * np.ones_like", lambda t: t * np.ones_like(TURNS)),
+        (lambda t: np.full_like(TURNS, fill_value=t), "np.broadcast_to(t, a.shape)",
+         lambda t: np.broadcast_to(t, TURNS.shape)),
+        (lambda t: np.nan_to_num(HOLED[:2], nan=t), "np.where(np.isnan(x), t, x)",
+         lambda t: np.where(np.isnan(HOLED[:2]), t, HOLED[:2])),
+        (lambda t: np.nan_to_num(HOLED, posinf=t, nan=0), "np.isposinf",
+         lambda t: np.where(np.isposinf(HOLED), t, [1, 0, 0])),
+        (lambda t: np.unwrap(TURNS, period=t), "t * np.unwrap(x / t, period=1)",
+         lambda t: t * np.unwrap(TURNS / t, period=1)),
+        (lambda t: TURNS.dot(t), "np.dot(a, t)", lambda t: np.dot(TURNS, t)),
+        (lambda t: TURNS.clip(0, t), "np.clip(a, low, high)", lambda t: np.clip(TURNS, 0, t)),
+        (lambda t: np.logspace(0, t, 3), "np.linspace", lambda t: 10 ** np.linspace(0, t, 3)),
+        (lambda t: np.geomspace(1, t, 3), "np.exp(np.linspace",
+         lambda t: np.exp(np.linspace(np.log(1), np.log(t), 3))),
+    ],
+)  # fmt: skip
+def test_calls_that_take_numbers_only_say_what_to_write(call, mend, write):
+    with pytest.raises(TypeError, match=re.escape(mend)) as caught:
+        call(Tensor(TIMES, requires_grad=True))
+    assert "copyto" not in str(caught.value)
+    np.testing.assert_allclose(write(Tensor(TIMES, requires_grad=True)).data, call(TIMES))
+
+
+@pytest.mark.parametrize("name", ["nan", "posinf", "neginf"])
+def test_keywords_that_take_numbers_only_say_what_to_write(name):
+    for x in (leaf(1.0), Tensor([1.0])):
+        with pytest.raises(TypeError, match=r"write np\.where\(np\.isnan\(x\), t, x\)"):
+            np.nan_to_num(x, **{name: leaf(TIMES)})
+        with pytest.raises(TypeError, match=r"write t \* np\.unwrap\(x / t, period=1\)"):
+            np.unwrap(x, period=leaf(TIMES))
 
 
 # ------------------------------------------------------------------------------------ grad
@@ -541,3 +588,14 @@ def test_what_has_no_axis():
 def test_a_power_takes_no_modulus():
     with pytest.raises(TypeError, match=r"modulus; write \(x \*\* y\) % modulus"):
         pow(leaf(1.0), 2, 3)
+
+
+def test_pytorchs_keyword_of_a_function_names_numpys():
+    for x in Tensor([1.0, 2.0]), Tensor([1.0, 2.0], requires_grad=True):
+        with pytest.raises(TypeError, match=r"no argument dim; NumPy calls it axis"):
+            F.softmax(x, dim=0)
+
+
+def test_swapped_arguments_of_a_loss_are_told_by_its_signature():
+    with pytest.raises(TypeError, match=r"cross_entropy\(logits, labels\) needs integer labels"):
+        F.cross_entropy(np.array([0, 1]), Tensor([[1.0, 2.0], [3.0, 4.0]]))

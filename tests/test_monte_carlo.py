@@ -380,9 +380,13 @@ def test_one_number_and_classes():
 @pytest.mark.parametrize(
     ("use", "error", "words"),
     [
-        (lambda net: nn.mc_dropout(net, X, 0), ValueError, "samples is at least 1, got 0"),
-        (lambda net: nn.mc_dropout(net, X, 2.0), TypeError, r"samples is an integer, got 2\.0"),
-        (lambda net: nn.mc_dropout(net, X, True), TypeError, "samples is an integer"),
+        (lambda net: nn.mc_dropout(net, X, 0), ValueError, "samples must be at least 1, got 0"),
+        (
+            lambda net: nn.mc_dropout(net, X, 2.0),
+            TypeError,
+            r"samples must be an integer, got 2\.0",
+        ),
+        (lambda net: nn.mc_dropout(net, X, True), TypeError, "samples must be an integer"),
         (lambda net: nn.mc_dropout(net, X, 2, rng=True), TypeError, "default_rng"),
         (lambda net: nn.mc_dropout(net, X, 2, rng="0"), TypeError, "default_rng"),
         (lambda net: nn.mc_dropout(net[0], X, 2), ValueError, "called no dropout"),

@@ -49,9 +49,18 @@ def test_sequential_is_a_sequence():
             net[wrong]
 
 
-@pytest.mark.parametrize("wrong", [[nn.ReLU()], nn.ReLU, F.relu, None, {"a": nn.ReLU()}])
-def test_sequential_refuses_what_is_no_module(wrong):
-    with pytest.raises(TypeError, match=r"takes modules.*position 1.*\*layers"):
+@pytest.mark.parametrize(
+    ("wrong", "mend"),
+    [
+        ([nn.ReLU()], r"\*layers"),
+        (nn.ReLU, r"make one, ReLU\(\)"),
+        (F.relu, r"forward\(\) of a Module"),
+        (None, r"\*layers"),
+        ({"a": nn.ReLU()}, r"\*layers"),
+    ],
+)
+def test_sequential_refuses_what_is_no_module(wrong, mend):
+    with pytest.raises(TypeError, match=f"takes modules.*position 1.*{mend}"):
         nn.Sequential(nn.ReLU(), wrong)
 
 

@@ -102,6 +102,8 @@ def test_tensors_must_be_arguments_of_their_own():
         (np.ones(1), ValueError, r"shape \(1,\) for an argument of shape \(2,\)"),
         (np.ones(()), ValueError, r"shape \(\) for an argument of shape \(2,\)"),
         (np.ones((2, 3)), ValueError, r"for an argument of shape \(2,\)"),
+        (np.ones((2, 2)), ValueError, r"\(2, 2\) for .* \(2,\), .* the result, of shape \(2,\)"),
+        (np.ones((5, 1, 2)), ValueError, r"\(5, 1, 2\) for an argument of shape \(2,\)"),
         (np.ones(2, bool), TypeError, "dtype bool for an argument of dtype float64"),
     ],
 )
@@ -111,6 +113,32 @@ def test_what_a_wrong_vjp_returns_is_refused(share, error, message):
         make(lambda x: x, lambda g, out, x: share)(x).sum().backward()
     with pytest.raises(error, match=message):
         make(lambda x: x, joint=lambda g, out, needed, x: [share])(x).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("shape", "other", "share"),
+    [
+        ((3,), (), (3, 3)),
+        ((3,), (2, 3), (3, 3)),
+        ((3,), (2, 3), (5, 2, 3)),
+        ((3, 1), (1, 4), (3, 2)),
+        ((3, 1), (1,), (3, 4)),
+        ((), (), (3,)),
+        ((1,), (), (3,)),
+    ],
+)
+def test_a_cotangent_is_summed_along_axes_of_the_result_only(shape, other, share):
+    for returned in (share, np.broadcast_shapes(shape, other), shape):
+        scale = make(lambda x, y: x + y, lambda g, out, x, y: np.ones(returned), None)  # noqa: B023
+        x = Tensor(np.ones(shape), requires_grad=True)
+        out = scale(x, np.ones(other)).sum()
+        if returned is share:
+            with pytest.raises(ValueError, match="for an argument of shape"):
+                out.backward()
+        else:
+            out.backward()
+            assert x.grad.shape == shape
+            assert np.sum(x.grad) == np.prod(returned)
 
 
 @pytest.mark.parametrize("shares", [None, [], [np.ones(1)] * 2, np.ones(1)])

@@ -6,12 +6,12 @@ from helpers import FLOATS, INF, NAN, SPECIAL, zeros_exactly
 
 from microgrand import Tensor, defvjp, nn, primitive
 from microgrand.nn import functional as F
-from microgrand.nn.activations import positive_mask
+from microgrand.nn.activations import relu_mask
 from microgrand.nn.dropout.masks import apply_mask
 from microgrand.nn.inputs import as_tensor
 
 
-def wrong_relu(forward, vjp, mask_of=positive_mask):
+def wrong_relu(forward, vjp, mask_of=relu_mask):
     """Make a ReLU whose call is ``forward(x, mask, module)``, with the VJP given."""
     # A function of its own, as the table of derivatives has one entry a function.
     operation = primitive(lambda x, mask, module: forward(x, mask, module))
@@ -45,7 +45,7 @@ UsesTheLatestReLUMask = wrong_relu(
     masked, lambda g, out, x, mask, module: apply_mask(g, module.mask)
 )
 PassesAll = wrong_relu(masked, lambda g, out, x, mask, module: g)
-WritableReLUMask = wrong_relu(masked, masked_vjp, lambda x: positive_mask(x).copy())
+WritableReLUMask = wrong_relu(masked, masked_vjp, lambda x: relu_mask(x).copy())
 
 
 class LeavesMinusZeroReLU(nn.ReLU):
@@ -149,6 +149,6 @@ def test_only_what_is_planted_in_relu_is_wrong():
 
 
 def test_relu_of_complex_numbers_is_refused():
-    for f in positive_mask, F.relu, nn.ReLU():
+    for f in relu_mask, F.relu, nn.ReLU():
         with pytest.raises(TypeError, match="complex"):
             f(np.ones(2, complex))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -38,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
+        return PASSED
+    except BrokenPipeError:  # as of `| head`: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PASSED
     except Exception as error:
         print("The grader itself has failed. Your file is not to blame.", file=sys.stderr)
@@ -195,7 +199,10 @@ def add(options: Any) -> int:
         options.stage = shown["stage"]
     stage = STAGES[options.stage]
     text = path.read_text(encoding="utf-8")
-    skeleton = without_names(stage.skeleton, text)
+    try:
+        skeleton = without_names(stage.skeleton, text)
+    except SyntaxError as error:
+        raise UsageError(f"{path} has an error in line {error.lineno}: mend that first.") from error
     if not skeleton.strip() or skeleton.strip() in text:
         print(f"All names of stage {stage.number} are in {path} already.")
         return PASSED

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import json
 import os
 import sys
@@ -22,7 +23,7 @@ from .examine import Examination, Tail, make_module, prints_kept, unwritten_in
 #: Addresses, where the system can limit them; and how large a file may be.
 MEMORY, FILE_SIZE = 2 << 30, 64 << 20
 #: Processor time for the import of the file, and how much longer it may take by the clock.
-IMPORT_SECONDS, BY_THE_CLOCK = 8.0, 4.0
+IMPORT_SECONDS, BY_THE_CLOCK = 4.0, 4.0
 
 
 class Records:
@@ -48,8 +49,11 @@ class Watchdog:
     Should it not come to its turn, as in a long call of C, `faulthandler` ends the process.
     """
 
-    def __init__(self, records: Records, path: Path, source: str, tail: Tail) -> None:
+    def __init__(
+        self, records: Records, path: Path, source: str, tail: Tail, patience: float
+    ) -> None:
         self.records, self.path, self.source, self.tail = records, path, source, tail
+        self.patience = patience
         self.at: dict[str, Any] = {}
         self.main = threading.get_ident()
         self.examination: Examination | None = None
@@ -58,6 +62,7 @@ class Watchdog:
 
     def begin(self, at: dict[str, Any], seconds: float) -> None:
         """Start the clock for a property."""
+        seconds *= self.patience
         self.seconds, self.cpu, self.clock = seconds, time.process_time(), time.monotonic()
         self.at = at
         faulthandler.dump_traceback_later(2 * BY_THE_CLOCK * seconds, exit=True)
@@ -73,7 +78,7 @@ class Watchdog:
             time.sleep(0.1)
             used, passed = time.process_time() - self.cpu, time.monotonic() - self.clock
             if self.at and (used > self.seconds or passed > BY_THE_CLOCK * self.seconds):
-                self.stop(f"still running after {min(passed, self.seconds):.0f} s")
+                self.stop(f"still running after {min(passed, self.seconds):.2g} s")
 
     def place(self) -> tuple[int, str]:
         """Return the student's line that is being run, and the name of its function."""
@@ -170,13 +175,16 @@ def main() -> None:
     records.emit("ready")
     path = Path(job["file"])
     source = path.read_text(encoding="utf-8-sig", errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     tail = Tail(sys.stdout)
     sys.path.insert(0, str(path.parent))
     limit_resources()
-    watchdog = Watchdog(records, path, source, tail)
+    watchdog = Watchdog(records, path, source, tail, job["patience"])
     os._exit = lambda status=0: watchdog.stop("the code ends the process: os._exit was called")
     with prints_kept(tail):
         try:
+            compile(source, str(path), "exec")
             unwritten_in(source)
             module = make_module(path, source)
             own = own_door(path.parent)

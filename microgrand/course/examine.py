@@ -17,6 +17,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, strategies
 
 from .case import Case
+from .compare import DRAWN
 from .door import Door
 from .stages import STAGES, Fault, Property, Stage
 from .substitution import GROUPS, substituted_module
@@ -180,7 +181,7 @@ class Examination:
         last: list[tuple[Fault, Case]] = []
 
         def check(data: Any) -> None:
-            door.case = Case(door.stem, {})
+            door.case, DRAWN[0] = Case(door.stem, {}), 0
             try:
                 with np.errstate(all="ignore"):
                     prop.check(door, data.draw)

@@ -134,7 +134,7 @@ def notes_of(stages: list[dict[str, Any]], lang: str) -> list[str]:
     return [entry("note", say(text, lang), lang) for stage in stages for text in stage["notes"]]
 
 
-def fault_lines(fault: dict[str, Any], lang: str, rung: int) -> list[str]:
+def fault_lines(fault: dict[str, Any], lang: str, rung: int = 0) -> list[str]:
     """Return the lines of a fault."""
     lines = [
         entry("property", say(fault["property"], lang), lang),
@@ -157,11 +157,13 @@ def fault_lines(fault: dict[str, Any], lang: str, rung: int) -> list[str]:
     return [*lines, entry("next", "\n".join(following), lang)]
 
 
-def status_lines(result: dict[str, Any], lang: str) -> str:
-    """Return a line for each stage."""
+def status_lines(result: dict[str, Any], lang: str, only: bool = False) -> str:
+    """Return a line for each stage, or for those `only` that were looked at."""
     stages = {stage["stage"]: stage for stage in result["stages"]}
     lines = []
     for number, stage in STAGES.items():
+        if only and number not in stages:
+            continue
         found = stages.get(number, {"status": "not checked"})["status"]
         status = {"missing": "not written yet"}.get(found, found.split(" for ")[0])
         title = say("Stage {number}, {name}: {status}.", lang)

@@ -129,6 +129,7 @@ def examine_file(
     examples: int = EXAMPLES,
     substitute: bool = True,
     child: Child | None = None,
+    patience: float | None = None,
 ) -> Result:
     """Check a file in child processes, and return the result.
 
@@ -149,6 +150,8 @@ def examine_file(
         Whether a stage is checked with the course's parts where earlier ones are faulty.
     child
         A process that waits already.
+    patience
+        How much longer than usual a property may take; by default as many more cases need.
     """
     path = Path(file).resolve()
     wanted = list(STAGES) if stages is None else list(stages)
@@ -159,6 +162,7 @@ def examine_file(
         "seed": seed,
         "examples": examples,
         "substitute": substitute,
+        "patience": max(1.0, examples / (2 * EXAMPLES)) if patience is None else patience,
     }
     records: list[dict[str, Any]] = []
     for _ in range(RESTARTS):
@@ -293,6 +297,28 @@ def result_of(path: Path, wanted: Sequence[int], records: list[dict[str, Any]]) 
         "passed": [s["stage"] for s in stages if s["status"].endswith("passed")],
         "stages": stages,
     }
+
+
+def nothing_found(path: Path, wanted: Sequence[int], why: str) -> Result:
+    """Return the result of a file that is not there: all is missing."""
+    stages = [
+        {
+            "stage": number,
+            "name": STAGES[number].name,
+            "status": "missing",
+            "properties": [
+                {"name": p.sentence, "status": "not checked"} for p in STAGES[number].properties
+            ],
+            "fault": None,
+            "missing": [why],
+            "replaced": [],
+            "line": None,
+            "notes": [],
+            **score_of(STAGES[number].properties, [None] * len(STAGES[number].properties), ""),
+        }
+        for number in wanted
+    ]
+    return {"edition": EDITION, "file": str(path), "hash": "", "passed": [], "stages": stages}
 
 
 def score_of(properties: Any, results: Sequence[Any], status: str) -> dict[str, int]:

@@ -58,7 +58,7 @@ class Property:
     arrays: bool = False
     layers: bool = False
     examples: int | None = None
-    seconds: float = 8.0
+    seconds: float = 5.0
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,26 @@ Images and labels are plain NumPy arrays; their first axis counts the samples.
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..kinds import Array
+
+# Imported where a file is read, as they take long: pathlib, gzip and zlib.
 if TYPE_CHECKING:
-    from pathlib import Path  # a quarter of the import time, needed only when reading files
+    from pathlib import Path
 
-Array = npt.NDArray[Any]
-Images = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
+    from numpy.typing import NDArray
+
+    Images = NDArray[np.float32]
+    Labels = NDArray[np.int64]
 
 # ---------------------------------------------------------------------------------- data sets
 
@@ -162,6 +163,9 @@ def read_idx(path: str | PathLike[str]) -> Array:
     ...     read_idx(path)
     array([5, 0, 4], dtype=uint8)
     """
+    import gzip
+    import zlib
+
     with open(path, "rb") as file:
         is_zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)

@@ -15,7 +15,7 @@ from .module import Module
 # --------------------------------------------------------------------------------- relu
 
 
-def positive_mask(x: Array) -> Mask:
+def relu_mask(x: Array) -> Mask:
     """Return ReLU's mask: False where ``x <= 0``, so that a ``nan`` stays visible."""
     checks.check_real(x)
     return read_only(~np.less_equal(x, 0))
@@ -33,7 +33,7 @@ def relu(x: ArrayLike) -> Tensor:
     Tensor([0., 0., 2.])
     """
     x = as_tensor(x)
-    return apply_mask(x, positive_mask(x.data))  # type: ignore[no-any-return]
+    return apply_mask(x, relu_mask(x._array))  # type: ignore[no-any-return]
 
 
 class ReLU(Module):
@@ -61,7 +61,7 @@ class ReLU(Module):
     def forward(self, x: ArrayLike) -> Tensor:
         """Zero what is not positive."""
         x = as_tensor(x)
-        mask = self.mask = positive_mask(x._array)  # another thread may replace self.mask
+        mask = self.mask = relu_mask(x._array)  # another thread may replace self.mask
         return apply_mask(x, mask)  # type: ignore[no-any-return]
 
 
@@ -95,6 +95,7 @@ def softmax(x: Value, axis: int = -1) -> Value:
 
     Examples
     --------
+    >>> from microgrand import Tensor
     >>> from microgrand.nn import functional as F
     >>> F.softmax(Tensor([0.0, 1000.0]))
     Tensor([0., 1.])
@@ -106,7 +107,7 @@ def softmax(x: Value, axis: int = -1) -> Value:
 # d s_i / d x_j = s_i (delta_ij - s_j)
 defvjp(
     softmax,
-    lambda g, out, x, axis=-1: out * (g - np.sum(g * out, axis=axis, keepdims=True)),
+    lambda g, out, x, axis=-1: out * (g - np.add.reduce(g * out, axis=axis, keepdims=True)),
 )
 
 
@@ -128,6 +129,7 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
 
     Examples
     --------
+    >>> from microgrand import Tensor
     >>> from microgrand.nn import functional as F
     >>> F.log_softmax(Tensor([0.0, 1000.0]))
     Tensor([-1000.,     0.])

@@ -17,18 +17,16 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import look
-from ..kinds import Array, Mask
+from ..kinds import Array, Mask, Shape
 from ..tensor import Tensor
-
-Shape = tuple[int, ...]
 
 
 def integer(who: str, value: Any, least: int) -> int:
     """Return an integer as Python's own, or raise if it is none, or less than `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{who} is an integer, got {value!r}")
+        raise TypeError(f"{who} must be an integer, got {value!r}")
     if value < least:
-        raise ValueError(f"{who} is at least {least}, got {value}")
+        raise ValueError(f"{who} must be at least {least}, got {value}")
     return int(value)
 
 
@@ -60,30 +58,34 @@ def check_float(dtype: Any, kinds: str = "f") -> None:
         )
 
 
-def check_linear(x: Any, weight: Any, bias: Any) -> None:
+def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Raise if the shapes of an affine map do not fit."""
-    shape = weight.shape
+    given, shape = x._array.shape, weight._array.shape
     if len(shape) != 2:
         raise ValueError(f"linear needs a weight of shape (out_features, in_features), got {shape}")
-    if x.shape[-1:] != shape[1:]:
+    if given[-1:] != shape[1:]:
         raise ValueError(
-            f"linear got an input of shape {x.shape} for a weight of shape {shape}, which "
+            f"linear got an input of shape {given} for a weight of shape {shape}, which "
             f"is (out_features, in_features); the input's last axis must be {shape[1]}"
         )
-    if bias is not None and bias.shape != shape[:1]:
+    if bias is not None and bias._array.shape != shape[:1]:
         raise ValueError(
             f"linear got a bias of shape {bias.shape} for a weight of shape {shape}, "
             f"which is (out_features, in_features); the bias must be of shape {shape[:1]}"
         )
 
 
-def check_labels(logits: Any, labels: Array) -> None:
-    """Raise if logits and labels of a classification do not fit."""
+def check_label_dtype(labels: Array) -> None:
+    """Raise if labels of a classification are no integers."""
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
-            f"cross_entropy needs integer class labels, got dtype {labels.dtype}; convert them "
-            "with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
+            f"cross_entropy(logits, labels) needs integer labels, got dtype {labels.dtype}; "
+            "convert them with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
         )
+
+
+def check_labels(logits: Any, labels: Array) -> None:
+    """Raise if the shapes of logits and labels do not fit."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
             "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), got "
@@ -159,18 +161,23 @@ def names_of_no_state(module: Any) -> set[str]:
 
 
 def warn_of_lost_state(prefix: str, name: str, value: Any, saved: tuple[type, ...]) -> None:
-    """Warn if a value that may be a module's state is not saved."""
-    is_array = isinstance(value, np.ndarray) and value.dtype.kind in "fc"
-    is_constant = isinstance(value, Tensor) and not value.requires_grad
-    if is_array or (is_constant and not isinstance(value, saved)):
-        attribute = name.partition(".")[0]
-        warnings.warn(
-            f"{prefix}{'.' if prefix else ''}{name} is {'an array' if is_array else 'a Tensor'} "
-            "that state_dict() does not save; make it nn.Buffer(data) if it changes in training, "
-            f'or else say not_state = ("{attribute}",) in its class',
-            UserWarning,
-            stacklevel=3,
-        )
+    """Warn if a value is, or holds, what may be a module's state and is not saved."""
+    if type(value) in HOLD_NONE or isinstance(value, saved):
+        return
+    for part in parts_in(value, (*saved, np.ndarray, Tensor)):
+        is_array = isinstance(part, np.ndarray) and part.dtype.kind in "fc"
+        is_constant = isinstance(part, Tensor) and not part.requires_grad
+        if is_array or (is_constant and not isinstance(part, saved)):
+            attribute = name.partition(".")[0]
+            warnings.warn(
+                f"{prefix}{'.' if prefix else ''}{name} {'is' if part is value else 'holds'} "
+                f"{'an array' if is_array else 'a Tensor'} that state_dict() does not save; make "
+                "it nn.Buffer(data) if it changes in training, or else say "
+                f'not_state = ("{attribute}",) in its class',
+                UserWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def check_is_parameter(name: str, value: Any) -> None:
@@ -182,14 +189,14 @@ def check_is_parameter(name: str, value: Any) -> None:
         )
 
 
-#: The types of most attributes, which hold no others.
-SIMPLE = frozenset([bool, int, float, str, NoneType, FunctionType, property])
+#: The types of most attributes, which hold no modules.
+HOLD_NONE = frozenset([bool, int, float, str, NoneType, FunctionType, property])
 
 
 def check_hides_nothing(module: Any, kinds: tuple[type, ...], found: Set[int]) -> None:
     """Raise if a module has others, or parameters, only where they are not looked for."""
     for place, name, value in places_in(module, kinds):
-        if type(value) in SIMPLE or id(value) in found:
+        if type(value) in HOLD_NONE or id(value) in found:
             continue
         for part in parts_in(value, kinds):
             if id(part) not in found:
@@ -263,11 +270,15 @@ def is_trained(tensor: Tensor) -> bool:
 def check_modules(layers: Iterable[Any], module: type) -> None:
     """Raise if `Sequential` is given something else than modules."""
     for i, layer in enumerate(layers):
-        if not isinstance(layer, module):
-            raise TypeError(
-                f"Sequential takes modules, got {layer!r} at position {i}; give them one by "
-                "one, Sequential(a, b), or unpack a list, Sequential(*layers)"
-            )
+        if isinstance(layer, module):
+            continue
+        if isinstance(layer, type):
+            mend = f"make one, {layer.__name__}()"
+        elif callable(layer):
+            mend = "call it in the forward() of a Module of your own"
+        else:
+            mend = "give them one by one, Sequential(a, b), or unpack a list, Sequential(*layers)"
+        raise TypeError(f"Sequential takes modules, got {layer!r:.60} at position {i}; {mend}")
 
 
 def check_mode(mode: Any) -> None:
@@ -468,30 +479,25 @@ def check_can_be_held(function: Any) -> None:
         )
 
 
-def check_replayed_mask(replay: Any, i: int, shape: Shape, owner: Any) -> None:
+def check_replayed_mask(replayed: Any, i: int, layer: Any, shape: Shape) -> None:
     """Raise if the masks are not those of this pass: a call has none, or that of another."""
-    if i >= len(replay.masks):
+    if i >= len(replayed.masks):
         raise RuntimeError(
-            f"DropoutMasks ran out: there are {i}, and {asker(owner)} asks for another. A block is "
+            f"DropoutMasks ran out: there are {i}, and {layer!r} asks for another. A block is "
             "one pass through the net: enter it anew for each, or let hold(net) do so"
         )
-    known = any(owner is other for other in replay.owners)
-    if owner is not None and known and owner is not replay.owners[i]:
+    known = any(layer is other for other in replayed.owners)  # not one that a function has made
+    if known and layer is not replayed.owners[i]:
         raise RuntimeError(
-            f"DropoutMasks: mask {i} was drawn for another module of this net than {asker(owner)}, "
+            f"DropoutMasks: mask {i} was drawn for another module of this net than {layer!r}, "
             "which asks for it now; each pass must call the modules in the same order"
         )
-    if replay.masks[i].shape != shape:
+    if replayed.masks[i].shape != shape:
         raise RuntimeError(
-            f"DropoutMasks: mask {i} has shape {replay.masks[i].shape}, and {asker(owner)} needs "
+            f"DropoutMasks: mask {i} has shape {replayed.masks[i].shape}, and {layer!r} needs "
             f"{shape}; use an input of the shape that the masks were drawn for, or give a mask of "
             f"that shape, as in np.broadcast_to(mask, {shape})"
         )
-
-
-def asker(owner: Any) -> str:
-    """Name what asks for a mask: a module, or a function if that is None."""
-    return "a function" if owner is None else repr(owner)
 
 
 def check_all_masks_used(used: int, number: int) -> None:

@@ -78,8 +78,9 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike = None) -> Tensor:
     Tensor([[11.5]])
     """
     weight = as_tensor(weight)
-    x = as_tensor(x, weight.dtype)
-    bias = None if bias is None else as_tensor(bias, weight.dtype)
+    dtype = weight._array.dtype
+    x = as_tensor(x, dtype)
+    bias = None if bias is None else as_tensor(bias, dtype)
     checks.check_linear(x, weight, bias)
     return affine(x, weight, bias)  # type: ignore[no-any-return]
 
@@ -145,10 +146,7 @@ class Linear(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
-        weight, bias = self.weight, self.bias
-        x = as_tensor(x, weight._array.dtype)
-        checks.check_linear(x._array, weight._array, None if bias is None else bias._array)
-        return affine(x, weight, bias)  # type: ignore[no-any-return]
+        return linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

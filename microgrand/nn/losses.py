@@ -64,7 +64,9 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     >>> f"{F.cross_entropy(Tensor([[0.0, 0.0], [1000.0, 0.0]]), [0, 0]):.4f}"
     '0.3466'
     """
-    logits, labels = as_tensor(logits), np.asarray(unwrap(labels))
+    labels = np.asarray(unwrap(labels))
+    checks.check_label_dtype(labels)
+    logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)
     one_hot = np.equal(labels[:, None], np.arange(logits._array.shape[1]))
     checks.check_classes(labels, one_hot)

@@ -75,8 +75,11 @@ class Module:
     """Something with parameters that is called like a function; the base of layers and models.
 
     A subclass assigns parameters and other modules to attributes, also within lists, tuples and
-    dicts, and defines ``forward``. One that is anywhere else is an error: who wants to keep it out
-    keeps a function that calls it. What a module keeps but does not learn is a `Buffer`.
+    dicts, and defines ``forward``. One that is in another container, in an attribute of an object,
+    in ``__slots__`` or an attribute of the class is an error: to leave a module unregistered, keep
+    a function that calls it. Nobody sees one that is behind a function or a bound method, in what
+    an iterator such as ``map`` or ``zip`` would give, or in an object that an object has. What a
+    module keeps but does not learn is a `Buffer`.
 
     Examples
     --------
@@ -93,7 +96,7 @@ class Module:
 
     #: Whether the module behaves as in training; set by `train` and `eval`.
     training: bool = True
-    #: Names of attributes with arrays that need not be saved: constants, or what is kept for looks.
+    #: Names of attributes with arrays that need not be saved, such as constants.
     not_state: tuple[str, ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -224,7 +227,9 @@ class Module:
         """Return copies of all parameters' and buffers' values by name.
 
         Warns of an attribute with other arrays of floats, as they are not saved: make them a
-        `Buffer`, or name the attribute in the class's ``not_state``.
+        `Buffer`, or name the attribute in the class's ``not_state``. They are looked for in
+        containers and in the attributes of an object, too. Not warned of is a single number, as a
+        constant may be one: a running mean that is one should be a `Buffer`.
 
         Examples
         --------
@@ -237,7 +242,7 @@ class Module:
             for attribute, value in module.attributes():
                 if attribute not in not_state:
                     for name, item in items_in(attribute, value):
-                        checks.warn_of_lost_state(prefix, name, item, STATE)
+                        checks.warn_of_lost_state(prefix, name, item, (Module, *STATE))
         return {name: tensor.data.copy() for name, tensor in self.named_tensors(STATE)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -257,7 +262,7 @@ class Module:
         TypeError
             If `state` is not a mapping.
         ValueError
-            If entries are missing, unknown or of another shape, or are no numbers that fit. Then
+            If entries are missing, unknown or of another shape, or do not fit the dtype. Then
             nothing has been changed.
         """
         checks.check_is_mapping(state)

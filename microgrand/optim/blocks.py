@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ..kinds import Array
 
 #: The operands of a block of this size stay in the cache from one NumPy call to the next.
 BLOCK_BYTES = 1 << 21

@@ -9,7 +9,7 @@ a little to make the loss smaller:
     optimizer.step()
 
 The rules, their names and their defaults are those of ``torch.optim``. Each rule is a function of
-arrays and numbers only; what changes from step to step is among the numbers.
+arrays, which it changes in place, and of numbers, such as the learning rate of the step.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..kinds import Array
 from ..tensor import Tensor
 from . import checks
 from .blocks import in_blocks
 from .checks import Number
 
-Array = npt.NDArray[Any]
 Scratch = Array | None  # with None as its `out`, NumPy makes a new array
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import add, mul, sub
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,10 @@ class Adapter:
 
         Tried are: the array or a list as the first argument, with ``requires_grad=True`` or
         without; values in ``data``, ``value``, ``array`` or ``numpy``, attribute or method; a
-        ``backward`` that takes a cotangent as a tensor or an array, or starts from a sum; a
-        ``grad`` that is an array or a tensor. It is set to what it was before each run.
+        ``backward`` that takes a cotangent as a tensor or an array, or, where by its signature
+        it takes none, starts from a sum; a ``grad`` that is an array or a tensor. It is set to
+        what it was before each run. What the framework computes need not be right: a wrong
+        gradient is for `gradcheck` to find.
 
         Raises
         ------
@@ -117,12 +120,20 @@ class Adapter:
         return of_scalars(value_class)
 
     @classmethod
-    def layer(cls, *parameters: str, backward: Callable[..., Any] | None = None) -> Adapter:
+    def layer(
+        cls,
+        *parameters: str,
+        backward: Callable[..., Any] | None = None,
+        constants: Sequence[Any] = (),
+    ) -> Adapter:
         """Check a layer that has ``forward``, ``backward`` and a cache, and computes with arrays.
 
         `gradcheck` is given the layer instead of a function. Or, with `backward`, the function
         ``forward(*inputs)``, which returns a result and a cache; ``backward(g, cache)`` returns a
         gradient for each input. Of several results, ``backward`` gets the cotangents one by one.
+
+        A layer's ``backward`` that takes no argument, as a loss's may, begins at the cotangent 1
+        of a single number.
 
         Parameters
         ----------
@@ -132,6 +143,8 @@ class Adapter:
             ``layer.dW``, ``layer.grad_W``, ``layer.W_grad`` or ``layer.grads["W"]``.
         backward
             The function that belongs to ``forward``.
+        constants
+            Further arguments of ``forward``, after the inputs, that have no gradient: labels, say.
 
         Examples
         --------
@@ -154,8 +167,26 @@ class Adapter:
         ...     return g * np.cos(x)
         >>> gradcheck(sine, x, adapter=Adapter.layer(backward=sine_backward))
         True
+
+        >>> class SquaredError:
+        ...     def forward(self, prediction, target):
+        ...         self.difference = prediction - target
+        ...         return np.sum(self.difference**2)
+        ...     def backward(self):
+        ...         return 2 * self.difference
+        >>> gradcheck(SquaredError(), x, adapter=Adapter.layer(constants=[np.ones((2, 3))]))
+        True
+
+        A function that returns a loss and its gradient has a cache, too:
+
+        >>> def squared_error(prediction, target):
+        ...     difference = prediction - target
+        ...     return np.sum(difference**2), 2 * difference
+        >>> adapter = Adapter.layer(backward=lambda g, gradient: g * gradient, constants=[0.5])
+        >>> gradcheck(squared_error, x, adapter=adapter)
+        True
         """
-        return of_layers(parameters, backward)
+        return of_layers(parameters, backward, constants)
 
     @classmethod
     def pytorch(cls) -> Adapter:
@@ -203,12 +234,57 @@ MICROGRAND = Adapter(
 VALUES = ("data", "value", "array", "numpy", "val", "_data")
 GRADIENTS = ("grad", "gradient", "_grad")
 EXAMPLE, OTHER, WEIGHT = np.array([1.25, -0.75]), np.array([0.5, 1.75]), np.array([1.5, -0.625])
+#: Operations, and the gradients of their first operand.
+PROBES = [(mul, WEIGHT * OTHER), (add, WEIGHT), (sub, WEIGHT)]
 
 
-def first_that_works(
-    ways: Iterable[Callable[..., Any]], works: Callable[[Callable[..., Any]], bool], what: str
-) -> Callable[..., Any]:
-    """Return the first of several functions that does what it should; raise if none does."""
+class Way(NamedTuple):
+    """How a backward pass is run: called with an output, its cotangent and keywords."""
+
+    run: Callable[..., Any]
+    #: The same from a leaf, without an operation that the framework may be wrong in.
+    run_on_leaf: Callable[..., Any]
+
+
+def from_cotangent(convert: Callable[[Any], Any]) -> Way:
+    """Give backward the cotangent."""
+
+    def run(output: Any, g: Any, options: dict[str, Any]) -> None:
+        output.backward(convert(g), **options)
+
+    return Way(run, run)
+
+
+def from_one(total: Callable[[Any], Any]) -> Way:
+    """Run backward from the sum of output * cotangent."""
+    return Way(
+        lambda output, g, options: total(output * g).backward(**options),
+        lambda leaf, g, options: total(leaf).backward(**options),
+    )
+
+
+#: What parameters of `backward` are called that are options, and no cotangent.
+OPTIONS = re.compile("retain|create|graph|keep|free|zero|clear|reset|verbose|debug|visited|depth")
+
+
+def takes_cotangent(parameters: Sequence[inspect.Parameter]) -> bool:
+    """Tell from the parameters of a method `backward` whether it takes a cotangent."""
+    return any(
+        parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
+        and not isinstance(parameter.default, bool)
+        and not OPTIONS.search(parameter.name)
+        for parameter in parameters[1:2]  # after self
+    )
+
+
+#: For frameworks whose `backward` begins at 1; not all have a sum.
+FROM_ONE = [from_one(lambda output: output.sum()), from_one(lambda output: output)]
+
+T = TypeVar("T")
+
+
+def first_that_works(ways: Iterable[T], works: Callable[[T], bool], what: str) -> T:
+    """Return the first of several that does what it should; raise if none does."""
     for way in ways:
         try:
             if works(way):
@@ -248,7 +324,7 @@ def guessed(given: Any) -> Adapter:
         )
         return True
 
-    make = first_that_works(
+    make: Callable[..., Any] = first_that_works(
         [
             lambda array: given(array, requires_grad=True),
             lambda array: given(array.tolist(), requires_grad=True),
@@ -286,26 +362,32 @@ def guessed(given: Any) -> Adapter:
             for g, leaf in zip(arrays, leaves, strict=True)
         ]
 
-    def is_right(backward: Callable[..., Any]) -> bool:
-        # The framework may be wrong, but hardly in all of these.
-        for op, right in ((mul, WEIGHT * OTHER), (add, WEIGHT), (sub, WEIGHT)):
-            leaf, other = make(EXAMPLE), make(OTHER)
-            with contextlib.suppress(Exception):
-                (g,) = run(backward, op(leaf, other), make(WEIGHT), [leaf], False)
-                if np.shape(g) == right.shape and np.allclose(g, right, rtol=1e-2):
-                    return True
-        return False
+    def found_by(backward: Callable[..., Any], op: Callable[..., Any]) -> Any:
+        """Return the gradient of a small graph, or None where backward cannot be run like this."""
+        leaf, other = make(EXAMPLE), make(OTHER)
+        with contextlib.suppress(Exception):
+            (g,) = run(backward, op(leaf, other), make(WEIGHT), [leaf], False)
+            if np.shape(g) == EXAMPLE.shape and np.asarray(g).dtype.kind in "fiu":
+                return g
+        return None
 
-    backward = first_that_works(
-        [
-            lambda output, g, options: output.backward(g, **options),
-            lambda output, g, options: output.backward(read(g), **options),
-            lambda output, g, options: (output * g).sum().backward(**options),
-            lambda output, g, options: (output * g).backward(**options),
-        ],
-        is_right,
-        f"run backward from a {name} so that the gradients of a * b, a + b or a - b are right",
+    def score(way: Way) -> int:
+        # What is not right is for the check to find, as long as the way is accepted.
+        found = [(found_by(way.run, op), right) for op, right in PROBES]
+        found += [(found_by(way.run_on_leaf, lambda leaf, other: leaf), np.nan)]
+        return sum(1 + 9 * np.allclose(g, right, rtol=1e-2) for g, right in found if g is not None)
+
+    # That a cotangent is ignored would be hidden by a sum, which is for where none is accepted.
+    groups = [FROM_ONE]
+    if takes_cotangent(list(options.values())):
+        groups.insert(0, [from_cotangent(lambda g: g), from_cotangent(read)])
+    scores = [{way: score(way) for way in ways} for ways in groups]
+    ways = first_that_works(
+        scores,
+        lambda ways: any(ways.values()),
+        f"run backward from a {name} so that a gradient arrives at a leaf",
     )
+    run_backward = max(ways, key=ways.__getitem__).run
 
     def gradients(outputs: Any, cotangents: Any, leaves: Any, create_graph: bool) -> Any:
         parts = [
@@ -316,10 +398,12 @@ def guessed(given: Any) -> Adapter:
         if not parts:
             return [None] * len(leaves)
         if len(parts) > 1:
-            # One run from a sum, as several may overwrite each other's gradients.
+            # One run from a sum, as several may overwrite each other's gradients; and not from 1,
+            # which hides that a cotangent is ignored.
             total = functools.reduce(add, [(output * g).sum() for output, g in parts])
-            parts = [(total, make(np.ones_like(read(total))))]
-        return run(backward, *parts[0], leaves, create_graph and "create_graph" in options)
+            number = np.ones_like(read(total))
+            parts = [(total * make(number / 2), make(number * 2))]
+        return run(run_backward, *parts[0], leaves, create_graph and "create_graph" in options)
 
     return Adapter(make, read, gradients)
 
@@ -358,7 +442,9 @@ def of_scalars(value_class: Any) -> Adapter:
 # ----------------------------------------------------------------------------------- layers
 
 
-def of_layers(names: Sequence[str], backward: Callable[..., Any] | None) -> Adapter:
+def of_layers(
+    names: Sequence[str], backward: Callable[..., Any] | None, constants: Sequence[Any]
+) -> Adapter:
     """Do what `Adapter.layer` does."""
     cache: Any = None
 
@@ -366,7 +452,7 @@ def of_layers(names: Sequence[str], backward: Callable[..., Any] | None) -> Adap
         def forward(*inputs: Array) -> Any:
             nonlocal cache
             if backward is not None:
-                output, cache = layer(*inputs)
+                output, cache = layer(*inputs, *constants)
                 return output
             cache = layer
             arguments = inputs[: len(inputs) - len(names)]
@@ -375,7 +461,7 @@ def of_layers(names: Sequence[str], backward: Callable[..., Any] | None) -> Adap
                     layer.params[name] = array
                 else:
                     setattr(layer, name, array)
-            return layer.forward(*arguments)
+            return layer.forward(*arguments, *constants)
 
         return forward
 
@@ -385,15 +471,25 @@ def of_layers(names: Sequence[str], backward: Callable[..., Any] | None) -> Adap
                 "order=2 needs a framework that records its backward pass, and a layer's gradients "
                 "are arrays"
             )
-        if backward is None:
-            forget_gradients(cache, names)
-            found = cache.backward(*cotangents)
-        else:
-            found = backward(*cotangents, cache)
-        found = list(found) if isinstance(found, (list, tuple)) else [found]
-        return found + [gradient_of_parameter(cache, name) for name in names]
+        if backward is not None:
+            return as_list(backward(*cotangents, cache))
+        forget_gradients(cache, names)
+        begins_at_one = not inspect.signature(cache.backward).parameters
+        if begins_at_one and [np.size(output) for output in outputs] != [1]:
+            raise TypeError(
+                f"the backward of {type(cache).__name__} takes no cotangent, so its forward is "
+                f"expected to return one number, and gave shapes {[np.shape(o) for o in outputs]}"
+            )
+        found = as_list(cache.backward(*([] if begins_at_one else cotangents)))
+        found += [gradient_of_parameter(cache, name) for name in names]
+        return [np.ravel(*cotangents)[0] * g for g in found] if begins_at_one else found
 
     return Adapter(lambda array: array, np.asarray, gradients, function)
+
+
+def as_list(found: Any) -> list[Any]:
+    """Return a list of one gradient or several."""
+    return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 def attributes_for_gradient(name: str) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ WINDOWS = (2.0**-5, 2.0**-2, 2.0, 2.0**4)
 #: More windows, for polynomials. None goes beyond a third of the element's own size.
 OTHERS = (2.0**-1, 2.0**0, 2.0**7, 2.0**10, 2.0**13)
 WIDEST = 0.3
+#: Parts of the usual step, none a multiple of another.
+NEAR = np.array([-0.9, -0.37, 0.23, 0.71])
 #: How many values are taken on each side of the point.
 SAMPLES = 14
 #: How many of these a polynomial may be fitted to, on either side.
@@ -83,12 +85,15 @@ class Suspicion:
             self.moving = slice(None)  # which takes less time
         self.v = direction.ravel()[self.moving]
         self.row = gradient[self.moving]
-        self.squared = float(np.sum(self.v**2))
+        #: v, and v / |v|^2, both by the longest of v, whose square might overflow.
+        self.longest = float(np.max(np.abs(self.v)))
+        self.unit = self.v / self.longest
+        self.unit /= np.sum(self.unit**2)
         self.slope = float(np.sum(self.row * self.v))
         #: What `rtol` is a part of: elements may be in error by that even if they cancel.
-        self.least_slope = float(np.linalg.norm(self.row * self.v))
+        self.least_slope = float(norm(self.row * self.v))
         #: The size of the values, to which their rounding is in proportion.
-        self.size = float(np.linalg.norm(cotangent * point.magnitude))
+        self.size = float(norm(cotangent * point.magnitude))
         self.windows: dict[float, tuple[Array, Array]] = {}
         self.error = error if np.isfinite(error) else abs(self.slope) + point.step * self.size
 
@@ -98,7 +103,7 @@ class Suspicion:
         ends = self.point.ends(self.k, self.direction)[0]
         moves = (ends[0] != self.point.flat_values) | (ends[1] != self.point.flat_values)
         sizes = (self.cotangent * self.point.magnitude)[moves]
-        return self.point.eps / 2 * float(np.linalg.norm(sizes))
+        return float(self.point.eps / 2 * norm(sizes))
 
     @cached_property
     def is_confirmed(self) -> bool:
@@ -150,19 +155,44 @@ class Suspicion:
         return own_error <= self.error / 4 and abs(slope) <= allowed
 
     @property
+    def coarser(self) -> np.dtype[Any] | None:
+        """The dtype that has about half the digits of the values'."""
+        for name, coarser in itertools.pairwise(["float64", "float32", "float16"]):
+            if self.point.eps == np.finfo(name).eps:
+                return np.dtype(coarser)
+        return None
+
+    @property
     def roughest(self) -> float:
         """The roughness from which on a function is refused: that of a coarser dtype."""
-        names = ["float64", "float32", "float16"]
-        for name, coarser in itertools.pairwise(names):
-            eps, then = float(np.finfo(name).eps), float(np.finfo(coarser).eps)
-            if self.point.eps == eps:
-                return 4 * float(np.sqrt(eps * then)) * self.size
-        return np.inf
+        # The spread of rounding to it is 0.14 to 0.29 of its eps.
+        coarser = self.coarser
+        return np.inf if coarser is None else float(np.finfo(coarser).eps) / 16 * self.size
 
     @property
     def is_coarse(self) -> bool:
-        """Are the values far rougher than their dtype explains?"""
-        return self.roughness > self.roughest
+        """Are the values as rough as those of a coarser dtype, or do they look like such?"""
+        if self.coarser is None or self.roughness > self.roughest:
+            return self.roughness > self.roughest
+        eps = float(np.finfo(self.coarser).eps)
+        least = 4 * float(np.sqrt(eps * self.point.eps)) * self.size
+        return self.roughness > least and (self.is_in(self.coarser) or self.is_of(self.coarser))
+
+    def is_in(self, dtype: np.dtype[Any]) -> bool:
+        """Are all values numbers of a coarser dtype?"""
+        values = [self.point.moved(self.k, t * self.direction)[0] for t in self.point.step * NEAR]
+        values = [f[self.cotangent != 0] for f in values]
+        return all(np.array_equal(f.astype(dtype), f) for f in values)
+
+    def is_of(self, dtype: np.dtype[Any]) -> bool:
+        """Are the values the same for inputs that are the same in a coarser dtype?"""
+        x = self.point.inputs[self.k].astype(np.float64)
+        rounded, moves = x.astype(dtype), self.direction != 0
+        # To a quarter of the way to the next number of that dtype.
+        eps = float(np.finfo(dtype).eps) / 8
+        near = [rounded.astype(np.float64) * (1 + part * eps) for part in (-1, 0, 1)]
+        values = [self.point.moved(self.k, np.where(moves, y - x, 0))[0] for y in near]
+        return np.array_equal(values[0], values[1]) and np.array_equal(values[1], values[2])
 
     # ---- estimates of the defect's slope, each with a bound for what roughness does to it
 
@@ -176,7 +206,7 @@ class Suspicion:
                 f, change = np.full(self.cotangent.size, np.nan), t * self.direction.ravel()
             change = change[self.moving]
             # Not with @, which for long vectors waits for threads.
-            made.append(np.sum(change * self.v) / self.squared)
+            made.append(np.sum(change / self.longest * self.unit))
             rise = np.sum(self.cotangent * (f - self.point.flat_values))
             values.append(rise - np.sum(self.row * change))
         return np.array(made), np.array(values)
@@ -196,7 +226,8 @@ class Suspicion:
             # There may be a kink or the end of the domain on either side.
             for left, right in itertools.product(CUTS, CUTS):
                 part = slice(SAMPLES - left, SAMPLES + right)
-                yield from self.polynomial(t[part], e[part], self.roughness)
+                for times in (1, 2, 4):  # of few values, it may be estimated too small
+                    yield from self.polynomial(t[part], e[part], times * self.roughness)
 
     def polynomial(self, t: Array, e: Array, roughness: float) -> Iterator[tuple[float, float]]:
         """Yield the slope of a polynomial that fits values, if a low degree does."""
@@ -265,9 +296,17 @@ def smallest_residual(t: Array, e: Array, enough: float) -> float:
 def left_by_a_cubic(t: Array, e: Array) -> float:
     """Return the spread of values around the best cubic."""
     powers = np.vander(t, 4)
-    return spread(e - powers @ np.linalg.lstsq(powers, e)[0], 4)
+    size = np.max(np.abs(e)) or 1.0
+    return float(size) * spread(e / size - powers @ np.linalg.lstsq(powers, e / size)[0], 4)
 
 
 def spread(left: Array, parameters: int) -> float:
     """Return the standard deviation that residuals tell of."""
-    return float(np.linalg.norm(left) / np.sqrt(len(left) - parameters))
+    return float(norm(left) / np.sqrt(len(left) - parameters))
+
+
+def norm(x: Array, axis: int | None = None) -> Any:
+    """Return the norm of vectors whose squares may overflow."""
+    size = np.max(np.abs(x), axis=axis, keepdims=True, initial=0)
+    size = np.where((size > 0) & np.isfinite(size), size, 1.0)
+    return np.squeeze(size, axis) * np.linalg.norm(x / size, axis=axis)

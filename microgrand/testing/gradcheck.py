@@ -14,6 +14,8 @@ sure that it is not the difference that is wrong, and experiments find out why.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from ..tensor import Tensor
 from .adapters import MICROGRAND, Adapter
 from .causes import Failure, cause_of_crash
-from .differences import FIRST_NOISE, Suspicion
+from .differences import FIRST_NOISE, RESOLUTION, Suspicion, norm
 from .point import (
     GradcheckError,
     Point,
@@ -33,15 +35,21 @@ from .point import (
     flat,
     guarded,
     is_plain,
+    size_of,
 )
 
 Array = NDArray[Any]
 
+#: The roughness that rounding leaves is 0.14 to 0.29 of its eps; below this part there is none.
+SMOOTH = 0.02
 #: How many random directions the fast mode takes, and how many random cotangents both modes take.
 PROJECTIONS = 2
 #: How many evaluations of a function the full mode makes at least, so that a draw shows up that
 #: is made in a tenth of them only: 19 times in 20.
 EVALUATIONS = 30
+#: What values may differ from those of a reference by: a part of their own size, in units of
+#: eps^(2/3), and what rounding may do to inputs and to the largest value, in units of eps.
+VALUE_RTOL, ROUNDING = 4, 8
 
 
 def gradcheck(
@@ -77,7 +85,10 @@ def gradcheck(
         The framework, if it is not microgrand.
     reference
         Computes from float64 arrays what `fn` is to compute, by other means: values are compared
-        before derivatives are.
+        before derivatives are. Each is compared by its own size: found is an error of more than
+        1.5e-10 of that in float64, 1e-4 in float32 and 0.04 in float16, and of more than what
+        rounding may add. That is 8 eps of the largest value of the tensor, 2e-15, 1e-6 or 8e-3
+        of it, and what the reference changes by if each element of the inputs changes by 8 eps.
 
     Returns
     -------
@@ -103,6 +114,12 @@ def gradcheck(
     float16, and by more than twice `rtol` of what the whole derivative does. The fast mode promises
     no such size: its steps change all elements at once, and in float16, where they are of a tenth,
     a curved function may hide a mistake. Use the full mode there.
+
+    A function whose values are as rough as those of the next coarser dtype is refused even if its
+    derivative is right, as a part of it may be computed there: in float64 ``(x + c) - c`` is from
+    about c = 1e8 x on. What is suspicious in float32 or float16 is looked at in float64, too,
+    where the framework has it. What a float64 function rounds to float16 on the way stays as it is
+    for such short steps, so it looks constant: that it is not recorded is not found.
 
     A function that is random only now and then is found out if one of these evaluations is: if a
     tenth of them is, 19 times in 20 in the full mode.
@@ -143,7 +160,7 @@ def gradcheck(
             second = Point(gradient, arrays + cotangents, adapter, names, "gradient of input")
             # A gradient may be small because large terms cancel, as in 1 - tanh(x)^2. Their size
             # is that of f over that of x.
-            size = np.linalg.norm(flat(cotangents) * first.magnitude)
+            size = norm(flat(cotangents) * first.magnitude)
             terms = flat([size / scale for scale in first.scales])
             second.magnitude = np.maximum(second.magnitude, terms)
             check(second, mode, rtol, rng)
@@ -199,11 +216,10 @@ def check_values(point: Point, reference: Callable[..., Any]) -> None:
             f"reference {shapes}"
         )
     expected = flat(right)
-    # Rounding may be magnified by cancellation, to an extent that nobody knows.
-    allowed = 4 * point.eps ** (2 / 3) * point.magnitude
-    wrong = np.abs(point.flat_values - expected) > allowed
-    wrong |= ~np.isfinite(expected) & ~((point.flat_values == expected) | np.isnan(expected))
-    wrong |= np.isnan(expected) != np.isnan(point.flat_values)
+    wrong = are_wrong(point, expected, 0)
+    if wrong.any():
+        # Rounding may be magnified by cancellation: as much as a change of the inputs would be.
+        wrong = are_wrong(point, expected, conditioning(point, reference, expected))
     if wrong.any():
         i = int(np.argmax(wrong))
         raise GradcheckError(
@@ -212,6 +228,31 @@ def check_values(point: Point, reference: Callable[..., Any]) -> None:
             f"expected by the reference: {expected[i]:.12g}\n"
             "cause: the forward pass; derivatives have not been compared"
         )
+
+
+def are_wrong(point: Point, expected: Array, noise: Any) -> Array:
+    """Tell which values are not the expected ones, each by its own size."""
+    allowed = VALUE_RTOL * point.eps ** (2 / 3) * np.abs(expected) + noise
+    allowed += ROUNDING * point.eps * point.magnitude
+    found = point.flat_values
+    is_near = np.isfinite(expected) & (np.abs(found - expected) <= allowed)
+    return np.asarray(~(is_near | (found == expected) | (np.isnan(found) & np.isnan(expected))))
+
+
+def conditioning(point: Point, reference: Callable[..., Any], expected: Array) -> Array:
+    """Return by how much the reference moves if each element of the inputs changes a little."""
+    rng = np.random.default_rng(0)
+    moved = np.zeros(expected.shape)
+    for _ in range(4):  # one might leave a value where it is by chance
+        arrays = [x.astype(np.float64) for x in point.inputs]
+        for x in arrays:
+            size = np.abs(x)
+            size = np.where(size == 0, np.min(size, where=size > 0, initial=1), size)
+            x += ROUNDING * point.eps * rng.choice([-1, 1], x.shape) * size
+        with contextlib.suppress(Exception):  # which would hide the finding
+            there = flat([np.asarray(out) for out in as_outputs(reference(*arrays))])
+            moved = np.fmax(moved, np.abs(there - expected))
+    return np.where(np.isfinite(moved), moved, 0)
 
 
 # -------------------------------------------------------------------------- the derivatives
@@ -228,32 +269,113 @@ def check(point: Point, mode: str, rtol: float | None, rng: np.random.Generator)
         if error.__cause__ is None:  # nothing crashed
             raise
         raise GradcheckError(f"{error}{cause_of_crash(point)}") from error.__cause__
-    # A sum of independent roundings grows as their root mean square.
-    noise = FIRST_NOISE * point.eps / point.step * np.sqrt(cotangents**2 @ point.magnitude**2)
     for k, scale in enumerate(point.scales):
         rows = np.array([g[k].ravel() for g in gradients], dtype=np.float64)
         rows = rows.reshape(len(gradients), scale.size)
-        directions = unit_vectors(scale) if mode == "full" else random_directions(scale, rng)
-        for j, v in enumerate(directions):
-            v = v.reshape(point.inputs[k].shape)
-            ends, change = point.ends(k, v)
-            # Only what moves: a nan in the gradient of another element is no concern of this one.
-            moving = np.flatnonzero(v)
-            found = rows[:, moving] @ change[moving] / (2 * point.step)
-            expected = cotangents @ (ends[0] - ends[1]) / (2 * point.step)
-            distance = np.abs(found - expected)
-            # Elements may be in error by `rtol` of their own, even if they cancel.
-            least = np.linalg.norm(rows[:, moving] * v.ravel()[moving], axis=1)
-            allowed = rtol * np.maximum(least, np.abs(expected)) + noise
-            wrong = ~(distance <= allowed)  # a nan is wrong
-            if wrong.any():  # perhaps one of these evaluations had another draw
-                for again, before in zip(point.ends(k, v)[0], ends, strict=True):
-                    point.check_same(again, before)
-            for i in np.flatnonzero(wrong):
+        directions: Iterable[Array]
+        if mode == "full":  # elements far below the largest are moved in proportion to both
+            own = size_of(point.inputs[k])
+            directions = itertools.chain(
+                unit_vectors(scale, range(scale.size)),
+                unit_vectors(own, np.flatnonzero(own < scale)),
+            )
+        else:
+            directions = random_directions(scale, rng)
+        for v in directions:
+            for i, distance in mistakes(point, k, v, cotangents, rows, rtol):
                 u, row = cotangents[i], rows[i]
-                if Suspicion(point, k, v, u, row, distance[i], rtol).is_confirmed:
-                    element = j if mode == "full" else locate(point, k, u, row, v)
-                    raise GradcheckError(Failure(point, k, element, u, rtol).report())
+                if is_too_long(point, k, v, u, row, distance, rtol):
+                    continue
+                if is_right_in_float64(point, k, v, u, row, distance, rtol):
+                    continue
+                element = locate(point, k, u, row, v)
+                raise GradcheckError(Failure(point, k, element, u, rtol).report())
+
+
+def mistakes(
+    point: Point, k: int, v: Array, cotangents: Array, rows: Array, rtol: float
+) -> Iterator[tuple[int, float]]:
+    """Compare along v; yield the number of each cotangent whose gradient is wrong, and the error.
+
+    A row is what backward finds for a cotangent.
+    """
+    direction = v.reshape(point.inputs[k].shape)
+    ends, change = point.ends(k, direction)
+    # Only what moves: a nan in the gradient of another element is no concern of this one.
+    moving = np.flatnonzero(v)
+    found = rows[:, moving] @ (change[moving] / (2 * point.step))
+    expected = cotangents @ ((ends[0] - ends[1]) / (2 * point.step))
+    distance = np.abs(found - expected)
+    # A nan is wrong.
+    wrong = ~(distance <= allowance(point, v, cotangents, rows, expected, rtol))
+    if wrong.any():  # perhaps one of these evaluations had another draw
+        for again, before in zip(point.ends(k, direction)[0], ends, strict=True):
+            point.check_same(again, before)
+    for i in np.flatnonzero(wrong):
+        u, row = cotangents[i], rows[i]
+        if Suspicion(point, k, direction, u, row, distance[i], rtol).is_confirmed:
+            yield int(i), float(distance[i])
+
+
+def allowance(
+    point: Point, v: Array, cotangents: Array, rows: Array, expected: Array, rtol: float
+) -> Array:
+    """Return by how much each ``u J v`` may differ from what is expected."""
+    moving = np.flatnonzero(v)
+    # Elements may be in error by `rtol` of their own, even if they cancel.
+    least = norm(rows[:, moving] * v[moving], axis=1)
+    # A sum of independent roundings grows as their root mean square.
+    noise = FIRST_NOISE * point.eps / point.step * norm(cotangents * point.magnitude, axis=1)
+    allowed = rtol * np.maximum(least, np.abs(expected)) + noise
+    return np.where(np.isfinite(allowed), allowed, np.nan)  # of an infinity any part would be
+
+
+def is_right_in_float64(
+    point: Point, k: int, v: Array, cotangent: Array, gradient: Array, distance: float, rtol: float
+) -> bool:
+    """Tell whether what backward finds is the derivative of the same function in float64.
+
+    There steps are short enough for a function that bends or rounds too much in fewer digits.
+    """
+    arrays = [x.astype(np.float64) for x in point.inputs]
+    direction = v.reshape(point.inputs[k].shape)
+    try:
+        exact = Point(point.fn, arrays, point.adapter, point.input_names, point.output_name)
+        if exact.eps == point.eps or exact.magnitude.shape != point.magnitude.shape:
+            return False
+        ends, change = exact.ends(k, direction)
+        # But is it in float64? Rounded to fewer digits, values stay as they are for such a step.
+        suspicion = Suspicion(exact, k, direction, cotangent, gradient, distance, rtol)
+        for name in ("float32", "float16"):
+            eps = float(np.finfo(name).eps)
+            if not suspicion.residual(16 * eps) <= SMOOTH * eps * suspicion.error:
+                return False
+    except (GradcheckError, TypeError):
+        return False
+    moving = np.flatnonzero(v)
+    found = gradient[moving] @ (change[moving] / (2 * exact.step))
+    expected = cotangent @ ((ends[0] - ends[1]) / (2 * exact.step))
+    allowed = allowance(point, v, cotangent[None], gradient[None], expected[None], rtol)
+    return bool(np.abs(found - expected) <= allowed[0])
+
+
+def is_too_long(
+    point: Point, k: int, v: Array, cotangent: Array, gradient: Array, distance: float, rtol: float
+) -> bool:
+    """Tell whether a mistake is none, as steps lead too far for elements far below the largest.
+
+    So it is if with steps of their own size nothing is wrong, although it could be seen there; or
+    if the longer ones lead to where the function is not finite.
+    """
+    own, scale = size_of(point.inputs[k]), point.scales[k]
+    tiny = (own < scale) & (v != 0) & (np.abs(v) > own)
+    if not tiny.any():
+        return False
+    v = np.where(tiny, v / scale * own, v)
+    least = RESOLUTION * point.eps / point.step * norm(cotangent * point.magnitude)
+    if np.isfinite(distance) and not np.all(np.abs(gradient * v)[tiny] > least):
+        return False
+    return not any(mistakes(point, k, v, cotangent[None], gradient[None], rtol))
 
 
 def make_cotangents(m: int, mode: str, rng: np.random.Generator) -> Array:
@@ -272,9 +394,9 @@ def make_cotangents(m: int, mode: str, rng: np.random.Generator) -> Array:
     return np.concatenate([np.diag(rng.choice([-1, 1], m) * numbers[2]), dense])
 
 
-def unit_vectors(scale: Array) -> Iterator[Array]:
-    """Yield a direction for each element: a change of that element by its own size."""
-    for j in range(scale.size):
+def unit_vectors(scale: Array, elements: Iterable[int]) -> Iterator[Array]:
+    """Yield a direction for each of some elements: a change of that element by its own size."""
+    for j in elements:
         direction = np.zeros(scale.size)
         direction[j] = scale[j]
         yield direction
@@ -294,12 +416,13 @@ def locate(point: Point, k: int, cotangent: Array, gradient: Array, direction: A
 
     def error(start: int, end: int) -> float:
         part = np.zeros(direction.size)
-        part[start:end] = direction.ravel()[start:end]
-        (ahead, behind), change = point.ends(k, part.reshape(direction.shape))
+        part[start:end] = direction[start:end]
+        (ahead, behind), change = point.ends(k, part.reshape(point.inputs[k].shape))
         found = gradient[start:end] @ change[start:end]
         return float(np.nan_to_num(np.abs(found - cotangent @ (ahead - behind)), nan=np.inf))
 
-    start, end = 0, direction.size
+    moving = np.flatnonzero(direction)
+    start, end = int(moving[0]), int(moving[-1]) + 1
     while end - start > 1:
         middle = (start + end) // 2
         start, end = max((start, middle), (middle, end), key=lambda half: error(*half))

@@ -142,6 +142,8 @@ class Point:
 
     def check_same(self, again: Array, first: Array) -> None:
         """Raise if two evaluations differ by more than rounding: parallel sums may be reordered."""
+        if np.array_equal(again, first):  # the usual case, which takes less time
+            return
         if again.shape == first.shape:
             rounding = max(1e-12, 64 * self.eps) * np.max(np.abs(first), initial=0.0)
             if np.allclose(again, first, rtol=0, atol=rounding, equal_nan=True):
@@ -297,15 +299,23 @@ def as_outputs(result: Any) -> tuple[Any, ...]:
     return tuple(result) if isinstance(result, (list, tuple)) else (result,)
 
 
+def size_of(x: Array) -> Array:
+    """Return the size of each element of `x`, flat.
+
+    A zero tells nothing of it, so the largest element stands in.
+    """
+    size = np.abs(x, dtype=np.float64).ravel()
+    return np.asarray(np.where(size == 0, np.max(size, initial=0.0) or 1.0, size))
+
+
 def scale_of(x: Array) -> Array:
     """Return the size of a change that matters to each element of `x`, flat.
 
-    That is the element's own size; a zero tells nothing of it, so the largest element stands in.
-    An element far below the largest may be one by chance, or drowned in rounding: hence 1e-4.
+    That is the element's own size; but one far below the largest may be so by chance, or drowned in
+    rounding: hence 1e-4.
     """
-    size = np.abs(x, dtype=np.float64).ravel()
-    largest = np.max(size, initial=0.0) or 1.0
-    return np.where(size == 0, largest, np.maximum(size, 1e-4 * largest))
+    size = size_of(x)
+    return np.asarray(np.maximum(size, 1e-4 * np.max(size, initial=0.0)))
 
 
 def magnitude_of(value: Array) -> float:

@@ -6,11 +6,12 @@ The engine undoes broadcasting. VJPs use NumPy functions only, so they can be di
 themselves. A function that NumPy composes of others may have a `formula` made of those instead: its
 value is NumPy's own, to the bit, and its derivative is the formula's.
 
-Conventions where no derivative exists: equal elements that compete (``max``, ``maximum``,
-``sort``, ``median``) share the gradient evenly, but pair by pair in ``accumulate``, and in
-``partition`` one of them gets it all; ``abs`` has 0 at 0, and so have norms, ``hypot``
-and ``arctan2``; ``std`` has 0 where it is computed as 0, ``clip`` 1 at its bounds. A matrix that
-a function takes to be symmetric has a symmetric gradient. Eigenvectors and singular vectors of
+Conventions where no derivative exists: equal elements that compete (``max``, ``maximum``, ``sort``,
+``median``) share the gradient evenly, but pair by pair in ``accumulate``, and in ``partition`` one
+of them gets it all; two nans that meet in ``maximum`` or ``fmax`` both get it all, as in PyTorch's
+``maximum``; ``abs`` has 0 at 0, and so have norms, ``hypot`` and ``arctan2``, to which two
+infinities are equal; ``std`` has 0 where it is computed as 0, ``clip`` 1 at its bounds. A matrix
+that a function takes to be symmetric has a symmetric gradient. Eigenvectors and singular vectors of
 repeated values have no derivative, nor has the inverse of a singular matrix, and the third one of
 its ``det`` is computed with the inverse: asking for one raises ``LinAlgError``. The pseudo-inverse
 is differentiated among the matrices of the same rank. Of complex matrices, only products, inverses,

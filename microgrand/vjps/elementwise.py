@@ -1,4 +1,4 @@
-"""Functions that work element by element: each VJP is the derivative you learned at school."""
+"""Functions that work element by element: most VJPs are what you learned at school."""
 
 from __future__ import annotations
 
@@ -43,16 +43,23 @@ def root_of_1_minus_square(x: Value) -> Value:
     return np.sqrt(-(x - 1)) * np.sqrt(x - (-1))
 
 
+def root_of_1_plus_square(x: Any) -> Any:
+    """``sqrt(1 + x^2)``, also where the square would overflow."""
+    if x.dtype.kind == "c":
+        return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x)
+    return np.hypot(x, 1)
+
+
 defvjp(np.sin, lambda g, out, x: g * np.cos(x))
 defvjp(np.cos, lambda g, out, x: -g * np.sin(x))
 defvjp(np.tan, lambda g, out, x: g * (1 + out**2))
 defvjp(np.arcsin, lambda g, out, x: g / root_of_1_minus_square(x))
 defvjp(np.arccos, lambda g, out, x: -g / root_of_1_minus_square(x))
-defvjp(np.arctan, lambda g, out, x: g / length_with_1(x) / length_with_1(x))
+defvjp(np.arctan, lambda g, out, x: g / root_of_1_plus_square(x) / root_of_1_plus_square(x))
 defvjp(np.sinh, lambda g, out, x: g * np.cosh(x))
 defvjp(np.cosh, lambda g, out, x: g * np.sinh(x))
 defvjp(np.tanh, lambda g, out, x: g * (1 - out**2))
-defvjp(np.arcsinh, lambda g, out, x: g / length_with_1(x))
+defvjp(np.arcsinh, lambda g, out, x: g / root_of_1_plus_square(x))
 defvjp(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x - (-1))))
 defvjp(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x))
 
@@ -65,13 +72,6 @@ defvjp(np.degrees, lambda g, out, x: g * (180 / math.pi))
 def not_zero(x: Any) -> Any:
     """Replace zeros with ones, for the divisor of something that is 0 there."""
     return np.where(np.equal(x, 0), 1, x)
-
-
-def length_with_1(x: Any) -> Any:
-    """``sqrt(1 + x^2)``, also where the square would overflow."""
-    if x.dtype.kind == "c":
-        return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x)
-    return np.hypot(x, 1)
 
 
 def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
@@ -184,7 +184,7 @@ defvjp(np.power, power_vjp_base, power_vjp_exponent)
 defvjp(np.float_power, power_vjp_base, power_vjp_exponent)
 defvjp(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
 defvjp(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.rint((x - out) / y))
-# maximum and minimum are nan where either argument is: a nan wins.
+# maximum and minimum are nan where either argument is: a nan wins, and so do two.
 defvjp(
     np.maximum,
     lambda g, out, x, y: share_ties(g, np.greater(x, y) | np.isnan(x), np.equal(x, y)),
@@ -208,20 +208,33 @@ defvjp(
 )
 
 
-def radius(x: Any, y: Any) -> Any:
-    """Distance from the origin, with 1 for 0: a divisor where ``x^2 + y^2`` may underflow."""
-    return not_zero(np.hypot(wide(as_array(x)), y))
+def direction(x: Any, y: Any) -> tuple[Any, Any]:
+    """Return ``x / r`` with the distance r from the origin, and r; with 1 for an r of 0.
+
+    Two infinities are equal, as they are to arctan2.
+    """
+    x, y = wide(as_array(x)), wide(as_array(y))
+    r = not_zero(np.hypot(x, y))  # not a root of squares, which may underflow
+    far = np.isinf(x) | np.isinf(y)
+    x, y = (np.where(far, np.copysign(np.isinf(z), unwrap(z)), z) for z in (x, y))
+    return x / not_zero(np.hypot(x, y)), r
+
+
+def arctan2_vjp(g: Any, x: Any, y: Any) -> Any:
+    """``g x / (x^2 + y^2)``."""
+    along, r = direction(x, y)
+    return g * along / r
 
 
 defvjp(
     np.hypot,
-    lambda g, out, x, y: g * (x / radius(x, y)),
-    lambda g, out, x, y: g * (y / radius(x, y)),
+    lambda g, out, x, y: g * direction(x, y)[0],
+    lambda g, out, x, y: g * direction(y, x)[0],
 )
 defvjp(
     np.arctan2,
-    lambda g, out, y, x: g * (x / radius(x, y)) / radius(x, y),
-    lambda g, out, y, x: -g * (y / radius(x, y)) / radius(x, y),
+    lambda g, out, y, x: arctan2_vjp(g, x, y),
+    lambda g, out, y, x: -arctan2_vjp(g, y, x),
 )
 
 

@@ -273,7 +273,7 @@ def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     a, b = as_array(a), as_array(b)
     if axes is not None:
         a = np.moveaxis(a, axes, range(a.ndim - len(axes), a.ndim))
-    shape = a.shape[b.ndim :]
+    shape = a.shape[b.ndim - a.ndim :]  # all of it if b has as many axes, as in NumPy
     n = math.prod(shape)
     return np.reshape(np.linalg.solve(np.reshape(a, (n, n)), np.reshape(b, -1)), shape)
 
@@ -554,11 +554,15 @@ def _matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> Any:
         return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     if ord == "nuc":
         out = np.sum(np.linalg.svdvals(x), axis=-1)
-    elif ord in (2, -2):
-        out = (np.max if ord > 0 else np.min)(np.linalg.svdvals(x), axis=-1)
-    else:  # 1, -1, inf or -inf, or NumPy has refused it
-        totals = np.sum(wide(np.abs(x)), axis=-2 if abs(ord) == 1 else -1)
-        out = (np.max if ord > 0 else np.min)(totals, axis=-1)
+    else:
+        if ord in (2, -2):
+            totals = np.linalg.svdvals(x)
+        else:  # 1, -1, inf or -inf, or NumPy has refused it
+            totals = np.sum(wide(np.abs(x)), axis=-2 if abs(ord) == 1 else -1)
+        if totals.shape[-1] == 0:  # for which NumPy has a maximum, 0, but no minimum
+            out = np.sum(totals, axis=-1)
+        else:
+            out = (np.max if ord > 0 else np.min)(totals, axis=-1)
     return np.expand_dims(out, (-2, -1)) if keepdims else out
 
 

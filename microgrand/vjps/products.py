@@ -186,14 +186,19 @@ def _cross(
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = np.moveaxis(as_array(a), axisa, -1), np.moveaxis(as_array(b), axisb, -1)
-    if a.shape[-1] != 3 or b.shape[-1] != 3:
-        raise ValueError(
-            "np.cross on tensors takes vectors of length 3, "
-            f"got lengths {a.shape[-1]} and {b.shape[-1]}"
-        )
+    if a.shape[-1] == b.shape[-1] == 2:
+        return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    a, b = in_space(a), in_space(b)
     following, last = [1, 2, 0], [2, 0, 1]
     out = a[..., following] * b[..., last] - a[..., last] * b[..., following]
     return np.moveaxis(out, -1, axisc)
+
+
+def in_space(x: Any) -> Any:
+    """Give vectors of the plane a third element, 0."""
+    if x.shape[-1] == 3:
+        return x
+    return np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1)
 
 
 @formula(np.linalg.cross)
@@ -274,6 +279,8 @@ def einsum_vjp(
         wanted = ""
         for axis, letter in enumerate(terms[i]):
             length = operand.shape[axis]
+            if length == 1:  # it may have been broadcast along those of the others: a sum
+                continue
             if letter in wanted:
                 twin = next(c for c in LETTERS if c not in subscripts + wanted)
                 factors.append(np.eye(length, dtype=g.dtype))
@@ -286,7 +293,8 @@ def einsum_vjp(
                 factors.append(np.ones(length, dtype=g.dtype))
                 letters.append(letter)
             wanted += letter
-        cotangents[i] = np.einsum(f"{','.join(letters)}->{wanted}", *factors, optimize=optimize)
+        share = np.einsum(f"{','.join(letters)}->{wanted}", *factors, optimize=optimize)
+        cotangents[i] = np.reshape(share, operand.shape)
     return cotangents
 
 

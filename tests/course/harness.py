@@ -1,12 +1,20 @@
 """Files examined in this process, and what passed for the reference shared with its mutants."""
 
 import functools
+import os
 import sys
 from pathlib import Path
+
+import pytest
 
 from microgrand.course import reference
 from microgrand.course.examine import Examination, make_module
 from microgrand.course.stages import STAGES
+
+#: For tests that take minutes: HYPOTHESIS_PROFILE=thorough runs them.
+slow = pytest.mark.skipif(
+    os.environ.get("HYPOTHESIS_PROFILE") != "thorough", reason="takes minutes: thorough runs only"
+)
 
 PATH = Path(reference.__file__)
 SOURCE = PATH.read_text(encoding="utf-8")
@@ -54,9 +62,10 @@ def lines_by_stage():
 
         sys.settrace(trace)
         try:
-            examined(SOURCE, [number])
+            records = examined(SOURCE, [number])
         finally:
             sys.settrace(None)
+        assert statuses(records) == {number: "passed"}
     return found
 
 

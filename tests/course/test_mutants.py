@@ -22,6 +22,10 @@ def test_a_mistake_is_found_at_its_own_stage(mutant):
         assert mutant.cause in fault["cause"]
 
 
+def test_the_reference_passes():
+    assert set(lines_by_stage()) == set(STAGES)
+
+
 def test_there_are_mistakes_enough():
     count = Counter(mutant.stage for mutant in MUTANTS)
     assert set(count) == set(STAGES)

@@ -1,129 +1,110 @@
-"""The course's texts: lessons say what a stage asks for, and are translated as they are now."""
+"""Skeletons, solutions and sentences: all there, and giving nothing away."""
 
 import ast
-import io
-import re
-import tokenize
-import unicodedata
-from pathlib import Path
+import inspect
+import json
+import subprocess
+import sys
 
 import pytest
+from harness import examined, statuses
 
-from microgrand import course
 from microgrand.course import reference, sentences
+from microgrand.course.door import Door
 from microgrand.course.report import WORDS
+from microgrand.course.solution import first_file, lines_of, without_names
 from microgrand.course.stages import STAGES
-from microgrand.course.stages.s14_digits import EPOCHS, MADE
 
-TRANSLATED = [lang for lang in sentences.LANGUAGES if lang != "en"]
-SPAN = re.compile(r"`[^`]+`")
-FOLDER = Path(course.__file__).parent
+ENGLISH = [*WORDS, *(text for stage in STAGES.values() for text in stage.sentences())]
 
 
-def text(number, lang):
-    return (sentences.TEXT / lang / f"{number:02}.md").read_text(encoding="utf-8")
-
-
-def width(line):
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
-
-
-def spoken():
-    """Return every sentence that may be printed in another language."""
-    found = dict.fromkeys(sorted(WORDS))
-    for path in sorted(FOLDER.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args:
-                called = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                given = node.args[0]
-                if called in ("say", "note") and isinstance(given, ast.Constant):
-                    found[given.value] = None
-    found["the file can be imported"] = None  # the property of stage 0
+def test_sentences_are_ascii_and_their_own():
+    assert all(text.isascii() for text in ENGLISH)
     for stage in STAGES.values():
-        found.update(dict.fromkeys(stage.sentences()))
-    return list(found)
+        own = [p.sentence for p in stage.properties]
+        assert len(set(own)) == len(own)
 
 
-@pytest.mark.parametrize("number", STAGES)
-class TestLessons:
-    def test_is_short_plain_and_ends_with_a_question(self, number):
-        lesson = text(number, "en")
-        assert lesson.isascii()
-        assert 200 <= len(lesson.split()) <= 300
-        assert re.match(rf"# {number} \S", lesson)
-        assert f"`python -m microgrand.course check {number}`" in lesson
-        last = lesson.strip().split("\n\n")[-1]
-        assert last.startswith("**Ask yourself:** ")
-        assert last.endswith("?")
-
-    def test_fits_a_terminal(self, number):
-        for lang in sentences.LANGUAGES:
-            assert max(map(width, text(number, lang).splitlines())) <= 80, lang
-
-    def test_names_the_contract(self, number):
-        said = "".join(text(n, "en") + STAGES[n].skeleton for n in range(1, number + 1))
-        missing = [name for name in STAGES[number].contract if name.split(".")[-1] not in said]
-        assert missing == []
-
-    def test_shows_no_line_of_the_solution(self, number):
-        said = " ".join(text(number, "en").split())
-        assert [line for line in lines_of_reference() if line in said] == []
-
-    @pytest.mark.parametrize("lang", TRANSLATED)
-    def test_is_translated_as_it_is_now(self, number, lang):
-        first, rest = text(number, lang).split("\n", 1)
-        assert first == f"<!-- of {sentences.fingerprint(text(number, 'en'))} -->"
-        assert sentences.lesson(number, lang) == rest.lstrip("\n")
-        original = text(number, "en")
-        assert spans(rest) == spans(original)
-        assert rest.count("\n\n") == original.count("\n\n")  # the same paragraphs
-        assert rest.strip()[-1] in "?\uff1f"
+def test_an_unknown_sentence_is_said_in_english():
+    assert sentences.say("no such sentence", "zh") == "no such sentence"
 
 
-def spans(lesson):
-    """Return what is code; a span may be folded over two lines."""
-    return {" ".join(found.split()) for found in SPAN.findall(lesson)}
+@pytest.mark.parametrize(
+    ("given", "lang"), [(None, "en"), ("zh", "zh"), ("zh_CN.UTF-8", "zh"), ("de_DE", "en")]
+)
+def test_the_language(given, lang, monkeypatch):
+    monkeypatch.setenv("MICROGRAND_LANG", "en")
+    assert sentences.language(given) == lang
 
 
-def lines_of_reference():
-    """Return the lines of the course's framework, but for what the contract says."""
-    found = set()
-    for line in Path(reference.__file__).read_text(encoding="utf-8").splitlines():
-        code = line.split("  #")[0].strip()
-        if code.startswith(("def ", "class ", "import ", "@", "#", '"')):
-            continue
-        try:
-            tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
-        except (tokenize.TokenError, IndentationError):
-            continue
-        if sum(token.type in (tokenize.NAME, tokenize.NUMBER) for token in tokens) >= 3:
-            found.add(code)
-    return found
+# ------------------------------------------------------------------- skeletons and solutions
 
 
-def test_the_grader_s_net_is_in_its_lesson():
-    said = " ".join(text(14, "en").split())
-    assert MADE.format("seed") in said
-    assert f"epochs={EPOCHS}," in said
+def tokens(line):
+    return [t for t in line.replace("(", " ( ").split() if t]
 
 
-@pytest.mark.parametrize("lang", TRANSLATED)
-class TestSentences:
-    def test_are_all_translated(self, lang):
-        assert [s for s in spoken() if s not in sentences.translations(lang)] == []
-
-    def test_none_is_left_over(self, lang):
-        assert sorted(set(sentences.translations(lang)) - set(spoken())) == []
-
-    def test_code_and_places_are_kept(self, lang):
-        for original, translated in sentences.translations(lang).items():
-            assert spans(original) == spans(translated), original
-            places = re.findall(r"{\w+}", original)
-            assert sorted(places) == sorted(re.findall(r"{\w+}", translated)), original
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: str(stage.number))
+def test_neither_skeletons_nor_hints_have_lines_of_the_reference(stage):
+    given = {line.strip() for line in stage.skeleton.splitlines()}
+    contract = ("def ", "class ", "@", '"""', "self.p, self.rng")
+    own = {
+        line.strip()
+        for line in inspect.getsource(reference).splitlines()
+        if len(tokens(line)) >= 3 and not line.strip().startswith(contract)
+    }
+    assert not given & own
+    assert not any(line == hint for line in own for hint in stage.hints)
 
 
-@pytest.mark.parametrize("number", STAGES)
-def test_hints_are_a_ladder_of_three(number):
-    stage = STAGES[number]
-    assert stage.hints[0].endswith("?")
-    assert all(hint.isascii() for hint in stage.hints)
+def test_an_unwritten_stage_never_passes():
+    text = first_file()
+    for number, stage in STAGES.items():
+        if number > 1:
+            text += "\n\n" + without_names(stage.skeleton, text)
+        ast.parse(text)
+    found = statuses(examined("import contextlib\n" + text, go_on=True))
+    assert "passed" not in found.values()
+    assert {n for n, status in found.items() if status == "missing"} >= {1, 2, 4, 9, 10, 11, 12, 15}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: str(stage.number))
+def test_every_stage_has_lines_to_show(stage):
+    ast.parse(lines_of(stage))
+    assert len(stage.hints) == 3
+    assert len(stage.properties) >= 1
+    assert all(n < stage.number for p in stage.properties for n in p.needs)
+
+
+@pytest.mark.parametrize("number", [n for n in STAGES if n not in (14, 15, 16)])
+def test_checks_use_names_of_their_own_and_earlier_stages_only(number):
+    earlier = {name for n in STAGES if n <= number for name in STAGES[n].contract}
+    later = {name for n in STAGES for name in STAGES[n].contract} - earlier
+    removed = sorted(later - {"Module", "node"})  # which its own classes rest on
+    source = inspect.getsource(reference) + "\n" + "\n".join(f"del {name}" for name in removed)
+    assert statuses(examined(source, [number])) == {number: "passed"}
+
+
+# -------------------------------------------------------------------------------- the package
+
+
+def test_nothing_else_imports_the_course():
+    code = (
+        "import sys, microgrand, microgrand.nn, microgrand.optim, microgrand.data, "
+        "microgrand.testing.strategies; "
+        "sys.exit(any(name.startswith('microgrand.course') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_contract_is_what_the_reference_has():
+    door = Door(reference)
+    assert all(door.has(name) for stage in STAGES.values() for name in stage.contract)
+
+
+def test_translations_are_text():
+    for lang in sentences.LANGUAGES[1:]:
+        path = sentences.TEXT / lang / "sentences.json"
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            assert all(isinstance(text, str) and text for text in found.values())

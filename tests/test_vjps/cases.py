@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from microgrand.checks import name_of
 from microgrand.testing import strategies
 from microgrand.testing.strategies import axes as reduction_axes
 from microgrand.testing.strategies import broadcastable_shapes, shapes
@@ -16,8 +17,14 @@ from microgrand.testing.strategies import broadcastable_shapes, shapes
 __all__ = ["broadcastable_shapes", "reduction_axes", "shapes"]
 
 
+#: Does the profile draw many examples?
+THOROUGH = settings.default.max_examples >= 100
 #: For what is tried on the whole table and has many examples anyway: a quarter of the profile's.
 few = settings(max_examples=settings.default.max_examples // 4)
+
+
+def as_outputs(value):
+    return value if isinstance(value, (tuple, list)) else (value,)
 
 
 @dataclass
@@ -31,8 +38,13 @@ class Case:
         self.inputs = [np.asarray(x) for x in self.inputs]  # arithmetic makes 0-d arrays numbers
 
 
-#: From an entry of the table to a strategy for cases.
+#: From an entry of the table to a strategy for cases, and to the file where that is.
 CHECKS: dict[Any, st.SearchStrategy[Case]] = {}
+FILES: dict[Any, str] = {}
+
+
+def label(key):
+    return f"{key[0].__name__}.{key[1]}" if isinstance(key, tuple) else name_of(key)
 
 
 def covers(*functions):
@@ -47,7 +59,8 @@ def covers(*functions):
                 if not hasattr(np, function):
                     continue
                 function = getattr(np, function)
-            CHECKS[getattr(function, "raw", function)] = strategy(function)
+            key = getattr(function, "raw", function)
+            CHECKS[key], FILES[key] = strategy(function), strategy.__module__
         return strategy
 
     return register

@@ -10,6 +10,8 @@ from microgrand import Tensor
 from microgrand.dispatch import unwrap
 from microgrand.testing import gradcheck
 
+from .calls import assert_same, outcome
+
 rng = np.random.default_rng(0)
 X = rng.permutation(12).reshape(2, 3, 2) / 8 + rng.uniform(0.3, 0.4, (2, 3, 2))
 M = rng.normal(size=(3, 3)) + 3 * np.eye(3)
@@ -167,6 +169,7 @@ for axis in (0, 1, -1):
     end = np.take(X, [0, 1], axis) * 2
     add(np.diff, axis=axis, prepend=end)
     add(np.diff, axis=axis, append=end, n=2)
+    add(lambda x, end, axis=axis: np.diff(x, 2, axis, append=end), inputs=[X, np.array(0.5)])
     add(np.trapezoid, PLACES[: X.shape[axis]], axis=axis)
     add(np.trapezoid, np.cumsum(X, axis), axis=axis)
     add(np.gradient, 0.5, axis=axis)
@@ -189,7 +192,8 @@ def test_values_and_derivatives_with(name):
     for value, array in zip(found, expected, strict=True):
         assert value.shape == array.shape
         assert_allclose(unwrap(value), array, rtol=1e-12, atol=1e-14)
-    gradcheck(call, *inputs, order=2)
+    gradcheck(call, *inputs)
+    gradcheck(call, *inputs, order=2, mode="fast")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
@@ -218,3 +222,63 @@ def test_small_numpy_integers_do_not_wrap_around(call, dtype):
         result.backward(np.cos(np.arange(result.size)).reshape(result.shape))
         gradients.append(x.grad)
     assert_allclose(*gradients, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.add.accumulate,
+        np.multiply.accumulate,
+        lambda x: np.apply_along_axis(np.sum, 0, x),
+        lambda x: np.apply_over_axes(np.sum, x, 0),
+        lambda x: np.apply_over_axes(np.sum, x, -1),
+    ],
+)
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_an_axis_of_a_number_is_what_it_is_to_numpy(call, requires_grad):
+    x = np.array(2.5)
+    assert_same(outcome(call, Tensor(x, requires_grad=requires_grad)), outcome(call, x))
+
+
+EMPTY = [(0, 3), (3, 0), (0, 0), (2, 0, 3), (0, 2, 2), (0, 1, 0, 1), (1, 1, 1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("shape", EMPTY)
+@pytest.mark.parametrize("order", [None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf])
+def test_norms_of_empty_matrices(shape, order):
+    for call in (
+        lambda x: np.linalg.norm(x, order, axis=(-2, -1)),
+        lambda x: np.linalg.norm(x, order, axis=(0, 1), keepdims=True),
+        lambda x: np.linalg.matrix_norm(x, ord=order or "fro"),
+        lambda x: np.linalg.cond(x, order),
+    ):
+        x = np.full(shape, 0.5)
+        found = outcome(call, Tensor(x, requires_grad=True))
+        assert_same(found, outcome(call, x))
+        if isinstance(found, Tensor):
+            np.sum(found).backward()
+
+
+@pytest.mark.parametrize("axes", [None, (0,)])
+@pytest.mark.parametrize("shape", EMPTY)
+def test_tensorsolve_of_empty_tensors_and_of_equations_without_unknowns(shape, axes):
+    call = lambda a, b: np.linalg.tensorsolve(a, b, axes)
+    for ndim in range(len(shape) + 1):
+        a, b = np.ones(shape), np.ones(shape[:ndim])
+        found = outcome(call, Tensor(a, requires_grad=True), Tensor(b, requires_grad=True))
+        assert_same(found, outcome(call, a, b))
+        if isinstance(found, Tensor):
+            np.sum(found).backward()
+
+
+@pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors")
+@pytest.mark.parametrize("lengths", list(itertools.product([1, 2, 3, 4], repeat=2)))
+@pytest.mark.parametrize("axis", [None, 0])
+def test_cross_products_of_the_plane_and_of_space(lengths, axis):
+    a, b = (np.random.default_rng(n).normal(size=(n, n)) + 1 for n in lengths)
+    a, b = a[:, :1], b  # which broadcast
+    call = lambda a, b: np.cross(a, b, axisa=0, axisb=0, axisc=0, axis=axis)
+    found = outcome(call, Tensor(a, requires_grad=True), Tensor(b, requires_grad=True))
+    assert_same(found, outcome(call, a, b))
+    if isinstance(found, Tensor):
+        assert gradcheck(call, a, b, order=2)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from microgrand import Tensor
 from microgrand.engine import backpropagate
 
-from .cases import few
-from .test_table import label
+from .cases import few, label
 
 WIDER = {np.float16: np.float64, np.float32: np.float64, np.float64: np.longdouble}
 

@@ -35,7 +35,7 @@ LINE, WHERE = "z = x @ y", "Tensor.__matmul__"
 
 
 def product(door, draw, x, y):
-    check_gradients(door, draw, LINE, where=WHERE, x=numbers(draw, x), y=numbers(draw, y))
+    check_gradients(door, LINE, where=WHERE, x=numbers(draw, x), y=numbers(draw, y))
 
 
 @stage.property("the product of two matrices")
@@ -77,14 +77,14 @@ def beside_arrays(door, draw):
     line = draw(st.sampled_from(["z = x @ a", "z = a @ x"]))
     x, a = numbers(draw, (3, 3)), Plain(numbers(draw, (3, 3)))
     where = WHERE if line == "z = x @ a" else "Tensor.__rmatmul__"
-    check_gradients(door, draw, line, where=where, x=x, a=a)
+    check_gradients(door, line, where=where, x=x, a=a)
 
 
 @stage.property("products of products in one graph", examples=5)
 def together(door, draw):
     lines = ("w = x @ y", "v = w @ x", "z = v @ w + y")
     inputs = {name: numbers(draw, (2, 2)) for name in "xy"}
-    check_gradients(door, draw, *lines, where=WHERE, **inputs)
+    check_gradients(door, *lines, where=WHERE, **inputs)
 
 
 # ------------------------------------------------------------------------------- suspects

@@ -62,7 +62,7 @@ def mse_value(door, draw):
 def mse_gradient(door, draw):
     shape = draw(st.sampled_from([(3,), (2, 3), (4, 1)]))
     x, a = numbers(draw, shape), Plain(numbers(draw, shape))
-    check_gradients(door, draw, MSE, where="mse", x=x, a=a)
+    check_gradients(door, MSE, where="mse", x=x, a=a)
 
 
 @stage.property("cross_entropy is the mean of -log(softmax(logits)[label])")

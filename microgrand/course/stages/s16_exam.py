@@ -58,7 +58,7 @@ def twice(door, draw):
 
     x, y = numbers(draw, (3, 3)), numbers(draw, (3, 3))
     for lines in PAIRS.values():
-        check_gradients(door, draw, *lines, where="", x=x, y=y)
+        check_gradients(door, *lines, where="", x=x, y=y)
 
 
 @stage.property("an operation beside another that is given the same gradient", examples=3)
@@ -66,7 +66,7 @@ def beside(door, draw):
     x, y = numbers(draw, (3, 3), low=0.5), numbers(draw, (3, 3))
     for text in FUNCTIONS.values():
         for last in ("z = a + y", "z = y + a"):
-            check_gradients(door, draw, f"a = {text}", last, where="", x=x, y=y)
+            check_gradients(door, f"a = {text}", last, where="", x=x, y=y)
 
 
 @stage.property("random programs of all operations", points=3, examples=80, seconds=40)
@@ -96,7 +96,7 @@ def sums_and_moves(door, draw):
 def check_program(door, draw, program):
     inputs = dict(zip(program.names, program.inputs, strict=True))
     lines = [*program.lines, f"z = {program.lines[-1].split(' = ')[0]}"]
-    check_gradients(door, draw, *lines, where="", **inputs)
+    check_gradients(door, *lines, where="", **inputs)
 
 
 PAIRS = {

@@ -21,7 +21,7 @@ from .layers import (
 def call(layer: DropoutBase, x: ArrayLike, training: bool) -> Tensor:
     """Call a layer in training or evaluation mode."""
     checks.check_training(training)
-    layer.training, layer.of_function = training, True
+    layer.training = training
     return layer(x)  # type: ignore[no-any-return]
 
 

@@ -15,8 +15,9 @@ And they apply the same mask on the way back, because what was dropped had no pa
 
 The relatives differ in what an element of the mask stands for: a unit, a channel, a whole time
 series, a weight, a word, a branch of the net. In evaluation all of them are the identity, up to
-the scale of ``scaling="classic"``. The last two differ more: `AlphaDropout` puts another value than
-zero in a dropped unit's place, and `GaussianDropout` draws factors instead of a mask.
+the scale of ``scaling="classic"``. Two relatives differ more: `GaussianDropout` draws
+factors instead of a mask, and `AlphaDropout` puts another value than zero in a dropped unit's
+place.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...grad_mode import is_grad_enabled
-from ...kinds import ArrayLike, Mask
+from ...kinds import ArrayLike, Mask, Shape
 from ...random import generator
 from ...tensor import Tensor
 from .. import checks
@@ -37,8 +38,6 @@ from ..linear import Linear, linear
 from ..module import Module
 from .masks import apply_mask, bernoulli_mask, read_only
 from .replay import next_mask
-
-Shape = tuple[int, ...]
 
 
 class DropoutBase(Module):
@@ -59,8 +58,6 @@ class DropoutBase(Module):
     p: Any = Checked(checks.probability)
     mask: Mask | None = None
     not_state = ("mask",)
-    #: Whether a function has made this layer, for one call.
-    of_function: bool = False
 
     def __init__(
         self,
@@ -77,8 +74,7 @@ class DropoutBase(Module):
     def forward(self, x: ArrayLike) -> Tensor:
         """Drop in training."""
         x = as_tensor(x)
-        owner = None if self.of_function else self
-        mask = next_mask(self.mask_shape(x._array.shape), self.draw, self.rng, self.training, owner)
+        mask = next_mask(self, self.mask_shape(x._array.shape))
         if mask is None:
             return self.keep_all(x)
         self.mask = mask  # only to look at: the call has its own, whatever other threads do
@@ -101,7 +97,7 @@ class DropoutBase(Module):
         return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)  # type: ignore[no-any-return]
 
     def keep_all(self, x: Tensor) -> Tensor:
-        """Return the input in evaluation; a copy of a parameter if nothing is recorded."""
+        """Return the input; a copy of a parameter if nothing is recorded, as steps change it."""
         is_parameter = x.is_leaf and x.requires_grad
         return +x if is_parameter and not is_grad_enabled() else x
 
@@ -357,7 +353,7 @@ class WordDropout(GroupDropout):
     Apply it to the matrix, before looking up the words: ``word_dropout(weight)[words]``. All
     occurrences of a word then share its fate, as if it were not in the vocabulary; if single
     occurrences were dropped, the word would still be learned from the others. The mask has shape
-    ``(vocabulary, 1)``. Kept rows are scaled by ``1 / (1 - p)``, and evaluation is the identity.
+    ``(vocabulary, 1)``. Scaling and evaluation are those of `Dropout`.
 
     Parameters
     ----------
@@ -460,6 +456,10 @@ class DropConnect(DropoutBase, Linear):
         """Map ``(..., in_features)`` to ``(..., out_features)``, with the kept weights."""
         return linear(x, DropoutBase.forward(self, self.weight), self.bias)
 
+    def keep_all(self, x: Tensor) -> Tensor:
+        """Return the weight, without a copy: the output is another array anyway."""
+        return x
+
     def extra_repr(self) -> str:
         """Return the sizes and the probability."""
         return f"{Linear.extra_repr(self)}, {DropoutBase.extra_repr(self)}"
@@ -536,12 +536,13 @@ class AlphaDropout(DropoutBase):
     """Dropout for nets of SELUs: it keeps their mean of 0 and variance of 1.
 
     To a SELU, zero is nothing special. A dropped unit gets the value L = -1.758 instead, the
-    limit of SELU at minus infinity. All units are then mapped to ``a x + b``, where
+    limit of SELU at minus infinity. All units are then mapped to ``a x + b`` with
 
         a = (q (1 + p L^2))^(-1/2),    b = -a p L,    q = 1 - p,
 
-    restore mean 0 and variance 1 to a mixture of L and inputs that have them. A dropped
-    unit's gradient is exactly zero, a kept one's is multiplied by a. Evaluation is the identity.
+    which gives the mixture of L and kept units mean 0 and variance 1, if the inputs had them. A
+    dropped unit's gradient is exactly zero, a kept one's is multiplied by a. Evaluation is the
+    identity.
 
     Parameters
     ----------

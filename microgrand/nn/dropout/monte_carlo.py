@@ -16,25 +16,24 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...dispatch import unwrap
 from ...grad_mode import no_grad
-from ...kinds import ArrayLike, Mask
+from ...kinds import Array, ArrayLike, Mask, Shape
 from ...random import generator
 from .. import checks
-from .replay import Draw, MaskSource, Replay, Shape, source
+from .replay import MaskSource, Pass, source
 
 
 class Samples(NamedTuple):
     """What `mc_dropout` returns: three arrays."""
 
     #: The mean of the samples, of the output's shape.
-    mean: NDArray[Any]
+    mean: Array
     #: Their standard deviation, of the output's shape.
-    std: NDArray[Any]
+    std: Array
     #: The samples themselves, of shape ``(samples, *output.shape)``.
-    samples: NDArray[Any]
+    samples: Array
 
 
 def mc_dropout(
@@ -101,7 +100,7 @@ def mc_dropout(
     True
     """
     samples = checks.integer("mc_dropout's samples", samples, 1)
-    checks.check_not_held(isinstance(source.get(), Replay))
+    checks.check_not_held(isinstance(source.get(), Pass))
     is_seed = isinstance(rng, (int, np.integer)) and not isinstance(rng, bool)
     sampler = Sampler(np.random.default_rng(rng) if is_seed else generator(rng))  # type: ignore[arg-type]
     outputs = []
@@ -122,13 +121,13 @@ def mc_dropout(
 class Sampler(MaskSource):
     """Runs a model with dropout on, and draws its masks."""
 
-    drops_always = True
+    drops_in_evaluation = True
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.calls = 0  # how many masks the latest run has drawn
 
-    def run(self, model: Callable[[Any], Any], x: ArrayLike) -> NDArray[Any]:
+    def run(self, model: Callable[[Any], Any], x: ArrayLike) -> Array:
         """Return the output of one thinned net."""
         self.calls = 0
         token = source.set(self)
@@ -140,7 +139,7 @@ class Sampler(MaskSource):
         checks.check_one_output(out)
         return np.asarray(out)
 
-    def next_mask(self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any) -> Mask:
+    def next_mask(self, layer: Any, shape: Shape) -> Mask:
         """Draw a mask."""
         self.calls += 1
-        return draw(shape, self.rng)
+        return layer.draw(shape, self.rng)

@@ -15,26 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from ...kinds import Mask
+from ...kinds import Mask, Shape
 from ...random import generator
 from .. import checks
 from .masks import read_only
 
-Shape = tuple[int, ...]
-#: Draws an array of a shape with a generator: a mask, or the noise of Gaussian dropout.
-Draw = Callable[[Shape, np.random.Generator], Mask]
-
 
 class MaskSource:
-    """What gives dropout its masks inside a block, in the place of chance."""
+    """What gives dropout its masks inside a block: a `Pass`, or the samples of `mc_dropout`."""
 
-    #: Whether modules in evaluation mode drop, too, inside the block.
-    drops_always: bool = False
+    #: Whether layers in evaluation mode drop, too, inside the block: Monte Carlo's do.
+    drops_in_evaluation: bool = False
 
-    def next_mask(
-        self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any
-    ) -> Mask | None:
-        """Return the mask of a call, or None to drop nothing; see the function `next_mask`."""
+    def next_mask(self, layer: Any, shape: Shape) -> Mask | None:
+        """Return the mask of one call of a layer, or None if nothing is to be dropped."""
         raise NotImplementedError
 
 
@@ -42,30 +36,15 @@ class MaskSource:
 source: ContextVar[MaskSource | None] = ContextVar("source", default=None)
 
 
-def next_mask(
-    shape: Shape, draw: Draw, rng: np.random.Generator | None, training: bool, owner: Any
-) -> Mask | None:
-    """Return the mask of one call of dropout, or None if nothing is to be dropped.
+def next_mask(layer: Any, shape: Shape) -> Mask | None:
+    """Return the mask of one call of a layer, or None if nothing is to be dropped.
 
-    Every kind of dropout gets its masks here.
-
-    Parameters
-    ----------
-    shape
-        The shape of the mask.
-    draw
-        Draws such a mask with a generator.
-    rng
-        The generator of the module, or None for the library's.
-    training
-        Whether the module is in training mode.
-    owner
-        The module, or None where a function is called.
+    Every kind of dropout gets its masks here: from the innermost block, or else by chance.
     """
     block = source.get()
     if block is not None:
-        return block.next_mask(shape, draw, rng, training, owner)
-    return draw(shape, generator(rng)) if training else None
+        return block.next_mask(layer, shape)
+    return layer.draw(shape, generator(layer.rng)) if layer.training else None
 
 
 class DropoutMasks:
@@ -85,10 +64,10 @@ class DropoutMasks:
     Raises
     ------
     TypeError
-        If `masks` are not several arrays of booleans or floats, or `hold` gets no function.
+        If `masks` is not an iterable of boolean or float arrays.
     RuntimeError
-        Where a pass does not fit the masks: if it calls dropout more often or less often than
-        there are masks, with another shape, or the same modules in another order.
+        In a block, if the pass does not fit the masks: if it calls dropout more often or less often
+        than there are masks, with another shape, or the same modules in another order.
 
     Notes
     -----
@@ -96,7 +75,7 @@ class DropoutMasks:
     around it, if there is one: a recurrent layer may hold one mask over its time steps while a
     gradient check holds the whole net's.
 
-    Evaluation stays evaluation: it needs no masks.
+    Evaluation stays evaluation, and needs no masks.
 
     Do not ``yield`` inside the block: code that runs in between would consume its masks. Blocks
     that do not end in reverse order raise RuntimeError.
@@ -143,25 +122,28 @@ class DropoutMasks:
             self.owners = [None] * len(self.masks)
 
     def __enter__(self) -> DropoutMasks:
-        source.set(Replay(self, source.get()))
+        source.set(Pass(self, source.get()))
         return self
 
     def __exit__(self, exception: Any, *details: Any) -> None:
         block = source.get()
-        if isinstance(block, Replay) and block.holder is self:
+        if isinstance(block, Pass) and block.store is self:
             source.set(block.outer)
             if exception is None:
                 block.finish()
             return
-        while isinstance(block, Replay):  # remove this one from among the others
-            if isinstance(block.outer, Replay) and block.outer.holder is self:
+        while isinstance(block, Pass):  # remove this one from among the others
+            if isinstance(block.outer, Pass) and block.outer.store is self:
                 block.outer = block.outer.outer
                 break
             block = block.outer
         checks.refuse_order_of_blocks()
 
     def hold(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that calls `function` inside ``with self:``, with the same masks."""
+        """Return a function that calls `function` inside ``with self:``, with the same masks.
+
+        Raises TypeError if `function` cannot be called.
+        """
         checks.check_can_be_held(function)
 
         def held(*args: Any, **kwargs: Any) -> Any:
@@ -187,35 +169,33 @@ class DropoutMasks:
         return f"DropoutMasks() of shapes {', '.join(str(mask.shape) for mask in self.masks)}"
 
 
-class Replay(MaskSource):
-    """One pass through a net inside a block: it records masks, or replays them."""
+class Pass(MaskSource):
+    """One pass through a net, inside a block: it records its masks in a store, or replays them."""
 
-    def __init__(self, holder: DropoutMasks, outer: MaskSource | None) -> None:
-        self.holder = holder
+    def __init__(self, store: DropoutMasks, outer: MaskSource | None) -> None:
+        self.store = store
         self.outer = outer
-        self.records = holder.masks is None
-        self.masks = list(holder.masks or ())
-        self.owners = list(holder.owners)
+        self.records = store.masks is None
+        self.masks = list(store.masks or ())
+        self.owners = list(store.owners)
         self.calls = 0
-        self.drops_always = outer is not None and outer.drops_always
+        self.drops_in_evaluation = outer is not None and outer.drops_in_evaluation
 
-    def next_mask(
-        self, shape: Shape, draw: Draw, rng: Any, training: bool, owner: Any
-    ) -> Mask | None:
+    def next_mask(self, layer: Any, shape: Shape) -> Mask | None:
         """Return the next mask; raise if the pass does not fit the masks."""
-        if not (training or self.drops_always):
+        if not (layer.training or self.drops_in_evaluation):
             return None
         i = self.calls
         self.calls += 1
         if not self.records:
-            checks.check_replayed_mask(self, i, shape, owner)
+            checks.check_replayed_mask(self, i, layer, shape)
             return self.masks[i]
         if self.outer is None:
-            mask = draw(shape, generator(rng))
+            mask = layer.draw(shape, generator(layer.rng))
         else:
-            mask = self.outer.next_mask(shape, draw, rng, training, owner)
+            mask = self.outer.next_mask(layer, shape)
         self.masks.append(mask)
-        self.owners.append(owner)
+        self.owners.append(layer)
         return mask
 
     def finish(self) -> None:
@@ -223,6 +203,6 @@ class Replay(MaskSource):
         if not self.records:
             checks.check_all_masks_used(self.calls, len(self.masks))
             return
-        checks.check_drawn_once(self.holder.masks)
+        checks.check_drawn_once(self.store.masks)
         # Copies: a task begun inside the block may outlive it, and go on drawing here.
-        self.holder.masks, self.holder.owners = list(self.masks), list(self.owners)
+        self.store.masks, self.store.owners = list(self.masks), list(self.owners)

@@ -199,8 +199,10 @@ class Sum(Function):
     def backward(self, g):
         shape = self.inputs[0].shape
         if self.axis is not None:
-            kept = [1 if i in {k % len(shape) for k in np.atleast_1d(self.axis)} else n
-                    for i, n in enumerate(shape)]
+            kept = [
+                1 if i in {k % len(shape) for k in np.atleast_1d(self.axis)} else n
+                for i, n in enumerate(shape)
+            ]
             g = g.reshape(kept)
         return np.broadcast_to(g, shape)
 

@@ -19,7 +19,9 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, array):
-        self.realized = np.array(array.realized if isinstance(array, Tensor) else array, dtype=float)
+        self.realized = np.array(
+            array.realized if isinstance(array, Tensor) else array, dtype=float
+        )
         self.op, self.inputs, self.grad = None, (), None
 
     @staticmethod

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from microgrand import vjps
 
 from .cases import (
-    CHECKS,
     Case,
     an_axis,
     arrays,
@@ -22,18 +21,16 @@ from .cases import (
     side,
     some_constant,
 )
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 
+@covers(np.diagonal, np.trace)
 @st.composite
 def diagonals(draw, function):
     x = draw(arrays(shapes(2)))
     offset = draw(st.integers(-3, 3))
     axis1, axis2 = draw(several_axes(x.ndim, 2))[:2]
     return Case(lambda x: function(x, offset, axis1, axis2), [x])
-
-
-CHECKS[np.diagonal] = diagonals(np.diagonal)
-CHECKS[np.trace] = diagonals(np.trace)
 
 
 @covers(np.linalg.diagonal, np.linalg.trace)

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from .cases import Case, an_axis, arrays, covers, several_axes, shapes
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 NORMS = [None, "ortho", "forward", "backward"]
 REAL_INPUT = (np.fft.rfft, np.fft.ihfft, np.fft.rfft2, np.fft.rfftn)

@@ -17,6 +17,7 @@ from .cases import (
     shapes,
     signed,
 )
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 
 @covers(np.sum, np.prod, np.nansum, np.nanprod)

@@ -8,6 +8,7 @@ from microgrand import dispatch, vjps
 from microgrand.dispatch import unwrap
 
 from .cases import Case, an_axis, arrays, covers, reduction_axes, shapes, some_constant
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 
 @covers(np.sort)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from microgrand import vjps
 
 from .cases import arrays, broadcastable_shapes, covers, shapes, side, some_constant
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 
 @covers(np.matmul)

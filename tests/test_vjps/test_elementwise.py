@@ -2,21 +2,25 @@
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from microgrand import vjps
+from microgrand.testing import gradcheck
 
 from .cases import (
-    CHECKS,
     Case,
     an_axis,
     arrays,
     broadcastable_shapes,
     covers,
+    few,
     shapes,
     signed,
     some_constant,
 )
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 FORMS = ("array", "list", "number", "dtype")  # that a constant may have
 ANY, POSITIVE, UNIT = (-2.0, 2.0), (0.5, 3.0), (-0.8, 0.8)
@@ -31,10 +35,15 @@ for functions, domain in (
     ([np.tan, np.arcsin, np.arccos, np.arctanh], UNIT),
     ([np.arccosh], (1.2, 3.0)),
 ):
-    for function in functions:
-        CHECKS[function] = st.builds(lambda x, f=function: Case(f, [x]), arrays(shapes(), *domain))
-for function in (np.absolute, np.fabs, np.cbrt, np.reciprocal, np.nan_to_num):
-    CHECKS[function] = st.builds(lambda x, f=function: Case(f, [x]), signed(shapes()))
+
+    @covers(*functions)
+    def unary(function, domain=domain):
+        return st.builds(lambda x: Case(function, [x]), arrays(shapes(), *domain))
+
+
+@covers(np.absolute, np.fabs, np.cbrt, np.reciprocal, np.nan_to_num)
+def away_from_zero(function):
+    return st.builds(lambda x: Case(function, [x]), signed(shapes()))
 
 
 @covers(
@@ -205,3 +214,12 @@ COMPLEX = {
     "concatenate": lambda z: parts(np.concatenate([z, z])),
     "where": lambda z: parts(np.where([True, False], z, 1)),
 }
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+@few
+@given(data=st.data())
+def test_complex_values_in_between(name, data):
+    function = COMPLEX[name]
+    x, y = data.draw(arrays((2, 2))), data.draw(arrays((2, 2)))
+    gradcheck(lambda x, y: function(x + 1j * y), x + 3 * np.eye(2), y, order=2, mode="fast")

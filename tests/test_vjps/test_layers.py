@@ -19,6 +19,7 @@ from .cases import (
     shapes,
     some_constant,
 )
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 
 @covers(linear.affine)

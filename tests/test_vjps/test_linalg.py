@@ -18,6 +18,7 @@ from .cases import (
     signed,
     some_constant,
 )
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 table = vjps.linalg
 

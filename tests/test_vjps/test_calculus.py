@@ -16,6 +16,7 @@ from .cases import (
     side,
     some_constant,
 )
+from .walks import *  # noqa: F403  the tests of all that this file has checks for
 
 
 @covers(np.diff)
