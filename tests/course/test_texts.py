@@ -1,4 +1,4 @@
-"""Lessons, hints and sentences: all there, translated from what they are now, giving nothing away."""
+"""Lessons, hints and sentences: all there, translated as they are now, giving nothing away."""
 
 import ast
 import inspect
