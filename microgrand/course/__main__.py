@@ -206,7 +206,9 @@ def add(options: Any) -> int:
     if not skeleton.strip() or skeleton.strip() in text:
         print(f"All names of stage {stage.number} are in {path} already.")
         return PASSED
-    title = f"\n\n# Stage {stage.number}, {stage.name}\n\n"
+    title = "\n\n"
+    if not skeleton.startswith("#"):
+        title += f"# Stage {stage.number}, {stage.name}\n\n"
     path.write_text(text.rstrip("\n") + "\n" + title + skeleton, encoding="utf-8")
     print(f"The skeleton of stage {stage.number}, {stage.name}, is at the end of {path}.")
     return PASSED

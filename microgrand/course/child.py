@@ -181,7 +181,11 @@ def main() -> None:
     sys.path.insert(0, str(path.parent))
     limit_resources()
     watchdog = Watchdog(records, path, source, tail, job["patience"])
-    os._exit = lambda status=0: watchdog.stop("the code ends the process: os._exit was called")
+
+    def exit_at_once(status: int = 0) -> NoReturn:
+        watchdog.stop("the code ends the process: os._exit was called")
+
+    os._exit = exit_at_once
     with prints_kept(tail):
         try:
             compile(source, str(path), "exec")

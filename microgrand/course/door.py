@@ -22,6 +22,8 @@ from .stage import Fault
 
 Array = NDArray[Any]
 
+as_node: Any = reference.node
+
 LAYERS = ("Linear", "ReLU", "Sequential", "Dropout")
 
 
@@ -164,7 +166,7 @@ class Door:
             return False
         if not self.has("Tensor.backward"):
             with contextlib.suppress(Exception):
-                return np.shape(self.tensor_class(np.ones(2)).data) != (2,)
+                return bool(np.shape(self.tensor_class(np.ones(2)).data) != (2,))
             return True
         with contextlib.suppress(TypeError, ValueError):
             return len(inspect.signature(self.tensor_class.backward).parameters) == 1
@@ -293,7 +295,7 @@ class Door:
         for attribute in attributes:
             found = getattr(found, attribute, None)
         if inspect.isclass(found):
-            found = getattr(found, "__call__", None) or getattr(found, "__init__", None)
+            found = vars(found).get("__call__") or getattr(found, "__init__", None)
         found = inspect.unwrap(found) if callable(found) else found
         return getattr(found, "__code__", None)
 
@@ -319,6 +321,7 @@ class Bridge:
         object.__setattr__(self, "layer", layer)
 
     def __call__(self, x: Any) -> Any:
+        """Run forward; the way back is the layer's backward."""
         layer = self.layer
         array = x.data if isinstance(x, reference.Tensor) else np.asarray(x)
         value = layer.forward(array)
@@ -329,7 +332,7 @@ class Bridge:
                 raise Fault(f"backward returns {kind_of(found)}", "an array, the input's gradient")
             return (found,)
 
-        return reference.node(value, (x,), vjp)
+        return as_node(value, (x,), vjp)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(object.__getattribute__(self, "layer"), name)

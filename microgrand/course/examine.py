@@ -214,9 +214,9 @@ class Examination:
         except hypothesis.errors.HypothesisException:
             if not last:
                 raise
-            fault, door.case = last[0]  # it does not come up every time
-            self.mind_substitutes(fault, door)
-            return fault
+            first, door.case = last[0]  # it does not come up every time
+            self.mind_substitutes(first, door)
+            return first
         return None
 
     def as_fault(self, error: BaseException, door: Door) -> Fault:
@@ -370,38 +370,29 @@ def shapes_in(frame: Any) -> str:
 def unwritten_in(source: str) -> set[str]:
     """Return the contract's names of functions and classes with a body that is only ``...``."""
 
-    def is_empty(function: ast.AST) -> bool:
-        body = list(getattr(function, "body", []))
-        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            if isinstance(body[0].value.value, str):
-                del body[0]
-        return len(body) == 1 and (
-            (
-                isinstance(body[0], ast.Expr)
-                and isinstance(body[0].value, ast.Constant)
-                and body[0].value.value is ...
-            )
-            or (isinstance(body[0], ast.Raise) and "NotImplementedError" in ast.dump(body[0]))
-        )
+    def is_dots(line: ast.AST) -> bool:
+        value = getattr(line, "value", None)
+        return isinstance(value, ast.Constant) and value.value is ...
+
+    def is_empty(function: ast.FunctionDef) -> bool:
+        body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+        raises = len(body) == 1 and "NotImplementedError" in ast.dump(body[0])
+        return len(body) == 1 and (is_dots(body[0]) or raises)
 
     found: set[str] = set()
     for top in ast.parse(source).body:
         if isinstance(top, ast.FunctionDef) and is_empty(top):
             found.add(top.name)
-        if isinstance(top, ast.ClassDef):
-            for function in top.body:
-                if isinstance(function, ast.FunctionDef) and is_empty(function):
-                    found.add(f"{top.name}.{function.name}")
-                    if top.name not in ("Tensor", "Module"):
-                        found.add(top.name)
-                if isinstance(function, ast.FunctionDef) and function.name == "__init__":
-                    if any(
-                        isinstance(line, ast.Assign)
-                        and isinstance(line.value, ast.Constant)
-                        and line.value.value is ...
-                        for line in function.body
-                    ):
-                        found.add(top.name)
+        if not isinstance(top, ast.ClassDef):
+            continue
+        for function in top.body:
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            if is_empty(function):
+                found.add(f"{top.name}.{function.name}")
+            is_init = function.name == "__init__" and any(map(is_dots, function.body))
+            if is_init or (is_empty(function) and top.name not in ("Tensor", "Module")):
+                found.add(top.name)
     return found
 
 
@@ -437,7 +428,7 @@ class Tail(io.TextIOBase):
 def prints_kept(tail: Tail) -> Iterator[Tail]:
     """Send what is printed to a `Tail`."""
     before = sys.stdout
-    sys.stdout = tail  # type: ignore[assignment]
+    sys.stdout = tail
     try:
         yield tail
     finally:

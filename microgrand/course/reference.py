@@ -200,7 +200,7 @@ def node(value, parents, vjp):
 
 
 def in_order(last):
-    """Return the graph with every tensor after its parents; without recursion, as it may be deep."""
+    """Return the graph with every tensor after its parents; no recursion, as it may be deep."""
     order, seen, stack = [], set(), [(last, False)]
     while stack:
         tensor, done = stack.pop()

@@ -167,7 +167,8 @@ MUTANTS = [
         "breadth first",
         "stack.append((tensor, True))\n            stack.extend("
         "(parent, False) for parent in tensor.parents)",
-        "order.insert(0, tensor)\n            stack.extend((parent, False) for parent in tensor.parents)",
+        "order.insert(0, tensor)\n"
+        "            stack.extend((parent, False) for parent in tensor.parents)",
         "topological order",
     ),
     Mutant(
@@ -803,7 +804,8 @@ MUTANTS = [
         15,
         "tape of its own",
         "    out = Tensor(value)\n    if RECORDING[-1]:",
-        "    out = Tensor(value)\n    node.tape = (out, getattr(node, 'tape', None))\n    if RECORDING[-1]:",
+        "    out = Tensor(value)\n    node.tape = (out, getattr(node, 'tape', None))\n"
+        "    if RECORDING[-1]:",
         "kept for ever",
     ),
     Mutant(

@@ -245,7 +245,7 @@ def test_hidden_cases_are_other_ones_and_their_seed_leaves_the_environment(
 def test_a_table_over_several_files(folder, capsys):
     write(folder, SOURCE, "a.py")
     write(folder, SWAPPED, "b.py")
-    status, text = printed(
+    _, text = printed(
         capsys, "grade", "a.py", "b.py", "--stages", "2", "--table", "--examples", "10"
     )
     assert "stage 2, one use: 1 passed" in text

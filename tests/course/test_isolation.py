@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from microgrand.course import reference
 from microgrand.course.report import report
 from microgrand.course.runner import examine_file
 
-RIGHT = open(reference.__file__, encoding="utf-8").read()
+RIGHT = Path(reference.__file__).read_text(encoding="utf-8")
 ADD = "        other = as_tensor(other)\n        return node(self.data + other.data"
 LINE = RIGHT[: RIGHT.index(ADD)].count("\n") + 1
 

@@ -1,4 +1,4 @@
-"""Each planted mistake is found at its own stage, at none before, and its cause is right or none."""
+"""Each planted mistake is found at its own stage and at none before, with its cause or none."""
 
 from collections import Counter
 

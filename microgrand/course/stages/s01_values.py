@@ -91,14 +91,14 @@ def operators(door, draw):
         check_value(door, line, where, x=x, y=y)
 
 
-LINES = (*OPERATORS, "z = -x", "z = x ** 2", "z = 2 - x")
+LINES = (*OPERATORS, "z = -x", "z = x ** 2")
 
 
 @stage.property("operators leave their operands as they were", examples=10)
 def operands_stay(door, draw):
     shape = a_shape(draw, door)
     inputs = {"x": numbers(draw, shape), "y": numbers(draw, shape)}
-    for line in (*OPERATORS, "z = -x", "z = x ** 2", "z = 2 - x"):
+    for line in (*OPERATORS, "z = -x", "z = x ** 2"):
         run = door.start(**inputs)(line)
         for name, before in inputs.items():
             if not np.array_equal(run.value(name), before):
@@ -120,7 +120,7 @@ def minus_and_power(door, draw):
 
 def check_sides(door, a, x):
     """Check all operators with something else on either side."""
-    for op, where in REFLECTED.items():
+    for op in REFLECTED:
         check_value(door, f"z = x {op} a", OPERATORS[f"z = x {op} y"], x=x, a=a)
     for op, where in REFLECTED.items():
         check_value(door, f"z = a {op} x", where, x=x, a=a)
@@ -154,14 +154,19 @@ def integers_kept(door, fault):
     "`__array_ufunc__ = None` into Tensor, then it leaves it to your reflected method"
 )
 def numpy_takes_over(door, fault):
+    case = door.case
+    if not isinstance(case.inputs.get("a"), (Plain, np.generic)) or "z = a" not in case.text():
+        return False
     found = door.start(a=Plain(np.array([1.0, 2.0])), x=np.array([3.0, 4.0]))("z = a * x")["z"]
-    return isinstance(found, np.ndarray) and "a " in " ".join(door.case.lines)
+    return isinstance(found, np.ndarray)
 
 
-def lacks_reflected(name):
+def lacks_reflected(name, op):
     def explains(door, fault):
-        op = {"radd": "+", "rsub": "-", "rmul": "*", "rtruediv": "/"}[name]
-        return f"z = a {op} x" in fault.data.get("lines", ()) and not door.has(f"Tensor.__{name}__")
+        is_left = f"z = a {op} x" in door.case.lines
+        return (
+            fault.data.get("kind") == "TypeError" and is_left and not door.has(f"Tensor.__{name}__")
+        )
 
     return explains
 
@@ -170,7 +175,7 @@ for method, op in (("radd", "+"), ("rsub", "-"), ("rmul", "*"), ("rtruediv", "/"
     stage.suspect(
         f"Python finds no `__{method}__` in Tensor: it is asked for when the left side of `{op}` "
         "is a number"
-    )(lacks_reflected(method))
+    )(lacks_reflected(method, op))
 
 
 @stage.suspect(

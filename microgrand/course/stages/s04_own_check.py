@@ -219,7 +219,7 @@ def step_too_small(door, fault):
     if "numerical" not in fault.data:
         return False
     errors = [abs(error_at(door, LINE, x)) for x in (1.1, 1.3, 1.7)]
-    return 1e-7 < max(errors) and max(abs(error_at(door, SQUARE, x)) for x in (1.1, 1.7)) < 0.5
+    return max(errors) > 1e-7 and max(abs(error_at(door, SQUARE, x)) for x in (1.1, 1.7)) < 0.5
 
 
 @stage.suspect("the difference is divided by h instead of 2 * h, or the other way round")

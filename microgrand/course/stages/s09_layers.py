@@ -23,7 +23,7 @@ stage = Stage(
     ),
     skeleton='''\
 class Module:
-    """Something with parameters: Tensors in its attributes, in lists and dicts, in other modules."""
+    """Something with parameters: Tensors in attributes, in lists and dicts, in other modules."""
 
     def parameters(self):
         ...  # stage 9: each Tensor once
@@ -66,7 +66,7 @@ def a_linear(door, draw, **more):
 
 @stage.property("Linear(n_in, n_out) maps (n, n_in) to (n, n_out), and is affine", layers=True)
 def affine(door, draw):
-    run, n_in, n_out = a_linear(door, draw)
+    run, _, n_out = a_linear(door, draw)
     run("x2 = x * x")
     run("a = layer(x)", "b = layer(x2)", "c = layer(x * 0.25 + x2 * 0.75)")
     a, b, c = (run.value(name) for name in "abc")
@@ -312,7 +312,6 @@ def rng_not_used(door, fault):
 def bias_is_an_array(door, fault):
     if "sizes" not in fault.data:
         return False
-    weight, bias = fault.data["expected_sizes"]
     layer = door.names["Linear"](7, 3)
     layer = layer.layer if isinstance(layer, Bridge) else layer
     return len(fault.data["sizes"]) == 1 and any(

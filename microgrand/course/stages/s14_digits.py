@@ -222,7 +222,8 @@ class Watched:
                 stack.callback(names.__setitem__, "cross_entropy", right)
                 names["cross_entropy"] = loss
             run(
-                "class Net(Module):\n    def __init__(self):\n        self.a = Linear(3, 3, rng=1)\n"
+                "class Net(Module):\n"
+                "    def __init__(self):\n        self.a = Linear(3, 3, rng=1)\n"
                 "\n    def __call__(self, x):\n        seen(x)\n        return self.a(x)"
             )
             run.names["seen"] = lambda x: watched.images.append(door.value(x)[:, 0].copy())

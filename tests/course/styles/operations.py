@@ -294,7 +294,7 @@ class MatMul(Op):
 
     def gradient(self, g, node):
         a, b = node.inputs
-        swap = tuple(range(a.realized.ndim - 2)) + (a.realized.ndim - 1, a.realized.ndim - 2)
+        swap = (*range(a.realized.ndim - 2), a.realized.ndim - 1, a.realized.ndim - 2)
         return g @ b.transpose(swap), a.transpose(swap) @ g
 
 
