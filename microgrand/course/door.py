@@ -52,6 +52,8 @@ class Run:
         self.case = Case(door.stem, dict(inputs), door.bridged)
         door.case = self.case
         self.names: dict[str, Any] = {**door.names, "np": np}
+        if "node" in self.names:
+            self.names["node"] = door.node
         for name, given in inputs.items():
             if isinstance(given, Plain):
                 self.names[name] = given.array
