@@ -21,8 +21,8 @@ FILES = {
     "a string": (tensor(ARRAY, "'a'"), "z is a str"),
     "an array": (tensor(ARRAY, "self.data"), "z is a ndarray"),
     "no data": (tensor("self.x = data", "self"), "z has no .data"),
-    "data a string": (tensor("self.data = 'abc'", "self"), "x.data is a str"),
-    "data an object": (tensor("self.data = object()", "self"), "x.data is an object"),
+    "data a string": (tensor("self.data = 'abc'", "self"), "z.data is a str"),
+    "data an object": (tensor("self.data = object()", "self"), "z.data is an object"),
     "a constructor that raises": (tensor("raise ValueError('oh')", "self"), "ValueError: oh"),
     "operators that raise": (tensor(ARRAY, "1 / 0"), "ZeroDivisionError"),
     "an attribute that is not there": (tensor(ARRAY, "self.boo"), "has no attribute 'boo'"),
@@ -53,7 +53,7 @@ def functions():
 
 
 @slow
-@pytest.mark.parametrize("function", functions())
+@pytest.mark.parametrize("function", list(functions()))
 @pytest.mark.parametrize(
     "body", ["return None", "return 3", "raise ValueError('oh')", "return np.ones(3)"]
 )
