@@ -85,4 +85,5 @@ def in_full(array: Any) -> str:
     """Return an array as Python code."""
     if not isinstance(array, np.ndarray):
         return repr(array)
-    return f"np.array({array.tolist()}, dtype={array.dtype.name!r})"
+    numbers = str(array.tolist()).replace("inf", "np.inf").replace("nan", "np.nan")
+    return f"np.array({numbers}, dtype={array.dtype.name!r})"

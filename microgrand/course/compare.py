@@ -97,7 +97,7 @@ def a_cotangent(z: Array) -> Array:
 def check_value(door: Door, line: str, where: str = "", **inputs: Any) -> None:
     """Compare the value that a line gives to ``z``."""
     expected = RIGHT.start(**inputs)(line).value("z")
-    found = door.start(**inputs)(line).value("z")
+    found = value_of(door.start(**inputs)(line), where)
     if not close(found, expected):
         said = differing(found, expected)
         raise Fault(
@@ -112,7 +112,7 @@ def check_gradients(door: Door, *lines: str, where: str = "", **inputs: Any) -> 
     g = a_cotangent(value)
     right.backward("z", g)
     run = door.start(**inputs)(*lines)
-    found = run.value("z")
+    found = value_of(run, where)
     if not close(found, value):
         said = differing(found, value)
         raise Fault(f"z is {said[0]}", said[1], where, line=lines[-1], values=found)
@@ -120,6 +120,15 @@ def check_gradients(door: Door, *lines: str, where: str = "", **inputs: Any) -> 
     for name, given in inputs.items():
         if isinstance(given, np.ndarray):
             compare_gradient(run, name, right.gradient(name), where, line=lines[-1], g=g, **inputs)
+
+
+def value_of(run: Any, where: str) -> Array:
+    """Return the values of ``z``; if it is no Tensor, say where it was made."""
+    try:
+        return np.asarray(run.value("z"))
+    except Fault as fault:
+        fault.where = fault.where or where
+        raise
 
 
 def compare_gradient(run: Any, name: str, right: Any, where: str, **data: Any) -> None:

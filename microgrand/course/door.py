@@ -52,6 +52,8 @@ class Run:
         self.case = Case(door.stem, dict(inputs), door.bridged)
         door.case = self.case
         self.names: dict[str, Any] = {**door.names, "np": np}
+        if "node" in self.names:
+            self.names["node"] = door.node
         for name, given in inputs.items():
             if isinstance(given, Plain):
                 self.names[name] = given.array
@@ -156,7 +158,9 @@ class Door:
         if found is None:
             return False
         if attribute.startswith("__"):  # not what every object has
-            return any(attribute in vars(base) for base in inspect.getmro(found)[:-1])
+            return inspect.isclass(found) and any(
+                attribute in vars(base) for base in inspect.getmro(found)[:-1]
+            )
         return not attribute or hasattr(found, attribute)
 
     @cached_property
@@ -167,7 +171,9 @@ class Door:
         if not self.has("Tensor.backward"):
             with contextlib.suppress(Exception):
                 return bool(np.shape(self.tensor_class(np.ones(2)).data) != (2,))
-            return True
+            with contextlib.suppress(Exception):
+                return self.tensor_class(1.0) is not None
+            return False
         with contextlib.suppress(TypeError, ValueError):
             return len(inspect.signature(self.tensor_class.backward).parameters) == 1
         return False
@@ -191,6 +197,8 @@ class Door:
         if isinstance(given, Held):
             return np.asarray(given.layer.params[given.key])
         if not self.is_tensor(given):
+            if type(given) is self.tensor_class:
+                raise Fault(f"{name} has no .data", "its numbers in .data", "Tensor.__init__")
             raise Fault(f"{name} is {kind_of(given)}", "a Tensor")
         if self.own is not None:
             found = self.own.value(given)

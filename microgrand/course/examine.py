@@ -27,6 +27,8 @@ Emit = Callable[..., None]
 #: How many cases are drawn of each property, unless it says otherwise.
 EXAMPLES = 30
 
+DOOR = Door.start.__code__.co_filename
+
 #: The first stage that an engine of single numbers cannot pass.
 ARRAYS_FROM = 5
 
@@ -223,15 +225,14 @@ class Examination:
         """Return what the student is told of an exception; raise it if it is ours."""
         if isinstance(error, Fault):
             return error
-        if type(error).__module__.split(".")[0] == "hypothesis" or isinstance(
-            error, (KeyboardInterrupt, GeneratorExit)
-        ):
+        if type(error).__module__.split(".")[0] == "hypothesis":
             raise error
         frame = self.frame_of(error)
-        theirs = any(
-            f.filename in ("<case>", str(self.path))
-            for f in traceback.extract_tb(error.__traceback__)
-        )
+        files = [f.filename for f in traceback.extract_tb(error.__traceback__)]
+        # The door calls what is theirs, so what is raised in it is theirs, too.
+        theirs = {"<case>", str(self.path)} & {*files} or files[-1] == DOOR
+        if isinstance(error, KeyboardInterrupt) and files[-1] != str(self.path):
+            raise error  # Ctrl-C
         if not theirs and not isinstance(error, (MemoryError, SystemExit, RecursionError)):
             raise error
         name = type(error).__name__

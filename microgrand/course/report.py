@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
+import unicodedata
 from typing import Any
 
 from .sentences import say
 from .stages import STAGES
 
-WIDTH = 80
+WIDTH, INDENT = 80, 11
 COMMAND = "python -m microgrand.course"
 
 #: What stands at the beginning of a line, and other sentences of reports.
@@ -65,15 +66,31 @@ def spans(numbers: list[int]) -> str:
     return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
 
 
+#: A Chinese character, a word with the space after it, or a space.
+PIECES = re.compile("[{0}]|[^\\s{0}]+\\s*|\\s+".format("\u3000-\u9fff\uff00-\uffef"))
+
+
+def width(text: str) -> int:
+    """Return how many columns a text takes: Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def folded(text: str, columns: int) -> list[str]:
+    """Fold a line at spaces, and between Chinese characters."""
+    lines = [""]
+    for piece in PIECES.findall(text):
+        if lines[-1] and width(lines[-1] + piece.rstrip()) > columns:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
+
+
 def entry(name: str, text: str, lang: str) -> str:
     """Write a line ``name: value``, folded to the width."""
-    head = f"{say(name, lang)}:".ljust(11)
-    lines = []
-    for given in text.splitlines() or [""]:
-        lines += textwrap.wrap(
-            given, WIDTH - 11, break_long_words=False, break_on_hyphens=False
-        ) or [""]
-    return "\n".join(f"{head if i == 0 else ' ' * 11}{line}" for i, line in enumerate(lines))
+    head = f"{say(name, lang)}:"
+    head += " " * (INDENT - width(head))
+    lines = [line for given in text.splitlines() or [""] for line in folded(given, WIDTH - INDENT)]
+    return "\n".join(f"{head if i == 0 else ' ' * INDENT}{line}" for i, line in enumerate(lines))
 
 
 def passed_in(result: dict[str, Any], lang: str) -> str:
@@ -120,7 +137,7 @@ def report(result: dict[str, Any], number: int | None, lang: str, rung: int = 0)
             "or missing.",
             lang,
         )
-        lines += textwrap.wrap(text.format(numbers=spans(stage["replaced"])), WIDTH)
+        lines += folded(text.format(numbers=spans(stage["replaced"])), WIDTH)
     return "\n".join([*lines, *notes_of([stage], lang)])
 
 

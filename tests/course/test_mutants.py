@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from harness import SOURCE, changed_lines, examined, first_fault, lines_by_stage
 from mutants import MUTANTS
@@ -20,6 +21,17 @@ def test_a_mistake_is_found_at_its_own_stage(mutant):
     assert stage == mutant.stage
     if mutant.cause:
         assert mutant.cause in fault["cause"]
+    assert raised_by(fault["program"]) in fault["found"]
+
+
+def raised_by(program):
+    """Return the name of what a case raises when it is run as a program, or nothing."""
+    with np.errstate(all="ignore"):
+        try:
+            exec(compile(program, "case.py", "exec"), {})
+        except Exception as error:
+            return type(error).__name__
+    return ""
 
 
 def test_the_reference_passes():

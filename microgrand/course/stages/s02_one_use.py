@@ -113,20 +113,15 @@ def through_trees(door, draw):
 def own_operation(door, draw):
     shape = a_shape(draw, door, max_dims=2)
     x, y = numbers(draw, shape), numbers(draw, shape)
-    line = "w = node(x.data ** 2 * y.data, (x, y), vjp)"
-    lines = (line, "z = 2 * w")
-    g = a_cotangent(x)
-
-    def vjp(g):
-        return 2 * g * x * y, g * x**2
-
     run = door.start(x=x, y=y)
-    run.case.lines += [f"# {lines[0]}", f"# {lines[1]}"]
-    run.names["w"] = door.node(x**2 * y, (run["x"], run["y"]), vjp)
-    run.names["z"] = 2 * run["w"]
-    run.value("z")
+    run(
+        "vjp = lambda g: (2 * g * x.data * y.data, g * x.data ** 2)",
+        "w = node(x.data ** 2 * y.data, (x, y), vjp)",
+        "z = 2 * w",
+    )
+    g = a_cotangent(run.value("z"))
     run.backward("z", g)
-    for name, right in zip("xy", vjp(2 * g), strict=True):
+    for name, right in zip("xy", (4 * g * x * y, 2 * g * x**2), strict=True):
         compare_gradient(run, name, right, "node", line="node", g=g, x=x, y=y)
 
 

@@ -8,6 +8,7 @@ import functools
 import numpy as np
 
 from ...data import load_digits
+from ..case import Plain
 from ..stage import Fault, Stage
 
 stage = Stage(
@@ -34,6 +35,7 @@ def accuracy(net, x, y):
 )
 
 EPOCHS, TRAINED_ON = 12, 1200
+IMAGES = "from microgrand.course.stages.s14_digits import digits\nx, y, unseen, right = digits()"
 MADE = "net = Sequential(Linear(64, 32, rng={0}), ReLU(), Linear(32, 10, rng={0}))"
 
 
@@ -53,14 +55,13 @@ def trained(door, seed, y=None):
     x, labels, _, _ = digits()
     run = door.start()
     run.case.lines = [
-        "# x, y: 1200 images of digits and their labels",
+        IMAGES,
         MADE.format(seed),
-        f"# fit(net, x, y, epochs={EPOCHS}, rng={seed})",
+        f"fit(net, x, y, epochs={EPOCHS}, rng=np.random.default_rng({seed}))",
     ]
     exec(MADE.format(seed), run.names)
-    labels = (labels if y is None else y).copy()
-    run.names.update(x=x.copy(), y=labels)
-    exec(f"fit(net, x, y, epochs={EPOCHS}, rng=np.random.default_rng({seed}))", run.names)
+    run.names.update(x=x.copy(), y=(labels if y is None else y).copy())
+    exec(run.case.lines[-1], run.names)
     return run
 
 
@@ -80,9 +81,7 @@ def share(door, draw):
     rng = np.random.default_rng(3)
     logits = rng.standard_normal((12, 4))
     labels = np.where(rng.random(12) < 0.5, logits.argmax(axis=1), rng.integers(0, 4, 12))
-    run = door.start()
-    run(FIXED)
-    run.names.update(x=logits, y=labels)
+    run = door.start(x=Plain(logits), y=Plain(labels))(FIXED)
     found = run("found = accuracy(net, x, y)")["found"]
     expected = float(np.mean(logits.argmax(axis=1) == labels))
     number = door.as_array(found)
@@ -102,11 +101,9 @@ def share(door, draw):
 
 @stage.property("accuracy evaluates, and leaves the mode as it was", examples=1, seconds=60)
 def mode_stays(door, draw):
-    x, y, _, _ = digits()
-    run = door.start()(
-        "drop = Dropout(0.5, rng=1)", "net = Sequential(Linear(64, 10, rng=1), drop)"
-    )
-    run.names.update(x=x[:200].copy(), y=y[:200])
+    run = door.start()(IMAGES)
+    run("drop = Dropout(0.5, rng=1)", "net = Sequential(Linear(64, 10, rng=1), drop)")
+    run("x, y = x[:200], y[:200]")
     run("net.train()", "a = accuracy(net, x, y)")
     if not run["drop"].training:
         raise Fault(
@@ -299,8 +296,7 @@ def wrong_axis(door, fault):
         return False
     logits = np.random.default_rng(3).standard_normal((4, 4))
     labels = np.array([0, 1, 2, 2])
-    run = door.start()(FIXED)
-    run.names.update(x=logits, y=labels)
+    run = door.start(x=Plain(logits), y=Plain(labels))(FIXED)
     found = float(run("found = accuracy(net, x, y)")["found"])
     said = [np.mean(logits.argmax(axis=0) == labels), np.mean(logits.argmax() == labels)]
     return found != np.mean(logits.argmax(axis=1) == labels) and found in said
