@@ -172,7 +172,22 @@ def gradient_of(door, line, a, g=G):
 
 @stage.suspect("exp overflows: subtract the largest logit of each row first, which changes nothing")
 def overflows(door, fault):
-    return bool(fault.data.get("large"))
+    return bool(fault.data.get("large")) and not np.isfinite(values_at(door, 1e4 + X))
+
+
+def values_at(door, x):
+    with np.errstate(all="ignore"):
+        return door.start(x=x, a=Plain(LABELS))(CROSS).value("z")
+
+
+@stage.suspect(
+    "a probability has become 0 before its logarithm is taken: use `z - log(sum(exp(z)))` in place "
+    "of the logarithm of the softmax"
+)
+def logarithm_of_zero(door, fault):
+    far = np.array([[-1e4, 0.0, 0.0]] * 4)
+    lost = np.isfinite(values_at(door, 1e4 + X)) and not np.isfinite(values_at(door, far))
+    return bool(fault.data.get("large")) and bool(lost)
 
 
 @stage.suspect(
