@@ -8,7 +8,9 @@ only a percent or two lower than it could be. That is why these mistakes live lo
 each of them, see what it does, and find the test that exposes it.
 """
 
+import argparse
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # such small matrices gain nothing from threads
 
@@ -16,6 +18,18 @@ import numpy as np
 
 from microgrand import Tensor, data, defvjp, manual_seed, nn, optim, primitive
 from microgrand.testing import gradcheck
+
+parser = argparse.ArgumentParser(
+    description=(__doc__ or "").partition("\n")[0],
+    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+)
+parser.add_argument("--epochs", type=int, default=25, help="passes through the data in section 11")
+parser.add_argument("--seeds", type=int, default=5, help="nets for each row of its table")
+# In a notebook, the command line is that of its kernel.
+options = parser.parse_args([] if hasattr(sys, "ps1") else None)
+for option, value in vars(options).items():
+    if value < 1:
+        parser.error(f"--{option} is at least 1, got {value}")
 
 # %% 1. What it is, in ten lines
 #
@@ -341,10 +355,9 @@ for title, make in (("no mask", NoMaskInBackward), ("redrawn", RedrawnInBackward
 #     dropped = hidden * mask / (1 - p)
 #     output = weights_2 @ hidden                # should be weights_2 @ dropped
 #
-# Published snippets do this; in others the second product takes x, or leaves out its own weights.
-# The mask is drawn, and has no effect. The gradient is right, the mean is right, and the loss goes
-# down, just as it does without dropout. Only the share of zeros shows it, if you count them in what
-# the next layer receives, not in the mask.
+# Published snippets do this. The mask is drawn, and has no effect. The gradient is right, the mean
+# is right, and the loss goes down, just as it does without dropout. Only the share of zeros shows
+# it, if you count them in what the next layer receives, not in the mask.
 
 
 class ResultNotUsed(Dropout):
@@ -360,6 +373,34 @@ print("\n6. The result not used:\n")
 report("result not used", ResultNotUsed)
 print()
 print_weights_that_learn(ResultNotUsed(P, np.random.default_rng(SEED)))
+
+# In other snippets the second product has the result, and the wrong partner: x instead of its own
+# weights. NumPy refuses to multiply them, but not if the batch happens to have as many examples as
+# an example has numbers. Then a net runs whose second layer has no weights. Forward and backward
+# agree on that, too; what shows it is that weights_2 gets no gradient.
+
+
+def wrong_operand(weights_1, weights_2, x, mask):
+    hidden = np.maximum(weights_1 @ x, 0)
+    dropped = hidden * mask / (1 - P)
+    return dropped @ x  # should be weights_2 @ dropped
+
+
+print("\n   The wrong operand, for x of 4 numbers per example:\n")
+outcomes = {}
+for examples in (3, 4):
+    rng = np.random.default_rng(4)
+    weights_1, weights_2 = (
+        Tensor(rng.uniform(1, 2, shape), requires_grad=True) for shape in ((8, 4), (2, 8))
+    )
+    x, mask = rng.uniform(1, 2, (4, examples)), rng.random((8, examples)) >= P
+    try:
+        np.sum(wrong_operand(weights_1, weights_2, x, mask)).backward()
+        learn = ("none" if weights.grad is None else "one" for weights in (weights_1, weights_2))
+        outcomes[examples] = "gradients: {} for weights_1, {} for weights_2".format(*learn)
+    except ValueError:
+        outcomes[examples] = "NumPy refuses to multiply"
+    print(f"   {examples} examples: {outcomes[examples]}")
 
 # %% 7. Mistake: the scale forgotten
 #
@@ -479,7 +520,7 @@ def train(make, seed):
         nn.Linear(128, 10),
     )  # fmt: skip
     optimizer = optim.Adam(net.parameters(), lr=0.003)
-    for epoch in range(25):
+    for epoch in range(options.epochs):
         for x, y in data.batches(*train_set, batch_size=30, rng=epoch):
             optimizer.zero_grad()
             nn.functional.cross_entropy(net(x), y).backward()
@@ -511,7 +552,7 @@ costs = {}
 print("\n11. What they cost, on digits, p = 0.3:\n")
 print("                              test accuracy   test loss")
 for title, make in VERSIONS.items():
-    costs[title] = np.mean([train(make, seed) for seed in range(5)], axis=0)
+    costs[title] = np.mean([train(make, seed) for seed in range(options.seeds)], axis=0)
     print(f"   {title:25} {costs[title][0]:14.1%} {costs[title][1]:11.3f}")
 
 # %% 12. What the ten lines still get wrong

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microgrand.data import load_digits, load_mnist, read_idx
+from microgrand.data import load_digits, load_mnist, read_labelled
 
 DATA_HELP = "digits, mnist1d, or a folder with MNIST's files (t10k's alone are split)"
 
@@ -37,7 +37,8 @@ def load(source: str) -> tuple[str, Any, Any]:
     elif not (folder := Path(source)).is_dir():
         raise ValueError(f"expected digits, mnist1d or a folder, got {source}; no such folder")
     elif pair := t10k_alone(folder):
-        name, train_set = f"the t10k files in {folder}, which has no train files", read_pair(*pair)
+        name = f"the t10k files in {folder}, which has no train files"
+        train_set = read_labelled(*pair)
     else:
         name, (train_set, test_set) = f"MNIST's files in {folder}", load_mnist(folder)
     if test_set is not None:
@@ -76,17 +77,6 @@ def t10k_alone(folder: Path) -> list[Path] | None:
     kinds = "images?idx3", "labels?idx1"
     found = [sorted(folder.glob(f"t10k-{kind}-ubyte*")) for kind in kinds]
     return [paths[0] for paths in found] if all(found) else None
-
-
-def read_pair(images_path: Path, labels_path: Path) -> Any:
-    """Read images and their labels."""
-    images, labels = read_idx(images_path), read_idx(labels_path)
-    if images.ndim != 3 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{images_path} has shape {images.shape} and {labels_path} has shape {labels.shape}, "
-            "expected (n, height, width) and (n,); take both from the same data set"
-        )
-    return np.divide(images, 255, dtype=np.float32), labels.astype(np.int64)
 
 
 def progress(runs: Sequence[Any], label: str) -> Any:

@@ -26,7 +26,7 @@ def detect_anomaly() -> Iterator[None]:
     """Raise inside the block where a nan or an infinity first appears, forward or backward.
 
     The error names the operation and the line that called it, also where its derivative is to
-    blame. All this is slow: use it to search, not to train. Also a decorator,
+    blame. This is slow: use it for debugging, not training. Also a decorator,
     ``@detect_anomaly()``. Holds for the current thread or asyncio task only.
 
     A forward result with infinities is no anomaly if an argument has some, too: scores are masked
@@ -105,10 +105,12 @@ class BackwardWatch:
 
 def contribution_of(node: Any, cotangent: Value, i: int) -> Value:
     """Compute again what a node's VJP gave to argument `i`."""
-    rules = engine.rules_of[node.primitive]
-    operands = [unwrap(arg) for arg in node.args]
-    needed = [j == i for j in range(len(operands))]
-    return rules.contributions(node, unwrap(cotangent), unwrap(node), needed, operands)[i]
+    rules: Any = engine.rules_of[node.primitive]
+    g, out, *operands = [unwrap(value) for value in (cotangent, node, *node.args)]
+    if rules.joint is not None:
+        needed = [j == i for j in range(len(operands))]
+        return rules.joint(g, out, needed, *operands, **node.kwargs)[i]
+    return rules.vjps[i](g, out, *operands, **node.kwargs)
 
 
 def anomaly_in(value: Value) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .kinds import Array
+from .kinds import Array, Shape
 
 # ------------------------------------------------------------------------------ what things are
 
@@ -22,6 +22,11 @@ from .kinds import Array
 def is_tensor(value: Any) -> bool:
     """Tell whether `value` is a node of a graph; engine.py, which has the class, imports this."""
     return hasattr(value, "saved_version")
+
+
+def is_integer(value: Any) -> bool:
+    """Tell whether `value` is a whole number, Python's or NumPy's; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def tensors_in(value: Any) -> Iterator[Any]:
@@ -217,21 +222,21 @@ def check_is_array(function: Any, data: Any) -> None:
 
 
 def refuse_freed() -> NoReturn:
-    """Raise, as what a computed node was called with is no longer there."""
+    """Raise: the arguments this node saved have been freed."""
     raise RuntimeError(
         "backward through a graph that has been freed: an earlier backward() freed the values "
-        "it had saved. Call the first one with retain_graph=True, or compute the loss anew. If "
+        "it had saved. Call the first one with retain_graph=True, or recompute the loss. If "
         "the freed part is a state that is carried from one batch to the next, cut it off with "
         "state = state.detach()"
     )
 
 
 def refuse_changed(node: Any) -> NoReturn:
-    """Raise, as a value that a computed node has saved was changed since."""
+    """Raise: a value that this node saved has changed since."""
     raise RuntimeError(
         f"an argument of {name_of(node.primitive)} was changed in place after the "
         "call (by an optimizer's step, say), or has begun to require a gradient since, so the "
-        "gradients would be wrong; call backward() before the change, or compute the loss anew"
+        "gradients would be wrong; call backward() before the change, or recompute the loss"
     )
 
 
@@ -267,13 +272,13 @@ def check_cotangent(cotangent: Any, data: Array, node: Any, i: int) -> None:
         )
 
 
-def is_broadcast_by(shape: tuple[int, ...], to: tuple[int, ...], out: tuple[int, ...]) -> bool:
+def is_broadcast_by(shape: Shape, to: Shape, out: Shape) -> bool:
     """Tell whether the axes along which `to` is longer than `shape` are those of a result."""
     shape, out = ((1,) * (len(to) - len(known)) + known for known in (shape, out))
     return all(n in (m, k) for n, m, k in zip(to, shape, out[len(out) - len(to) :], strict=True))
 
 
-def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+def broadcasts(shape: Shape, to: Shape) -> bool:
     """Tell whether an array of `shape` can be broadcast to the shape `to`."""
     last = to[len(to) - len(shape) :]
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape, last, strict=True))
@@ -386,7 +391,7 @@ def check_keywords_have_no_gradient(
 def refuse(
     function: Any, has_formula: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    """Raise, as a call would lose a gradient: say why."""
+    """Raise: the call would lose a gradient; say why."""
     name = name_of(function)
     if "out" in kwargs:
         raise TypeError(
@@ -458,7 +463,7 @@ def calling_function() -> str | None:
 
 
 def check_is_no_tensor(data: Any) -> None:
-    """Raise if a tensor is to be made of a tensor, or of what has operators of its own."""
+    """Raise if `data` is already a tensor, or an array subclass with its own operators."""
     if is_tensor(data):
         raise TypeError(
             "Tensor() was given a Tensor; use it as it is, or data.detach() for one that "
@@ -707,9 +712,9 @@ IN_PLACE = "add_ sub_ mul_ div_ pow_ neg_ exp_ sqrt_ abs_ clamp_ copy_ fill_ uni
 
 
 class Missing:
-    """An attribute that a Tensor does not have: whoever looks for it is told what to write.
+    """An attribute Tensor lacks; accessing it says what to write instead.
 
-    Not by ``__getattr__``, which slows the look-up of all others down.
+    Not ``__getattr__``, which would slow every other lookup.
     """
 
     def __init__(self, message: str) -> None:
@@ -735,7 +740,9 @@ def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:
     """Raise for PyTorch's keywords, which say the same."""
     for theirs, ours in ("dim", "axis"), ("keepdim", "keepdims"), ("unbiased", "ddof"):
         if theirs in kwargs:
+            name = name_of(function)
+            example = name if name.startswith("np.") else function.__name__
             raise TypeError(
-                f"{name_of(function)} has no argument {theirs}; NumPy calls it {ours}, "
-                f"as in {function.__name__}(x, {ours}=...)"
+                f"{name} has no argument {theirs}; NumPy calls it {ours}, "
+                f"as in {example}(x, {ours}=...)"
             )

@@ -177,19 +177,6 @@ class Rules:
         # are made, not when their gradient is wanted.
         self.accepts = accepted_by_vjps(vjps, joint)
 
-    def contributions(
-        self, node: Node, g: Value, out: Value, needed: Sequence[bool], operands: Sequence[Any]
-    ) -> Sequence[Any]:
-        """Return what a call contributes to the cotangents of its arguments; None if not needed."""
-        if self.joint is not None:
-            contributions = self.joint(g, out, needed, *operands, **node.kwargs)
-            check_joint(node.primitive, contributions, operands)
-            return contributions  # type: ignore[no-any-return]
-        contributions = []
-        for vjp, wanted in zip(self.vjps, needed, strict=False):
-            contributions.append(vjp(g, out, *operands, **node.kwargs) if vjp and wanted else None)
-        return contributions
-
 
 #: The table: from a NumPy function or one of our own to its derivative.
 rules_of: dict[Callable[..., Any], Rules] = {}
@@ -223,7 +210,7 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
     -----
     Write VJPs with NumPy functions only. They run on arrays in `backward`, and on tensors when
     the derivative is itself differentiated, so the same line serves every order. A VJP must not
-    write into ``g``, ``out`` or the arguments: others use them, too.
+    write into ``g``, ``out`` or the arguments: they are shared.
 
     Examples
     --------
@@ -323,7 +310,7 @@ def backpropagate(
         if node.retains_grad:
             found[node] = g
 
-        args = saved_args(node)
+        rules, args, kwargs = rules_of[node.primitive], saved_args(node), node.kwargs
         needed = []
         operands = []
         for arg in args:
@@ -331,11 +318,16 @@ def backpropagate(
             needed.append(is_node and arg in uses)
             operands.append(arg._array if is_node and not create_graph else arg)
         out = node if create_graph else node._array
-        contributions = rules_of[node.primitive].contributions(node, g, out, needed, operands)
-        for i, contribution in enumerate(contributions):
+        if rules.joint is not None:
+            contributions = rules.joint(g, out, needed, *operands, **kwargs)
+            check_joint(node.primitive, contributions, args)
+        for i, arg in enumerate(args):
             if not needed[i]:
                 continue
-            arg = args[i]
+            if rules.joint is not None:
+                contribution = contributions[i]
+            else:
+                contribution = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
             contribution = unbroadcast(contribution, arg._array, node, i)
             if arg in cotangents:
                 contribution = cotangents[arg] + contribution
@@ -377,7 +369,7 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
                     stack.append(arg)
         if version != node.saved_version:
             refuse_changed(node)
-    # Whatever uses a node that depends on an end depends on it, too: the counts stay right.
+    # Every user of a node that leads to an end leads to it too, so no count changes.
     return {node: uses[node] for node in leading_to(ends, uses)} if ends else uses
 
 

@@ -16,8 +16,8 @@ def keep_freed_memory() -> None:
     Its allocator adapts to what a program frees. After a freed array of some size, those up to that
     size come from memory that it keeps, and it gives back only what is free beyond twice the size
     at the end of it. Programs that train nets with large layers get there by themselves; this frees
-    an array of 8 MiB, which is never written to and so takes no physical memory, to get there at
-    once and surely.
+    an array of 8 MiB, which is never written to and so takes no physical memory, to reach that
+    state immediately.
 
     The cost: freed memory stays with the process. To give it back instead, start Python with the
     environment variable ``MALLOC_MMAP_THRESHOLD_=131072``, which the library cannot override.

@@ -6,7 +6,9 @@ import os
 
 import numpy as np
 
-#: The one generator; `manual_seed` changes its state, so that whoever holds it sees the change.
+from .checks import is_integer
+
+#: The one generator; `manual_seed` changes its state, so every holder of it sees the change.
 default_rng = np.random.default_rng()
 #: How many processes were forked since it was seeded: each draws numbers of its own.
 forks = 0
@@ -16,9 +18,9 @@ def manual_seed(seed: int) -> np.random.Generator:
     """Restart the library's generator from `seed`, so that a run can be repeated.
 
     It draws the initial parameters of layers and the masks of dropout, unless a module was
-    given a generator of its own. A forked process draws numbers of its own, unlike its parent's or
-    its siblings'. They follow from the seed, too: from what the parent had drawn before, and from
-    how many children it had.
+    given a generator of its own. Each forked process draws different numbers from its parent and
+    siblings, all determined by the seed: by what the parent had drawn before, and by how many
+    children it had.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def manual_seed(seed: int) -> np.random.Generator:
     >>> first == manual_seed(0).random()
     True
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+    if not is_integer(seed):
         raise TypeError(f"a seed is a non-negative integer, got {seed!r}")
     if seed < 0:
         raise ValueError(f"a seed is a non-negative integer, got {seed}")
@@ -65,7 +67,7 @@ def generator(rng: np.random.Generator | None) -> np.random.Generator:
 
 
 def before_fork() -> None:
-    """Count the child, and let other threads finish drawing: the child would wait for ever."""
+    """Count the child, and hold the generator's lock at the fork: else the child could deadlock."""
     global forks
     forks += 1
     default_rng.bit_generator.lock.acquire()

@@ -63,8 +63,8 @@ def constant_operator(ufunc: Callable[..., Any]) -> tuple[Callable[..., Any], Ca
 def in_place_operator(ufunc: np.ufunc, change: Callable[..., Any]) -> Callable[..., Any]:
     """Make ``x += y``: new data for a leaf, but a new tensor where a graph is recorded.
 
-    Both keep shape and dtype, as an array does, but for single numbers where a graph is recorded:
-    NumPy's own become what ``x + y`` is.
+    Both keep shape and dtype, as arrays do. The exception is a recorded 0-d tensor, which becomes
+    whatever ``x + y`` is.
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Any:
@@ -294,8 +294,8 @@ class Tensor(Node):
         ------
         RuntimeError
             Without a graph, on a freed graph, when a saved tensor has been changed in place, or
-            without `gradient` on a tensor of several elements. Of plain arrays that were operands
-            or indices nobody can tell.
+            without `gradient` on a tensor of several elements. Changes to plain arrays used as
+            operands or indices go unnoticed.
         ValueError
             If `gradient` has another shape.
         TypeError
@@ -545,7 +545,7 @@ def accumulate(cotangents: dict[Any, Array]) -> None:
     with accumulating:
         gradients = {}
         for tensor in list(cotangents):
-            # Popped, so that no cotangent outlives its copy, which counts in large nets.
+            # Pop each cotangent so that it is freed once copied; in large nets this memory matters.
             gradients[tensor] = new_gradient(tensor, cotangents.pop(tensor))
         for tensor, gradient in gradients.items():
             tensor._grad = gradient

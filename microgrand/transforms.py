@@ -83,7 +83,7 @@ def make_variable(x: Any) -> Any:
 def depends_on_others(output: Tensor, variables: Sequence[Any]) -> bool:
     """Tell whether a derivative of `output` is itself to be differentiated by someone else.
 
-    So it is if the graph has leaves beside our `variables`: a parameter that the function
+    This is the case if the graph has leaves beside our `variables`: a parameter that the function
     closes over, or the variable of a transform around us that is still at work.
     """
     own = set(variables)

@@ -84,3 +84,13 @@ def is_classic(kind):
 
 def input_of(kind, seed=9):
     return np.random.default_rng(seed).uniform(1, 2, kind.shape)
+
+
+# ------------------------------------------------------------------------------- a wrong one
+
+
+class ScalesInEvaluation(nn.Dropout):
+    """Multiplies by ``1 - p`` in evaluation, whatever its ``scaling``: infinities by zero, too."""
+
+    def forward(self, x):
+        return super().forward(x) if self.training else as_tensor(x) * (1 - self.p)

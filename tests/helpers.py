@@ -23,6 +23,15 @@ def leaf(*values, dtype=float):
     return Tensor(np.array(values, dtype), requires_grad=True)
 
 
+def grads_of(fn, *inputs, weights=1.0):
+    """Return the gradients of ``sum(weights * fn(*inputs))``."""
+    leaves = [Tensor(np.array(x, dtype=float), requires_grad=True) for x in inputs]
+    with np.errstate(invalid="ignore"):  # inf - inf in the sum
+        total = np.sum(fn(*leaves) * weights)
+    total.backward()
+    return [leaf.grad for leaf in leaves]
+
+
 def make(function, *vjps, **joint):
     """Make a primitive, with its derivative if there is one."""
     wrapped = primitive(function)
@@ -34,6 +43,20 @@ def make(function, *vjps, **joint):
 def zeros_exactly(array):
     """Whether all elements are zero with the sign bit of +0."""
     return not np.any(array) and not np.signbit(array).any()
+
+
+def report_of(fn, *inputs, **options):
+    """Return what gradcheck raises."""
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(fn, *inputs, **options)
+    return str(caught.value)
+
+
+def run_backward(outputs, cotangents, leaves, create_graph):
+    """An adapter's `gradients` for a framework that has only ``backward`` and ``grad``."""
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        output.backward(cotangent.array)
+    return [leaf.grad for leaf in leaves]
 
 
 class Unexplained:

@@ -19,6 +19,12 @@ def write_idx(path, array):
     path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
+def write_labelled(folder, name, images, classes=10):
+    """Write MNIST's files of that name: images, and labels that go through the classes in turn."""
+    write_idx(folder / f"{name}-images-idx3-ubyte", images)
+    write_idx(folder / f"{name}-labels-idx1-ubyte", np.arange(len(images)) % classes)
+
+
 def run_in_a_pipe(script, *options, folder):
     """Run a script as a process of its own, and return what it printed: no bar and no warning."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]

@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from dropout_kinds import ScalesInEvaluation
 from helpers import FLOATS, INF, NAN, SPECIAL, zeros_exactly
 
 from microgrand import Tensor, defvjp, manual_seed, nn, primitive
@@ -53,11 +54,6 @@ class IgnoresEvaluation(nn.Dropout):
     def forward(self, x):
         self.training = True
         return super().forward(x)
-
-
-class ScalesInEvaluation(nn.Dropout):
-    def forward(self, x):
-        return super().forward(x) if self.training else as_tensor(x) * (1 - self.p)
 
 
 class KeepsWithProbabilityP(nn.Dropout):

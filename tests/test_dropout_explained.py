@@ -2,12 +2,13 @@
 
 import os
 import runpy
-from pathlib import Path
+import sys
 
 import numpy as np
 import pytest
+from scripts import ROOT, run_in_a_pipe
 
-PAGE = Path(__file__).parents[1] / "examples" / "dropout_explained.py"
+PAGE = ROOT / "examples" / "dropout_explained.py"
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +17,7 @@ def page():
     with pytest.MonkeyPatch.context() as patch:
         # The page sets this variable where it is unset; undo it for the tests to come.
         patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        patch.setattr(sys, "argv", [str(PAGE)])
         printed = []
         namespace = runpy.run_path(
             str(PAGE), {"print": lambda *parts, sep=" ": printed.append(sep.join(map(str, parts)))}
@@ -82,6 +84,19 @@ def test_a_result_that_is_not_used_is_no_dropout(page):
     np.testing.assert_array_equal(
         page["costs"]["result not used"], page["costs"]["without dropout"]
     )
+
+
+def test_the_wrong_operand_leaves_the_second_weights_without_a_gradient(page):
+    assert page["outcomes"] == {
+        3: "NumPy refuses to multiply",
+        4: "gradients: one for weights_1, none for weights_2",
+    }
+
+
+def test_help_is_all_that_is_printed_if_asked_for(tmp_path):
+    shown = run_in_a_pipe(PAGE.name, "--help", folder=tmp_path)
+    assert "--seeds" in shown
+    assert "Eight units" not in shown
 
 
 def test_a_mask_that_is_not_held_still_is_noticed(page):

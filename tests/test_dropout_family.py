@@ -27,6 +27,7 @@ from dropout_kinds import (
     VOLUMES,
     WEIGHTS,
     WORDS,
+    ScalesInEvaluation,
     input_of,
     is_classic,
 )
@@ -375,13 +376,6 @@ def always_training(cls):
     return Wrong
 
 
-class ScalesInBothModes(nn.Dropout):
-    """Inverted in training, and classic in evaluation."""
-
-    def forward(self, x):
-        return super().forward(x) if self.training else as_tensor(x) * (1 - self.p)
-
-
 class ClassicForgetsEvaluation(nn.Dropout):
     def forward(self, x):
         return super().forward(x) if self.training else as_tensor(x)
@@ -391,11 +385,6 @@ class ClassicScalesInTraining(nn.Dropout):
     def forward(self, x):
         out = super().forward(x)
         return out / (1 - self.p) if self.training else out
-
-
-class ClassicMultipliesByZero(nn.Dropout):
-    def forward(self, x):
-        return super().forward(x) if self.training else as_tensor(x) * (1 - self.p)
 
 
 def noise_of(deviation):
@@ -491,7 +480,7 @@ CHECKS = {
         ALL,
         [
             *(replace(kind, cls=always_training(kind.cls)) for kind in ALL),
-            *instead(UNITS, ScalesInBothModes),
+            *instead(UNITS, ScalesInEvaluation),
             *instead(CLASSIC, ClassicForgetsEvaluation),
         ],
     ),
@@ -499,7 +488,7 @@ CHECKS = {
         [*BY_MASK, WEIGHTS, *NOISES],
         [
             *instead(CLASSIC, ClassicForgetsEvaluation, ClassicScalesInTraining),
-            *instead(UNITS, ScalesInBothModes),
+            *instead(UNITS, ScalesInEvaluation),
             *wrongs(UNITS, never_scaled),
         ],
     ),
@@ -528,7 +517,7 @@ CHECKS = {
             for kind in (UNITS, IMAGES, BRANCHES, WORDS)
             for wrong in wrongs(kind, multiplied, float64_results)
         ]
-        + instead(CLASSIC, ClassicMultipliesByZero),
+        + instead(CLASSIC, ScalesInEvaluation),  # which multiplies by zero for p = 1
     ),
     check_empty_inputs: ([*BY_MASK, *NOISES, *ALPHAS], wrongs(UNITS, float64_results)),
     check_dtypes: ([*BY_MASK, *NOISES, *ALPHAS], wrongs(UNITS, float64_results)),

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from scripts import MATPLOTLIB, ROOT, run_in_a_pipe, write_idx
+from scripts import MATPLOTLIB, ROOT, run_in_a_pipe, write_idx, write_labelled
 
 SCRIPT = ROOT / "examples" / "mlp_dropout.py"
 SHORT = ("--epochs", "2", "--seeds", "2", "--widths", "8", "6", "--train-size", "50")
@@ -245,8 +245,7 @@ def test_divergence_is_an_error(example, run, monkeypatch):
 def test_data_folder(run, tmp_path):
     rng = np.random.default_rng(0)
     for name, n in (("train", 70), ("t10k", 30)):
-        write_idx(tmp_path / f"{name}-images-idx3-ubyte", rng.integers(0, 256, (n, 4, 3)))
-        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", np.arange(n) % 5)
+        write_labelled(tmp_path, name, rng.integers(0, 256, (n, 4, 3)), 5)
     output = run("--data", str(tmp_path))
     assert f"50 images to train on, 30 to test on, from MNIST's files in {tmp_path}" in output
     assert "MLP 12-8-6-5," in output
@@ -267,8 +266,7 @@ def test_t10k_files_alone_are_split(example, run, tmp_path):
 @pytest.mark.parametrize(("shape", "classes"), [((30, 4, 4), 5), ((30, 4, 3), 6)])
 def test_test_set_of_another_size_or_class_is_an_error(example, tmp_path, shape, classes):
     for name, of, n in (("train", (70, 4, 3), 5), ("t10k", shape, classes)):
-        write_idx(tmp_path / f"{name}-images-idx3-ubyte", np.zeros(of))
-        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", np.arange(of[0]) % n)
+        write_labelled(tmp_path, name, np.zeros(of), n)
     with pytest.raises(ValueError, match="of another size or class"):
         example.load(str(tmp_path))
 

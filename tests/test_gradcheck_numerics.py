@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import refused
+from helpers import refused, run_backward
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
@@ -163,20 +163,14 @@ class Single:
             parent.backward(g * factor)
 
 
-def single_gradients(outputs, cotangents, leaves, create_graph):
-    for output, cotangent in zip(outputs, cotangents, strict=True):
-        output.backward(cotangent.array)
-    return [leaf.grad for leaf in leaves]
-
-
-SINGLE = Adapter(tensor=Single, array=lambda x: x.array, gradients=single_gradients)
+SINGLE = Adapter(tensor=Single, array=lambda x: x.array, gradients=run_backward)
 
 
 @MODES
 def test_a_framework_of_float32_is_checked_as_it_is(mode):
     for x in points(10, 3):
         assert gradcheck(lambda x, y: x * y * x, x, x[::-1] + 3, adapter=SINGLE, mode=mode)
-        wrong = replace(SINGLE, gradients=lambda *args: [1.01 * g for g in single_gradients(*args)])
+        wrong = replace(SINGLE, gradients=lambda *args: [1.01 * g for g in run_backward(*args)])
         assert refused(lambda x, y: x * y * x, x, x[::-1] + 3, adapter=wrong, mode=mode)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import report_of
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -13,12 +14,6 @@ from microgrand.testing import MICROGRAND, GradcheckError, gradcheck
 MODES = pytest.mark.parametrize("mode", ["full", "fast"])
 FLOATS = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 X = np.array([[0.5, 1.5, -0.7], [1.1, -0.4, 0.9]])
-
-
-def report_of(fn, *inputs, **options):
-    with pytest.raises(GradcheckError) as caught:
-        gradcheck(fn, *inputs, **options)
-    return str(caught.value)
 
 
 def raise_error(*args):

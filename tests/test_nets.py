@@ -179,7 +179,7 @@ def test_sequential_calls_subclasses_of_the_parts():
 @pytest.mark.parametrize(
     ("whose", "name"), [("instance", "forward"), ("class", "forward"), ("class", "__call__")]
 )
-def test_who_replaces_what_a_layer_does_is_listened_to(place, whose, name, monkeypatch):
+def test_a_patched_forward_is_called(place, whose, name, monkeypatch):
     net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Dropout(0.5))
     layer, seen = net[place], []
     owner = layer if whose == "instance" else type(layer)

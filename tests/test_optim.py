@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import leaf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,17 +27,15 @@ OPTIMIZERS = {
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS)
 
 
-def parameter(values, dtype=np.float64):
-    return Tensor(np.array(values, dtype), requires_grad=True)
-
-
 # ---------------------------------------------------------------------------- against PyTorch
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case["name"])
 def test_trajectory_is_that_of_pytorch(case, dtype):
-    parameters = [parameter(values, dtype) for values in RECORDED["initial"]]
+    parameters = [
+        Tensor(np.array(values, dtype), requires_grad=True) for values in RECORDED["initial"]
+    ]
     optimizer = CLASSES[case["optimizer"]](parameters, **case["options"])
     expected = iter(case[dtype])
     for step, grads in enumerate(RECORDED["grads"]):
@@ -129,7 +128,7 @@ def test_update_is_the_formula_for_any_shape_and_strides(
 def test_large_parameter_is_updated_to_its_last_element(kind):
     size = 2 * blocks.BLOCK_BYTES // 8 + 3
     start, grad = np.random.default_rng(0).uniform(0.5, 2, size=(2, size))
-    tensor = parameter(start)
+    tensor = leaf(*start)
     optimizer = OPTIMIZERS[kind]([tensor])
     tensor.grad = grad
     optimizer.step()
@@ -141,7 +140,7 @@ def test_large_parameter_is_updated_to_its_last_element(kind):
 
 @every_optimizer
 def test_step_without_gradients_changes_nothing(kind):
-    tensor = parameter([1.0, 2.0])
+    tensor = leaf(1.0, 2.0)
     optimizer = OPTIMIZERS[kind]([tensor])
     optimizer.step()
     np.testing.assert_array_equal(tensor.data, [1.0, 2.0])
@@ -150,7 +149,7 @@ def test_step_without_gradients_changes_nothing(kind):
 
 @every_optimizer
 def test_step_is_seen_by_a_graph_that_saved_the_values(kind):
-    tensor = parameter([1.0, 2.0])
+    tensor = leaf(1.0, 2.0)
     loss = (tensor * tensor).sum()
     tensor.grad = np.ones(2)
     OPTIMIZERS[kind]([tensor]).step()
@@ -159,7 +158,7 @@ def test_step_is_seen_by_a_graph_that_saved_the_values(kind):
 
 
 def test_zero_grad_sets_every_grad_to_none():
-    tensors = [parameter([1.0, 2.0]), parameter(3.0)]
+    tensors = [leaf(1.0, 2.0), leaf(3.0)]
     optimizer = SGD(tensors, 0.1)
     (tensors[0].sum() * tensors[1]).backward()
     assert all(tensor.grad is not None for tensor in tensors)
@@ -168,7 +167,7 @@ def test_zero_grad_sets_every_grad_to_none():
 
 
 def test_generator_of_parameters_is_read_once():
-    tensors = [parameter([1.0, 2.0]), parameter(3.0)]
+    tensors = [leaf(1.0, 2.0), leaf(3.0)]
     optimizer = SGD((tensor for tensor in tensors), 0.1)
     for _ in range(2):
         optimizer.zero_grad()
@@ -184,7 +183,7 @@ def test_numpy_number_as_lr_keeps_float32(kind):
     """A float64 scalar, as a schedule of np.cos returns, would make all arithmetic float64."""
     results = []
     for lr in (0.01, np.float64(0.01)):
-        tensor = parameter(np.linspace(-1, 1, 1000), np.float32)
+        tensor = leaf(*np.linspace(-1, 1, 1000), dtype=np.float32)
         optimizer = OPTIMIZERS[kind]([tensor])
         optimizer.lr = lr
         tensor.grad = np.linspace(1, 3, 1000, dtype=np.float32)
@@ -196,7 +195,7 @@ def test_numpy_number_as_lr_keeps_float32(kind):
 
 @every_optimizer
 def test_pickle_keeps_parameters_and_optimizer_together(kind):
-    tensor = parameter([1.0, 2.0])
+    tensor = leaf(1.0, 2.0)
     optimizer = OPTIMIZERS[kind]([tensor])
     tensor.grad = np.array([0.5, -1.0])
     optimizer.step()
@@ -210,7 +209,7 @@ def test_pickle_keeps_parameters_and_optimizer_together(kind):
 
 @every_optimizer
 def test_minimum_is_found(kind):
-    tensor = parameter([4.0, -3.0])
+    tensor = leaf(4.0, -3.0)
     optimizer = OPTIMIZERS[kind]([tensor])
     optimizer.weight_decay = 0
     for _ in range(200):
@@ -257,7 +256,7 @@ def test_max_norm_shortens_what_is_too_long_and_nothing_else(shape, layout, dtyp
 
 
 def test_max_norm_does_not_hide_nan():
-    tensor = parameter([[np.nan, 1.0], [3.0, 4.0]])
+    tensor = leaf([np.nan, 1.0], [3.0, 4.0])
     project_max_norm([tensor], 1)
     np.testing.assert_allclose(tensor.data, [[np.nan, 1.0], [0.6, 0.8]])
 
@@ -285,7 +284,7 @@ def test_max_norm_of_longdouble_beyond_float64():
 
 
 def test_max_norm_refuses_an_infinity_and_changes_nothing():
-    first, second = parameter([[3.0, 4.0]]), parameter([[1.0, -np.inf]])
+    first, second = leaf([3.0, 4.0]), leaf([1.0, -np.inf])
     with pytest.raises(ValueError, match=r"weights\[1\] holds an infinity"):
         project_max_norm([first, second], 1)
     np.testing.assert_array_equal(first.data, [[3, 4]])
@@ -294,7 +293,7 @@ def test_max_norm_refuses_an_infinity_and_changes_nothing():
 
 def test_max_norm_is_seen_by_a_graph_that_saved_the_values():
     for max_norm, noticed in ((10, False), (1, True)):
-        tensor = parameter([[3.0, 4.0]])
+        tensor = leaf([3.0, 4.0])
         loss = (tensor * tensor).sum()
         project_max_norm([tensor], max_norm)
         if noticed:
@@ -307,10 +306,10 @@ def test_max_norm_is_seen_by_a_graph_that_saved_the_values():
 @pytest.mark.parametrize(
     ("weights", "max_norm", "error", "message"),
     [
-        ([parameter([[3.0]]), parameter([3.0])], 1, ValueError, r"weights\[1\] has shape \(1,\)"),
-        ([parameter([[3.0]])], -1, ValueError, "max_norm must be at least 0 and finite, got -1"),
-        ([parameter([[3.0]])], "1", TypeError, "max_norm must be a number, got '1'"),
-        (parameter([[3.0]]), 1, TypeError, "got one Tensor"),
+        ([leaf([3.0]), leaf(3.0)], 1, ValueError, r"weights\[1\] has shape \(1,\)"),
+        ([leaf([3.0])], -1, ValueError, "max_norm must be at least 0 and finite, got -1"),
+        ([leaf([3.0])], "1", TypeError, "max_norm must be a number, got '1'"),
+        (leaf([3.0]), 1, TypeError, "got one Tensor"),
         ([Tensor([[3.0]])], 1, ValueError, "does not require a gradient"),
     ],
 )
@@ -329,22 +328,22 @@ class Model:
     """Looks like a module."""
 
     def parameters(self):
-        return [parameter(1.0)]
+        return [leaf(1.0)]
 
 
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        (parameter([1.0]), TypeError, r"got one Tensor; write \[tensor\]"),
+        (leaf(1.0), TypeError, r"got one Tensor; write \[tensor\]"),
         (Model(), TypeError, r"got a module of type Model; pass module\.parameters\(\)"),
         (Model().parameters, TypeError, r"got method; pass model\.parameters\(\)"),
         (3.0, TypeError, "got float"),
         ([np.ones(2)], TypeError, r"parameters\[0\] must be a Tensor, got ndarray"),
-        ([parameter(1.0), ("w", parameter(1.0))], TypeError, r"parameters\[1\] .* got tuple"),
+        ([leaf(1.0), ("w", leaf(1.0))], TypeError, r"parameters\[1\] .* got tuple"),
         ([], ValueError, r"no parameters; pass model\.parameters\(\)"),
         (iter(()), ValueError, "no parameters"),
         ([Tensor([1.0])], ValueError, r"parameters\[0\] does not require a gradient; .*=True"),
-        ([parameter([1.0]) * 0.1], ValueError, r"parameters\[0\] must be a leaf, .* wrap them"),
+        ([leaf(1.0) * 0.1], ValueError, r"parameters\[0\] must be a leaf, .* wrap them"),
         (
             [Tensor(np.broadcast_to(1.0, 3), requires_grad=True)],
             ValueError,
@@ -358,7 +357,7 @@ def test_parameters_of_another_kind(parameters, error, message):
 
 
 def test_same_parameter_twice():
-    one, two = parameter(1.0), parameter(1.0)
+    one, two = leaf(1.0), leaf(1.0)
     with pytest.raises(ValueError, match=r"parameters\[2\] is the same tensor as parameters\[0\]"):
         Adam([one, two, one])
 
@@ -379,7 +378,7 @@ def test_same_parameter_twice():
 )
 def test_number_out_of_its_range(kind, name, value):
     with pytest.raises(ValueError, match=rf"{name} must be .*, got {value}"):
-        kind([parameter(1.0)], **{"lr": 0.1, name: value})
+        kind([leaf(1.0)], **{"lr": 0.1, name: value})
 
 
 @pytest.mark.parametrize("value", ["0.1", None, 1j, True, [0.1], Tensor(0.1), np.array(0.1)])
@@ -389,7 +388,7 @@ def test_number_out_of_its_range(kind, name, value):
 )
 def test_not_a_number(kind, name, value):
     with pytest.raises(TypeError, match=f"{name} must be a number"):
-        kind([parameter(1.0)], **{"lr": 0.1, name: value})
+        kind([leaf(1.0)], **{"lr": 0.1, name: value})
 
 
 @pytest.mark.parametrize(
@@ -406,16 +405,16 @@ def test_not_a_number(kind, name, value):
 )
 def test_betas_out_of_their_ranges(betas, error, message):
     with pytest.raises(error, match=message):
-        Adam([parameter(1.0)], betas=betas)
+        Adam([leaf(1.0)], betas=betas)
 
 
 def test_momentum_of_one_would_never_forget():
     with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\), got 1"):
-        SGD([parameter(1.0)], 0.1, momentum=1)
+        SGD([leaf(1.0)], 0.1, momentum=1)
 
 
 def test_momentum_may_be_set_later():
-    p, q = parameter([1.0]), parameter([1.0])
+    p, q = leaf(1.0), leaf(1.0)
     early, late = SGD([p], 0.1, momentum=0.5), SGD([q], 0.1)
     late.momentum = 0.5
     for _ in range(3):
@@ -427,14 +426,14 @@ def test_momentum_may_be_set_later():
 
 def test_nesterov_without_momentum():
     with pytest.raises(ValueError, match="nesterov=True needs a momentum above 0"):
-        SGD([parameter(1.0)], 0.1, nesterov=True)
+        SGD([leaf(1.0)], 0.1, nesterov=True)
 
 
 @pytest.mark.parametrize(
     ("lr", "error"), [(-1, ValueError), (np.nan, ValueError), ("1", TypeError)]
 )
 def test_lr_is_checked_when_it_changes(lr, error):
-    optimizer = Adam([parameter(1.0)])
+    optimizer = Adam([leaf(1.0)])
     with pytest.raises(error, match="lr must be"):
         optimizer.lr = lr
     assert optimizer.lr == 1e-3
@@ -442,7 +441,7 @@ def test_lr_is_checked_when_it_changes(lr, error):
 
 def test_arguments_in_the_order_of_pytorch_do_not_change_their_meaning():
     with pytest.raises(TypeError, match="positional"):
-        SGD([parameter(1.0)], 0.1, 0.9, 0, 1e-4)
+        SGD([leaf(1.0)], 0.1, 0.9, 0, 1e-4)
 
 
 @pytest.mark.parametrize("optimizer", [Adam, AdamW])

@@ -56,7 +56,7 @@ COMPARISONS = [
 
 
 def result_of(operate, x, y):
-    """The result, or None where an operation is refused: by whoever of the two was asked."""
+    """The result, or None where an operation is refused, by whichever of the two was asked."""
     try:
         return operate(x, y)
     except Exception:

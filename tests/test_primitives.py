@@ -163,7 +163,7 @@ def test_defvjp_and_primitive_refuse_what_they_cannot_use():
         primitive(3)
 
 
-def test_a_user_may_differentiate_a_numpy_function_in_his_own_way():
+def test_a_user_may_differentiate_a_numpy_function_in_their_own_way():
     # A straight-through estimator: round in the forward pass, identity in the backward pass.
     saved = dict(rules_of)
     try:

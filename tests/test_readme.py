@@ -62,11 +62,17 @@ def test_the_commands_are_one_line_each():
     ]
 
 
-def test_ci_finds_the_command_that_runs_the_tests():
+def test_ci_finds_the_commands_of_the_tests_and_of_the_example():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    awk = re.search(r"command=\$\((awk .*)\)", script)[1]
-    found = subprocess.run(["bash", "-c", awk], cwd=ROOT, capture_output=True, text=True)
-    assert [found.stdout] == [c for c in COMMANDS if "pytest" in c], found.stderr
+    awk = re.search(r"command=\$\((awk .*?)\)$", script, re.DOTALL | re.MULTILINE)[1]
+    words = re.findall(r"^run_from_readme (\S+)", script, re.MULTILINE)
+    found = [
+        subprocess.run(
+            ["bash", "-c", f"word={word}; {awk}"], cwd=ROOT, capture_output=True, text=True
+        ).stdout
+        for word in words
+    ]
+    assert found == [COMMANDS[2], COMMANDS[1]]
 
 
 def test_the_core_is_as_long_as_the_readme_says():

@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
+from helpers import report_of
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.dispatch import unwrap
@@ -26,13 +27,6 @@ def with_vjps(function, *vjps):
     made = primitive(lambda *args: function(*args))
     defvjp(made, *vjps)
     return made
-
-
-def report_of(fn, *inputs, **options):
-    """Return what gradcheck raises."""
-    with pytest.raises(GradcheckError) as caught:
-        gradcheck(fn, *inputs, **options)
-    return str(caught.value)
 
 
 # --------------------------------------------------------------------- what is right passes

@@ -91,7 +91,7 @@ def load_mnist(folder: str | PathLike[str]) -> tuple[tuple[Images, Labels], tupl
             "t10k-labels-idx1-ubyte",
         )
     )
-    return _read_labelled(train_images, train_labels), _read_labelled(test_images, test_labels)
+    return read_labelled(train_images, train_labels), read_labelled(test_images, test_labels)
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -112,8 +112,26 @@ def _find(folder: Path, name: str) -> Path:
     )
 
 
-def _read_labelled(images_path: Path, labels_path: Path) -> tuple[Images, Labels]:
-    """Read the images of one file and their labels from another."""
+def read_labelled(
+    images_path: str | PathLike[str], labels_path: str | PathLike[str]
+) -> tuple[Images, Labels]:
+    """Read the images of one idx file and their labels from another.
+
+    Returns
+    -------
+    images, labels
+        As those of `load_mnist`.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged or holds something else, or if images and labels differ in number.
+
+    Examples
+    --------
+    >>> from microgrand.data import read_labelled
+    >>> x, y = read_labelled("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")  # doctest: +SKIP
+    """
     images, labels = read_idx(images_path), read_idx(labels_path)
     for path, array, ndim in ((images_path, images, 3), (labels_path, labels, 1)):
         if array.ndim != ndim or array.dtype != np.uint8:
@@ -198,7 +216,7 @@ def _read_array(path: str | PathLike[str], file: BufferedIOBase) -> Array:
         )
     shape = struct.unpack(f">{ndim}I", lengths)
     expected = math.prod(shape) * dtype.itemsize
-    # By pieces, as a header may promise more than there is memory for.
+    # Read in chunks: the header may claim more than fits in memory.
     content = bytearray()
     while piece := file.read(min(expected + 1 - len(content), 1 << 20)):
         content += piece
@@ -224,7 +242,7 @@ def _read_array(path: str | PathLike[str], file: BufferedIOBase) -> Array:
 def train_test_split(
     *arrays: Array, train_size: int, rng: int | np.random.Generator
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Deal the samples out at random into a part to train on and a part to test on.
+    """Split the samples at random into a training and a test set.
 
     Parameters
     ----------

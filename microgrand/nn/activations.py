@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine import defvjp, primitive
+from ..engine import defvjp, primitive, wider
 from ..kinds import Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
 from . import checks
@@ -77,6 +77,11 @@ def subtract_max(x: Array, axis: int) -> Array:
         return x - largest
 
 
+def sum_over(x: Value, axis: int) -> Value:
+    """Sum along `axis`; a long sum in a wider dtype."""
+    return np.add.reduce(x, axis=axis, dtype=wider(x.dtype, x.shape[axis]), keepdims=True)
+
+
 @primitive
 def softmax(x: Value, axis: int = -1) -> Value:
     """Normalise ``exp(x)`` to sum 1 along `axis`, without overflow at any finite `x`.
@@ -101,13 +106,14 @@ def softmax(x: Value, axis: int = -1) -> Value:
     Tensor([0., 1.])
     """
     unnormalised = np.exp(subtract_max(x, axis))
-    return unnormalised / np.add.reduce(unnormalised, axis=axis, keepdims=True)
+    total = sum_over(unnormalised, axis)
+    return (unnormalised / total).astype(unnormalised.dtype, copy=False)
 
 
 # d s_i / d x_j = s_i (delta_ij - s_j)
 defvjp(
     softmax,
-    lambda g, out, x, axis=-1: out * (g - np.add.reduce(g * out, axis=axis, keepdims=True)),
+    lambda g, out, x, axis=-1: out * (g - sum_over(g * out, axis)),
 )
 
 
@@ -135,10 +141,11 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
     Tensor([-1000.,     0.])
     """
     shifted = subtract_max(x, axis)
-    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
+    total = sum_over(np.exp(shifted), axis)
+    return (shifted - np.log(total)).astype(shifted.dtype, copy=False)
 
 
 defvjp(
     log_softmax,
-    lambda g, out, x, axis=-1: g - np.exp(out) * np.add.reduce(g, axis=axis, keepdims=True),
+    lambda g, out, x, axis=-1: g - np.exp(out) * sum_over(g, axis),
 )

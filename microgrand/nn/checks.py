@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import is_integer
 from ..dispatch import look
 from ..kinds import Array, Mask, Shape
 from ..tensor import Tensor
@@ -23,7 +24,7 @@ from ..tensor import Tensor
 
 def integer(who: str, value: Any, least: int) -> int:
     """Return an integer as Python's own, or raise if it is none, or less than `least`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if not is_integer(value):
         raise TypeError(f"{who} must be an integer, got {value!r}")
     if value < least:
         raise ValueError(f"{who} must be at least {least}, got {value}")
@@ -227,7 +228,7 @@ VIEWS: tuple[type, ...] = type({}.keys()), type({}.values()), type({}.items())
 def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
     """Yield modules and parameters in containers of any kind, and in the attributes of an object.
 
-    Not in what an iteration may have to compute, nor in functions, nor in objects of objects.
+    Does not look into iterators, functions or nested objects.
     """
     seen = set()
     stack = [(value, False)]
@@ -380,10 +381,9 @@ def check_training(training: Any) -> None:
 
 def axes_of_a_mask(who: str, shared_axes: Any) -> tuple[int, ...]:
     """Return the axes along which elements share a mask's, or raise."""
-    axes = (shared_axes,) if isinstance(shared_axes, (int, np.integer)) else shared_axes
-    several = tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    several = tuple(shared_axes) if isinstance(shared_axes, Iterable) else (shared_axes,)
     for axis in several:
-        if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+        if not is_integer(axis):
             raise TypeError(
                 f"{who}'s shared_axes are numbers of axes, got {axis!r}; for "
                 "one mask over all time steps of (batch, time, features), shared_axes=1"
@@ -484,7 +484,7 @@ def check_replayed_mask(replayed: Any, i: int, layer: Any, shape: Shape) -> None
     if i >= len(replayed.masks):
         raise RuntimeError(
             f"DropoutMasks ran out: there are {i}, and {layer!r} asks for another. A block is "
-            "one pass through the net: enter it anew for each, or let hold(net) do so"
+            "one pass through the net: enter the block again for each pass, or let hold(net) do so"
         )
     known = any(layer is other for other in replayed.owners)  # not one that a function has made
     if known and layer is not replayed.owners[i]:
@@ -523,7 +523,7 @@ def refuse_order_of_blocks() -> None:
     raise RuntimeError(
         "a block of DropoutMasks ended in another order than it began, or in another context, "
         "so that masks of several blocks were mixed up; that happens if a generator yields "
-        "inside the block: enter the block anew for each item, and leave it before the yield"
+        "inside the block: enter the block again for each item, and leave it before the yield"
     )
 
 
@@ -535,7 +535,7 @@ def check_not_held(replaying: bool) -> None:
     if replaying:
         raise RuntimeError(
             "mc_dropout draws masks of its own for every sample, and was called in a block of "
-            "DropoutMasks, which has no say in them and would stay empty; call it outside"
+            "DropoutMasks, which would record none of them; call it outside"
         )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..dispatch import unwrap
-from ..engine import defvjp, primitive
+from ..engine import defvjp, primitive, wider
 from ..kinds import Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
+from ..vjps.rules import wide
 from . import checks
 from .activations import log_softmax
 from .inputs import as_tensor
@@ -20,7 +21,9 @@ def mean_cross_entropy(logits: Value, one_hot: Mask, log_probabilities: Array) -
 
     The logarithms are given as a constant, as the backward pass needs them, too.
     """
-    return -np.add.reduce(log_probabilities[one_hot]) / len(one_hot)
+    picked = log_probabilities[one_hot]
+    total = np.add.reduce(picked, dtype=wider(picked.dtype, len(picked)))
+    return (-total / len(one_hot)).astype(picked.dtype)
 
 
 def mean_cross_entropy_vjp(
@@ -29,7 +32,7 @@ def mean_cross_entropy_vjp(
     """Return the well-known ``(softmax - one_hot) / n``."""
     if isinstance(logits, Tensor):  # to be differentiated again, for which constants will not do
         log_probabilities = log_softmax(logits)
-    return (np.exp(log_probabilities) - one_hot) * (g / len(one_hot))
+    return (np.exp(log_probabilities) - one_hot) * (wide(g) / len(one_hot))
 
 
 defvjp(mean_cross_entropy, mean_cross_entropy_vjp)

@@ -77,9 +77,8 @@ class Module:
     A subclass assigns parameters and other modules to attributes, also within lists, tuples and
     dicts, and defines ``forward``. One that is in another container, in an attribute of an object,
     in ``__slots__`` or an attribute of the class is an error: to leave a module unregistered, keep
-    a function that calls it. Nobody sees one that is behind a function or a bound method, in what
-    an iterator such as ``map`` or ``zip`` would give, or in an object that an object has. What a
-    module keeps but does not learn is a `Buffer`.
+    a function that calls it. Modules behind functions, bound methods, iterators such as ``map`` or
+    ``zip``, or nested objects are not found. What a module keeps but does not learn is a `Buffer`.
 
     Examples
     --------
@@ -137,8 +136,8 @@ class Module:
         Raises
         ------
         TypeError
-            If one, or a parameter, is only where nobody looks for it: in a set or an object of
-            another kind, an attribute of the class or in ``__slots__``.
+            If a module or parameter is stored where it is not looked for: in a set or an object
+            of another kind, an attribute of the class or in ``__slots__``.
         """
         modules = []
         found = set()
@@ -228,8 +227,8 @@ class Module:
 
         Warns of an attribute with other arrays of floats, as they are not saved: make them a
         `Buffer`, or name the attribute in the class's ``not_state``. They are looked for in
-        containers and in the attributes of an object, too. Not warned of is a single number, as a
-        constant may be one: a running mean that is one should be a `Buffer`.
+        containers and in the attributes of an object, too. Single numbers are not reported, since
+        they may be constants: a running mean that is one should be a `Buffer`.
 
         Examples
         --------
@@ -249,7 +248,7 @@ class Module:
         """Write the values of a `state_dict` into the parameters and buffers, in place.
 
         A loss that was computed before is out of date, and its ``backward`` raises an error. But
-        no check sees the change through a view, such as ``weight.T``, of a frozen parameter.
+        a change made through a view of a frozen parameter, such as ``weight.T``, goes unnoticed.
 
         Parameters
         ----------

@@ -12,13 +12,11 @@ from operator import add, mul, sub
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..dispatch import unwrap
 from ..engine import backpropagate
+from ..kinds import Array
 from ..tensor import Tensor
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Adapter:
         where none arrives. With `create_graph` (for ``order=2`` only) the gradients are tensors
         that can be differentiated again; otherwise arrays, lists or numbers will do.
 
-        Where all that there is are ``backward`` and ``grad``, clear ``grad``, and then run
+        If the framework has only ``backward`` and ``grad``, clear ``grad``, and then run
         backward once, from the sum of all ``output * cotangent``: several runs overwrite each
         other's gradients, or add what is left in the middle of the graph once more.
     function
@@ -60,7 +58,7 @@ class Adapter:
 
         It is given their class, or a function that makes a tensor from an array.
 
-        Tried are: the array or a list as the first argument, with ``requires_grad=True`` or
+        It tries: the array or a list as the first argument, with ``requires_grad=True`` or
         without; values in ``data``, ``value``, ``array`` or ``numpy``, attribute or method; a
         ``backward`` that takes a cotangent as a tensor or an array, or, where by its signature
         it takes none, starts from a sum; a ``grad`` that is an array or a tensor. It is set to
@@ -338,7 +336,7 @@ def guessed(given: Any) -> Adapter:
     attribute = next((a for a in GRADIENTS if hasattr(make(EXAMPLE), a)), "grad")
     if not hasattr(tensor_class, "backward"):
         raise TypeError(
-            f"Adapter.guess looks for a method `backward`, which {tensor_class.__name__} has not; "
+            f"Adapter.guess looks for a method `backward`, which {tensor_class.__name__} lacks; "
             "write an Adapter yourself"
         )
     options = inspect.signature(tensor_class.backward).parameters

@@ -14,14 +14,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..kinds import Array
 from .differences import Suspicion
 from .evidence import Evidence, agree, factor_of, gather, lengthened, lengths, perturbed
 from .point import NOT_UNDONE, Point, as_outputs, at, guarded
 from .probes import fault_of_the_engine
-
-Array = NDArray[Any]
 
 
 def attempt(experiment: Callable[[], Any]) -> Any:

@@ -16,11 +16,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..kinds import Array
 from .point import GradcheckError, Point
-
-Array = NDArray[Any]
 
 #: What rounding may add to a difference quotient with the usual step at the first look, and what
 #: is let pass if the second look does not tell, both in units of eps / step of the largest output.

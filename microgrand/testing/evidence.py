@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..kinds import Array
 from .point import GradcheckError, Point
-
-Array = NDArray[Any]
 
 #: How many elements differences are taken of.
 SAMPLE = 32

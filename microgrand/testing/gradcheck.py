@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..kinds import Array
 from ..tensor import Tensor
 from .adapters import MICROGRAND, Adapter
 from .causes import Failure, cause_of_crash
@@ -37,8 +37,6 @@ from .point import (
     is_plain,
     size_of,
 )
-
-Array = NDArray[Any]
 
 #: The roughness that rounding leaves is 0.14 to 0.29 of its eps; below this part there is none.
 SMOOTH = 0.02
@@ -118,10 +116,10 @@ def gradcheck(
     A function whose values are as rough as those of the next coarser dtype is refused even if its
     derivative is right, as a part of it may be computed there: in float64 ``(x + c) - c`` is from
     about c = 1e8 x on. What is suspicious in float32 or float16 is looked at in float64, too,
-    where the framework has it. What a float64 function rounds to float16 on the way stays as it is
-    for such short steps, so it looks constant: that it is not recorded is not found.
+    where the framework has it. A float64 function that rounds to float16 looks constant over such
+    short steps, so an unrecorded part goes undetected.
 
-    A function that is random only now and then is found out if one of these evaluations is: if a
+    A function that is only sometimes random is caught only if one of these evaluations is: if a
     tenth of them is, 19 times in 20 in the full mode.
 
     Examples
@@ -362,10 +360,10 @@ def is_right_in_float64(
 def is_too_long(
     point: Point, k: int, v: Array, cotangent: Array, gradient: Array, distance: float, rtol: float
 ) -> bool:
-    """Tell whether a mistake is none, as steps lead too far for elements far below the largest.
+    """Tell whether a mistake is spurious because the steps are too long for small elements.
 
-    So it is if with steps of their own size nothing is wrong, although it could be seen there; or
-    if the longer ones lead to where the function is not finite.
+    This is the case if with steps of their own size nothing is wrong, although it could be seen
+    there; or if the longer ones lead to where the function is not finite.
     """
     own, scale = size_of(point.inputs[k]), point.scales[k]
     tiny = (own < scale) & (v != 0) & (np.abs(v) > own)
@@ -402,7 +400,7 @@ def unit_vectors(scale: Array, elements: Iterable[int]) -> Iterator[Array]:
         yield direction
 
 
-def random_directions(scale: Array, rng: np.random.Generator) -> Iterable[Array]:
+def random_directions(scale: Array, rng: np.random.Generator) -> Array:
     """Draw a few directions that change each element by about half its own size."""
     # Not by more, as a step in float16 is a tenth of that, and kinks may be near.
     return scale * rng.normal(0, 0.5, (PROJECTIONS if scale.size else 0, scale.size))

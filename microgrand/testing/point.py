@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..checks import broadcasts
+from ..kinds import Array, Shape
 from .adapters import MICROGRAND, Adapter
-
-Array = NDArray[Any]
 
 
 class GradcheckError(AssertionError):
@@ -331,14 +330,6 @@ def flat(arrays: Sequence[Array]) -> Array:
     return np.concatenate(parts, dtype=np.float64, casting="same_kind")
 
 
-def at(shape: tuple[int, ...], i: int) -> str:
+def at(shape: Shape, i: int) -> str:
     """Write the index of the i-th element: ``[0, 2]``, or nothing for a 0-d array."""
     return f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" if shape else ""
-
-
-def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Tell whether an array of `shape` can be broadcast to the shape `to`."""
-    try:
-        return np.broadcast_shapes(shape, to) == to
-    except ValueError:
-        return False

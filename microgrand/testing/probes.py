@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..kinds import Array
 from .adapters import Adapter
 from .point import GradcheckError, Point
 
-Array = NDArray[Any]
 #: A function of two tensors, and the gradients that it has.
 Graph = tuple[Callable[[Any, Any], Any], Array, Array]
 

@@ -25,13 +25,10 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
 
+from ..kinds import Array, Shape
 from .adapters import Adapter
 from .program import Program, names_of_numpy
-
-Array = NDArray[Any]
-Shape = tuple[int, ...]
 
 # --------------------------------------------------------------------------------- arrays
 

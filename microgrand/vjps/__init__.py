@@ -12,16 +12,16 @@ of them gets it all; two nans that meet in ``maximum`` or ``fmax`` both get it a
 ``maximum``; ``abs`` has 0 at 0, and so have norms, ``hypot`` and ``arctan2``, to which two
 infinities are equal; ``std`` has 0 where it is computed as 0, ``clip`` 1 at its bounds. A matrix
 that a function takes to be symmetric has a symmetric gradient. Eigenvectors and singular vectors of
-repeated values have no derivative, nor has the inverse of a singular matrix, and the third one of
-its ``det`` is computed with the inverse: asking for one raises ``LinAlgError``. The pseudo-inverse
-is differentiated among the matrices of the same rank. Of complex matrices, only products, inverses,
-determinants and ``solve`` have a derivative.
+repeated values have no derivative, nor has the inverse of a singular matrix: asking for one raises
+``LinAlgError``. The third derivative of ``det`` needs the inverse, so for singular matrices it
+raises ``LinAlgError``, too. The pseudo-inverse is differentiated among the matrices of the same
+rank. Of complex matrices, only products, inverses, determinants and ``solve`` have a derivative.
 
 Not supported on tensors that require a gradient, and why:
 
 - ``eig eigvals``: complex in general; ``eigh`` is there for symmetric matrices.
 - ``i0``: its derivative is the Bessel function i1, which NumPy lacks.
-- ``nextafter``: a step between neighbouring numbers is no function to be differentiated.
+- ``nextafter``: a step between neighbouring numbers is not a differentiable function.
 - ``real_if_close sort_complex``: the dtype of the result depends on the values.
 - ``histogram histogram2d histogramdd histogram_bin_edges``: counts are piecewise constant; for
   weighted ones there is ``bincount``.

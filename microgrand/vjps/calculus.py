@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import formula, unwrap
+from ..kinds import ArrayLike, Axis, Value
 from .rules import as_array
 
 # -------------------------------------------------------------------- differences, integrals
 
 
 @formula(np.diff)
-def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+def _diff(
+    a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike = None, append: ArrayLike = None
+) -> Value:
     a = as_array(a)
     if n == 0:
         return a
@@ -33,7 +36,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any =
 
 
 @formula(np.ediff1d)
-def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+def _ediff1d(ary: ArrayLike, to_end: ArrayLike = None, to_begin: ArrayLike = None) -> Value:
     ary = as_array(ary)
     pieces = [to_begin, np.diff(np.reshape(ary, -1)), to_end]
     pieces = [np.reshape(piece, -1) for piece in pieces if piece is not None]
@@ -41,7 +44,7 @@ def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 
 
 @formula(np.gradient)
-def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+def _gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: int = 1) -> Any:
     f = as_float(as_array(f))
     axes = range(f.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     spacings = varargs or (1.0,)
@@ -51,12 +54,12 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
     return slopes[0] if len(slopes) == 1 else slopes
 
 
-def as_float(x: Any) -> Any:
+def as_float(x: Value) -> Value:
     """Convert integers and booleans to float64."""
     return x if x.dtype.kind in "fc" else x.astype(float)
 
 
-def slope_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
+def slope_along(f: Value, spacing: Value, axis: int, edge_order: int) -> Value:
     """Take the slope of the parabola through each element and its neighbours on both sides."""
     f = np.moveaxis(f, axis, -1)
     spacing = as_float(as_array(spacing))
@@ -72,7 +75,7 @@ def slope_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
 
 
 @formula(np.trapezoid)
-def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+def _trapezoid(y: ArrayLike, x: ArrayLike = None, dx: ArrayLike = 1.0, axis: int = -1) -> Value:
     y = as_array(y)
     before = (slice(None),) * (axis % y.ndim)
     if x is not None:
@@ -90,8 +93,8 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 @formula(np.linspace)
 def _linspace(
-    start: Any,
-    stop: Any,
+    start: ArrayLike,
+    stop: ArrayLike,
     num: int = 50,
     endpoint: bool = True,
     retstep: bool = False,
@@ -115,8 +118,13 @@ def _linspace(
 
 @formula(np.interp)
 def _interp(
-    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None
-) -> Any:
+    x: ArrayLike,
+    xp: ArrayLike,
+    fp: ArrayLike,
+    left: ArrayLike = None,
+    right: ArrayLike = None,
+    period: float | None = None,
+) -> Value:
     x, xp, fp = (as_array(array) for array in (x, xp, fp))
     x, xp, fp = x.astype(float), xp.astype(float), fp.astype(np.result_type(fp.dtype, float))
     if period is not None:
@@ -145,7 +153,7 @@ def _interp(
 
 
 @formula(np.polyval)
-def _polyval(p: Any, x: Any) -> Any:
+def _polyval(p: ArrayLike, x: ArrayLike) -> Value:
     x = as_array(x)
     y = np.zeros_like(x)
     for coefficient in as_array(p):  # Horner's scheme
@@ -154,7 +162,7 @@ def _polyval(p: Any, x: Any) -> Any:
 
 
 @formula(np.vander)
-def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # noqa: N803  NumPy says so
+def _vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Value:  # noqa: N803  NumPy says so
     x = as_array(x)
     x = x.astype(np.promote_types(x.dtype, int))
     n = len(x) if N is None else N

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from ..dispatch import formula, unwrap
 from ..engine import defvjp, primitive
-from ..kinds import Value
+from ..kinds import ArrayLike, Value
 from .rules import as_array, as_in, wide
 
 # ------------------------------------------------------------------- elementwise, one argument
@@ -43,7 +42,7 @@ def root_of_1_minus_square(x: Value) -> Value:
     return np.sqrt(-(x - 1)) * np.sqrt(x - (-1))
 
 
-def root_of_1_plus_square(x: Any) -> Any:
+def root_of_1_plus_square(x: Value) -> Value:
     """``sqrt(1 + x^2)``, also where the square would overflow."""
     if x.dtype.kind == "c":
         return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x)
@@ -69,15 +68,16 @@ defvjp(np.rad2deg, lambda g, out, x: g * (180 / math.pi))
 defvjp(np.degrees, lambda g, out, x: g * (180 / math.pi))
 
 
-def not_zero(x: Any) -> Any:
+def not_zero(x: Value) -> Value:
     """Replace zeros with ones, for the divisor of something that is 0 there."""
     return np.where(np.equal(x, 0), 1, x)
 
 
-def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
+def absolute_vjp(g: Value, out: Value, x: Value) -> Value:
     """``g sign(x)``, which for a complex number is ``g conj(x) / |x|``; 0 at 0."""
     if x.dtype.kind == "c":
-        return g * (np.conj(x) / not_zero(out))
+        real, imag = np.real(x), np.imag(x)
+        return g * (direction(real, imag)[0] - 1j * direction(imag, real)[0])
     return g * np.sign(x)
 
 
@@ -85,14 +85,14 @@ defvjp(np.absolute, absolute_vjp)
 
 
 def nan_to_num_vjp(
-    g: Any,
-    out: Any,
-    x: Any,
+    g: Value,
+    out: Value,
+    x: Value,
     copy: bool = True,
-    nan: Any = 0.0,
-    posinf: Any = None,
-    neginf: Any = None,
-) -> Any:
+    nan: ArrayLike = 0.0,
+    posinf: ArrayLike = None,
+    neginf: ArrayLike = None,
+) -> Value:
     """0 where a number is replaced; real and imaginary parts are replaced separately."""
     if x.dtype.kind != "c":
         return np.where(np.isfinite(x), g, 0)
@@ -107,12 +107,12 @@ defvjp(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi
 
 
 @formula(np.sinc)
-def _sinc(x: Any) -> Any:
+def _sinc(x: ArrayLike) -> Value:
     # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, its Taylor series.
     y = x * math.pi
     near = np.less(np.abs(unwrap(y)), 1)
     square = np.where(near, y, 0) ** 2
-    series: Any = 1.0
+    series: Value = 1.0
     for k in range(18, 0, -2):
         series = 1 - square / (k * (k + 1)) * series
     y = np.where(near, 1, y)
@@ -120,18 +120,18 @@ def _sinc(x: Any) -> Any:
 
 
 @formula(np.modf, plain=(1,))
-def _modf(x: Any) -> Any:
+def _modf(x: ArrayLike) -> tuple[Value, None]:
     return x - np.trunc(x), None
 
 
 @formula(np.frexp, plain=(1,))
-def _frexp(x: Any) -> Any:
+def _frexp(x: ArrayLike) -> tuple[Value, None]:
     exponent = np.frexp(unwrap(x))[1]
     return np.ldexp(x, -exponent), None
 
 
 @formula(np.divmod, plain=(0,))
-def _divmod(x: Any, y: Any) -> Any:
+def _divmod(x: ArrayLike, y: ArrayLike) -> tuple[None, Value]:
     return None, np.remainder(x, y)
 
 
@@ -147,7 +147,7 @@ defvjp(np.conjugate, lambda g, out, z: np.conj(g))
 
 
 @formula(np.angle)
-def _angle(z: Any, deg: bool = False) -> Any:
+def _angle(z: ArrayLike, deg: bool = False) -> Value:
     angle = np.arctan2(np.imag(z), np.real(z))
     return angle * (180 / math.pi) if deg else angle
 
@@ -155,7 +155,7 @@ def _angle(z: Any, deg: bool = False) -> Any:
 # ------------------------------------------------------------------ elementwise, two arguments
 
 
-def power_vjp_base(g: Any, out: Any, x: Any, y: Any) -> Any:
+def power_vjp_base(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``y x^(y-1)``, which is 0 for ``y = 0`` also at ``x = 0``, where 0 * x^-1 would be nan."""
     if isinstance(y, (int, float)):
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
@@ -164,14 +164,14 @@ def power_vjp_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * y * x ** np.where(np.equal(y, 0) & ~has_reciprocal, 0, y - 1)
 
 
-def power_vjp_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
+def power_vjp_exponent(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``x^y log x``, with the limit 0 where ``x^y`` is 0; 0 for ``0^0``, too."""
     x = wide(as_in(out, as_array(x)))
     vanishes = np.equal(out, 0) | (np.equal(x, 0) & np.equal(y, 0))
     return g * out * np.log(np.where(vanishes, 1, x))
 
 
-def share_ties(g: Any, wins: Any, ties: Any) -> Any:
+def share_ties(g: Value, wins: Value, ties: Value) -> Value:
     """Give `g` to the winners of a comparison, and half of it where there is a tie."""
     return np.where(ties, g / 2, np.where(wins, g, 0))
 
@@ -208,22 +208,26 @@ defvjp(
 )
 
 
-def direction(x: Any, y: Any) -> tuple[Any, Any]:
-    """Return ``x / r`` with the distance r from the origin, and r; with 1 for an r of 0.
+def direction(x: Value, y: Value) -> tuple[Value, Value, Value]:
+    """Return ``x / r`` with the distance r from the origin, ``scale r`` and the scale.
 
-    Two infinities are equal, as they are to arctan2.
+    The scale keeps r in the range of the dtype. An r of 0 is 1 here. Two infinities are equal, as
+    they are to arctan2.
     """
     x, y = wide(as_array(x)), wide(as_array(y))
-    r = not_zero(np.hypot(x, y))  # not a root of squares, which may underflow
+    distance = np.hypot(unwrap(x), unwrap(y))  # not a root of squares, which may underflow
+    scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
+    x, y = x * scale, y * scale  # whose distance is finite, or they are infinite
+    r = not_zero(np.hypot(x, y))
     far = np.isinf(x) | np.isinf(y)
     x, y = (np.where(far, np.copysign(np.isinf(z), unwrap(z)), z) for z in (x, y))
-    return x / not_zero(np.hypot(x, y)), r
+    return x / not_zero(np.hypot(x, y)), r, scale
 
 
-def arctan2_vjp(g: Any, x: Any, y: Any) -> Any:
+def arctan2_vjp(g: Value, x: Value, y: Value) -> Value:
     """``g x / (x^2 + y^2)``."""
-    along, r = direction(x, y)
-    return g * along / r
+    along, r, scale = direction(x, y)
+    return g * along / r * scale
 
 
 defvjp(
@@ -238,7 +242,7 @@ defvjp(
 )
 
 
-def difference(y: Any, x: Any) -> Any:
+def difference(y: Value, x: Value) -> Value:
     """``y - x``, but 0 for equal infinities."""
     equal = np.equal(x, y) & np.isinf(x)
     return np.where(equal, 0, y) - np.where(equal, 0, x)
@@ -277,24 +281,24 @@ defvjp(
 
 
 @primitive
-def clip(x: Any, low: Any, high: Any) -> Any:
+def clip(x: Value, low: Value, high: Value) -> Value:
     """Limit `x` to ``[low, high]``; either may be None."""
     return np.clip(x, low, high)
 
 
-def clip_vjp_low(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
-    """The lower limit shows where `x` is below it, unless the upper one is lower still."""
+def clip_vjp_low(g: Value, out: Value, x: Value, low: Value, high: Value) -> Value:
+    """The lower limit is the result where `x` is below it, unless the upper one is lower still."""
     shows = np.less(x, low) if high is None else np.less(x, low) & np.less_equal(low, high)
     return np.where(shows, g, 0)
 
 
-def clip_vjp_high(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
-    """The upper limit shows where `x`, or the lower limit, is above it."""
+def clip_vjp_high(g: Value, out: Value, x: Value, low: Value, high: Value) -> Value:
+    """The upper limit is the result where `x`, or the lower limit, is above it."""
     shows = np.greater(x, high) if low is None else np.greater(np.maximum(x, low), high)
     return np.where(shows, g, 0)
 
 
-def clip_vjp(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
+def clip_vjp(g: Value, out: Value, x: Value, low: Value, high: Value) -> Value:
     """Inside and at the limits, the result is `x` itself."""
     below = False if low is None else np.less(x, low)
     above = False if high is None else np.greater(x, high)
@@ -305,5 +309,12 @@ defvjp(clip, clip_vjp, clip_vjp_low, clip_vjp_high)
 
 
 @formula(np.clip)
-def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+def _clip(
+    a: ArrayLike,
+    a_min: ArrayLike = None,
+    a_max: ArrayLike = None,
+    *,
+    min: ArrayLike = None,
+    max: ArrayLike = None,
+) -> Value:
     return clip(a, a_min if min is None else min, a_max if max is None else max)

@@ -14,9 +14,10 @@ import numpy as np
 
 from ..dispatch import formula
 from ..engine import defvjp
+from ..kinds import ArrayLike, Axis, Value
 
 
-def with_length(x: Any, n: int, axis: int) -> Any:
+def with_length(x: Value, n: int, axis: int) -> Value:
     """Cut off the end of an axis, or pad it with zeros, to length `n`."""
     x = np.moveaxis(x, axis, -1)
     if n <= x.shape[-1]:
@@ -29,15 +30,17 @@ def with_length(x: Any, n: int, axis: int) -> Any:
 def fft_vjp(transform: Callable[..., Any]) -> Callable[..., Any]:
     """Transform the cotangent in the same way."""
 
-    def vjp(g: Any, out: Any, a: Any, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
+    def vjp(
+        g: Value, out: Value, a: Value, n: Any = None, axis: int = -1, norm: Any = None
+    ) -> Value:
         return with_length(transform(g, axis=axis, norm=norm), a.shape[axis], axis)
 
     return vjp
 
 
 def rfft_vjp(
-    g: Any, out: Any, a: Any, n: int | None = None, axis: int = -1, norm: Any = None
-) -> Any:
+    g: Value, out: Value, a: Value, n: int | None = None, axis: int = -1, norm: Any = None
+) -> Value:
     """Pad with the zero cotangents of what was left out, and transform."""
     length = a.shape[axis] if n is None else n
     g = np.real(np.fft.fft(with_length(g, length, axis), axis=axis, norm=norm))
@@ -45,8 +48,8 @@ def rfft_vjp(
 
 
 def irfft_vjp(
-    g: Any, out: Any, a: Any, n: int | None = None, axis: int = -1, norm: Any = None
-) -> Any:
+    g: Value, out: Value, a: Value, n: int | None = None, axis: int = -1, norm: Any = None
+) -> Value:
     """Transform; double what stands for two: all but the first, and the middle of an even n."""
     length = out.shape[axis]
     half = np.moveaxis(np.fft.ifft(g, axis=axis, norm=norm), axis, -1)[..., : length // 2 + 1]
@@ -71,17 +74,17 @@ OPPOSITE: dict[Any, Any] = {
 
 
 @formula(np.fft.hfft)
-def _hfft(a: Any, n: int | None = None, axis: int = -1, norm: Any = None) -> Any:
+def _hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Any = None) -> Value:
     return np.fft.irfft(np.conj(a), n, axis, norm=OPPOSITE[norm])
 
 
 @formula(np.fft.ihfft)
-def _ihfft(a: Any, n: int | None = None, axis: int = -1, norm: Any = None) -> Any:
+def _ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Any = None) -> Value:
     return np.conj(np.fft.rfft(a, n, axis, norm=OPPOSITE[norm]))
 
 
-def lengths_and_axes(x: Any, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
-    """Complete what the transforms along several axes are told: all axes, at their length."""
+def lengths_and_axes(x: Value, s: Any, axes: Axis) -> tuple[list[Any], list[int]]:
+    """Fill in the defaults of transforms along several axes: all axes, at full length."""
     if axes is None:
         axes = range(x.ndim) if s is None else range(-len(s), 0)
     axes = list(axes)
@@ -94,21 +97,21 @@ def lengths_and_axes(x: Any, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
 
 
 @formula(np.fft.fftn)
-def _fftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
+def _fftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> Value:
     for n, axis in zip(*lengths_and_axes(a, s, axes), strict=True):
         a = np.fft.fft(a, n, axis, norm)
     return a
 
 
 @formula(np.fft.ifftn)
-def _ifftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
+def _ifftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> Value:
     for n, axis in zip(*lengths_and_axes(a, s, axes), strict=True):
         a = np.fft.ifft(a, n, axis, norm)
     return a
 
 
 @formula(np.fft.rfftn)
-def _rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
+def _rfftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> Value:
     lengths, axes = lengths_and_axes(a, s, axes)
     a = np.fft.rfft(a, lengths[-1], axes[-1], norm)
     for n, axis in zip(lengths[:-1], axes[:-1], strict=True):
@@ -117,7 +120,7 @@ def _rfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
 
 
 @formula(np.fft.irfftn)
-def _irfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
+def _irfftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> Value:
     lengths, axes = lengths_and_axes(a, s, axes)
     for n, axis in zip(lengths[:-1], axes[:-1], strict=True):
         a = np.fft.ifft(a, n, axis, norm)
@@ -127,7 +130,7 @@ def _irfftn(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
 def over_two_axes(transform: Callable[..., Any]) -> Callable[..., Any]:
     """Make the version of an n-dimensional transform that is over the last two axes."""
 
-    def transform2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None) -> Any:
+    def transform2(a: ArrayLike, s: Any = None, axes: Axis = (-2, -1), norm: Any = None) -> Value:
         return transform(a, s, axes, norm)
 
     return transform2

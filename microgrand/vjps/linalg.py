@@ -20,33 +20,34 @@ from numpy.linalg import LinAlgError
 
 from ..dispatch import formula, look, unwrap
 from ..engine import defvjp, primitive
+from ..kinds import ArrayLike, Axis, Value
 from ..tensor import Tensor
 from .elementwise import absolute_vjp
 from .reductions import expand, extremum_vjp
 from .rules import as_array, wide
 
 
-def transposed(x: Any) -> Any:
+def transposed(x: Value) -> Value:
     """Swap the last two axes."""
     return np.swapaxes(x, -1, -2)
 
 
-def symmetric(x: Any) -> Any:
+def symmetric(x: Value) -> Value:
     """Take the symmetric part of a matrix."""
     return (x + transposed(x)) / 2
 
 
-def times_diagonal(x: Any, diagonal: Any) -> Any:
+def times_diagonal(x: Value, diagonal: Value) -> Value:
     """Multiply the columns of a matrix by the elements of a diagonal."""
     return x * np.expand_dims(diagonal, -2)
 
 
-def as_hermitian(x: Any) -> Any:
+def as_hermitian(x: Value) -> Value:
     """Take the part of a matrix that is its own conjugate transpose."""
     return (x + np.conj(transposed(x))) / 2
 
 
-def check_matrix(name: str, a: Any) -> Any:
+def check_matrix(name: str, a: Value) -> Value:
     """Return `a` as an array or tensor; raise if it is not a stack of real matrices."""
     a = as_array(a)
     if a.dtype.kind == "c":
@@ -56,12 +57,12 @@ def check_matrix(name: str, a: Any) -> Any:
     return a
 
 
-def is_finite(a: Any) -> bool:
+def is_finite(a: Value) -> bool:
     """Tell whether LAPACK can compute singular vectors: at an infinity it may never end."""
     return bool(np.all(np.isfinite(look(a))))
 
 
-def check_finite(name: str, a: Any) -> None:
+def check_finite(name: str, a: Value) -> None:
     """Raise LinAlgError where LAPACK would not come to an end."""
     if not is_finite(a):
         raise LinAlgError(f"np.linalg.{name} of a matrix with infinite or missing numbers")
@@ -72,14 +73,14 @@ def check_finite(name: str, a: Any) -> None:
 defvjp(np.linalg.inv, lambda g, out, a: -transposed(out) @ g @ transposed(out))
 
 
-def solve_vjp_right(g: Any, out: Any, a: Any, b: Any) -> Any:
+def solve_vjp_right(g: Value, out: Value, a: Value, b: Value) -> Value:
     """``a^-T g``; a 1-D `b` is a column."""
     if b.ndim == 1:
         return np.squeeze(np.linalg.solve(transposed(a), np.expand_dims(g, -1)), -1)
     return np.linalg.solve(transposed(a), g)
 
 
-def solve_vjp_left(g: Any, out: Any, a: Any, b: Any) -> Any:
+def solve_vjp_left(g: Value, out: Value, a: Value, b: Value) -> Value:
     """``-a^-T g out^T``; a 1-D `b` is a column."""
     if b.ndim == 1:
         g, out = np.expand_dims(g, -1), np.expand_dims(out, -1)
@@ -94,19 +95,19 @@ defvjp(np.linalg.solve, solve_vjp_left, solve_vjp_right)
 # but s_i: nothing is divided by a 0, or by what rounding has left of it.
 
 
-def products_without_one(s: Any) -> Any:
+def products_without_one(s: Value) -> Value:
     """Return ``p_i``, the product of all elements but the i-th."""
     return np.prod(np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]), axis=-1)
 
 
-def svd_and_sign(a: Any) -> tuple[Any, Any, Any, Any]:
+def svd_and_sign(a: Value) -> tuple[Value, Value, Value, Value]:
     """Return u, s and v^T, and det(u) det(v)."""
     u, s, vh = np.linalg.svd(a)
     return u, s, vh, (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
 
 
 @primitive
-def cofactors(a: Any) -> Any:
+def cofactors(a: Value) -> Value:
     """Return the matrix of cofactors, which is ``det(a) a^-T`` where there is an inverse."""
     if not is_finite(a):
         return np.full_like(a, np.nan)
@@ -114,7 +115,7 @@ def cofactors(a: Any) -> Any:
     return sign * np.conj(times_diagonal(u, products_without_one(s)) @ vh)
 
 
-def cofactors_vjp(g: Any, out: Any, a: Any) -> Any:
+def cofactors_vjp(g: Value, out: Value, a: Value) -> Value:
     """``tr(a^-1 g) c - a^-T g^T c`` for the cofactors c, where there is an inverse.
 
     With the singular values and h = u^T g v, that is det(u) det(v) u m v^T, where m_ii is the sum
@@ -143,12 +144,12 @@ defvjp(cofactors, cofactors_vjp)
 
 
 @primitive
-def log_abs_det(a: Any) -> Any:
+def log_abs_det(a: Value) -> Value:
     """Return the second result of ``np.linalg.slogdet``."""
     return np.linalg.slogdet(a)[1]
 
 
-def log_abs_det_vjp(g: Any, out: Any, a: Any) -> Any:
+def log_abs_det_vjp(g: Value, out: Value, a: Value) -> Value:
     """``g a^-T``."""
     try:
         inverse = np.linalg.inv(a)
@@ -162,14 +163,14 @@ defvjp(log_abs_det, log_abs_det_vjp)
 
 
 @formula(np.linalg.slogdet, plain=(0,))
-def _slogdet(a: Any) -> Any:
+def _slogdet(a: ArrayLike) -> Any:
     a = check_matrix("slogdet", a)
     return None, log_abs_det(a)
 
 
 def pinv_vjp(
-    g: Any, out: Any, a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = None
-) -> Any:
+    g: Value, out: Value, a: Value, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
+) -> Value:
     """Differentiate among the matrices of one rank (Golub and Pereyra 1973, equation 4.12)."""
     out_h, g_t = np.conj(transposed(out)), transposed(g)
     off_columns = g_t - a @ (out @ g_t)  # what lies outside the space of a's columns
@@ -180,7 +181,7 @@ def pinv_vjp(
 
 
 @primitive
-def pinv(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = None) -> Any:
+def pinv(a: Value, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Value:
     """Call ``np.linalg.pinv``."""
     given = {} if rtol is None else {"rtol": rtol}
     return np.linalg.pinv(a, rcond, hermitian, **given)
@@ -190,7 +191,7 @@ defvjp(pinv, pinv_vjp)
 
 
 @formula(np.linalg.pinv, exact=True)
-def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+def _pinv(a: ArrayLike, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Value:
     check_finite("pinv", a)
     rcond, rtol = unwrap(rcond), unwrap(rtol)
     cutoff = rtol if rcond is None else rcond
@@ -199,7 +200,7 @@ def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = Non
     return pinv(a, rcond, hermitian, rtol=rtol)
 
 
-def check_cut_is_clear(s: Any, cutoff: Any) -> None:
+def check_cut_is_clear(s: Value, cutoff: Value) -> None:
     """Raise if `cutoff` drops singular values that are not small against those that it keeps.
 
     The derivative is that among matrices of one rank, where those dropped are 0. By as much as
@@ -217,7 +218,7 @@ def check_cut_is_clear(s: Any, cutoff: Any) -> None:
 
 
 @formula(np.linalg.lstsq, plain=(2, 3))
-def _lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
+def _lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> Any:
     a, b = check_matrix("lstsq", a), as_array(b)
     has_residuals = np.linalg.lstsq(unwrap(a), unwrap(b), rcond)[1].size > 0
     eps = np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps
@@ -229,7 +230,7 @@ def _lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
 
 
 @formula(np.linalg.matrix_power)
-def _matrix_power(a: Any, n: int) -> Any:
+def _matrix_power(a: ArrayLike, n: int) -> Value:
     a = as_array(a)
     if n < 0:
         a, n = np.linalg.inv(a), -n
@@ -245,7 +246,7 @@ def _matrix_power(a: Any, n: int) -> Any:
 
 
 @formula(np.linalg.multi_dot)
-def _multi_dot(arrays: Any) -> Any:
+def _multi_dot(arrays: ArrayLike) -> Value:
     # einsum finds the cheapest order: "ab,bc,cd->ad".
     arrays = [as_array(array) for array in arrays]
     if len(arrays) == 2:
@@ -261,7 +262,7 @@ def _multi_dot(arrays: Any) -> Any:
 
 
 @formula(np.linalg.tensorinv)
-def _tensorinv(a: Any, ind: int = 2) -> Any:
+def _tensorinv(a: ArrayLike, ind: int = 2) -> Value:
     if ind <= 0:
         raise ValueError(f"tensorinv takes a positive ind, got {ind}")
     shape = a.shape[ind:] + a.shape[:ind]
@@ -269,7 +270,7 @@ def _tensorinv(a: Any, ind: int = 2) -> Any:
 
 
 @formula(np.linalg.tensorsolve)
-def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
+def _tensorsolve(a: ArrayLike, b: ArrayLike, axes: Axis = None) -> Value:
     a, b = as_array(a), as_array(b)
     if axes is not None:
         a = np.moveaxis(a, axes, range(a.ndim - len(axes), a.ndim))
@@ -282,12 +283,12 @@ def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 
 @primitive
-def cholesky(a: Any, upper: bool = False) -> Any:
+def cholesky(a: Value, upper: bool = False) -> Value:
     """Return the lower factor L, or its transpose."""
     return np.linalg.cholesky(a, upper=True) if upper else np.linalg.cholesky(a)
 
 
-def cholesky_vjp(g: Any, out: Any, a: Any, upper: bool = False) -> Any:
+def cholesky_vjp(g: Value, out: Value, a: Value, upper: bool = False) -> Value:
     """``L^-T P L^-1`` with the lower triangle P of ``L^T g``, its diagonal halved."""
     if upper:
         g, out = transposed(g), transposed(out)
@@ -302,11 +303,11 @@ defvjp(cholesky, cholesky_vjp)
 
 
 @formula(np.linalg.cholesky, exact=True)
-def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
+def _cholesky(a: ArrayLike, /, *, upper: bool = False) -> Value:
     return cholesky(check_matrix("cholesky", a), upper)
 
 
-def inverse_gaps(values: Any, factor: Any, name: str) -> Any:
+def inverse_gaps(values: Value, factor: Value, name: str) -> Value:
     """Return ``1 / (v_j - v_i)``, by which the derivatives of vectors are in proportion.
 
     Vectors of equal values may turn into each other at no cost, so they have no derivative. That
@@ -327,13 +328,13 @@ def inverse_gaps(values: Any, factor: Any, name: str) -> Any:
 
 
 @primitive
-def eigh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803  NumPy says so
+def eigh(a: Value, UPLO: Any = "L") -> Value:  # noqa: N803  NumPy says so
     """Return the eigenvectors as columns, below a row of the eigenvalues."""
     w, v = np.linalg.eigh(a, UPLO)
     return np.concatenate([w[..., None, :], v], -2)
 
 
-def eigh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+def eigh_vjp(g: Value, out: Value, a: Value, UPLO: Any = "L") -> Value:  # noqa: N803
     """``V (diag(g_w) + F * V^T g_V) V^T`` with ``F_ij = 1 / (w_j - w_i)``."""
     w, v = out[..., 0, :], out[..., 1:, :]
     g_w, g_v = g[..., 0, :], g[..., 1:, :]
@@ -349,12 +350,12 @@ EighResult: Any = type(np.linalg.eigh(np.eye(1)))
 
 
 @formula(np.linalg.eigh, exact=True)
-def _eigh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+def _eigh(a: ArrayLike, UPLO: Any = "L") -> Any:  # noqa: N803
     out = eigh(check_matrix("eigh", a), UPLO)
     return EighResult(out[..., 0, :], out[..., 1:, :])
 
 
-def eigvalsh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+def eigvalsh_vjp(g: Value, out: Value, a: Value, UPLO: Any = "L") -> Value:  # noqa: N803
     """``V diag(g) V^T``; the values alone are computed by other steps than with their vectors."""
     if not is_finite(a):
         return np.full_like(unwrap(a), np.nan)
@@ -363,7 +364,7 @@ def eigvalsh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N80
 
 
 @primitive
-def eigvalsh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+def eigvalsh(a: Value, UPLO: Any = "L") -> Value:  # noqa: N803
     """Call ``np.linalg.eigvalsh``."""
     return np.linalg.eigvalsh(a, UPLO)
 
@@ -372,18 +373,20 @@ defvjp(eigvalsh, eigvalsh_vjp)
 
 
 @formula(np.linalg.eigvalsh, exact=True)
-def _eigvalsh(a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+def _eigvalsh(a: ArrayLike, UPLO: Any = "L") -> Value:  # noqa: N803
     return eigvalsh(check_matrix("eigvalsh", a), UPLO)
 
 
 @primitive
-def svd(a: Any, full_matrices: bool = False, hermitian: bool = False) -> Any:
+def svd(a: Value, full_matrices: bool = False, hermitian: bool = False) -> Value:
     """Return u, below it a row of the singular values, below that v, all with k columns."""
     u, s, vh = np.linalg.svd(a, full_matrices, hermitian=hermitian)
     return np.concatenate([u, s[..., None, :], transposed(vh)], -2)
 
 
-def svd_vjp(g: Any, out: Any, a: Any, full_matrices: bool = False, hermitian: bool = False) -> Any:
+def svd_vjp(
+    g: Value, out: Value, a: Value, full_matrices: bool = False, hermitian: bool = False
+) -> Value:
     """Differentiate ``a = u diag(s) v^T`` (Townsend, equation 11)."""
     m = a.shape[-2]
     u, s, v = out[..., :m, :], out[..., m, :], out[..., m + 1 :, :]
@@ -410,7 +413,7 @@ def svd_vjp(g: Any, out: Any, a: Any, full_matrices: bool = False, hermitian: bo
     return symmetric(total) if hermitian else total
 
 
-def inverse_of(s: Any, factor: Any) -> Any:
+def inverse_of(s: Value, factor: Value) -> Value:
     """``1 / s``; an error if the vectors of a singular value 0 are asked for."""
     largest = np.max(unwrap(s), axis=-1, keepdims=True, initial=0)
     zero = np.less_equal(unwrap(s), max(factor.shape[-2:]) * np.finfo(s.dtype).eps * largest)
@@ -429,12 +432,12 @@ SVDResult: Any = type(np.linalg.svd(np.eye(1)))
 
 
 @primitive
-def svdvals(a: Any, hermitian: bool = False) -> Any:
+def svdvals(a: Value, hermitian: bool = False) -> Value:
     """Return the singular values, which are computed by other steps than with their vectors."""
     return np.linalg.svd(a, compute_uv=False, hermitian=hermitian)
 
 
-def svdvals_vjp(g: Any, out: Any, a: Any, hermitian: bool = False) -> Any:
+def svdvals_vjp(g: Value, out: Value, a: Value, hermitian: bool = False) -> Value:
     """``u diag(g) v^T``."""
     if not is_finite(a):
         return np.full_like(unwrap(a), np.nan)
@@ -447,7 +450,7 @@ defvjp(svdvals, svdvals_vjp)
 
 @formula(np.linalg.svd, exact=True)
 def _svd(
-    a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
+    a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
 ) -> Any:
     a = check_matrix("svd", a)
     if not compute_uv:
@@ -465,17 +468,17 @@ def _svd(
 
 
 @formula(np.linalg.svdvals, exact=True)
-def _svdvals(x: Any, /) -> Any:
+def _svdvals(x: ArrayLike, /) -> Value:
     return svdvals(check_matrix("svdvals", x))
 
 
 @primitive
-def qr(a: Any) -> Any:
+def qr(a: Value) -> Value:
     """Return r below q, for a matrix that is not wider than high."""
     return np.concatenate(np.linalg.qr(a), -2)
 
 
-def qr_vjp(g: Any, out: Any, a: Any) -> Any:
+def qr_vjp(g: Value, out: Value, a: Value) -> Value:
     """``(g_q + q sym(m)) r^-T``, with m = r g_r^T - g_q^T q and sym that mirrors its lower half."""
     m = a.shape[-2]
     q, r, g_q, g_r = out[..., :m, :], out[..., m:, :], g[..., :m, :], g[..., m:, :]
@@ -494,7 +497,7 @@ QRResult: Any = type(np.linalg.qr(np.eye(1)))
 
 
 @formula(np.linalg.qr)
-def _qr(a: Any, mode: str = "reduced") -> Any:
+def _qr(a: ArrayLike, mode: str = "reduced") -> Any:
     a = check_matrix("qr", a)
     m, n = a.shape[-2:]
     if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
@@ -514,8 +517,8 @@ def _qr(a: Any, mode: str = "reduced") -> Any:
 
 
 def vector_norm_vjp(
-    g: Any, out: Any, x: Any, *, axis: Any = None, keepdims: Any = False, ord: Any = 2
-) -> Any:
+    g: Value, out: Value, x: Value, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2
+) -> Value:
     """``sign(x) (|x| / norm)^(ord - 1)``, which is 0 where x or the norm is 0, as for `abs`."""
     if not isinstance(axis, (tuple, type(None))):
         axis = int(axis)
@@ -548,10 +551,12 @@ defvjp(np.linalg.vector_norm, vector_norm_vjp)
 
 
 @formula(np.linalg.matrix_norm)
-def _matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> Any:
+def _matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Any = "fro") -> Value:
     x = as_array(x)
     if ord in (None, "fro", "f"):
         return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
+    zero = np.all(np.equal(x, 0), axis=(-2, -1), keepdims=True)
+    x = np.where(zero, 0, x)  # there a norm's derivative is 0
     if ord == "nuc":
         out = np.sum(np.linalg.svdvals(x), axis=-1)
     else:
@@ -567,7 +572,7 @@ def _matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> Any:
 
 
 @formula(np.linalg.norm)
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
+def _norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Value:
     x = as_array(x)
     axes: Any = axis if isinstance(axis, tuple) or axis is None else (int(axis),)
     if (ord is None and axes is None) or (len(axes) if axes is not None else x.ndim) == 1:
@@ -579,7 +584,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> A
 
 
 @formula(np.linalg.cond)
-def _cond(x: Any, p: Any = None) -> Any:
+def _cond(x: ArrayLike, p: Any = None) -> Value:
     x = check_matrix("cond", x)
     if p in (None, 2, -2):
         s = np.linalg.svdvals(x)

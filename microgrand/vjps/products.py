@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import formula
-from ..engine import VJP, defvjp, primitive
+from ..engine import VJP, defvjp, primitive, wider
+from ..kinds import ArrayLike, Shape, Value
 from .rules import as_array
 
 # ------------------------------------------------------------------- products of matrices
 
 
-def matmul_vjp_left(g: Any, out: Any, x: Any, y: Any) -> Any:
+def matmul_vjp_left(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``g y^T``; a 1-D operand is a row on the left and a column on the right."""
     if y.ndim == 1:
         return g * y if x.ndim == 1 else np.expand_dims(g, -1) * y
@@ -24,7 +25,7 @@ def matmul_vjp_left(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g @ np.swapaxes(y, -1, -2)
 
 
-def matmul_vjp_right(g: Any, out: Any, x: Any, y: Any) -> Any:
+def matmul_vjp_right(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``x^T g``; a 1-D operand is a row on the left and a column on the right."""
     if x.ndim == 1:
         return g * x if y.ndim == 1 else np.expand_dims(x, -1) * np.expand_dims(g, -2)
@@ -47,7 +48,7 @@ defvjp(np.matmul, matmul_vjp_left, matmul_vjp_right)
 Axes = tuple[list[int], list[int]]
 
 
-def paired_axes(a: Any, b: Any, axes: Any) -> Axes:
+def paired_axes(a: Value, b: Value, axes: Any) -> Axes:
     """Return the numbers of the axes that ``np.tensordot`` sums over."""
     if isinstance(axes, (int, np.integer)):
         axes = (range(a.ndim - int(axes), a.ndim), range(int(axes)))
@@ -58,7 +59,7 @@ def paired_axes(a: Any, b: Any, axes: Any) -> Axes:
     return a_axes, b_axes
 
 
-def contraction_vjp_left(g: Any, a: Any, b: Any, axes: Axes) -> Any:
+def contraction_vjp_left(g: Value, a: Value, b: Value, axes: Axes) -> Value:
     """Sum the products of cotangents and elements of b over the axes that b has kept."""
     a_axes, b_axes = axes
     kept = [axis for axis in range(b.ndim) if axis not in b_axes]
@@ -69,7 +70,7 @@ def contraction_vjp_left(g: Any, a: Any, b: Any, axes: Axes) -> Any:
     return np.transpose(share, np.argsort(order))
 
 
-def contraction_vjp_right(g: Any, a: Any, b: Any, axes: Axes) -> Any:
+def contraction_vjp_right(g: Value, a: Value, b: Value, axes: Axes) -> Value:
     """Sum the products of elements of a and cotangents over the axes that a has kept."""
     a_axes, b_axes = axes
     kept = [axis for axis in range(a.ndim) if axis not in a_axes]
@@ -85,7 +86,7 @@ def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[VJP, VJP]:
     Where these are None, the function multiplies a number with an array.
     """
 
-    def left(g: Any, out: Any, a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+    def left(g: Value, out: Value, a: Value, b: Value, *args: Any, **kwargs: Any) -> Value:
         a, b = as_array(a), as_array(b)
         axes = axes_of(a, b, *args, **kwargs)
         if axes is None:
@@ -94,7 +95,7 @@ def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[VJP, VJP]:
             return matmul_vjp_left(g, out, a, b)
         return contraction_vjp_left(g, a, b, axes)
 
-    def right(g: Any, out: Any, a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+    def right(g: Value, out: Value, a: Value, b: Value, *args: Any, **kwargs: Any) -> Value:
         a, b = as_array(a), as_array(b)
         axes = axes_of(a, b, *args, **kwargs)
         if axes is None:
@@ -106,17 +107,17 @@ def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[VJP, VJP]:
     return left, right
 
 
-def is_matmul(a: Any, b: Any, axes: Axes) -> bool:
+def is_matmul(a: Value, b: Value, axes: Axes) -> bool:
     """Tell whether this is the product of two matrices or vectors as they are."""
     return a.ndim <= 2 and b.ndim <= 2 and axes == dot_axes(a, b)
 
 
-def dot_axes(a: Any, b: Any) -> Axes | None:
+def dot_axes(a: Value, b: Value) -> Axes | None:
     """Return the last axis of a and the last but one of b; of a vector its only one."""
     return ([a.ndim - 1], [max(b.ndim - 2, 0)]) if a.ndim and b.ndim else None
 
 
-def inner_axes(a: Any, b: Any) -> Axes | None:
+def inner_axes(a: Value, b: Value) -> Axes | None:
     """Return the last axes."""
     return ([a.ndim - 1], [b.ndim - 1]) if a.ndim and b.ndim else None
 
@@ -127,49 +128,49 @@ defvjp(np.inner, *contraction_vjps(inner_axes))
 
 
 @formula(np.outer)
-def _outer(a: Any, b: Any) -> Any:
+def _outer(a: ArrayLike, b: ArrayLike) -> Value:
     return np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))
 
 
 @formula(np.vdot)
-def _vdot(a: Any, b: Any) -> Any:
+def _vdot(a: ArrayLike, b: ArrayLike) -> Value:
     return np.dot(np.conj(np.reshape(a, -1)), np.reshape(b, -1))
 
 
 @formula(np.linalg.outer)
-def _vector_outer(x1: Any, x2: Any, /) -> Any:
+def _vector_outer(x1: ArrayLike, x2: ArrayLike, /) -> Value:
     return np.outer(x1, x2)
 
 
 @formula(np.linalg.matmul, exact=True)
-def _matmul(x1: Any, x2: Any, /) -> Any:
+def _matmul(x1: ArrayLike, x2: ArrayLike, /) -> Value:
     return np.matmul(x1, x2)
 
 
 @formula(np.linalg.tensordot, exact=True)
-def _array_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+def _array_tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: Any = 2) -> Value:
     return np.tensordot(x1, x2, axes)
 
 
 @formula(np.vecdot, np.linalg.vecdot)
-def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+def _vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Value:
     rows = np.expand_dims(np.conj(np.moveaxis(as_array(x1), axis, -1)), -2)
     columns = np.expand_dims(np.moveaxis(as_array(x2), axis, -1), -1)
     return np.squeeze(rows @ columns, (-2, -1))
 
 
 @formula("matvec")
-def _matvec(x1: Any, x2: Any, /) -> Any:
+def _matvec(x1: ArrayLike, x2: ArrayLike, /) -> Value:
     return np.squeeze(np.matmul(x1, np.expand_dims(x2, -1)), -1)
 
 
 @formula("vecmat")
-def _vecmat(x1: Any, x2: Any, /) -> Any:
+def _vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Value:
     return np.squeeze(np.matmul(np.expand_dims(np.conj(x1), -2), x2), -2)
 
 
 @formula(np.kron)
-def _kron(a: Any, b: Any) -> Any:
+def _kron(a: ArrayLike, b: ArrayLike) -> Value:
     # Axes of a and b take turns; then each pair becomes one.
     a, b = as_array(a), as_array(b)
     ndim = max(a.ndim, b.ndim)
@@ -181,8 +182,13 @@ def _kron(a: Any, b: Any) -> Any:
 
 @formula(np.cross)
 def _cross(
-    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
-) -> Any:
+    a: ArrayLike,
+    b: ArrayLike,
+    axisa: int = -1,
+    axisb: int = -1,
+    axisc: int = -1,
+    axis: int | None = None,
+) -> Value:
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = np.moveaxis(as_array(a), axisa, -1), np.moveaxis(as_array(b), axisb, -1)
@@ -194,7 +200,7 @@ def _cross(
     return np.moveaxis(out, -1, axisc)
 
 
-def in_space(x: Any) -> Any:
+def in_space(x: Value) -> Value:
     """Give vectors of the plane a third element, 0."""
     if x.shape[-1] == 3:
         return x
@@ -202,7 +208,7 @@ def in_space(x: Any) -> Any:
 
 
 @formula(np.linalg.cross)
-def _array_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+def _array_cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Value:
     return np.cross(x1, x2, axis=axis)
 
 
@@ -213,17 +219,17 @@ def _array_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 # sum_k g_k v_(k-i), where v runs backwards. The other modes give a part of that.
 
 
-def convolve_vjp_left(g: Any, out: Any, a: Any, v: Any, mode: Any = "full") -> Any:
+def convolve_vjp_left(g: Value, out: Value, a: Value, v: Value, mode: Any = "full") -> Value:
     """Convolve the cotangent of the whole with v backwards."""
     return np.convolve(in_full(g, a, v, mode), np.flip(np.atleast_1d(v)), "valid")
 
 
-def convolve_vjp_right(g: Any, out: Any, a: Any, v: Any, mode: Any = "full") -> Any:
+def convolve_vjp_right(g: Value, out: Value, a: Value, v: Value, mode: Any = "full") -> Value:
     """Convolve the cotangent of the whole with a backwards."""
     return np.convolve(in_full(g, a, v, mode), np.flip(np.atleast_1d(a)), "valid")
 
 
-def in_full(g: Any, a: Any, v: Any, mode: Any) -> Any:
+def in_full(g: Value, a: Value, v: Value, mode: Any) -> Value:
     """Put zeros around the cotangent, where `mode` has left something out."""
     n, m = np.size(a), np.size(v)
     start, length = part_of_full(n, m, mode)
@@ -246,7 +252,7 @@ defvjp(np.convolve, convolve_vjp_left, convolve_vjp_right)
 
 
 @formula(np.correlate)
-def _correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
+def _correlate(a: ArrayLike, v: ArrayLike, mode: Any = "valid") -> Value:
     a, v = np.atleast_1d(a), np.atleast_1d(v)
     full = np.convolve(a, np.conj(np.flip(v)))
     start, length = part_of_full(a.size, v.size, mode)
@@ -259,7 +265,7 @@ def _correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
 
 
 def einsum_vjp(
-    g: Any, out: Any, needed: Any, *operands: Any, subscripts: str, optimize: Any = False
+    g: Value, out: Value, needed: Any, *operands: Value, subscripts: str, optimize: Any = False
 ) -> list[Any]:
     """Another einsum each: swap the operand's subscripts with those of the result.
 
@@ -293,6 +299,15 @@ def einsum_vjp(
                 factors.append(np.ones(length, dtype=g.dtype))
                 letters.append(letter)
             wanted += letter
+        lengths = dict(
+            pair
+            for term, factor in zip(letters, factors, strict=True)
+            for pair in zip(term, factor.shape, strict=True)
+            if pair[0] not in wanted
+        )
+        dtype = wider(g.dtype, math.prod(lengths.values()))
+        if dtype is not None:  # a long sum
+            factors = [factor.astype(dtype) for factor in factors]
         share = np.einsum(f"{','.join(letters)}->{wanted}", *factors, optimize=optimize)
         cotangents[i] = np.reshape(share, operand.shape)
     return cotangents
@@ -302,7 +317,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @primitive
-def einsum(*operands: Any, subscripts: str, optimize: Any = False) -> Any:
+def einsum(*operands: Value, subscripts: str, optimize: Any = False) -> Value:
     """Einsum with explicit subscripts: a letter for each axis, and those of the result."""
     return np.einsum(subscripts, *operands, optimize=optimize)
 
@@ -310,7 +325,7 @@ def einsum(*operands: Any, subscripts: str, optimize: Any = False) -> Any:
 defvjp(einsum, joint=einsum_vjp)
 
 
-def explicit_subscripts(subscripts: str, shapes: list[tuple[int, ...]]) -> str:
+def explicit_subscripts(subscripts: str, shapes: list[Shape]) -> str:
     """Write out an ellipsis and an implicit result: ``"...i,i"`` becomes ``"ai,i->a"``."""
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
@@ -352,7 +367,7 @@ def from_lists(*operands: Any) -> tuple[Any, ...]:
 
 
 @formula(np.einsum, exact=True)
-def _einsum(*operands: Any, optimize: Any = False) -> Any:
+def _einsum(*operands: ArrayLike, optimize: Any = False) -> Value:
     if not isinstance(operands[0], str):
         operands = from_lists(*operands)
     arrays = [as_array(operand) for operand in operands[1:]]

@@ -15,26 +15,27 @@ import numpy as np
 from ..checks import check_keywords_have_no_gradient
 from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
+from ..kinds import Array, ArrayLike, Axis, Value
 from .rules import as_array, wide
 
 # ------------------------------------------------------------------------ sums and extrema
 
 
-def expand(g: Any, x: Any, axis: Any, keepdims: Any) -> Any:
+def expand(g: Value, x: Value, axis: Axis, keepdims: bool) -> Value:
     """Put back the axes that a reduction of `x` over `axis` removed, as axes of length 1."""
     if keepdims or axis is None or x.ndim == 0:  # NumPy takes axis=0 for a number, too
         return np.reshape(g, g.shape if keepdims else (1,) * x.ndim)
     return np.expand_dims(g, axis)
 
 
-def spread(g: Any, x: Any, where: Any) -> Any:
+def spread(g: Value, x: Value, where: ArrayLike) -> Value:
     """Give each element of `x` that took part the cotangent `g` of what it was part of."""
     g = np.broadcast_to(g, x.shape)
     return g if where is True else np.where(where, g, 0)
 
 
-def count(x: Any, axis: Any, where: Any) -> Any:
-    """Count the elements of `x` that one result of a reduction over `axis` is made of."""
+def count(x: Value, axis: Axis, where: ArrayLike) -> Value:
+    """Count the elements of `x` reduced over `axis` into each result."""
     if where is not True:
         number = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
         return np.maximum(number, 1)  # where there are none, nothing is to be divided
@@ -45,44 +46,44 @@ def count(x: Any, axis: Any, where: Any) -> Any:
 
 
 def sum_vjp(
-    g: Any,
-    out: Any,
-    x: Any,
-    axis: Any = None,
+    g: Value,
+    out: Value,
+    x: Value,
+    axis: Axis = None,
     dtype: Any = None,
     *,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = True,
+) -> Value:
     """Give every element the cotangent of the sum it is part of."""
     return spread(expand(g, x, axis, keepdims), x, where)
 
 
 def mean_vjp(
-    g: Any,
-    out: Any,
-    x: Any,
-    axis: Any = None,
+    g: Value,
+    out: Value,
+    x: Value,
+    axis: Axis = None,
     dtype: Any = None,
     *,
-    keepdims: Any = False,
-    where: Any = True,
-) -> Any:
+    keepdims: bool = False,
+    where: ArrayLike = True,
+) -> Value:
     """Give every element its share of the cotangent of the mean it is part of."""
     return spread(wide(expand(g, x, axis, keepdims)) / count(x, axis, where), x, where)
 
 
 def extremum_vjp(
-    g: Any,
-    out: Any,
-    x: Any,
-    axis: Any = None,
+    g: Value,
+    out: Value,
+    x: Value,
+    axis: Axis = None,
     *,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = True,
+) -> Value:
     """Share the cotangent evenly among the elements that equal the largest or smallest."""
     out = unwrap(expand(out, x, axis, keepdims))
     winners = (np.equal(x, out) | np.isnan(x)) & where  # nan wins
@@ -93,47 +94,47 @@ def extremum_vjp(
     return np.where(winners, share, 0)
 
 
-def deviations(x: Any, axis: Any, dtype: Any, where: Any) -> Any:
+def deviations(x: Value, axis: Axis, dtype: Any, where: ArrayLike) -> Value:
     """Subtract the mean; 0 for what takes no part, which may be nan."""
     x = wide(x if dtype is None else x.astype(np.result_type(x.dtype, dtype)))
     if where is not True:
         x = np.where(where, x, 0)
-    for _ in range(2):  # a second time what rounding has left of a mean far from 0
+    for _ in range(2):  # twice: the second pass removes the rounding error of a mean far from 0
         x = x - np.mean(x, axis=axis, keepdims=True, where=where)
     return x if where is True else np.where(where, x, 0)
 
 
 def var_vjp(
-    g: Any,
-    out: Any,
-    x: Any,
-    axis: Any = None,
+    g: Value,
+    out: Value,
+    x: Value,
+    axis: Axis = None,
     dtype: Any = None,
     *,
     ddof: float = 0,
     correction: float = 0,
-    keepdims: Any = False,
-    where: Any = True,
-) -> Any:
+    keepdims: bool = False,
+    where: ArrayLike = True,
+) -> Value:
     """Differentiate: d var / d x = 2 (x - mean) / (n - ddof)."""
     check_real_dtype("var", x, dtype)
     freedom = count(x, axis, where) - float(ddof) - float(correction)  # np.uint8 is too small
     slope = np.conj(deviations(x, axis, dtype, where)) * (2 / freedom)
-    return wide(expand(g, x, axis, keepdims)) * slope
+    return wide(expand(np.real(g), x, axis, keepdims)) * slope  # a variance is real in any dtype
 
 
 def std_vjp(
-    g: Any,
-    out: Any,
-    x: Any,
-    axis: Any = None,
+    g: Value,
+    out: Value,
+    x: Value,
+    axis: Axis = None,
     dtype: Any = None,
     *,
     ddof: float = 0,
     correction: float = 0,
-    keepdims: Any = False,
-    where: Any = True,
-) -> Any:
+    keepdims: bool = False,
+    where: ArrayLike = True,
+) -> Value:
     """Differentiate: d std / d x = (x - mean) / (n - ddof) / std; 0 where all are equal."""
     check_real_dtype("std", x, dtype)
     freedom = count(x, axis, where) - float(ddof) - float(correction)  # np.uint8 is too small
@@ -143,10 +144,10 @@ def std_vjp(
     centered = centered / np.where(largest == 0, 1, largest)
     squares = np.sum(np.real(centered * np.conj(centered)), axis=axis, keepdims=True)
     spread_out = np.sqrt(np.where(largest == 0, 1, squares * freedom))
-    return wide(expand(g, x, axis, keepdims)) * (np.conj(centered) / spread_out)
+    return wide(expand(np.real(g), x, axis, keepdims)) * (np.conj(centered) / spread_out)
 
 
-def check_real_dtype(name: str, x: Any, dtype: Any) -> None:
+def check_real_dtype(name: str, x: Value, dtype: Any) -> None:
     """Raise TypeError if complex numbers are to be computed with in a real dtype."""
     if dtype is not None and x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
         raise TypeError(
@@ -166,7 +167,7 @@ formula(np.amin, exact=True)(np.min)
 
 
 @formula(np.ptp)
-def _ptp(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
+def _ptp(a: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Value:
     return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
 
 
@@ -178,21 +179,21 @@ def _ptp(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
 # the whole is not, so they are kept as m 2^e, with m from 1/2 to 1.
 
 
-def split_exponent(x: Any) -> tuple[Any, Any]:
+def split_exponent(x: Value) -> tuple[Value, Value]:
     """Return m and e with ``x = m 2^e``; e is an array of integers, a constant."""
     size = np.maximum(np.abs(np.real(unwrap(x))), np.abs(np.imag(unwrap(x))))
     exponent = np.where(np.isfinite(size), np.frexp(size)[1], 0)
     return times_power(x, -exponent), exponent
 
 
-def times_power(x: Any, exponent: Any) -> Any:
+def times_power(x: Value, exponent: Array) -> Value:
     """Return ``x 2^e``."""
     if x.dtype.kind == "c":
         return np.ldexp(np.real(x), exponent) + 1j * np.ldexp(np.imag(x), exponent)
     return np.ldexp(x, exponent)
 
 
-def products_before(x: Any) -> tuple[Any, Any]:
+def products_before(x: Value) -> tuple[Value, Value]:
     """Return, as m and e, the product of all elements before each along the first axis."""
     one = np.ones_like(unwrap(x[:1]))
     m, e = split_exponent(np.concatenate([one, x[:-1]]))
@@ -205,7 +206,7 @@ def products_before(x: Any) -> tuple[Any, Any]:
     return m, e
 
 
-def products_of_others(x: Any) -> Any:
+def products_of_others(x: Value) -> Value:
     """Return, for each element along the first axis, the product of all the others."""
     if len(x) == 0:
         return x
@@ -215,16 +216,16 @@ def products_of_others(x: Any) -> Any:
 
 
 def prod_vjp(
-    g: Any,
-    out: Any,
-    x: Any,
-    axis: Any = None,
+    g: Value,
+    out: Value,
+    x: Value,
+    axis: Axis = None,
     dtype: Any = None,
     *,
-    keepdims: Any = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+    keepdims: bool = False,
+    initial: ArrayLike = None,
+    where: ArrayLike = True,
+) -> Value:
     """Multiply the cotangent by the product of the other elements."""
     check_real_dtype("prod", x, dtype)
     shape = x.shape
@@ -244,7 +245,7 @@ def prod_vjp(
 defvjp(np.prod, prod_vjp)
 
 
-def cumprod_vjp(g: Any, out: Any, x: Any, axis: Any = None, dtype: Any = None) -> Any:
+def cumprod_vjp(g: Value, out: Value, x: Value, axis: Axis = None, dtype: Any = None) -> Value:
     """Multiply the product of what is before an element by h, which collects what comes after.
 
     With ``out_k = x_0 ... x_k``, the cotangent of x_i is ``x_0 ... x_(i-1) h_i``, where
@@ -263,7 +264,7 @@ def cumprod_vjp(g: Any, out: Any, x: Any, axis: Any = None, dtype: Any = None) -
     return np.reshape(np.moveaxis(times_power(before * after, e + f), 0, axis), shape)
 
 
-def weighted_products_after(x: Any, g: Any) -> tuple[Any, Any]:
+def weighted_products_after(x: Value, g: Value) -> tuple[Value, Value]:
     """Return, as m and e, the solution h of ``h_i = g_i + x_(i+1) h_(i+1)``.
 
     Composing the maps ``h -> g + x h`` of neighbours, and of neighbours of those, solves it in a
@@ -299,14 +300,14 @@ def fold(ufunc: np.ufunc) -> Callable[..., Any]:
     """Make the function that reduces with an associative ufunc, pair by pair."""
 
     def reduction(
-        a: Any,
-        axis: Any = None,
+        a: ArrayLike,
+        axis: Axis = None,
         dtype: Any = None,
         *,
-        keepdims: Any = False,
-        initial: Any = None,
-        where: Any = True,
-    ) -> Any:
+        keepdims: bool = False,
+        initial: ArrayLike = None,
+        where: ArrayLike = True,
+    ) -> Value:
         a = as_array(a) if dtype is None else as_array(a).astype(dtype)
         if where is not True:
             a = np.where(where, a, ufunc.identity)
@@ -335,7 +336,7 @@ def scan(ufunc: np.ufunc) -> Callable[..., Any]:
     After the k-th step, each element holds the result of the last 2^k elements up to it.
     """
 
-    def accumulation(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    def accumulation(a: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
         a = as_array(a) if dtype is None else as_array(a).astype(dtype)
         a = np.reshape(a, -1) if axis is None else np.moveaxis(a, axis, 0)
         step = 1
@@ -350,7 +351,7 @@ def scan(ufunc: np.ufunc) -> Callable[..., Any]:
 # ---------------------------------------------------------------------------- running sums
 
 
-def cumsum_vjp(g: Any, out: Any, x: Any, axis: Any = None, dtype: Any = None) -> Any:
+def cumsum_vjp(g: Value, out: Value, x: Value, axis: Axis = None, dtype: Any = None) -> Value:
     """Sum from the end: an element is part of its own and of all later sums."""
     along = -1 if axis is None or x.ndim == 0 else axis
     total = np.flip(np.cumsum(np.flip(wide(g), along), along), along)
@@ -364,8 +365,13 @@ def cumulative(function: Callable[..., Any], identity: int) -> Callable[..., Any
     """Make ``np.cumulative_sum`` of ``np.cumsum``, and the same for products."""
 
     def running(
-        x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
-    ) -> Any:
+        x: ArrayLike,
+        /,
+        *,
+        axis: int | None = None,
+        dtype: Any = None,
+        include_initial: bool = False,
+    ) -> Value:
         x = np.atleast_1d(x)
         axis = 0 if axis is None else axis
         out = function(x, axis=axis, dtype=dtype)
@@ -385,7 +391,7 @@ formula("cumulative_prod")(cumulative(np.cumprod, 1))
 
 
 @primitive
-def weighted_counts(weights: Any, x: Any, minlength: int) -> Any:
+def weighted_counts(weights: Value, x: Value, minlength: int) -> Value:
     """Add up the weights of each number in `x`."""
     return np.bincount(x, weights, minlength).astype(float)  # integers where there are no weights
 
@@ -394,7 +400,7 @@ defvjp(weighted_counts, lambda g, out, weights, x, minlength: g[x])
 
 
 @formula(np.bincount)
-def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
+def _bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0) -> Value:
     x = unwrap(x)
     return (
         np.bincount(x, None, minlength)
@@ -409,7 +415,7 @@ def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
 def with_nan_as(value: float, function: Callable[..., Any]) -> Callable[..., Any]:
     """Make the version of `function` in which a nan counts as `value`, its neutral element."""
 
-    def nan_version(a: Any, axis: Any = None, **options: Any) -> Any:
+    def nan_version(a: Value, axis: Axis = None, **options: Any) -> Value:
         return function(np.where(np.isnan(a), value, a), axis, **options)
 
     return nan_version
@@ -418,7 +424,9 @@ def with_nan_as(value: float, function: Callable[..., Any]) -> Callable[..., Any
 def without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make the version of `function` in which a nan takes no part."""
 
-    def nan_version(a: Any, axis: Any = None, *, where: Any = True, **options: Any) -> Any:
+    def nan_version(
+        a: Value, axis: Axis = None, *, where: ArrayLike = True, **options: Any
+    ) -> Value:
         number = ~np.isnan(a)
         return function(np.where(number, a, 0), axis, where=number & where, **options)
 
@@ -429,7 +437,9 @@ def nan_where_all_are(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make the version of an extremum in which a nan loses, unless there is nothing else."""
     worst = -np.inf if function is np.max else np.inf
 
-    def nan_version(a: Any, axis: Any = None, *, keepdims: Any = False, **options: Any) -> Any:
+    def nan_version(
+        a: Value, axis: Axis = None, *, keepdims: bool = False, **options: Any
+    ) -> Value:
         out = function(np.where(np.isnan(a), worst, a), axis, keepdims=keepdims, **options)
         if options:  # an initial value counts as a number
             return out
@@ -454,7 +464,7 @@ formula(np.nanmin)(nan_where_all_are(np.min))
 def along_first_axis(function: Any) -> Callable[..., Any]:
     """Make a ufunc's ``reduce`` or ``accumulate``, whose axis is 0 where the function's is None."""
 
-    def method(array: Any, axis: Any = 0, *args: Any, **options: Any) -> Any:
+    def method(array: Value, axis: Axis = 0, *args: Any, **options: Any) -> Any:
         given = {"where": options.get("where")}
         check_keywords_have_no_gradient(function, given, records_gradient)
         return function(array, axis, *args, **options)
@@ -465,7 +475,7 @@ def along_first_axis(function: Any) -> Callable[..., Any]:
 def first_and_inverses(function: Any, inverse: np.ufunc) -> Callable[..., Any]:
     """Make, of sums or products, the methods of subtract or divide: ``a - b - c = a + -b + -c``."""
 
-    def reduce(array: Any, axis: Any = 0, dtype: Any = None, *, keepdims: Any = False) -> Any:
+    def reduce(array: Value, axis: Axis = 0, dtype: Any = None, *, keepdims: bool = False) -> Value:
         if array.ndim == 0 or axis == ():
             return function(array, (), dtype, keepdims=keepdims)
         axis = 0 if axis is None else axis[0] if isinstance(axis, tuple) else axis
@@ -473,17 +483,17 @@ def first_and_inverses(function: Any, inverse: np.ufunc) -> Callable[..., Any]:
             raise ValueError("an empty axis cannot be reduced by a function without an identity")
         return function(after_first(array, axis), axis, dtype, keepdims=keepdims)
 
-    def accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Any:
+    def accumulate(array: Value, axis: int = 0, dtype: Any = None) -> Value:
         return function(after_first(array, axis), axis, dtype)
 
-    def after_first(array: Any, axis: int) -> Any:
+    def after_first(array: Value, axis: int) -> Value:
         first, rest = np.split(array, [1], axis)
         return np.concatenate([first, inverse(rest)], axis)
 
     return accumulate if function in (np.cumsum, np.cumprod) else reduce
 
 
-def hypot_reduce(array: Any, *args: Any, **options: Any) -> Any:
+def hypot_reduce(array: Value, *args: Any, **options: Any) -> Value:
     """Reduce with ``np.hypot``: of a single number, that is its absolute value."""
     return fold(np.hypot)(wide(np.abs(array)), *args, **options)
 
@@ -497,14 +507,14 @@ def log_sum(ufunc: np.ufunc, exp: Any, log: Any) -> Callable[..., Any]:
     """Make the reduction with ``np.logaddexp``, or the same with base 2."""
 
     def reduction(
-        a: Any,
-        axis: Any = None,
+        a: ArrayLike,
+        axis: Axis = None,
         dtype: Any = None,
         *,
-        keepdims: Any = False,
-        initial: Any = None,
-        where: Any = True,
-    ) -> Any:
+        keepdims: bool = False,
+        initial: ArrayLike = None,
+        where: ArrayLike = True,
+    ) -> Value:
         a = wide(as_array(a) if dtype is None else as_array(a).astype(dtype))
         if where is not True:
             a = np.where(where, a, -np.inf)
@@ -519,7 +529,7 @@ def log_sum(ufunc: np.ufunc, exp: Any, log: Any) -> Callable[..., Any]:
     return reduction
 
 
-def below(a: Any, largest: Any) -> Any:
+def below(a: Value, largest: Value) -> Value:
     """Subtract the largest number; equal infinities have the difference 0."""
     equal = (unwrap(a) == largest) & np.isinf(largest)
     return np.where(equal, 0, a) - np.where(equal, 0, largest)
@@ -528,7 +538,7 @@ def below(a: Any, largest: Any) -> Any:
 def log_scan(exp: Any, log: Any) -> Callable[..., Any]:
     """Make the accumulation with ``np.logaddexp``, or the same with base 2."""
 
-    def accumulation(a: Any, axis: int = 0, dtype: Any = None) -> Any:
+    def accumulation(a: ArrayLike, axis: int = 0, dtype: Any = None) -> Value:
         a = wide(as_array(a) if dtype is None else as_array(a).astype(dtype))
         a = np.moveaxis(a, axis, 0)
         m = unwrap(a)

@@ -18,5 +18,5 @@ def as_in(out: Value, x: Value) -> Value:
 
 
 def wide(x: Value) -> Value:
-    """Convert float16 to float32, in which counts and sums do not soon overflow or stick."""
+    """Convert float16 to float32, so that counts and sums neither overflow nor saturate."""
     return x.astype(np.float32) if x.dtype == np.float16 else x

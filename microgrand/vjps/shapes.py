@@ -15,13 +15,14 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
+from ..kinds import Array, ArrayLike, Axis, Shape, Value
 from ..tensor import Tensor
 from .rules import as_array
 
 # ------------------------------------------------------------------------------------- axes
 
 
-def reshape_vjp(g: Any, out: Any, x: Any, shape: Any, order: Any = "C") -> Any:
+def reshape_vjp(g: Value, out: Value, x: Value, shape: Any, order: Any = "C") -> Value:
     """Read the cotangent in the order in which `x` was read."""
     if order == "A":  # as in memory, that of x and not of g
         order = "F" if unwrap(x).flags.fnc else "C"
@@ -51,7 +52,7 @@ defvjp(np.copy, lambda g, out, x, order="K": g)
 def at_least(ndim: int) -> Callable[..., Any]:
     """Make ``np.atleast_1d`` and its siblings, which take one array or several."""
 
-    def single(x: Any) -> Any:
+    def single(x: ArrayLike) -> Value:
         x = as_array(x)
         if x.ndim >= ndim:
             return np.reshape(x, x.shape)
@@ -59,7 +60,7 @@ def at_least(ndim: int) -> Callable[..., Any]:
             return np.expand_dims(x, 2)
         return np.reshape(x, {1: (1,), 2: (1, -1), 3: (1, -1, 1)}[ndim])
 
-    def several(*arys: Any) -> Any:
+    def several(*arys: ArrayLike) -> Any:
         return single(arys[0]) if len(arys) == 1 else tuple(single(x) for x in arys)
 
     return several
@@ -73,18 +74,18 @@ formula(np.atleast_3d, exact=True)(at_least(3))
 
 
 @primitive
-def pick(x: Any, numbers: Any) -> Any:
+def pick(x: Value, numbers: Array) -> Value:
     """Pick elements of `x` by their number, counted from 1 in C order; number 0 is a zero."""
     return np.concatenate([np.zeros_like(x, shape=1), np.ravel(x)])[numbers]
 
 
 @primitive
-def put_back(g: Any, numbers: Any, shape: tuple[int, ...]) -> Any:
+def put_back(g: Value, numbers: Array, shape: Shape) -> Value:
     """Add up what was picked from each element: the transpose of `pick`."""
     return np.reshape(add_up(numbers, g, math.prod(shape) + 1)[1:], shape).astype(g.dtype)
 
 
-def add_up(numbers: Any, values: Any, length: int) -> Any:
+def add_up(numbers: Array, values: Value, length: int) -> Value:
     """Add each value to the sum with its number, in float64."""
     numbers, values = np.ravel(numbers), np.ravel(values)
     if values.dtype.kind == "c":
@@ -104,7 +105,7 @@ def selection_vjp(function: Callable[..., Any]) -> Callable[..., Any]:
     where each element of its result came from, or, where it is 0, that it is a constant zero.
     """
 
-    def vjp(g: Any, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    def vjp(g: Value, out: Value, x: Value, *args: Any, **kwargs: Any) -> Value:
         numbers = function(np.reshape(np.arange(1, x.size + 1), x.shape), *args, **kwargs)
         return put_back(g, numbers, x.shape)
 
@@ -122,46 +123,48 @@ for selection in SELECTIONS:
 
 
 @formula(np.matrix_transpose, np.linalg.matrix_transpose, exact=True)
-def _matrix_transpose(x: Any, /) -> Any:
+def _matrix_transpose(x: ArrayLike, /) -> Value:
     if x.ndim < 2:
         raise ValueError(f"matrix transpose needs two axes or more, got shape {x.shape}")
     return np.swapaxes(x, -1, -2)
 
 
 @formula(np.linalg.diagonal, exact=True)
-def _matrix_diagonal(x: Any, /, *, offset: int = 0) -> Any:
+def _matrix_diagonal(x: ArrayLike, /, *, offset: int = 0) -> Value:
     return np.diagonal(x, offset, -2, -1)
 
 
 @formula(np.trace)
-def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
+def _trace(
+    a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
+) -> Value:
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 @formula(np.linalg.trace)
-def _matrix_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+def _matrix_trace(x: ArrayLike, /, *, offset: int = 0, dtype: Any = None) -> Value:
     return np.trace(x, offset, -2, -1, dtype)
 
 
 @formula(np.compress)
-def _compress(condition: Any, a: Any, axis: int | None = None) -> Any:
+def _compress(condition: ArrayLike, a: ArrayLike, axis: int | None = None) -> Value:
     return np.take(a, np.flatnonzero(unwrap(condition)), axis)
 
 
 @formula(np.extract)
-def _extract(condition: Any, arr: Any) -> Any:
+def _extract(condition: ArrayLike, arr: ArrayLike) -> Value:
     return np.take(arr, np.flatnonzero(unwrap(condition)))
 
 
 @formula(np.choose)
-def _choose(a: Any, choices: Any, *, mode: Any = "raise") -> Any:
+def _choose(a: ArrayLike, choices: ArrayLike, *, mode: Any = "raise") -> Value:
     which = np.choose(unwrap(a), np.arange(len(choices)), mode=mode)  # as `mode` understands it
     which, *arrays = np.broadcast_arrays(which, *choices)
     return np.squeeze(np.take_along_axis(np.stack(arrays), np.expand_dims(which, 0), 0), 0)
 
 
 @formula(np.select)
-def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+def _select(condlist: ArrayLike, choicelist: ArrayLike, default: ArrayLike = 0) -> Value:
     out = default
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
         if np.asarray(unwrap(condition)).dtype != bool:
@@ -171,7 +174,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 
 @formula(np.insert)
-def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+def _insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None) -> Value:
     # np.insert, called on the numbers of all elements, tells how to pick them.
     arr, values = as_array(arr), as_array(values)
     first = np.reshape(np.arange(1, arr.size + 1), arr.shape)
@@ -186,7 +189,7 @@ PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
 @primitive
-def pad(x: Any, pad_width: Any, mode: Any) -> Any:
+def pad(x: Value, pad_width: Any, mode: Any) -> Value:
     """Pad with zeros or, in other modes, with elements of `x`."""
     return np.pad(x, pad_width, mode)
 
@@ -196,13 +199,13 @@ defvjp(pad, selection_vjp(np.pad))
 
 @formula(np.pad)
 def _pad(
-    array: Any,
+    array: ArrayLike,
     pad_width: Any,
     mode: Any = "constant",
     *,
-    constant_values: Any = 0,
+    constant_values: ArrayLike = 0,
     reflect_type: str = "even",
-) -> Any:
+) -> Value:
     if mode not in PAD_MODES or reflect_type != "even":
         raise TypeError(
             f"np.pad is differentiable with mode {', '.join(PAD_MODES)} and reflect_type even, "
@@ -222,7 +225,7 @@ def _pad(
 # -------------------------------------------------------------------------- joining
 
 
-def concatenate_vjp(g: Any, out: Any, needed: Any, *arrays: Any, axis: int = 0) -> list[Any]:
+def concatenate_vjp(g: Value, out: Value, needed: Any, *arrays: Value, axis: int = 0) -> list[Any]:
     """Cut the cotangent where the arrays were joined."""
     before = (slice(None),) * (axis % g.ndim)
     cotangents = []
@@ -235,7 +238,7 @@ def concatenate_vjp(g: Any, out: Any, needed: Any, *arrays: Any, axis: int = 0) 
 
 
 @primitive
-def concatenate(*arrays: Any, axis: int = 0) -> Any:
+def concatenate(*arrays: Value, axis: int = 0) -> Value:
     """Join arrays along an existing axis."""
     return np.concatenate(arrays, axis)
 
@@ -244,14 +247,14 @@ defvjp(concatenate, joint=concatenate_vjp)
 
 
 @formula(np.concatenate, exact=True)
-def _concatenate(arrays: Any, axis: int | None = 0) -> Any:
+def _concatenate(arrays: ArrayLike, axis: int | None = 0) -> Value:
     if axis is None:
         return concatenate(*[np.reshape(array, -1) for array in arrays])
     return concatenate(*[as_array(array) for array in arrays], axis=axis)
 
 
 @formula(np.block, exact=True)
-def _block(arrays: Any) -> Any:
+def _block(arrays: ArrayLike) -> Value:
     def depth_of(part: Any) -> int:
         return 1 + depth_of(part[0]) if isinstance(part, list) and part else 0
 
@@ -269,7 +272,7 @@ def _block(arrays: Any) -> Any:
 
 
 @formula(np.stack, exact=True)
-def _stack(arrays: Any, axis: int = 0) -> Any:
+def _stack(arrays: ArrayLike, axis: int = 0) -> Value:
     arrays = [as_array(array) for array in arrays]
     if len({array.shape for array in arrays}) != 1:
         raise ValueError(
@@ -280,29 +283,29 @@ def _stack(arrays: Any, axis: int = 0) -> Any:
 
 
 @formula(np.vstack, exact=True)
-def _vstack(tup: Any) -> Any:
+def _vstack(tup: ArrayLike) -> Value:
     return np.concatenate([np.atleast_2d(array) for array in tup], 0)
 
 
 @formula(np.hstack, exact=True)
-def _hstack(tup: Any) -> Any:
+def _hstack(tup: ArrayLike) -> Value:
     arrays = [np.atleast_1d(array) for array in tup]
     return np.concatenate(arrays, 0 if arrays and arrays[0].ndim == 1 else 1)
 
 
 @formula(np.dstack, exact=True)
-def _dstack(tup: Any) -> Any:
+def _dstack(tup: ArrayLike) -> Value:
     return np.concatenate([np.atleast_3d(array) for array in tup], 2)
 
 
 @formula(np.column_stack, exact=True)
-def _column_stack(tup: Any) -> Any:
+def _column_stack(tup: ArrayLike) -> Value:
     arrays = [as_array(array) for array in tup]
     return np.concatenate([a if a.ndim >= 2 else np.reshape(a, (-1, 1)) for a in arrays], 1)
 
 
 @formula(np.append, exact=True)
-def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
+def _append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Value:
     return np.concatenate([arr, values], axis)
 
 
@@ -312,7 +315,7 @@ def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
 def split_like(splitter: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function that splits a tensor where `splitter` splits the numbers of its rows."""
 
-    def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    def split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Any]:
         before = (slice(None),) * (axis % ary.ndim)
         parts = []
         for rows in splitter(np.arange(ary.shape[axis]), indices_or_sections):
@@ -328,22 +331,22 @@ formula(np.array_split)(split_like(np.array_split))
 
 
 @formula(np.hsplit)
-def _hsplit(ary: Any, indices_or_sections: Any) -> Any:
+def _hsplit(ary: ArrayLike, indices_or_sections: Any) -> Any:
     return np.split(ary, indices_or_sections, 1 if ary.ndim > 1 else 0)
 
 
 @formula(np.vsplit)
-def _vsplit(ary: Any, indices_or_sections: Any) -> Any:
+def _vsplit(ary: ArrayLike, indices_or_sections: Any) -> Any:
     return np.split(ary, indices_or_sections, 0)
 
 
 @formula(np.dsplit)
-def _dsplit(ary: Any, indices_or_sections: Any) -> Any:
+def _dsplit(ary: ArrayLike, indices_or_sections: Any) -> Any:
     return np.split(ary, indices_or_sections, 2)
 
 
 @formula("unstack", exact=True)
-def _unstack(x: Any, /, *, axis: int = 0) -> Any:
+def _unstack(x: ArrayLike, /, *, axis: int = 0) -> Any:
     if x.ndim == 0:
         raise ValueError("np.unstack needs at least one axis, got a 0-d array")
     return tuple(np.moveaxis(x, axis, 0))
@@ -361,15 +364,15 @@ def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
 
 @formula(np.full_like)
 def _full_like(
-    a: Any,
-    fill_value: Any,
+    a: ArrayLike,
+    fill_value: ArrayLike,
     dtype: Any = None,
     order: Any = "K",
     subok: bool = True,
     *,
     shape: Any = None,
     device: Any = None,
-) -> Any:
+) -> Value:
     if not isinstance(fill_value, Tensor):
         return fill_value
     shape = np.shape(a) if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
@@ -378,7 +381,7 @@ def _full_like(
 
 
 @formula(np.meshgrid)
-def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+def _meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
     arrays = []
     for axis, x in enumerate(xi):
         axis = 1 - axis if indexing == "xy" and axis < 2 <= len(xi) else axis
@@ -388,12 +391,12 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
 
 
 @formula(np.astype, exact=True)
-def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+def _astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Value:
     return x.astype(dtype)
 
 
 @formula(np.apply_along_axis, exact=True)
-def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
+def _apply_along_axis(func1d: Any, axis: int, arr: ArrayLike, *args: Any, **kwargs: Any) -> Any:
     place = normalize_axis_index(axis, arr.ndim)
     arr = np.moveaxis(arr, axis, -1)
     others = arr.shape[:-1]
@@ -407,7 +410,7 @@ def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: An
 
 
 @formula(np.apply_over_axes, exact=True)
-def _apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
+def _apply_over_axes(func: Any, a: ArrayLike, axes: Axis) -> Value:
     for axis in (axes,) if isinstance(axes, int) else axes:
         axis = axis + a.ndim if axis < 0 else axis
         out = func(a, axis)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
+from ..kinds import ArrayLike, Axis, Value
 from .rules import as_array, wide
 from .shapes import add_up
 
@@ -17,8 +18,8 @@ from .shapes import add_up
 
 
 def sort_vjp(
-    g: Any, out: Any, x: Any, axis: int | None = -1, kind: Any = None, *, stable: Any = None
-) -> Any:
+    g: Value, out: Value, x: Value, axis: int | None = -1, kind: Any = None, *, stable: Any = None
+) -> Value:
     """Send each cotangent to where its element came from."""
     shape = x.shape
     if axis is None:
@@ -29,7 +30,7 @@ def sort_vjp(
 
 
 @primitive
-def average_over_ties(g: Any, ordered: Any, axis: int) -> Any:
+def average_over_ties(g: Value, ordered: Value, axis: int) -> Value:
     """Replace the cotangents of each run of equal elements in `ordered` by their mean."""
     ordered = np.moveaxis(ordered, axis, -1)
     starts = np.ones_like(ordered, dtype=bool)
@@ -47,8 +48,8 @@ defvjp(average_over_ties, lambda h, out, g, ordered, axis: average_over_ties(h, 
 
 
 def partition_vjp(
-    g: Any, out: Any, a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect"
-) -> Any:
+    g: Value, out: Value, a: Value, kth: Any, axis: int | None = -1, kind: Any = "introselect"
+) -> Value:
     """Sort what has been put in a partial order; the rest is as for `sort`."""
     along = 0 if axis is None else axis
     order = np.argsort(unwrap(out), axis=along, kind="stable")
@@ -61,7 +62,9 @@ defvjp(np.partition, partition_vjp)
 # -------------------------------------------------------------------------------- quantiles
 
 
-def interpolate_order(a: Any, q: Any, axis: Any, method: Any, keepdims: Any, skip_nan: bool) -> Any:
+def interpolate_order(
+    a: Value, q: Value, axis: Axis, method: Any, keepdims: bool, skip_nan: bool
+) -> Value:
     """Interpolate between sorted elements, which is what all kinds of quantiles are.
 
     Of the numbers 0, 1, 2, ..., n - 1 a quantile is its own place in the order: so NumPy's
@@ -98,14 +101,14 @@ def quantiles(one: float, skip_nan: bool) -> Callable[..., Any]:
     """Make the formula of ``np.quantile``, where `one` is 1, or of ``np.percentile``, 100."""
 
     def formula_of(
-        a: Any,
-        q: Any,
-        axis: Any = None,
+        a: ArrayLike,
+        q: ArrayLike,
+        axis: Axis = None,
         *,
         overwrite_input: bool = False,
         method: Any = "linear",
-        keepdims: Any = False,
-    ) -> Any:
+        keepdims: bool = False,
+    ) -> Value:
         if records_gradient(q):
             raise TypeError("quantiles have no derivative with respect to q; give q.detach()")
         fraction = np.asarray(unwrap(q)) / one
@@ -118,8 +121,8 @@ def medians(skip_nan: bool) -> Callable[..., Any]:
     """Make the formula of ``np.median`` or ``np.nanmedian``."""
 
     def formula_of(
-        a: Any, axis: Any = None, *, overwrite_input: bool = False, keepdims: Any = False
-    ) -> Any:
+        a: ArrayLike, axis: Axis = None, *, overwrite_input: bool = False, keepdims: bool = False
+    ) -> Value:
         return interpolate_order(a, 0.5, axis, "linear", keepdims, skip_nan)
 
     return formula_of
@@ -137,7 +140,12 @@ formula(np.nanmedian)(medians(skip_nan=True))
 
 @formula(np.average)
 def _average(
-    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False
+    a: ArrayLike,
+    axis: Axis = None,
+    weights: ArrayLike = None,
+    returned: bool = False,
+    *,
+    keepdims: bool = False,
 ) -> Any:
     a = wide(as_array(a))
     if weights is None:
@@ -156,16 +164,16 @@ def _average(
 
 @formula(np.cov)
 def _cov(
-    m: Any,
-    y: Any = None,
+    m: ArrayLike,
+    y: ArrayLike = None,
     rowvar: bool = True,
     bias: bool = False,
     ddof: int | None = None,
-    fweights: Any = None,
-    aweights: Any = None,
+    fweights: ArrayLike = None,
+    aweights: ArrayLike = None,
     *,
     dtype: Any = None,
-) -> Any:
+) -> Value:
     m = as_array(m)
     x = np.atleast_2d(m)
     x = x if rowvar or m.ndim == 1 else np.transpose(x)
@@ -188,7 +196,9 @@ def _cov(
 
 
 @formula(np.corrcoef)
-def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+def _corrcoef(
+    x: ArrayLike, y: ArrayLike = None, rowvar: bool = True, *, dtype: Any = None
+) -> Value:
     covariance = np.cov(x, y, rowvar, dtype=dtype)
     if covariance.size == 0:
         return covariance

@@ -21,6 +21,7 @@ import collections
 import difflib
 import gc
 import importlib.machinery
+import importlib.util
 import json
 import os
 import re
@@ -34,18 +35,16 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-import cosmic_ray.plugins
 import hypothesis.extra.numpy
 import numpy  # noqa: F401  imported before the fork, as is the line above
 import pytest
-from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
 
 #: Where the tests of these modules are. (To name the modules of the library themselves would have
 #: pytest import them in a way of its own.)
 TESTS = ("tests/test_vjps", "tests/test_engine.py", "tests/test_primitives.py",
          "tests/test_tensor.py", "tests/test_methods.py", "tests/test_masks.py",
-         "tests/test_transforms.py", "tests/test_misuse.py", "microgrand")  # fmt: skip
+         "tests/test_transforms.py", "tests/test_misuse.py", "tests/test_silent_losses.py",
+         "microgrand")  # fmt: skip
 #: Parts of names of tests that would kill no more: they are long, or tests of the checks.
 IGNORED = ("million", "notice_a_wrong", "test_import")
 #: Tests of what the table has, whatever line of it they run: for mutants that show on import.
@@ -86,6 +85,8 @@ def main():
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files of tests to choose from")
     parser.add_argument("--budget", type=int, default=BUDGET, help="seconds of tests a mutant")
     options = parser.parse_args()
+    if options.files and importlib.util.find_spec("cosmic_ray") is None:
+        parser.error("the mutants are cosmic-ray's: pip install cosmic-ray")
     sys.path.insert(0, "")  # the library is that of the working directory
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"
     generate = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
@@ -155,6 +156,10 @@ class Mutant:
 
 def mutants_of(path):
     """Yield each mutant of a file: what is different, in which line, and its source."""
+    import cosmic_ray.plugins
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.mutating import mutate_code
+
     lines = path.read_text().split("\n")
     filename = str(path.resolve())
     code = compile("\n".join(lines), filename, "exec")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from microgrand import Tensor
+from microgrand import Tensor, grad
 from microgrand.dispatch import unwrap
 from microgrand.testing import gradcheck
 
@@ -282,3 +282,40 @@ def test_cross_products_of_the_plane_and_of_space(lengths, axis):
     assert_same(found, outcome(call, a, b))
     if isinstance(found, Tensor):
         assert gradcheck(call, a, b, order=2)
+
+
+@pytest.mark.parametrize("function", [np.var, np.std, np.nanvar, np.nanstd])
+def test_a_spread_is_real_in_a_complex_dtype(function):
+    y = 1j * np.array([1.0, 2.0, 4.0])
+    x = np.array([0.5, 1.0, -2.0])
+    assert not grad(lambda x: np.real(1j * function(x + y, dtype=complex)))(x).any()
+    call = lambda x: np.real((2 + 1j) * function(x + y, dtype=complex))
+    assert gradcheck(call, x, order=2)
+
+
+@pytest.mark.parametrize("function", [np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.maximum])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("shape", [(3, 3), (2, 3)])
+def test_accumulating_along_each_axis(function, axis, shape):
+    x = np.random.default_rng(0).permutation(9)[: shape[0] * shape[1]].reshape(shape) / 3 + 0.1
+    assert gradcheck(lambda x: function.accumulate(x, axis=axis), x, order=2)
+
+
+def test_interpolation_from_an_infinite_place():
+    places, values = np.array([-np.inf, 0.0, 1.0]), np.array([5.0, 2.0, 3.0])
+    x = np.array([-1.0, 0.25])
+    with np.errstate(invalid="ignore"):
+        outcome_of = lambda x, fp: np.interp(x, places, fp)
+        x, fp = Tensor(x, requires_grad=True), Tensor(values, requires_grad=True)
+        assert_same(outcome_of(x, fp), outcome_of(x.data, values))
+        np.sum(outcome_of(x, fp) * np.array([1.0, 10.0])).backward()
+    assert_allclose(x.grad, [0, 10])
+    assert_allclose(fp.grad, [0, 1 + 7.5, 2.5])
+
+
+@pytest.mark.parametrize("order", ["fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf])
+def test_norms_of_zero_matrices_have_derivative_zero(order):
+    x = np.stack([np.zeros((2, 3)), np.arange(1.0, 7).reshape(2, 3)])
+    found = grad(lambda x: np.linalg.norm(x, order, axis=(1, 2)).sum())(x)
+    assert not found[0].any()
+    assert np.any(found[1])

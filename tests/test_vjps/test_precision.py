@@ -39,12 +39,38 @@ def gradient(function, x):
         (lambda b: np.broadcast_to(b, (5000, 2)), np.zeros(2, HALF), 5000),
         (lambda b: F.linear(np.ones((10_000, 3), HALF), np.ones((2, 3), HALF), b),
          np.zeros(2, HALF), 10_000),
+        (lambda b: np.einsum("ij,j->ij", np.ones((5000, 2), HALF), b), np.zeros(2, HALF), 5000),
+        (lambda b: np.einsum("bi,ij->bj", np.ones((5000, 3), HALF), b),
+         np.zeros((3, 2), HALF), 5000),
+        (lambda x: np.einsum("ij,kj->k", np.ones((5000, 2), HALF), x), np.ones((1, 2), HALF), 5000),
+        (lambda z: F.cross_entropy(z, np.zeros(N, int)), np.zeros((N, 2), HALF), -0.5 / N),
+        # As of x / N: the others' part in the sum is far below it.
+        (lambda z: F.softmax(z, axis=0) * np.eye(N, 1, dtype=HALF), np.zeros((N, 1), HALF), 1 / N),
     ],
 )  # fmt: skip
 def test_float16(function, x, expected):
     found = gradient(function, x)
     assert found.dtype == HALF
     assert_allclose(np.ravel(found)[0].astype(float), expected, rtol=5e-3)
+
+
+@pytest.mark.parametrize("n", [5000, N])
+def test_losses_and_softmax_of_many_float16_numbers(n):
+    assert_allclose(F.softmax(np.zeros((1, n), HALF)).data, 1 / n, rtol=2e-3)
+    assert_allclose(F.log_softmax(np.zeros((n, 1), HALF), axis=0).data, -np.log(n), rtol=1e-3)
+    assert_allclose(
+        F.cross_entropy(np.zeros((n, 2), HALF), np.zeros(n, int)).item(), np.log(2), rtol=1e-3
+    )
+    assert F.softmax(np.zeros((1, n), HALF)).dtype == HALF
+
+
+@pytest.mark.parametrize("function", [F.softmax, F.log_softmax])
+def test_softmax_over_many_float16_numbers(function):
+    rng = np.random.default_rng(0)
+    z, weights = rng.normal(size=(5000, 2)), rng.uniform(0.5, 1, (5000, 2))
+    found = gradient(lambda z: function(z, axis=0) * weights.astype(HALF), z.astype(HALF))
+    expected = gradient(lambda z: function(z, axis=0) * weights, z)
+    assert_allclose(found.astype(float), expected, rtol=0.02, atol=0.02)
 
 
 TENTH = np.float32(0.1)
@@ -59,6 +85,7 @@ TENTH = np.float32(0.1)
             F.linear(np.zeros((n, 1), np.float32), np.zeros((2, 1), np.float32), b) * TENTH
         ),
         lambda b, n: np.broadcast_to(b, (n, 2)) * TENTH,
+        lambda b, n: np.einsum("ij,j->ij", np.full((n, 2), TENTH), b),
     ],
 )
 def test_float32_summed_over_the_first_axis(function, n):

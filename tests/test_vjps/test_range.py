@@ -128,3 +128,13 @@ def test_of_running_products(dtype, data):
     x = np.array([data.draw(numbers(dtype)) for _ in range(data.draw(st.integers(1, 6)))])
     k = data.draw(st.integers(0, len(x) - 1))
     check(lambda x: np.cumprod(x)[k], dtype, x, units=200)
+
+
+@pytest.mark.parametrize("dtype", WIDER)
+@pytest.mark.parametrize("sizes", [(0.95, 0.95), (0.95, -0.7), (0.8, 1e-3), (-0.9, 0.0)])
+def test_of_numbers_whose_distance_is_beyond_the_range(dtype, sizes):
+    x, y = (np.asarray(dtype(np.finfo(dtype).max) * dtype(size)) for size in sizes)
+    for function in (np.hypot, np.arctan2):
+        check(function, dtype, x, y)
+    if dtype != np.float16:  # which has no complex numbers
+        check(lambda x, y: np.abs(x + 1j * y), dtype, x, y)

@@ -519,6 +519,7 @@ class GaussianDropout(DropoutBase):
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Multiply by the factors, which take the mask's place."""
         checks.check_noise(mask)
+        # `noise` shows the factors as they are used: in the input's dtype.
         noise = self.mask = read_only(mask.astype(x.dtype))
         return x * noise  # type: ignore[no-any-return]
 

@@ -16,10 +16,10 @@ import math
 import numpy as np
 
 from ...engine import defvjp, primitive
-from ...kinds import Array, Mask, Value
+from ...kinds import Array, Mask, Shape, Value
 from ..checks import check_mask
 
-#: The integer type as long as a float, by its number of bytes.
+#: Integer type of each float's width, keyed by itemsize.
 INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -67,15 +67,13 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
 defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale))
 
 
-def bernoulli_mask(
-    shape: tuple[int, ...], keep_probability: float, rng: np.random.Generator
-) -> Mask:
+def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generator) -> Mask:
     """Draw a boolean mask whose elements are True with exactly the given probability.
 
     A random byte ``b`` is uniform on 0..255, so ``b < 256 * keep_probability`` decides a unit
     with 8 random bits. Only a byte equal to the whole part of the threshold is a tie; a second
-    draw decides it by the rest. Without that, the probability would be rounded to a multiple of
-    1/256.
+    draw then decides by the fractional part. Without that, the probability would be rounded to a
+    multiple of 1/256.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...checks import is_integer
 from ...dispatch import unwrap
 from ...grad_mode import no_grad
 from ...kinds import Array, ArrayLike, Mask, Shape
@@ -75,7 +76,7 @@ def mc_dropout(
     TypeError
         If `samples` is not an integer, or the model does not return one array or tensor.
     RuntimeError
-        In a block of `DropoutMasks`, which would neither give nor get a mask.
+        In a block of `DropoutMasks`, which would neither supply nor record a mask.
 
     Notes
     -----
@@ -101,8 +102,8 @@ def mc_dropout(
     """
     samples = checks.integer("mc_dropout's samples", samples, 1)
     checks.check_not_held(isinstance(source.get(), Pass))
-    is_seed = isinstance(rng, (int, np.integer)) and not isinstance(rng, bool)
-    sampler = Sampler(np.random.default_rng(rng) if is_seed else generator(rng))  # type: ignore[arg-type]
+    rng = np.random.default_rng(rng) if is_integer(rng) else generator(rng)  # type: ignore[arg-type]
+    sampler = Sampler(rng)
     outputs = []
     drawn = []
     for _ in range(samples):

@@ -75,7 +75,7 @@ class DropoutMasks:
     around it, if there is one: a recurrent layer may hold one mask over its time steps while a
     gradient check holds the whole net's.
 
-    Evaluation stays evaluation, and needs no masks.
+    Layers in evaluation mode need no masks.
 
     Do not ``yield`` inside the block: code that runs in between would consume its masks. Blocks
     that do not end in reverse order raise RuntimeError.
