@@ -13,6 +13,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+try:
+    import hypothesis
+except ImportError as error:
+    raise ImportError('the course needs Hypothesis: pip install ".[course]" in a clone') from error
+
 from .report import report, stage_of
 from .runner import examine_file
 from .sentences import language

@@ -136,7 +136,9 @@ class Door:
         self.names: dict[str, Any] = {
             name: value for name, value in vars(module).items() if not name.startswith("__")
         }
-        if self.tensor_class is not None:
+        if self.own is not None:
+            self.names["Tensor"] = lambda data: own.tensor(np.asarray(data, dtype=float))
+        elif self.tensor_class is not None:
             self.names["Tensor"] = self.tensor_class
         if self.layer_style:
             self.names["Tensor"], self.names["node"] = reference.Tensor, reference.node
@@ -148,6 +150,8 @@ class Door:
         """The class of tensors; micrograd calls it Value, and DeZero Variable."""
         if self.layer_style:
             return reference.Tensor
+        if self.own is not None:
+            return type(self.own.tensor(np.array([1.0, 2.0])))
         names = ("Tensor", "Value", "Variable")
         return next((getattr(self.module, n) for n in names if hasattr(self.module, n)), None)
 
@@ -157,6 +161,8 @@ class Door:
         found = self.tensor_class if owner == "Tensor" else getattr(self.module, owner, None)
         if found is None:
             return False
+        if self.own is not None and attribute == "backward":
+            return True
         if attribute.startswith("__"):  # not what every object has
             return inspect.isclass(found) and any(
                 attribute in vars(base) for base in inspect.getmro(found)[:-1]
@@ -183,7 +189,7 @@ class Door:
     def is_tensor(self, given: Any) -> bool:
         """Tell whether something is a tensor of the student's."""
         if self.own is not None:
-            return not is_plain(given) and given is not None
+            return isinstance(given, self.tensor_class)
         return not is_plain(given) and hasattr(given, "data")
 
     def tensor(self, array: Array) -> Any:

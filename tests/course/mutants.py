@@ -810,6 +810,14 @@ MUTANTS = [
     ),
     Mutant(
         15,
+        "update recorded",
+        f"            {SGD_V}\n            p.data = p.data - self.lr * self.v[i]\n",
+        "            self.v[i] = self.momentum * self.v[i] + Tensor(p.grad)\n"
+        "            p.data = p.data - self.lr * self.v[i].data\n",
+        "update is recorded",
+    ),
+    Mutant(
+        15,
         "no finally",
         NO_GRAD,
         "    RECORDING.append(False)\n    yield\n    RECORDING.pop()\n",

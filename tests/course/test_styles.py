@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from harness import examined, first_fault, slow, statuses
 
+from microgrand.course.examine import Examination, make_module
 from microgrand.course.stages import STAGES
 
 STYLES = Path(__file__).parent / "styles"
@@ -215,4 +216,43 @@ def test_mistakes_of_other_hands_are_found_at_their_stage(style, stage, right, w
 def test_and_at_none_before(style, stage, right, wrong):
     wanted = [n for n in PARTS.get(style, list(STAGES)) if n < stage]
     records = examined(source_of(style).replace(right, wrong), wanted)
+    assert first_fault(records) == (None, None)
+
+
+# ------------------------------------------------------------------- names that are one's own
+
+
+class OwnDoor:
+    """What a file `door.py` says of tensors whose attributes have other names."""
+
+    def __init__(self, module):
+        self.tensor = module.Tensor
+        self.value = lambda t: t.numbers
+        self.gradient = lambda t: t.slope
+        self.backward = lambda t, g: t.go_back(g)
+
+
+def test_a_door_of_ones_own_explains_other_names():
+    source = source_of("generations")
+    start, end = source.index("class Variable"), source.index("def numerical_gradient")
+    engine = source[start:end].replace("self.data", "self.numbers").replace(".grad ", ".slope ")
+    for old, new in (
+        (".data", ".numbers"),
+        (".grad", ".slope"),
+        ("def backward(self, g=None)", "def go_back(self, g=None)"),
+    ):
+        engine = engine.replace(old, new)
+    source = source[:start] + engine
+    path = Path("mygrad.py").resolve()
+    module = make_module(path, source)
+    records = []
+    examination = Examination(
+        path,
+        source,
+        module,
+        lambda event, **r: records.append({"event": event, **r}),
+        own=OwnDoor(module),
+    )
+    examination.run([1, 2, 3, 5, 6, 7, 8], go_on=True)
+    assert set(statuses(records).values()) == {"passed"}
     assert first_fault(records) == (None, None)
