@@ -26,10 +26,19 @@ class Case:
         Arrays that become tensors, `Plain` ones that do not, and other values, by name.
     bridged
         Names of layers with ``forward`` and ``backward``.
+    substituted
+        The stages that are the course's, and the one that is looked at.
     """
 
-    def __init__(self, module: str, inputs: dict[str, Any], bridged: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        module: str,
+        inputs: dict[str, Any],
+        bridged: Sequence[str] = (),
+        substituted: tuple[Sequence[int], int] = ((), 0),
+    ) -> None:
         self.module, self.inputs, self.bridged = module, inputs, bridged
+        self.substituted = substituted
         self.lines: list[str] = []
         #: Expressions that have been looked at.
         self.shown: list[str] = []
@@ -45,7 +54,13 @@ class Case:
         """Return the case as the text of a Python file."""
         title = title.replace("\\", "/").replace('"', "'")
         lines = [f'"""{title}"""', "", "import numpy as np", ""]
-        lines += [f"import {self.module}", f"from {self.module} import *", ""]
+        stages, number = self.substituted
+        if stages:
+            lines += ["from microgrand.course.substitution import completed", ""]
+            call = f'completed("{self.module}.py", {list(stages)}, {number})'
+            lines += [f"{self.module} = {call}", f"globals().update(vars({self.module}))", ""]
+        else:
+            lines += [f"import {self.module}", f"from {self.module} import *", ""]
         if self.bridged:
             lines += ["from microgrand.course.door import bridge_to", ""]
             lines += ["from microgrand.course.reference import Tensor", ""]

@@ -49,7 +49,7 @@ class Run:
 
     def __init__(self, door: Door, inputs: dict[str, Any]) -> None:
         self.door = door
-        self.case = Case(door.stem, dict(inputs), door.bridged)
+        self.case = Case(door.stem, dict(inputs), door.bridged, (door.substituted, door.number))
         door.case = self.case
         self.names: dict[str, Any] = {**door.names, "np": np}
         if "node" in self.names:
@@ -115,13 +115,20 @@ class Door:
         The numbers of the stages that are the course's.
     layers
         Whether layers are looked at, which may have ``forward`` and ``backward``.
+    number
+        The stage for which other stages are the course's.
     """
 
     def __init__(
-        self, module: Any, own: Any = None, substituted: Sequence[int] = (), layers: bool = False
+        self,
+        module: Any,
+        own: Any = None,
+        substituted: Sequence[int] = (),
+        layers: bool = False,
+        number: int = 0,
     ) -> None:
         self.module, self.own = module, own
-        self.substituted = tuple(substituted)
+        self.substituted, self.number = tuple(substituted), number
         self.stem = str(getattr(module, "__name__", "mygrad"))
         #: The case that is being looked at.
         self.case = Case(self.stem, {})

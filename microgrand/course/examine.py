@@ -20,7 +20,7 @@ from .case import Case
 from .compare import DRAWN
 from .door import Door
 from .stages import STAGES, Fault, Property, Stage
-from .substitution import GROUPS, substituted_module
+from .substitution import GROUPS, contract_names, fresh_reference, substituted_module
 
 Emit = Callable[..., None]
 
@@ -117,7 +117,7 @@ class Examination:
                 replaced -= set(GROUPS[0])
         if replaced:
             module = substituted_module(self.path, self.source, replaced, stage)
-            door = Door(module, self.own, sorted(replaced), layers=True)
+            door = Door(module, self.own, sorted(replaced), layers=True, number=number)
         statuses = []
         for index, prop in enumerate(stage.properties):
             status = self.property(stage, index, prop, door)
@@ -184,6 +184,7 @@ class Examination:
 
         def check(data: Any) -> None:
             door.case, DRAWN[0] = Case(door.stem, {}), 0
+            self.printed()
             try:
                 with np.errstate(all="ignore"):
                     prop.check(door, data.draw)
@@ -437,9 +438,20 @@ def prints_kept(tail: Tail) -> Iterator[Tail]:
 
 
 def make_module(path: Path, source: str) -> types.ModuleType:
-    """Run a student's file as a module, known by its name while it runs and afterwards."""
+    """Run a student's file as a module, known by its name while it runs and afterwards.
+
+    While it runs, the contract's names that it has not are the course's: a file with nothing but
+    ``class Dropout(Module)`` can be checked.
+    """
     module = types.ModuleType(path.stem)
     module.__file__ = str(path)
     sys.modules[path.stem] = module
-    exec(compile(source, str(path), "exec"), vars(module))
+    code = compile(source, str(path), "exec")
+    course = vars(fresh_reference())
+    lent = {name: course[name] for name in contract_names()}
+    vars(module).update(lent)
+    exec(code, vars(module))
+    for name, value in lent.items():
+        if vars(module).get(name) is value:
+            delattr(module, name)
     return module

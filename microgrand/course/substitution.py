@@ -135,3 +135,9 @@ def substituted_module(
         for name in contract_names() - kept:
             setattr(module, name, getattr(course, name))
     return module
+
+
+def completed(file: str, stages: Collection[int], number: int) -> types.ModuleType:
+    """Run a file as the check of a stage does, with the course's parts for other stages."""
+    path = Path(file).resolve()
+    return substituted_module(path, path.read_text(encoding="utf-8"), stages, STAGES[number])

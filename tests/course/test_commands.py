@@ -269,3 +269,29 @@ def test_weights_that_make_no_sense(tmp_path, text):
 def test_templates_are_written_once(folder, capsys, name, files):
     assert printed(capsys, "grade", "--template", name)[1].count("is written") == files
     assert printed(capsys, "grade", "--template", name)[1].count("left as it is") == files
+
+
+def test_a_file_with_one_late_stage_only(folder, capsys):
+    write(folder, "import numpy as np\n")
+    assert printed(capsys, "add", "12")[0] == 0
+    assert "not written yet" in printed(capsys, "check", "12")[1]
+    path = folder / "mygrad.py"
+    line = "        ...  # stage 12: one mask for this call, used forward and backward\n"
+    assert line in path.read_text()
+    path.write_text(
+        path.read_text().replace(
+            line,
+            """\
+        kept = self.rng.random(x.data.shape) >= self.p
+        return node(np.where(kept, x.data, 0), (x,), lambda g: (np.where(kept, g, 0),))
+""",
+        )
+    )
+    status, text = printed(capsys, "check", "12")
+    assert status == 1
+    assert "the kept units are not scaled" in text
+    assert "in the place of stages 1-11" in text.replace("\n", " ")
+    assert printed(capsys, "case")[0] == 0
+    run = subprocess.run([sys.executable, "case.py"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "y.data is" in run.stdout

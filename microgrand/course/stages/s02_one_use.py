@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from ..case import Plain
 from ..compare import (
     RIGHT,
     a_cotangent,
@@ -115,10 +116,10 @@ def through_trees(door, draw):
 def own_operation(door, draw):
     shape = a_shape(draw, door, max_dims=2)
     x, y = numbers(draw, shape), numbers(draw, shape)
-    run = door.start(x=x, y=y)
+    run = door.start(x=x, y=y, a=Plain(x), b=Plain(y))
     run(
-        "vjp = lambda g: (2 * g * x.data * y.data, g * x.data ** 2)",
-        "w = node(x.data ** 2 * y.data, (x, y), vjp)",
+        "vjp = lambda g: (2 * g * a * b, g * a ** 2)",
+        "w = node(a ** 2 * b, (x, y), vjp)",
         "z = 2 * w",
     )
     g = a_cotangent(run.value("z"))
