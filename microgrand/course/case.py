@@ -35,7 +35,7 @@ class Case:
         module: str,
         inputs: dict[str, Any],
         bridged: Sequence[str] = (),
-        substituted: tuple[Sequence[int], int] = ((), 0),
+        substituted: tuple[Sequence[int], int] = ((), 1),
     ) -> None:
         self.module, self.inputs, self.bridged = module, inputs, bridged
         self.substituted = substituted
@@ -55,16 +55,16 @@ class Case:
         title = title.replace("\\", "/").replace('"', "'")
         lines = [f'"""{title}"""', "", "import numpy as np", ""]
         stages, number = self.substituted
-        if stages:
+        if stages or not self.module.isidentifier():
             lines += ["from microgrand.course.substitution import completed", ""]
             call = f'completed("{self.module}.py", {list(stages)}, {number})'
-            lines += [f"{self.module} = {call}", f"globals().update(vars({self.module}))", ""]
+            lines += [f"mine = {call}", "globals().update(vars(mine))", ""]
         else:
-            lines += [f"import {self.module}", f"from {self.module} import *", ""]
+            lines += [f"import {self.module} as mine", f"from {self.module} import *", ""]
         if self.bridged:
             lines += ["from microgrand.course.door import bridge_to", ""]
             lines += ["from microgrand.course.reference import Tensor", ""]
-            lines += [f"{name} = bridge_to({self.module}.{name})" for name in self.bridged]
+            lines += [f"{name} = bridge_to(mine.{name})" for name in self.bridged]
         for name, given in self.inputs.items():
             if isinstance(given, Plain):
                 lines.append(f"{name} = {in_full(given.array)}")

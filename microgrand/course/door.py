@@ -125,7 +125,7 @@ class Door:
         own: Any = None,
         substituted: Sequence[int] = (),
         layers: bool = False,
-        number: int = 0,
+        number: int = 1,
     ) -> None:
         self.module, self.own = module, own
         self.substituted, self.number = tuple(substituted), number
@@ -197,6 +197,8 @@ class Door:
         """Tell whether something is a tensor of the student's."""
         if self.own is not None:
             return isinstance(given, self.tensor_class)
+        if self.tensor_class is not None and isinstance(given, self.tensor_class):
+            return hasattr(given, "data")  # it may derive from NumPy's array
         return not is_plain(given) and hasattr(given, "data")
 
     def tensor(self, array: Array) -> Any:
@@ -307,6 +309,8 @@ class Door:
 
     def start(self, **inputs: Any) -> Run:
         """Begin a case: arrays become tensors, unless they are `Plain`."""
+        if self.own is None and not self.scalar and self.has("Tensor.backward"):
+            _ = self.wants_tensors  # tried before the case, as an engine may have one tape for all
         return Run(self, inputs)
 
     def place(self, where: str) -> types.CodeType | None:

@@ -44,8 +44,8 @@ def substituted(source: str, stages: Collection[int], stage: Stage) -> ast.Modul
     ]
     rest = [line for line in kept if line not in future]
     names = [ast.alias(name) for name in wanted]
-    source_of_names = ast.ImportFrom(REFERENCE, names, 0)
-    tree.body = [*future, ast.fix_missing_locations(source_of_names), *rest]
+    imports: list[ast.stmt] = [ast.ImportFrom(REFERENCE, names, 0)] if names else []
+    tree.body = [*future, *map(ast.fix_missing_locations, imports), *rest]
     return ast.fix_missing_locations(tree)
 
 

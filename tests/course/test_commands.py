@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -295,3 +296,18 @@ def test_a_file_with_one_late_stage_only(folder, capsys):
     run = subprocess.run([sys.executable, "case.py"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "y.data is" in run.stdout
+
+
+@pytest.mark.parametrize("name", ["my-grad.py", "a b.py", "layers.py"])
+def test_cases_run_whatever_the_files_name_and_style(folder, capsys, name):
+    source = SWAPPED
+    if name == "layers.py":
+        source = (Path(__file__).parent / "styles" / name).read_text(encoding="utf-8")
+        source = source.replace("np.where(self.mask, x / keep, 0)", "np.where(self.mask, x, 0)")
+    write(folder, source, name)
+    stage = ["check", "12"] if name == "layers.py" else ["check"]
+    assert printed(capsys, *stage, "--file", name)[0] == 1
+    assert printed(capsys, "case", "--file", name)[0] == 0
+    run = subprocess.run([sys.executable, "case.py"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert " is" in run.stdout
