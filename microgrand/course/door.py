@@ -7,6 +7,7 @@ Three styles come in: tensors, single numbers as micrograd's, and layers that ho
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +57,7 @@ class Run:
             self.names["node"] = door.node
         for name, given in inputs.items():
             if isinstance(given, Plain):
-                self.names[name] = given.array
+                self.names[name] = copy.copy(given.array)
             else:
                 array = isinstance(given, np.ndarray)
                 self.names[name] = door.tensor(given.copy()) if array else given

@@ -20,6 +20,7 @@ class Mutant:
 
 
 ADD = "self.data + other.data, (self, other), lambda g: (g, g)"
+ADD_LINE = "other = as_tensor(other)\n        return node(self.data + other.data"
 SUB = "self.data - other.data, (self, other), lambda g: (g, -g)"
 MUL = "a * b, (self, other), lambda g: (g * b, g * a)"
 DIV = "a / b, (self, other), lambda g: (g / b, -g * a / b**2)"
@@ -78,6 +79,28 @@ NO_GRAD = """\
 """
 
 MUTANTS = [
+    Mutant(
+        1,
+        "array changed in place",
+        ADD_LINE,
+        "if isinstance(other, np.ndarray):\n            other += self.data\n"
+        "            return node(other, (self,), lambda g: (g,))\n        " + ADD_LINE,
+        "in place",
+    ),
+    Mutant(
+        2,
+        "g ignored",
+        "start = np.ones_like(self.data) if g is None else np.array(g, float)",
+        "start = np.ones_like(self.data)",
+        "the g that it is given",
+    ),
+    Mutant(
+        12,
+        "divided by p",
+        "scale = 1 / (1 - self.p) if self.p < 1 else 0.0",
+        "scale = 1 / self.p if 0 < self.p < 1 else 1.0",
+        "divide by 1 - p",
+    ),
     # --------------------------------------------------------------------------- 1, values
     Mutant(1, "NumPy on the left", "__array_ufunc__ = None", "pass", "__array_ufunc__"),
     Mutant(1, "no radd", "def __radd__", "def no_radd", "__radd__"),

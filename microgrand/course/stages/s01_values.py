@@ -98,12 +98,17 @@ LINES = (*OPERATORS, "z = -x", "z = x ** 2")
 def operands_stay(door, draw):
     shape = a_shape(draw, door)
     inputs = {"x": numbers(draw, shape), "y": numbers(draw, shape)}
-    for line in (*OPERATORS, "z = -x", "z = x ** 2"):
+    if not door.scalar:
+        inputs["a"] = Plain(numbers(draw, shape))
+    lines = [*OPERATORS, "z = -x", "z = x ** 2"]
+    for line in lines if door.scalar else [*lines, "z = x + a", "z = x * a"]:
         run = door.start(**inputs)(line)
-        for name, before in inputs.items():
-            if not np.array_equal(run.value(name), before):
+        for name, given in inputs.items():
+            before = given.array if name == "a" else given
+            found = run["a"] if name == "a" else run.value(name)
+            if not np.array_equal(found, before):
                 raise Fault(
-                    f"{name}.data is {shown(run.value(name))} afterwards",
+                    f"{name} is {shown(found)} afterwards",
                     f"{shown(before)}, as before",
                     OPERATORS.get(line, ""),
                     changed=True,

@@ -11,11 +11,12 @@ from ..compare import (
     a_cotangent,
     a_shape,
     check_gradients,
+    close,
     compare_gradient,
     numbers,
     wrong_gradient,
 )
-from ..stage import Fault, Stage
+from ..stage import Fault, Stage, Suspect
 from .s01_values import OPERATORS, REFLECTED
 
 stage = Stage(
@@ -169,10 +170,29 @@ def stops_early(door, fault):
     )
 
 
+@stage.suspect("backward(g) does not begin with the g that it is given")
+def ignores_argument(door, fault):
+    run = door.start(x=X, y=Y)("w = x * y", "z = w * 2").backward("z", np.array(1.75))
+    found = run.gradient("x")
+    return "g" in fault.data and found is not None and close(found, 2 * Y)
+
+
+def beside_right_backward(suspect):
+    """Keep a suspect from explaining what backward itself does."""
+    return Suspect(
+        suspect.cause,
+        lambda door, fault: suspect.explains(door, fault) and not ignores_argument(door, fault),
+    )
+
+
 @stage.suspect("backward() without an argument has to begin with ones, the derivative of z by z")
 def does_not_begin_with_one(door, fault):
     return "begins" in fault.data
 
+
+ALONE = (
+    "the local derivative stands alone: it has to be multiplied by g, the gradient of the result"
+)
 
 stage.suspects += [
     wrong_gradient(
@@ -201,12 +221,13 @@ stage.suspects += [
         )
     ),
     *(
-        wrong_gradient(
-            line,
-            leaf,
-            formula,
-            "the local derivative stands alone: it has to be multiplied by g, the gradient of the "
-            "result",
+        beside_right_backward(
+            wrong_gradient(
+                line,
+                leaf,
+                formula,
+                ALONE,
+            )
         )
         for line, leaf, formula in (
             ("z = x * y", "x", lambda g, x, y, z: y),

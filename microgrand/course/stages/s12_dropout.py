@@ -281,6 +281,14 @@ def no_scale(door, fault):
     return fault.data.get("factor") == 1.0 and not fault.data.get("evaluation")
 
 
+@stage.suspect("the scale is wrong: a unit is kept with probability 1 - p, so divide by 1 - p")
+def wrong_scale(door, fault):
+    factor, p = fault.data.get("factor"), fault.data.get("p")
+    if factor is None or fault.data.get("evaluation"):
+        return False
+    return p != 0.5 and any(abs(factor - wrong) < 1e-6 for wrong in (1 / p, 1 - p, p))
+
+
 @stage.suspect("p is the probability of dropping a unit, and here it keeps one")
 def p_keeps(door, fault):
     if "share" not in fault.data:
