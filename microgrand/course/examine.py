@@ -83,6 +83,8 @@ class Examination:
         self.layers = Door(module, own, layers=True)
         #: What is known of properties from an earlier process, by stage and index.
         self.known: dict[tuple[int, int], str] = {}
+        #: Whether a fault was found already in what is looked at: then all may be expected.
+        self.shaky = False
         #: The stages of which not all is right, or known.
         self.faulty: set[int] = set()
 
@@ -118,8 +120,9 @@ class Examination:
         if replaced:
             module = substituted_module(self.path, self.source, replaced, stage)
             door = Door(module, self.own, sorted(replaced), layers=True, number=number)
-        statuses = []
+        statuses: list[str] = []
         for index, prop in enumerate(stage.properties):
+            self.shaky = "fault" in statuses or (bool(self.faulty) and not replaced)
             status = self.property(stage, index, prop, door)
             statuses.append(status)
             if status == "fault" and not go_on:
@@ -235,7 +238,9 @@ class Examination:
         if isinstance(error, KeyboardInterrupt) and files[-1] != str(self.path):
             raise error  # Ctrl-C
         if not theirs and not isinstance(error, (MemoryError, SystemExit, RecursionError)):
-            raise error
+            if not self.shaky:
+                raise error
+            return Fault("it cannot be looked at, as what was looked at before fails", "that first")
         name = type(error).__name__
         if isinstance(error, SystemExit):
             text = "the code ends the process: sys.exit was called"
@@ -266,7 +271,8 @@ class Examination:
             return
         error = fault.data.get("error")
         place = fault.data.get("at")
-        if isinstance(error, (AttributeError, TypeError)):
+        mixed = isinstance(error, ValueError) and "array element with a sequence" in str(error)
+        if isinstance(error, (AttributeError, TypeError)) or mixed:
             raise NotAlone(place[0] if place else 0)
         if fault.data.get("nothing"):
             code = door.place(fault.where)

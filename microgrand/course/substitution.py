@@ -36,7 +36,8 @@ def substituted(source: str, stages: Collection[int], stage: Stage) -> ast.Modul
     tree = ast.parse(source)
     own = {name for name in stage.contract if "." not in name}
     replaced = names_replaced(stages) - own
-    kept = [line for line in tree.body if not defines(line, replaced)]
+    aliases = {alias: name for alias, name in aliases_in(tree).items() if name in replaced}
+    kept = [line for line in tree.body if not defines(line, replaced | set(aliases))]
     defined = {name for line in kept for name in names_defined(line)}
     wanted = sorted(name for name in contract_names() if name not in defined)
     future = [
@@ -44,9 +45,21 @@ def substituted(source: str, stages: Collection[int], stage: Stage) -> ast.Modul
     ]
     rest = [line for line in kept if line not in future]
     names = [ast.alias(name) for name in wanted]
+    names += [ast.alias(name, alias) for alias, name in aliases.items()]
     imports: list[ast.stmt] = [ast.ImportFrom(REFERENCE, names, 0)] if names else []
     tree.body = [*future, *map(ast.fix_missing_locations, imports), *rest]
     return ast.fix_missing_locations(tree)
+
+
+def aliases_in(tree: ast.Module) -> dict[str, str]:
+    """Return classes that the contract's names are other names of: ``Tensor = Variable``."""
+    return {
+        line.value.id: target.id
+        for line in tree.body
+        if isinstance(line, ast.Assign) and isinstance(line.value, ast.Name)
+        for target in line.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 REFERENCE = "microgrand_course_reference"
@@ -124,7 +137,14 @@ def substituted_module(
     module = types.ModuleType(path.stem)
     module.__file__ = str(path)
     tree = substituted(source, stages, stage)
+    before = {found: dict(vars(found)) for found in vars(course).values() if inspect.isclass(found)}
     exec(compile(tree, str(path), "exec"), vars(module))
+    for found, attributes in before.items():  # a loop may have put methods into a class of ours
+        for name in set(vars(found)) - set(attributes):
+            delattr(found, name)
+        for name, value in attributes.items():
+            if vars(found)[name] is not value:
+                setattr(found, name, value)
     kept = {name for name in contract_names() if vars(module)[name] is not vars(course)[name]}
     for name in kept:
         setattr(course, name, getattr(module, name))
