@@ -2,6 +2,8 @@
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING, Any
+
 from . import data, nn, optim, vjps
 from .anomaly import detect_anomaly
 from .engine import defvjp, primitive
@@ -11,10 +13,14 @@ from .random import manual_seed
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
+if TYPE_CHECKING:
+    from .program import compile
+
 keep_freed_memory()
 
 __all__ = [
     "Tensor",
+    "compile",
     "data",
     "defvjp",
     "detect_anomaly",
@@ -34,3 +40,13 @@ __all__ = [
     "vjp",
     "vjps",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `compile` when it is first asked for: it is a fifth of the library."""
+    if name == "compile":
+        from .program import compile
+
+        globals()[name] = compile
+        return compile
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -469,7 +469,7 @@ def check_is_no_tensor(data: Any) -> None:
             "Tensor() was given a Tensor; use it as it is, or data.detach() for one that "
             "has its values but is not part of its graph"
         )
-    if isinstance(data, np.ndarray) and type(data) not in (np.ndarray, np.memmap):
+    if isinstance(data, np.ndarray) and data.__class__ not in (np.ndarray, np.memmap):
         raise TypeError(
             f"Tensor() takes plain arrays, got a {type(data).__name__}, whose operators mean "
             "other things; convert it with np.asarray(data)"

@@ -13,6 +13,7 @@ Any other function works as long as no gradient is lost.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -153,7 +154,9 @@ def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
     The operators of such tables match rows by their labels, those of arrays by position.
     """
     if isinstance(x, sequences) or (
-        hasattr(type(x), "__array__") and not hasattr(type(x), "__array_function__")
+        hasattr(type(x), "__array__")
+        and not hasattr(type(x), "__array_function__")
+        and not hasattr(x, "to_array")  # a number that `compile` records
     ):
         return np.asarray(x)
     return x
@@ -162,6 +165,11 @@ def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
 def copy_of_list(x: Any) -> Any:
     """Copy a list, and the lists in it."""
     return [copy_of_list(item) for item in x] if isinstance(x, list) else x
+
+
+def as_array(x: Any, dtype: Any = None) -> Array:
+    """Make an array of a number or a list; what is recorded by `compile` says itself how."""
+    return x.to_array(dtype) if hasattr(x, "to_array") else np.asarray(x, dtype)
 
 
 # ------------------------------------------------------------------------------- formulas
@@ -249,7 +257,21 @@ def look(value: Value) -> Array:
 
     It asks for them here, so that a recorder of programs can see what depends on them.
     """
-    return unwrap(value)
+    array = unwrap(value)
+    return array.looked_at() if hasattr(array, "looked_at") else array
+
+
+def in_one_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of arrays that looks at many values be one call to a recorder of programs."""
+
+    @functools.wraps(function)
+    def called(*args: Any) -> Any:
+        for arg in args:
+            if hasattr(arg, "recorded_call"):
+                return arg.recorded_call(function, args)
+        return function(*args)
+
+    return called
 
 
 def tensors_in(value: Any) -> Iterator[Node]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .dispatch import as_operand, dispatch, records_gradient, unwrap
+from .dispatch import as_array, as_operand, dispatch, records_gradient, unwrap
 from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
 from .kinds import Array, ArrayLike, Axis
 
@@ -142,7 +142,7 @@ class Tensor(Node):
         checks.check_is_no_tensor(data)
         # Arrays of other libraries that speak NumPy's protocols are kept as they are.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
-            data = np.asarray(data, dtype)
+            data = as_array(data, dtype)
         elif dtype is not None:
             data = data.astype(dtype, copy=False)
         checks.check_numbers(data)
@@ -192,7 +192,7 @@ class Tensor(Node):
         checks.check_replacement(self, new)
         self.version += 1
         if new is not self._array:  # as it is after ``x.data += 1``
-            self._array = np.array(new) if isinstance(new, np.generic) else new.copy()
+            self._array = as_array(new) if isinstance(new, np.generic) else new.copy()
 
     @property
     def grad(self) -> Array | None:
@@ -203,7 +203,7 @@ class Tensor(Node):
     def grad(self, new: Array | None) -> None:
         checks.check_gradient(self, new)
         if new is not self._grad:  # as it is after ``x.grad *= 2``
-            new = None if new is None else np.array(new, dtype=self.dtype)
+            new = None if new is None else np.copy(new).astype(self.dtype, copy=False)
         self._grad = new
 
     shape = property(lambda self: self._array.shape, doc="Lengths of the axes, a tuple.")
@@ -313,7 +313,7 @@ class Tensor(Node):
         if gradient is None:
             cotangent = np.array(1, self._array.dtype, ndmin=self._array.ndim)
         else:
-            cotangent = np.asarray(unwrap(gradient))
+            cotangent = as_array(unwrap(gradient))
             checks.check_first_cotangent(self, cotangent)
             cotangent = cotangent.astype(self.dtype, copy=False)
         accumulate(backpropagate(self, cotangent))

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .dispatch import unwrap
+from .dispatch import as_array, unwrap
 from .engine import apply, backpropagate, count_uses
 from .grad_mode import enable_grad, is_grad_enabled
 from .tensor import Tensor
@@ -70,7 +70,7 @@ def make_variable(x: Any) -> Any:
             return apply(np.positive, (x,))
         x = x.data
     # A copy: `pullback` may be called after the caller has changed the array.
-    variable = Variable(x.copy() if hasattr(x, "__array_function__") else x)
+    variable = Variable(x.copy() if hasattr(x, "copy") else x)
     if variable.dtype.kind != "f":
         raise TypeError(
             f"cannot differentiate in an argument of dtype {variable.dtype}; give floats, "
@@ -99,7 +99,7 @@ def as_result(value: Any, in_graph: bool) -> Any:
     """Give a result as a tensor of the surrounding graph, or as an array of its own."""
     if in_graph:
         return value if isinstance(value, Tensor) else Tensor(value)
-    value = np.array(unwrap(value))
+    value = np.copy(unwrap(value))
     return value if value.ndim else value[()]
 
 
@@ -187,7 +187,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
 def check_cotangent(value: Tensor, cotangent: Any) -> Any:
     """Return the cotangent of an output as an array or tensor, of the output's shape."""
     if not isinstance(cotangent, Tensor):
-        cotangent = np.asarray(cotangent, dtype=value.dtype)
+        cotangent = as_array(cotangent, value.dtype)
     if cotangent.shape != value.shape:
         raise ValueError(
             f"the cotangent has shape {cotangent.shape}, expected {value.shape}, the shape of "
@@ -276,7 +276,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
                 "reduce it with np.sum, or use jacobian or vjp"
             )
         check_real(value)
-        gradients = pullback(np.ones(value.shape))
+        gradients = pullback(np.ones_like(value))
         return value, gradients[0] if isinstance(argnums, (int, np.integer)) else gradients
 
     return value_and_gradient

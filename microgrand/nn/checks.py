@@ -97,7 +97,7 @@ def check_labels(logits: Any, labels: Array) -> None:
 def check_classes(labels: Array, one_hot: Mask) -> None:
     """Raise if a label is not a class, so that its row has no True."""
     if look(np.count_nonzero(one_hot)) < len(labels):
-        wrong = labels[~one_hot.any(axis=1)]
+        wrong = look(labels[~one_hot.any(axis=1)])
         raise ValueError(
             f"label {wrong[0]} is not a class: logits of shape {(len(labels), one_hot.shape[1])} "
             f"have the classes 0 to {one_hot.shape[1] - 1}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import as_array, unwrap
 from ..engine import defvjp, primitive, wider
 from ..kinds import Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
@@ -67,7 +67,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     >>> f"{F.cross_entropy(Tensor([[0.0, 0.0], [1000.0, 0.0]]), [0, 0]):.4f}"
     '0.3466'
     """
-    labels = np.asarray(unwrap(labels))
+    labels = as_array(unwrap(labels))
     checks.check_label_dtype(labels)
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..dispatch import formula, records_gradient, unwrap
+from ..dispatch import formula, in_one_call, records_gradient, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, Shape, Value
 from ..tensor import Tensor
@@ -106,10 +106,15 @@ def selection_vjp(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def vjp(g: Value, out: Value, x: Value, *args: Any, **kwargs: Any) -> Value:
-        numbers = function(np.reshape(np.arange(1, x.size + 1), x.shape), *args, **kwargs)
-        return put_back(g, numbers, x.shape)
+        return put_back(g, call_on_numbers(function, x.shape, kwargs, *args), x.shape)
 
     return vjp
+
+
+@in_one_call
+def call_on_numbers(function: Any, shape: Any, kwargs: Any, *args: Any) -> Any:
+    """Call a function on the numbers of an array's elements."""
+    return function(np.reshape(np.arange(1, math.prod(shape) + 1), shape), *args, **kwargs)
 
 
 SELECTIONS: list[Callable[..., Any]] = [
@@ -167,7 +172,7 @@ def _choose(a: ArrayLike, choices: ArrayLike, *, mode: Any = "raise") -> Value:
 def _select(condlist: ArrayLike, choicelist: ArrayLike, default: ArrayLike = 0) -> Value:
     out = default
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
-        if np.asarray(unwrap(condition)).dtype != bool:
+        if as_array(unwrap(condition)).dtype != bool:
             raise TypeError("np.select needs boolean conditions; compare, as in x > 0")
         out = np.where(condition, choice, out)
     return out

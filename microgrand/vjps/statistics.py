@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import formula, records_gradient, unwrap
+from .. import dispatch
+from ..dispatch import formula, in_one_call, records_gradient, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Axis, Value
 from .rules import as_array, wide
@@ -30,6 +31,7 @@ def sort_vjp(
 
 
 @primitive
+@in_one_call
 def average_over_ties(g: Value, ordered: Value, axis: int) -> Value:
     """Replace the cotangents of each run of equal elements in `ordered` by their mean."""
     ordered = np.moveaxis(ordered, axis, -1)
@@ -83,10 +85,7 @@ def interpolate_order(
 
     nans = np.sum(np.isnan(ordered), 0)  # which sorting has put last
     counts = length - nans if skip_nan else np.where(nans > 0, 0, length)
-    places = np.full((np.size(q), *shape), np.nan)
-    for n in set(np.ravel(counts).tolist()) - {0}:
-        found = np.quantile(np.arange(n, dtype=float), np.ravel(q), method=method)
-        places[:, counts == n] = found[:, None]
+    places = places_of_quantiles(counts, q, method)
     known = np.where(np.isnan(places), 0, places)
     below, above = np.floor(known).astype(int), np.ceil(known).astype(int)
     low, high = np.take_along_axis(ordered, below, 0), np.take_along_axis(ordered, above, 0)
@@ -95,6 +94,16 @@ def interpolate_order(
     if keepdims:
         shape = [1 if ax in axes else a.shape[ax] for ax in range(a.ndim)]
     return np.reshape(out, (*np.shape(q), *shape))
+
+
+@in_one_call
+def places_of_quantiles(counts: Any, q: Any, method: Any) -> Any:
+    """Return where the quantiles of 0, 1, ..., n - 1 lie, for each number n; nan for n = 0."""
+    places = np.full((np.size(q), *np.shape(counts)), np.nan)
+    for n in set(np.ravel(counts).tolist()) - {0}:
+        found = np.quantile(np.arange(n, dtype=float), np.ravel(q), method=method)
+        places[:, counts == n] = found[:, None]
+    return places
 
 
 def quantiles(one: float, skip_nan: bool) -> Callable[..., Any]:
@@ -111,7 +120,7 @@ def quantiles(one: float, skip_nan: bool) -> Callable[..., Any]:
     ) -> Value:
         if records_gradient(q):
             raise TypeError("quantiles have no derivative with respect to q; give q.detach()")
-        fraction = np.asarray(unwrap(q)) / one
+        fraction = dispatch.as_array(unwrap(q)) / one
         return interpolate_order(a, fraction, axis, method, keepdims, skip_nan)
 
     return formula_of

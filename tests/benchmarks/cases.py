@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 #: Everyone that microgrand can be compared with, beside hand-written NumPy.
-PEERS = ("torch", "jax", "mygrad", "autograd")
+PEERS = ("microgrand-compiled", "torch", "jax", "mygrad", "autograd")
 #: Those that keep a graph of single operations.
 RECORDERS = ("microgrand", "torch", "mygrad", "autograd")
 
@@ -23,6 +23,8 @@ class Case:
     others: tuple[str, ...]
     #: The ratio of microgrand's time (and memory) to the other's is to be at most this.
     targets: dict[str, float] = field(default_factory=dict)
+    #: The same for microgrand's compiled steps.
+    compiled_targets: dict[str, float] = field(default_factory=dict)
     #: How many operations a step consists of: time and memory are given for one of them.
     operations: int = 1
     #: Seconds that an operation may take longer than NumPy's; measured instead of ratios.
@@ -42,10 +44,11 @@ MID = {"widths": [64, 128, 128, 10], "batch": 64}
 BIG = {"widths": [784, 1024, 1024, 10], "batch": 128}
 
 
-def training(net, targets):
+def training(net, targets, compiled_targets):
     shape = "-".join(map(str, net["widths"]))
     title = f"training {shape}, batch {net['batch']}"
-    return Case(title, "training", net, ("numpy", *PEERS, "numpy products"), targets)
+    others = ("numpy", *PEERS, "numpy products")
+    return Case(title, "training", net, others, targets, compiled_targets)
 
 
 def chain(length, shape, others, targets, series=None):
@@ -87,15 +90,33 @@ def scaling(name, at, widths, batch):
 
 #: From the names on the command line to the cases.
 BENCHMARKS = {
-    "tiny": [training(TINY, {"torch": 0.40, "numpy": 1.6, "jax": 1.0})],
-    "mid": [training(MID, {"torch": 0.50, "numpy": 1.2, "jax": 1.0})],
-    "big": [training(BIG, {"torch": 0.75, "numpy": 0.90, "jax": 1.1, "numpy products": 1.3})],
+    "tiny": [
+        training(
+            TINY,
+            {"torch": 0.40, "numpy": 1.6, "jax": 1.0},
+            {"torch": 0.15, "numpy": 0.60, "jax": 0.40},
+        )
+    ],
+    "mid": [
+        training(
+            MID,
+            {"torch": 0.50, "numpy": 1.2, "jax": 1.0},
+            {"torch": 0.27, "numpy": 0.80, "jax": 0.55},
+        )
+    ],
+    "big": [
+        training(
+            BIG,
+            {"torch": 0.75, "numpy": 0.90, "jax": 1.1, "numpy products": 1.3},
+            {"torch": 0.75, "numpy": 0.95, "jax": 1.0},
+        )
+    ],
     "dropout": [
         Case(
             "dropout of a million, forward and backward",
             "dropout",
             {"size": 1_000_000},
-            ("torch",),
+            ("microgrand-compiled", "torch"),
             {"torch": 0.15},
             mask_target=1.0,
         )
@@ -105,8 +126,19 @@ BENCHMARKS = {
             "Adam, 1.86 million parameters",
             "adam",
             {"widths": BIG["widths"]},
-            ("torch", "torch foreach", "torch fused"),
+            ("microgrand-compiled", "torch", "torch foreach", "torch fused"),
             {"torch": 1.0, "torch foreach": 1.0, "torch fused": 4.0},
+            {"torch foreach": 1.0},
+        )
+    ],
+    "runge-kutta": [
+        Case(
+            "gradient of 200 steps of Runge and Kutta",
+            "runge-kutta",
+            {"steps": 200},
+            ("numpy", "microgrand-compiled", "torch"),
+            compiled_targets={"numpy": 3.0, "torch": 0.05},
+            threaded=False,
         )
     ],
     "chain": [chain(100_000, shape, RECORDERS[1:], {"torch": 0.3}) for shape in ([4], [])],

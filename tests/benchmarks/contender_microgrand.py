@@ -1,11 +1,21 @@
 """microgrand, written as its README says."""
 
+import functools
+
 import numpy as np
-from problems import FACTOR, LEARNING_RATE, SUMMAND, network, training_results
+from problems import (
+    FACTOR,
+    LEARNING_RATE,
+    START,
+    SUMMAND,
+    network,
+    solution,
+    training_results,
+)
 from worker import serve
 
 import microgrand
-from microgrand import Tensor, nn, no_grad, optim
+from microgrand import Tensor, nn, no_grad, optim, value_and_grad
 
 
 def make_net(layers, p):
@@ -128,6 +138,21 @@ class Inference(Chain):
         return {"value": self.step().numpy()}
 
 
+class RungeKutta:
+    """The gradient of an ODE's solution, by small operations on two numbers."""
+
+    def __init__(self, steps):
+        self.start = np.array(START)
+        self.step = functools.partial(self.gradient(steps), self.start)
+
+    def gradient(self, steps):
+        return value_and_grad(lambda y: solution(y[0], y[1], steps))
+
+    def results(self):
+        energy, gradient = self.step()
+        return {"energy": energy, "gradient": gradient}
+
+
 class Prediction:
     """The network's logits in evaluation mode."""
 
@@ -153,5 +178,6 @@ if __name__ == "__main__":
             "chain": Chain,
             "inference": Inference,
             "prediction": Prediction,
+            "runge-kutta": RungeKutta,
         },
     )

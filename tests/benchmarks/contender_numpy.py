@@ -1,7 +1,15 @@
 """Hand-written NumPy: the training loop as one writes it without a framework."""
 
 import numpy as np
-from problems import FACTOR, LEARNING_RATE, SUMMAND, network, training_results
+from problems import (
+    FACTOR,
+    LEARNING_RATE,
+    START,
+    SUMMAND,
+    network,
+    solution,
+    training_results,
+)
 from worker import serve
 
 
@@ -99,6 +107,19 @@ class Inference:
         return {"value": self.step()}
 
 
+class RungeKutta:
+    """The solution of an ODE alone, without its gradient."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def step(self):
+        return solution(*np.array(START), self.steps)
+
+    def results(self):
+        return {"partly": True, "energy": self.step()}
+
+
 class Prediction:
     """The network's logits in evaluation mode."""
 
@@ -124,5 +145,6 @@ if __name__ == "__main__":
             "training products": Products,
             "inference": Inference,
             "prediction": Prediction,
+            "runge-kutta": RungeKutta,
         },
     )

@@ -2,7 +2,15 @@
 
 import os
 
-from problems import FACTOR, LEARNING_RATE, SUMMAND, network, training_results
+from problems import (
+    FACTOR,
+    LEARNING_RATE,
+    START,
+    SUMMAND,
+    network,
+    solution,
+    training_results,
+)
 from worker import serve
 
 
@@ -129,6 +137,23 @@ class Chain:
         return {"loss": self.step().detach(), "gradient": self.x.grad}
 
 
+class RungeKutta:
+    """The gradient of an ODE's solution, by small operations on two numbers."""
+
+    def __init__(self, steps):
+        self.start = torch.tensor(START, dtype=torch.float64, requires_grad=True)
+        self.steps = steps
+
+    def step(self):
+        self.start.grad = None
+        energy = solution(*self.start, self.steps, torch.sin, torch.cos)
+        energy.backward()
+        return energy
+
+    def results(self):
+        return {"energy": self.step().detach(), "gradient": self.start.grad}
+
+
 if __name__ == "__main__":
     import torch  # not above: pytest imports this file when it looks for doctests
 
@@ -142,5 +167,6 @@ if __name__ == "__main__":
             "adam foreach": foreach_adam,
             "adam fused": fused_adam,
             "chain": Chain,
+            "runge-kutta": RungeKutta,
         },
     )

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from ...dispatch import as_array
 from ...engine import defvjp, primitive
 from ...kinds import Array, Mask, Shape, Value
 from ..checks import check_mask
@@ -106,5 +107,5 @@ def read_only(mask: Mask) -> Mask:
     if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag
         mask.setflags(write=False)
     elif isinstance(mask, np.generic):  # what a 0-d comparison returns
-        return read_only(np.asarray(mask))
+        return read_only(as_array(mask))
     return mask

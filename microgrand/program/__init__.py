@@ -1,0 +1,20 @@
+"""From a function to one flat NumPy program: `compile`.
+
+VJPs are NumPy functions, so the same line runs on arrays, on tensors, on the arrays of other
+libraries, and on arrays that write down each call. The last of these is what this folder is about.
+Read it in this order:
+
+- recording.py: the array that writes down what is done with it;
+- calls.py: the program, a list of calls on variables;
+- state.py: what a training step closes over, and how it is found, watched and put back;
+- tracing.py: one call of the function on recorded values, and the program that is made of it;
+- passes.py: how the program becomes shorter and faster without a bit changing;
+- labels.py, source.py, saving.py: the program as Python, with names, to be read and saved;
+- binding.py, running.py: what is checked before a run, what is shown after it, and the run;
+- compiled.py: the callable that ties them together; comparison.py: ``check=True``;
+- checks.py: what is refused.
+"""
+
+from .compiled import Compiled, compile
+
+__all__ = ["Compiled", "compile"]

@@ -1,0 +1,437 @@
+"""Between a program and the objects whose state it is: Python code made for one recorded call.
+
+Before a run, `enter` checks all that was taken for granted, and collects the arrays and numbers
+that the program reads. In the run, `publish` shows others what was computed. Afterwards, `finish`
+shows the rest, and builds what is returned.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import engine
+from ..grad_mode import grad_enabled
+from ..tensor import Tensor
+from . import passes
+from .calls import Deviation, Program, Variable, mapped
+from .recording import is_recorded
+from .source import Writer
+from .state import STATIC, HostNumbers, Slot, same_static
+from .tracing import Always, Output, OutputTensor, Tracing
+
+#: The program has published: what it has changed stays changed.
+PUBLISHED = object()
+
+
+class Binding:
+    """The Python code between a program and the objects whose state it is."""
+
+    def __init__(self, made: Tracing) -> None:
+        self.made = made
+        self.namespace: dict[str, Any] = {
+            "grad_enabled": grad_enabled,
+            "new_tensor": engine.new_tensor,
+            "static": same_static,
+            "PUBLISHED": PUBLISHED,
+        }
+        self.bound_names: dict[int, str] = {}
+        self.bound: list[Variable] = []
+        self.generators: list[np.random.Generator] = []
+        #: The slots that inputs are read from, and whether there are gradients among them.
+        self.slot_inputs: list[tuple[Slot, Variable]] = []
+        self.read: set[tuple[int, Any]] = set()
+        self.reads_gradients = False
+        program = made.program
+        self.in_program = {v for call in program.calls for v in call.operands()} | program.shown
+        of_conditions = {v for call in made.conditions for v in call.operands()}
+        self.used = self.in_program | of_conditions
+        self.arg_tensors: dict[int, str] = {}
+        #: The arrays to which the program was bound last: what they are like is known.
+        self.latest: list[Any] = [None] * len(made.recorder.inputs)
+        self.namespace["latest"] = self.latest
+        self.enter = self.make_enter()
+        self.finish = self.make_finish()
+
+    def bind(self, value: Any) -> str:
+        """Return a name for an object."""
+        if id(value) in self.arg_tensors:
+            return self.arg_tensors[id(value)]
+        if id(value) not in self.bound_names:
+            name = f"o{len(self.bound_names)}"
+            self.bound_names[id(value)] = name
+            self.namespace[name] = value
+        return self.bound_names[id(value)]
+
+    def generator(self, variable: Variable) -> Any:
+        """Return the generator that a variable stands for."""
+        return next(g for g, v, _ in self.made.recorder.generators.values() if v is variable)
+
+    # ---- before
+
+    def make_enter(self) -> Any:
+        """Make the function that checks what was taken for granted, and collects the inputs."""
+        made = self.made
+        #: The lines of the function; the codes of inputs, of bound arrays, of tensors given.
+        self.lines: list[str] = []
+        self.codes: dict[Variable, str] = {}
+        self.bound_codes: list[str] = []
+        self.tensor_codes: list[str] = []
+        self.require(f"grad_enabled.get() is {made.grad_enabled}")
+        self.require(f"len(args) == {len(made.args)} and len(kwargs) == {len(made.kwargs)}")
+        (args, kwargs), (given_args, given_kwargs) = (made.args, made.kwargs), made.given
+        for i, arg in enumerate(args):
+            self.enter_tree(arg, given_args[i], f"args[{i}]")
+        for key in kwargs:
+            self.enter_tree(kwargs[key], given_kwargs[key], f"kwargs.get({key!r})")
+        #: What each call is given, rather than read from a slot.
+        self.from_arguments = set(self.codes)
+        self.enter_state()
+        self.enter_fixed()
+        self.enter_generators()
+        self.enter_conditions()
+        used = [code for v, code in self.codes.items() if v in self.in_program]
+        self.inputs = [v for v in self.codes if v in self.in_program]
+        parts = as_tuple(self.bound_codes), as_tuple(self.tensor_codes), as_tuple(used)
+        self.lines.append(f"return {', '.join(parts)}")
+        return self.define("enter(args, kwargs)", guarded(self.lines))
+
+    def local(self, code: str) -> str:
+        """Give an expression a name."""
+        name = f"a{len(self.lines)}"
+        self.lines.append(f"{name} = {code}")
+        return name
+
+    def require(self, condition: str) -> None:
+        """Let the program not apply unless a condition holds."""
+        self.lines.append(f"if not ({condition}): return None")
+
+    def enter_tree(self, value: Any, given: Any, code: str) -> None:
+        """Check an argument, and what is in it."""
+        if not isinstance(value, (list, tuple, dict)):
+            self.enter_leaf(value, given, code)
+            return
+        name = self.local(code)
+        kind = self.bind(type(value))
+        self.require(f"{name}.__class__ is {kind} and len({name}) == {len(value)}")
+        if isinstance(value, dict):
+            for key in value:
+                self.enter_tree(value[key], given[key], f"{name}[{self.constant(key)}]")
+        else:
+            for i, item in enumerate(value):
+                self.enter_tree(item, given[i], f"{name}[{i}]")
+
+    def enter_leaf(self, value: Any, given: Any, code: str) -> None:
+        """Check an array, a number or an object among the arguments."""
+        name = self.local(code)
+        if is_recorded(given):
+            self.require(self.like(name, value))
+            if given._variable in self.codes:  # given twice
+                self.require(f"{name} is {self.codes[given._variable]}")
+            self.codes.setdefault(given._variable, name)
+        elif id(value) in self.made.own_tensors:
+            if id(value) in self.arg_tensors:
+                self.require(f"{name} is {self.arg_tensors[id(value)]}")
+                return
+            self.arg_tensors[id(value)] = name
+            self.tensor_codes.append(name)
+            self.require(f"{name}.__class__ is {self.bind(type(value))}")
+            self.require(f"{name}.primitive is None")
+        else:
+            self.require(self.is_same(name, value))
+
+    def enter_state(self) -> None:
+        """Check what stands in the slots, and collect what the program reads there."""
+        state = self.made.state
+        for module, _ in state.modules.values():
+            self.require(f"{self.bind(module)}.training is {module.training}")
+        for key, (tensor, _) in state.tensors.items():
+            self.require(f"{self.bind(tensor)}._requires_grad is {state.trained[key]}")
+        for holder, items in (*state.lists, *state.attributes):
+            self.require(f"len({self.bind(holder)}) == {len(items)}")
+        changed = {id(slot) for slot, _ in self.made.effects}
+        for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
+            if (id(slot.holder), slot.key) in state.managed:
+                continue
+            if is_recorded(put):
+                self.enter_slot(slot, before, put._variable, id(slot) in changed)
+            elif id(slot) not in changed or isinstance(slot.holder, Tensor):
+                self.require(self.is_same(slot.code(self.bind), before))
+                if isinstance(put, tuple) and put is not before:  # arrays are in it
+                    self.enter_items(slot.code(self.bind), put)
+
+    def enter_items(self, code: str, put: Any) -> None:
+        """Collect the arrays in a tuple, which stay the same as long as it does."""
+        for i, item in enumerate(put):
+            if isinstance(item, tuple):
+                self.enter_items(f"{code}[{i}]", item)
+            elif is_recorded(item) and item._variable in self.used - {*self.bound, *self.codes}:
+                self.bound.append(item._variable)
+                self.bound_codes.append(f"{code}[{i}]")
+
+    def enter_slot(self, slot: Slot, before: Any, variable: Variable, changed: bool) -> None:
+        """Check the array or number in a slot, and collect it if the program reads it."""
+        code = slot.code(self.bind)
+        of_tensor = isinstance(slot.holder, Tensor)
+        if variable not in self.used:
+            if of_tensor:
+                like = self.like(self.local(code), before)
+                self.require(like if slot.key == "_array" else f"{code} is not None")
+            return
+        if variable in self.codes:
+            self.require(f"{code} is {self.codes[variable]}")
+            return
+        if variable in self.bound:
+            self.require(f"{code} is {self.bound_codes[self.bound.index(variable)]}")
+            return
+        name = self.local(code)
+        is_gradient = of_tensor and slot.key == "_grad"
+        self.reads_gradients |= is_gradient
+        given = id(slot.holder) in self.arg_tensors
+        if isinstance(before, np.ndarray) and not (changed or is_gradient or given):
+            latest = f"latest[{len(self.bound)}]"
+            self.require(f"{name} is {latest} or ({self.like(name, before)})")
+            self.bound.append(variable)
+            self.bound_codes.append(name)
+        else:
+            self.require(self.like(name, before))
+            self.codes[variable] = name
+            self.read.add((id(slot.holder), slot.key))
+            if given:
+                self.from_arguments.add(variable)
+            else:
+                self.slot_inputs.append((slot, variable))
+
+    def enter_fixed(self) -> None:
+        """Collect the arrays that stand where nothing can be replaced."""
+        for array, _ in self.made.state.fixed:
+            variable = self.made.recorder.known[id(array)]._variable
+            if variable in self.used - {*self.bound, *self.codes}:
+                self.bound.append(variable)
+                self.bound_codes.append(self.bind(array))
+
+    def enter_generators(self) -> None:
+        """Collect the generators that the program draws from."""
+        for rng, variable, _ in self.made.recorder.generators.values():
+            if variable in self.used:
+                self.generators.append(rng)
+                self.bound.append(variable)
+                self.bound_codes.append(self.bind(rng))
+
+    def enter_conditions(self) -> None:
+        """Check the answers that depend on Python's numbers."""
+        writer = Writer()
+        writer.otherwise = "return None"
+        writer.names = dict(self.codes)
+        writer.taken |= dict.fromkeys(self.namespace, 1)
+        conditions = Program(self.made.conditions, [], [])
+        passes.share(conditions)
+        self.lines += [writer.statement(call) for call in conditions.calls]
+        self.namespace |= writer.namespace
+        if self.made.probes:
+            self.namespace["probe"] = Probe(self.made.probes)
+            self.require("probe()")
+
+    @property
+    def missing(self) -> bool:
+        """Whether the program needs state that was made in this very call."""
+        made = {v for call in self.made.program.calls for v in call.results()}
+        found = {*self.codes, *self.bound, *made}
+        return any(v.storage.external and v.is_array and v not in found for v in self.used)
+
+    def like(self, name: str, value: Any) -> str:
+        """Write the condition that a value is of the same kind as another one."""
+        if isinstance(value, np.ndarray):
+            kind, dtype = self.bind(type(value)), self.bind(value.dtype)
+            return (
+                f"{name}.__class__ is {kind} and {name}.shape == {value.shape} and "
+                f"({name}.dtype is {dtype} or {name}.dtype == {dtype}) and "
+                f"{name}.strides == {value.strides}"
+            )
+        return f"{name}.__class__ is {self.bind(type(value))}"
+
+    def is_same(self, code: str, value: Any) -> str:
+        """Write the condition that what is no array stands where it stood."""
+        if value is None or isinstance(value, bool):
+            return f"{code} is {value}"
+        if type(value) is str:
+            return f"{code} == {value!r}"
+        if isinstance(value, STATIC) or (type(value) is tuple and all_static(value)):
+            return f"static({code}, {self.constant(value)})"
+        return f"{code} == {value!r}" if type(value) is float else f"{code} is {self.bind(value)}"
+
+    def constant(self, value: Any) -> str:
+        """Write a value that is compared."""
+        if value is None or type(value) in (bool, int, str):
+            return repr(value)
+        return self.bind(value)
+
+    def define(self, signature: str, lines: list[str]) -> Any:
+        """Make a function of lines."""
+        text = f"def {signature}:\n" + "".join(f"    {line}\n" for line in lines)
+        names = self.namespace
+        exec(text, names)
+        return names[signature.split("(")[0]]
+
+    # ---- after
+
+    def replaced_gradients(self) -> list[Slot]:
+        """Return the slots of gradients that a run replaces without reading the old ones."""
+        return [
+            slot
+            for slot, variable in self.made.early_slots
+            if slot.key == "_grad"
+            and variable is not None
+            and (id(slot.holder), "_grad") not in self.read
+        ]
+
+    def releaser(self, holder: list[Any]) -> Any:
+        """Make the function that lets go of the old gradients, before there are new ones."""
+        lines = [f"{name} = holder[{i}]" for i, name in enumerate(self.arg_tensors.values())]
+        lines += [f"{slot.code(self.bind)} = None" for slot in self.replaced_gradients()]
+        namespace = {**self.namespace, "holder": holder}
+        exec("def release():\n" + "".join(f"    {line}\n" for line in lines), namespace)
+        return namespace["release"]
+
+    def publisher(self, holder: list[Any]) -> Any:
+        """Make the function that shows others what a run has computed."""
+        made = self.made
+        slots = made.early_slots
+        lines: list[str] = []
+        for i, name in enumerate(self.arg_tensors.values()):
+            lines.append(f"{name} = holder[{i}]")
+        for key, (tensor, _) in made.state.tensors.items():
+            more = made.version_changes.get(key, 0)
+            if more:
+                lines.append(f"{self.bind(tensor)}.version += {more}")
+        names, assignments = self.assignments(slots)
+        lines += assignments
+        lines.append("holder.append(PUBLISHED)")
+        namespace = {**self.namespace, "holder": holder}
+        text = f"def publish({', '.join(names)}):\n" + "".join(f"    {line}\n" for line in lines)
+        exec(text, namespace)
+        return namespace["publish"]
+
+    def assignments(
+        self, slots: Sequence[tuple[Slot, Variable | None]]
+    ) -> tuple[list[str], list[str]]:
+        """Write how values are put in their slots."""
+        names, lines = [], []
+        for i, (slot, variable) in enumerate(slots):
+            value = "None"
+            if variable is not None:
+                names.append(f"v{i}")
+                value = f"v{i}.copy()" if variable.storage.constant else f"v{i}"
+            lines.append(f"{slot.code(self.bind)} = {value}")
+        return names, lines
+
+    def make_finish(self) -> Any:
+        """Make the function that shows the rest, and builds what is returned."""
+        made = self.made
+        lines = []
+        for i, name in enumerate(self.arg_tensors.values()):
+            lines.append(f"{name} = holder[{i}]")
+        count = len(made.outputs)
+        names, assignments = self.assignments(made.late_slots)
+        if names:
+            lines.append(f"{', '.join(names)}, = values[{count}:]")
+        lines += assignments
+
+        def write(tree: Any) -> str:
+            if isinstance(tree, Output):
+                if isinstance(tree.place, Always):
+                    return f"new_tensor({self.bind(tree.place.value)})"
+                value = f"values[{tree.place}]"
+                if made.outputs[tree.place].storage.constant:
+                    value += ".copy()"
+                return f"new_tensor({value})" if isinstance(tree, OutputTensor) else value
+            if type(tree) is tuple:
+                return as_tuple([write(item) for item in tree])
+            if type(tree) is list:
+                return f"[{', '.join(map(write, tree))}]"
+            if isinstance(tree, (tuple, list)):
+                items = ", ".join(map(write, tree))
+                kind = self.bind(type(tree))
+                return f"{kind}({items})" if hasattr(tree, "_fields") else f"{kind}([{items}])"
+            if isinstance(tree, dict):
+                items = ", ".join(
+                    f"{self.constant(key)}: {write(item)}" for key, item in tree.items()
+                )
+                return f"{{{items}}}"
+            return self.constant(tree)
+
+        lines.append(f"return {write(made.output_tree)}")
+        return self.define("finish(values, holder)", lines)
+
+
+def guarded(lines: list[str]) -> list[str]:
+    """Take what is no longer there for something else."""
+    return [
+        "try:",
+        *(f"    {line}" for line in lines),
+        "except (KeyError, IndexError, AttributeError): return None",
+    ]
+
+
+class Probe:
+    """Asks a copy of an optimizer whether its numbers will lead where they have led."""
+
+    def __init__(self, probes: Any) -> None:
+        self.probes = probes
+        self.before: Any = None
+
+    def __call__(self) -> bool:
+        """Ask, if numbers of an optimizer have changed since the last time."""
+        optimizers = {
+            id(call.function.optimizer): call.function.optimizer
+            for _, needed in self.probes
+            for call in needed
+            if isinstance(call.function, HostNumbers)
+        }
+        now = [x for o in optimizers.values() for x in vars(o).values() if type(x) is float]
+        if now == self.before:
+            return True
+        for check, needed in self.probes:
+            values: dict[Variable, Any] = {}
+            for call in needed:
+                fill = functools.partial(mapped, functools.partial(value_of, values))
+                if isinstance(call.function, HostNumbers):
+                    result = numbers_of_copy(call.function)
+                else:
+                    result = call.function(*fill(call.args), **fill(call.kwargs))
+                results = call.result if isinstance(call.result, tuple) else (call.result,)
+                given = result if isinstance(call.result, tuple) else (result,)
+                values |= dict(zip(results, given, strict=True))
+            try:
+                check.function(*fill(check.args))
+            except Deviation:
+                return False
+        self.before = now
+        return True
+
+
+def value_of(values: dict[Variable, Any], leaf: Any) -> Any:
+    """Return the value of a variable, or what is none as it is."""
+    return values[leaf] if isinstance(leaf, Variable) else leaf
+
+
+def numbers_of_copy(asked: HostNumbers) -> Any:
+    """Return an optimizer's numbers without counting a step."""
+    probe = object.__new__(type(asked.optimizer))
+    vars(probe).update(
+        {k: list(v) if isinstance(v, list) else v for k, v in vars(asked.optimizer).items()}
+    )
+    return probe.update(asked.index)[2]
+
+
+def all_static(value: tuple[Any, ...]) -> bool:
+    """Tell whether a tuple holds numbers and the like only."""
+    return all(isinstance(item, (*STATIC, float)) for item in value)
+
+
+def as_tuple(items: list[str]) -> str:
+    """Write a tuple."""
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"

@@ -1,0 +1,238 @@
+"""The recorded program: a flat list of calls of functions on variables.
+
+    c = np.multiply(a, b)        Call(np.multiply, (a, b), {}, c)
+
+It is data and nothing else: recording.py writes it down, passes.py makes it shorter, source.py
+writes it as Python. A call's arguments are variables and constants, at any depth in tuples, lists,
+dicts and slices. Most calls make a value. Some write into arrays that were there before; which, is
+in their `writes`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+class Storage:
+    """The memory of an array: views of it share it, and a write into one changes the others."""
+
+    __slots__ = ("constant", "external")
+
+    def __init__(self, external: bool = False, constant: bool = False) -> None:
+        self.external = external  # does it exist before or after a run?
+        self.constant = constant
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Variable:
+    """A value of the program."""
+
+    kind: type  # np.ndarray, a class of NumPy's scalars, or float, int, bool
+    shape: tuple[int, ...]
+    dtype: Any  # None for Python's numbers
+    strides: tuple[int, ...]
+    storage: Storage
+    name: str = ""
+    value: Any = None  # of a constant
+    read_only: bool = False  # is it to be so for those who see it?
+    writeable: bool = True  # may the array be written into? Some views may not
+
+    @property
+    def is_array(self) -> bool:
+        """Whether this is an array, not a scalar."""
+        return self.kind is np.ndarray
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether this is a generator of random numbers."""
+        return issubclass(self.kind, np.random.Generator)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of an array's elements."""
+        return int(np.prod(self.shape, dtype=int)) * int(self.dtype.itemsize)
+
+    def __repr__(self) -> str:
+        return f"{self.name or 'v'}: {self.dtype or self.kind.__name__}{list(self.shape)}"
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Call:
+    """One line of the program.
+
+    `result` is a variable, a list or tuple of them as the function returns it, or None.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any = None
+    writes: tuple[Variable, ...] = ()
+    line: str = ""  # of the user's code
+    errstate: tuple[tuple[str, str], ...] = ()  # what np.errstate has changed
+    section: str = ""  # forward, loss, backward, update
+    origin: str = ""  # the primitive or the rule that it belongs to
+
+    def operands(self) -> Iterator[Variable]:
+        """Yield the variables among the arguments."""
+        yield from variables_in(self.args)
+        yield from variables_in(self.kwargs)
+
+    def results(self) -> Iterator[Variable]:
+        """Yield the variables that the call makes."""
+        yield from variables_in(self.result)
+
+
+@dataclasses.dataclass(eq=False)
+class Program:
+    """What is recorded of one call of a function."""
+
+    calls: list[Call]
+    #: What each run is given, and arrays that stay the same ones from run to run.
+    inputs: list[Variable]
+    bound: list[Variable]
+    #: What others see afterwards: `early`, before the call `commit`, which is the first to write
+    #: into an array that was there before; and `late`, at the end.
+    early: list[Variable] = dataclasses.field(default_factory=list)
+    late: list[Variable] = dataclasses.field(default_factory=list)
+    commit: Call | None = None
+    #: The call before which the gradients of the run before are let go, as zero_grad() does.
+    release: Call | None = None
+    #: Calls that are made once, for all runs: memory, and views of it and of bound arrays.
+    once: list[Call] = dataclasses.field(default_factory=list)
+    #: Which values are computed into such memory.
+    buffers: set[Variable] = dataclasses.field(default_factory=set)
+
+    @property
+    def shown(self) -> set[Variable]:
+        """The variables that are handed out."""
+        return {*self.early, *self.late}
+
+
+# ------------------------------------------------------- what is called, beside NumPy's functions
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Method:
+    """A method of arrays, or of generators, as a function."""
+
+    name: str
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call it."""
+        return getattr(x, self.name)(*args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of arrays, as a function."""
+
+    name: str
+
+    def __call__(self, x: Any) -> Any:
+        """Return it."""
+        return getattr(x, self.name)
+
+
+def raw_bytes(rng: np.random.Generator, count: int) -> Any:
+    """Draw uniform bytes, eight from each of `count` words of a generator of 64 bits."""
+    return rng.bit_generator.random_raw(count).view(np.uint8)
+
+
+def in_the_memory_of(array: Any) -> Any:
+    """Return an array that is there, for another value to be computed into."""
+    return array
+
+
+class Deviation(Exception):  # noqa: N818
+    """A run would not do what was recorded."""
+
+
+def expect(convert: Callable[[Any], Any], value: Any, expected: Any) -> None:
+    """Raise if a value on which the recorded call depended is another one."""
+    if convert(value) != expected:
+        raise Deviation
+
+
+def expect_shape(value: Any, shape: tuple[int, ...]) -> None:
+    """Raise if an array whose shape depends on values has another one."""
+    if value.shape != shape:
+        raise Deviation
+
+
+CHECKS = (expect, expect_shape)
+
+
+# --------------------------------------------------------------------- nested arguments
+
+
+def variables_in(value: Any) -> Iterator[Variable]:
+    """Yield the variables in an argument."""
+    if isinstance(value, Variable):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from variables_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from variables_in(item)
+    elif isinstance(value, slice):
+        yield from variables_in((value.start, value.stop, value.step))
+
+
+def mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """Apply `function` to all that is in tuples, lists, dicts and slices."""
+    if isinstance(value, dict):
+        return {key: mapped(function, item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)([mapped(function, item) for item in value])
+    if isinstance(value, (list, tuple)):
+        items = [mapped(function, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, slice):
+        return slice(*[mapped(function, part) for part in (value.start, value.stop, value.step)])
+    return function(value)
+
+
+#: Python's operators, and the ufunc that does the same to arrays.
+UFUNC_OF: dict[Any, Any] = {
+    operator.add: np.add,
+    operator.sub: np.subtract,
+    operator.mul: np.multiply,
+    operator.truediv: np.true_divide,
+    operator.floordiv: np.floor_divide,
+    operator.mod: np.remainder,
+    operator.matmul: np.matmul,
+    operator.neg: np.negative,
+    operator.abs: np.absolute,
+    operator.invert: np.invert,
+    operator.and_: np.bitwise_and,
+    operator.or_: np.bitwise_or,
+    operator.xor: np.bitwise_xor,
+    operator.lshift: np.left_shift,
+    operator.rshift: np.right_shift,
+    operator.lt: np.less,
+    operator.le: np.less_equal,
+    operator.gt: np.greater,
+    operator.ge: np.greater_equal,
+    operator.eq: np.equal,
+    operator.ne: np.not_equal,
+}
+
+#: What writes into its first operand, and the ufunc that does.
+IN_PLACE: dict[Any, Any] = {
+    operator.iadd: np.add,
+    operator.isub: np.subtract,
+    operator.imul: np.multiply,
+    operator.itruediv: np.true_divide,
+    operator.ifloordiv: np.floor_divide,
+    operator.imod: np.remainder,
+    operator.iand: np.bitwise_and,
+    operator.ior: np.bitwise_or,
+    operator.ixor: np.bitwise_xor,
+}

@@ -1,0 +1,153 @@
+"""What `compile` refuses, and what to do instead."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..checks import name_of
+
+
+class NotRecordable(TypeError):  # noqa: N818
+    """What a function does cannot be a program; all that the call has changed is put back."""
+
+
+def refuse_question(asked: str, line: str) -> NoReturn:
+    """Raise, as Python asks for a value that is another one in each call."""
+    raise NotRecordable(
+        f"{line}: {asked} of an array depends on its values, which are others in each call, and a "
+        "compiled function runs Python only while it is recorded. Choose with np.where, loop a "
+        "fixed number of times, make tables that are indexed, such as np.eye(n)[labels], outside, "
+        "return the array and convert it there, or leave this part out of the compiled function"
+    )
+
+
+def refuse_attribute(name: str, line: str) -> NoReturn:
+    """Raise, as what an array is asked for cannot be recorded."""
+    raise NotRecordable(
+        f"{line}: {name} of an array cannot be recorded; use a NumPy function of the array, or "
+        "leave this part out of the compiled function"
+    )
+
+
+def refuse_kind_of_array(array: Any, line: str) -> NoReturn:
+    """Raise, as the operations of an array are not NumPy's own."""
+    raise NotRecordable(
+        f"{line}: a {type(array).__name__} is no plain array; convert it with np.asarray"
+    )
+
+
+def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
+    """Raise, as an array that is not part of the program would be written into."""
+    raise NotRecordable(
+        f"{line}: {name_of(function)} writes into an array that was made inside the compiled "
+        "function by np.empty, np.zeros or the like, which leave no trace; make it with "
+        "np.empty_like or np.zeros_like of an array that was computed"
+    )
+
+
+def refuse_late_question(line: str) -> NoReturn:
+    """Raise, as a question about values comes after the first change that cannot be undone."""
+    raise NotRecordable(
+        f"{line}: this depends on values after parameters have been changed, when it is too late "
+        "to go another way; compute it before the optimizer's step, or leave it out of the "
+        "compiled function"
+    )
+
+
+def refuse_changing_constant(line: str, function: Any, before: Any, now: Any) -> NoReturn:
+    """Raise, as what should be a constant is another one in the next call."""
+    where = "what the function returns" if function is None else f"the call of {name_of(function)}"
+    raise NotRecordable(
+        f"{line}: in {where} stood {before!r:.60} the first time and now stands {now!r:.60}, and "
+        "no array, number or generator that can be seen explains the change (as of a "
+        "generator made inside the function, an iterator, a clock). Give it to the function as an "
+        "argument"
+    )
+
+
+def refuse_changes(names: Any) -> NoReturn:
+    """Raise, as the function changes something that a program does not."""
+    raise NotRecordable(
+        f"the function changes {', '.join(names)}, and a program changes arrays only; do it "
+        "outside of the compiled function, or keep the number in an array"
+    )
+
+
+def refuse_graph(function: Any) -> NoReturn:
+    """Raise, as a program cannot return a tensor with a graph."""
+    raise NotRecordable(
+        f"{name_of(function)} returned a tensor whose graph is still wanted, and a program returns "
+        "values only: call backward() inside the function, return y.detach() or y.data, or call "
+        "it under no_grad()"
+    )
+
+
+def check_function(function: Any) -> None:
+    """Raise if what is to be compiled is no function."""
+    if not callable(function):
+        raise TypeError(f"compile expects a function, got {function!r}")
+
+
+def check_argument(leaf: Any) -> None:
+    """Raise if an argument is an array of a kind that cannot be recorded."""
+    is_foreign = hasattr(type(leaf), "__array_function__") and not isinstance(leaf, np.generic)
+    if (
+        is_foreign
+        and type(leaf) not in (np.ndarray, np.memmap)
+        and not hasattr(leaf, "saved_version")
+    ):
+        raise TypeError(
+            f"compile takes NumPy's arrays and tensors, got a {type(leaf).__name__}; convert it "
+            "with np.asarray"
+        )
+
+
+def check_is_compiled(traces: Any) -> None:
+    """Raise if there is no program yet."""
+    if not traces:
+        raise RuntimeError(
+            "there is no program yet: the first call is watched, the second recorded; call the "
+            "compiled function twice with such arguments"
+        )
+
+
+def warn_of_many(function: Any, most: int) -> None:
+    """Tell that no more programs are made."""
+    warnings.warn(
+        f"{name_of(function)} was compiled for {most} combinations of shapes, modes and numbers; "
+        "others run without a program from now on. Give numbers that change as arguments of type "
+        "float or as arrays",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoReturn:
+    """Raise, as the program and eager code do not agree."""
+    raise RuntimeError(
+        f"the program of {name_of(function)} and eager code differ in {name}: {program!r:.80} and "
+        f"{eager!r:.80}. The function depends on something that cannot be seen: an attribute of a "
+        "class, a module's variable, a file, a clock; give it to the function as an argument"
+    )
+
+
+def refuse_saving(name: str, value: Any) -> NoReturn:
+    """Raise, as a program calls something that is not NumPy's."""
+    raise TypeError(
+        f"the program calls {name_of(value) if callable(value) else value!r:.60}, named {name} in "
+        "its source, which a module that needs NumPy only cannot do"
+    )
+
+
+def warn_of_eager_calls(function: Any, often: int) -> None:
+    """Tell that programs do not get to their end."""
+    warnings.warn(
+        f"{often} calls of {name_of(function)} had to run eagerly after all, as a shape or a check "
+        "that depends on values came out in another way than recorded; use np.where rather than "
+        "x[mask], or leave this part out of the compiled function",
+        RuntimeWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,107 @@
+"""``check=True``: run the program and eager code from the same state, and compare every bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..random import default_rng
+from ..tensor import Tensor
+from . import checks
+from .calls import mapped
+from .recording import leaves, same_bits
+from .state import MISSING, State
+
+
+class Snapshot:
+    """What a function closes over, as it is at one time."""
+
+    def __init__(self, function: Callable[..., Any], args: Any) -> None:
+        self.state = State()
+        self.state.walk(function, "")
+        for leaf in leaves(args):
+            self.state.walk(leaf, "argument")
+        self.arrays = {
+            id(x): (x, x.copy(order="K"))
+            for x in (*self.state.before, *leaves(args))
+            if isinstance(x, np.ndarray)
+        }
+        self.versions = {key: tensor.version for key, (tensor, _) in self.state.tensors.items()}
+        generators = [x for x in self.state.seen.values() if isinstance(x, np.random.Generator)]
+        self.generators = [(x, x.bit_generator.state) for x in (*generators, default_rng)]
+
+    def put_back(self) -> None:
+        """Make everything what it was."""
+        for array, copy in self.arrays.values():
+            if array.flags.writeable:
+                array[...] = copy
+        for slot, value in zip(self.state.slots, self.state.before, strict=True):
+            if slot.get() is not value:
+                slot.set(value)
+        for holder, items in (*self.state.lists, *self.state.attributes):
+            put_items_back(holder, items)
+        for key, (tensor, _) in self.state.tensors.items():
+            tensor.version = self.versions[key]
+        for generator, state in self.generators:
+            generator.bit_generator.state = state
+
+    def now(self) -> dict[str, Any]:
+        """Return copies of all that stands in the slots now."""
+        return {
+            f"{i} {slot.name}": copied(slot.get()) for i, slot in enumerate(self.state.slots)
+        } | {
+            f"generator {i}": str(g.bit_generator.state) for i, (g, _) in enumerate(self.generators)
+        }
+
+
+def put_items_back(holder: Any, items: Any) -> None:
+    """Make a list or dict what it was."""
+    if not isinstance(holder, dict):
+        if len(holder) != len(items) or any(a is not b for a, b in zip(holder, items, strict=True)):
+            holder.clear()
+            holder.extend(items)
+    elif holder.keys() != items.keys():
+        holder.clear()
+        holder.update(items)
+
+
+def copied(value: Any) -> Any:
+    """Copy an array; a tensor's is in a slot of its own."""
+    return value.copy(order="K") if isinstance(value, np.ndarray) else value
+
+
+def values_of(result: Any) -> Any:
+    """Return copies of the arrays and numbers in a result."""
+    return mapped(lambda x: copied(x.data if isinstance(x, Tensor) else x), result)
+
+
+def run_both(
+    function: Callable[..., Any], program: Callable[[], Any], args: Any, kwargs: Any
+) -> Any:
+    """Run the program, then eager code from the same state; raise if anything differs."""
+    before = Snapshot(function, (args, kwargs))
+    of_program = values_of(program())
+    seen = before.now()
+    before.put_back()
+    result = function(*args, **kwargs)
+    pairs = [
+        ("what it returned", a, b)
+        for a, b in zip(leaves(of_program), leaves(values_of(result)), strict=True)
+    ]
+    now = before.now()
+    pairs += [(name.split(" ", 1)[-1], seen.get(name, MISSING), now[name]) for name in now]
+    for name, a, b in pairs:
+        if not same(a, b):
+            checks.refuse_difference(function, name, a, b)
+    return result
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two values are the same, to the bit."""
+    if isinstance(a, (np.ndarray, np.generic, float)) and isinstance(
+        b, (np.ndarray, np.generic, float)
+    ):
+        return same_bits(a, b) or bool(np.array_equal(a, b, equal_nan=True))
+    return a is b or type(a) is type(b)

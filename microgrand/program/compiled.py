@@ -1,0 +1,232 @@
+"""`compile`: the callable that watches, records, and runs the program."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .. import engine, tensor
+from ..nn.dropout import replay
+from ..tensor import Tensor
+from ..transforms import Variable as TransformVariable
+from . import checks
+from .calls import Deviation
+from .comparison import run_both
+from .recording import leaves, recording
+from .running import Trace
+from .saving import save
+from .tracing import Tracing
+
+#: How many programs a function may have before calls of other kinds run eagerly.
+MOST = 32
+#: After so many calls that had to run eagerly, the user is told.
+OFTEN = 20
+#: Recording puts recorded values in the place of arrays: one at a time.
+one_at_a_time = threading.RLock()
+
+
+def unlock_in_child() -> None:
+    """Make a new lock in a forked process: another thread may have held the old one."""
+    global one_at_a_time
+    one_at_a_time = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=unlock_in_child)
+
+
+def compile(function: Callable[..., Any] | None = None, *, check: bool = False) -> Any:
+    """Turn a function of arrays, or a training step, into one flat NumPy program; a decorator.
+
+    The first call is watched, the second is recorded: every NumPy call in it is written down,
+    forward, backward and update. From then on the program runs, with the same bits as eager code.
+
+    Parameters
+    ----------
+    function
+        A function of arrays, tensors and nests of them, such as ``value_and_grad(loss)``, or a
+        training step that closes over modules and optimizers. Left out with ``check``.
+    check
+        Run eager code beside each run of the program, from the same state, and raise RuntimeError
+        if anything differs.
+
+    Returns
+    -------
+    Compiled
+        It is called like `function`. What that returns is returned, a loss as a tensor without a
+        graph. Parameters are written as the optimizer writes them; results, ``grad`` and ``mask``
+        are new at each call. ``source`` is the latest program, and ``save`` writes it.
+
+    Raises
+    ------
+    TypeError
+        In the first call or the second, with the line of the function that cannot be recorded: if
+        it asks for a value (``if x > 0``, ``float(x)``, ``.item()``, ``np.asarray(x)``), changes
+        Python's numbers or lists, or depends on something that nobody can see, as a generator that
+        it makes itself. All that the call has changed is put back.
+
+    Notes
+    -----
+    There is a program for each combination of the arguments' shapes, dtypes and memory layouts, of
+    training modes, and of Python's numbers that are no floats, among the arguments, in the closure
+    and in modules; of floats, the optimizer's ``lr``, a dropout layer's ``p`` and those among the
+    arguments, in closures and modules may change. More than 32 programs are not made.
+
+    Arrays that the function closes over are read at each call. What cannot be seen is what the
+    function reads elsewhere, and was the same in the first two calls: attributes of classes, names
+    in other modules, files. ``check=True`` finds it.
+
+    Where a check or a shape that depends on values comes out in another way than recorded, eager
+    code does the whole call again. So it does inside `grad` and other transforms, where the
+    function becomes part of their graph, under `detect_anomaly`, and inside `DropoutMasks`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import compile, grad
+    >>> slope = compile(grad(lambda x: np.sum(np.tanh(x) ** 2)))
+    >>> for _ in range(3):
+    ...     slope(np.array([0.5, 1.0]))
+    array([0.72686198, 0.63970001])
+    array([0.72686198, 0.63970001])
+    array([0.72686198, 0.63970001])
+    >>> "np.tanh(x, out=tanh)" in slope.source
+    True
+    """
+    if function is None:
+        return functools.partial(compile, check=check)
+    return Compiled(function, check)
+
+
+class Compiled:
+    """A function that is recorded and then run as a program; what `compile` returns.
+
+    Attributes
+    ----------
+    source
+        The latest program, as Python source.
+    eager_calls
+        How many calls had to run eagerly although there was a program: a shape or a check that
+        depends on values came out in another way.
+    """
+
+    def __init__(self, function: Callable[..., Any], check: bool = False) -> None:
+        checks.check_function(function)
+        self.function = function
+        self.check = check
+        self.traces: list[Trace] = []
+        self.watched: dict[Any, Trace] = {}
+        self.told = False
+        self.eager_calls = 0
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program for these arguments, or watch or record the function."""
+        if (
+            recording.get() is not None
+            or engine.observer.get() is not None
+            or replay.source.get() is not None
+        ):
+            return self.function(*args, **kwargs)
+        for trace in self.traces:
+            entered = trace.enter(args, kwargs)
+            if entered is None:
+                continue
+            try:
+                if self.check:
+                    program = functools.partial(trace.run, entered)
+                    return run_both(self.function, program, args, kwargs)
+                if not trace.accumulates:
+                    return trace.run(entered)
+                with tensor.accumulating:
+                    entered = trace.enter(args, kwargs)
+                    if entered is not None:
+                        return trace.run(entered)
+            except Deviation:
+                self.eager_calls += 1
+                if self.eager_calls == OFTEN:
+                    checks.warn_of_eager_calls(self.function, OFTEN)
+            return self.function(*args, **kwargs)
+        return self.other_call(args, kwargs)
+
+    def other_call(self, args: Any, kwargs: Any) -> Any:
+        """Record a call for which there is no program."""
+        for leaf in leaves((args, kwargs)):
+            if isinstance(leaf, TransformVariable) or (
+                isinstance(leaf, Tensor) and leaf.requires_grad and not leaf.is_leaf
+            ):
+                return self.function(*args, **kwargs)  # it becomes part of the graph around it
+            checks.check_argument(leaf)
+        if len(self.traces) >= MOST:
+            if not self.told:
+                self.told = True
+                checks.warn_of_many(self.function, MOST)
+            return self.function(*args, **kwargs)
+        with one_at_a_time:
+            return self.record(args, kwargs)
+
+    def record(self, args: Any, kwargs: Any) -> Any:
+        """Run the function on recorded values, and keep the program if it is to be trusted.
+
+        That is if the call before has used the same constants: what has changed in between was
+        decided out of sight.
+        """
+        made = Tracing(self.function, args, kwargs)
+        before = self.watched.get(made.key)
+        same_state = before is not None and before.enter(args, kwargs) is not None
+        result = made.run()
+        if before is not None and made.changes:
+            made.undo()
+            checks.refuse_changes(made.changes)
+        difference = None if before is None else before.made.difference(made)
+        if difference is not None and same_state:
+            made.undo()
+            checks.refuse_changing_constant(*difference)
+        trace = Trace(made)
+        if before is not None and difference is None and not trace.binding.missing:
+            self.traces.insert(0, trace)
+        else:
+            self.watched[made.key] = trace
+        return result
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: a program for each instance."""
+        if instance is None:
+            return self
+        name = f"_compiled_{id(self)}"
+        if name not in vars(instance):
+            method = self.function.__get__(instance, owner)
+            object.__setattr__(instance, name, Compiled(method, self.check))
+        return vars(instance)[name]
+
+    def __reduce__(self) -> Any:
+        return Compiled, (self.function, self.check)
+
+    def __deepcopy__(self, memo: Any) -> Compiled:
+        return Compiled(copy.deepcopy(self.function, memo), self.check)
+
+    @property
+    def source(self) -> str:
+        """The latest program, as Python source."""
+        checks.check_is_compiled(self.traces)
+        return self.traces[0].source.text
+
+    def save(self, path: Any) -> None:
+        """Write the latest program as a module that runs with NumPy alone.
+
+        Its state, the parameters and what else the program reads, is written beside it as
+        ``.npz``. The module's ``step`` takes the arguments of the compiled function.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no program yet.
+        TypeError
+            If the program calls functions that are not NumPy's.
+        """
+        checks.check_is_compiled(self.traces)
+        save(self.traces[0], path)

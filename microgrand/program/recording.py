@@ -1,0 +1,567 @@
+"""The recording array: the fourth use of the one idea, NumPy's own protocols.
+
+A `Tensor` is an array with a gradient. A `Recorded` value is an array with a diary: it holds an
+array or a number, computes with it as always, and writes down each NumPy call. Put in the place of
+arguments, parameters and gradients, it turns one call of a training step, forward, backward and
+update, into a flat list of calls, because every derivative is made of NumPy calls, too.
+
+It answers as what it holds: ``isinstance(x, np.ndarray)`` is true of an array. What would leave the
+diary is refused: ``float(x)``, ``if x > 0``, ``np.asarray(x)``. Only where the library asks by
+`look`, or where a condition depends on Python's own numbers, is an answer given; and it is written
+down that a later run must give the same one. Outside of its recording it is what it holds.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn, TypeGuard
+
+import numpy as np
+
+from ..anomaly import line_of_user
+from ..checks import WRITERS
+from ..engine import Node
+from . import checks
+from .calls import (
+    UFUNC_OF,
+    Attribute,
+    Call,
+    Method,
+    Storage,
+    Variable,
+    expect,
+    expect_shape,
+    mapped,
+)
+
+#: The recorder of this thread or task, if it is recording.
+recording: ContextVar[Recorder | None] = ContextVar("recording", default=None)
+
+#: The classes of arrays that are recorded.
+ARRAYS = (np.ndarray, np.memmap)
+#: Functions that ask about shapes and types only.
+OF_SHAPES = {
+    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type),
+    *(np.common_type, np.iscomplexobj, np.isrealobj, np.shares_memory, np.may_share_memory),
+}
+#: Functions whose result has a shape that depends on values.
+OF_ANY_SHAPE = {
+    *(np.nonzero, np.flatnonzero, np.argwhere, np.extract, np.compress, np.unique, np.repeat),
+    *(np.union1d, np.intersect1d, np.setdiff1d, np.setxor1d, np.trim_zeros, np.bincount),
+    *(np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.delete),
+    *(np.where, np.insert, np.histogram, np.histogram_bin_edges),
+    *(Method("nonzero"), Method("compress"), Method("repeat")),
+}
+#: Functions that may return their argument itself, unchanged.
+RETURNS_ITS_ARGUMENT = {
+    *(np.real, np.real_if_close, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.asarray),
+    *(Attribute("real"), Method("astype"), getattr(np, "astype", None)),
+}
+#: What an array says about itself without its values.
+FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags", "base"}
+VIEWS = {"T", "mT", "real", "imag"}
+METHODS = {
+    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
+    *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
+    *("flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round"),
+    *("searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var"),
+    "view",
+}
+METHODS_IN_PLACE = {"sort", "partition", "fill", "put"}
+#: Methods that give the values to Python.
+METHODS_OF_VALUES = {"item", "tolist", "tobytes", "tofile", "dump", "dumps", "is_integer"}
+
+
+class Recorder:
+    """Writes the calls of one recording down."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.constants: dict[int, tuple[Any, Variable]] = {}
+        self.known: dict[int, Recorded] = {}  # from the id of an array that is state to its value
+        self.storages: dict[int, Storage] = {}
+        self.inputs: list[Variable] = []
+        self.alive: list[Any] = []  # an id stays that of one object
+        self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states before
+        self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
+        self.refusal: checks.NotRecordable | None = None
+        self.errors: Any = np.geterr()
+
+    # ---- values
+
+    def storage_of(self, value: Any) -> Storage:
+        """Return the memory that an array is in."""
+        owner = value
+        while getattr(owner, "base", None) is not None:
+            owner = owner.base
+        if id(owner) not in self.storages:
+            self.alive.append(owner)
+            self.storages[id(owner)] = Storage()
+        return self.storages[id(owner)]
+
+    def variable_of(self, value: Any, name: str = "") -> Variable:
+        """Make the variable of a value."""
+        if isinstance(value, np.ndarray):
+            self.alive.append(value)
+            storage = self.storage_of(value)
+            variable = Variable(np.ndarray, value.shape, value.dtype, value.strides, storage, name)
+            variable.writeable = value.flags.writeable
+            return variable
+        dtype = getattr(value, "dtype", None)
+        return Variable(type(value), (), dtype, (), Storage(), name)
+
+    def input(self, value: Any, name: str) -> Recorded:
+        """Make a value that each run is given."""
+        variable = self.variable_of(value, name)
+        variable.storage.external = True
+        self.inputs.append(variable)
+        recorded = recorded_value(value, variable, self, type(value) is float)
+        if isinstance(value, np.ndarray):
+            self.known[id(value)] = recorded
+        return recorded
+
+    def constant(self, array: Any) -> Variable:
+        """Return the variable of an array that is none of the inputs, and was not computed here.
+
+        As it is now: it may be written into between two uses.
+        """
+        before, variable = self.constants.get(id(array), (None, None))
+        if variable is None or before is not array or not same_bits(variable.value, array):
+            variable = self.variable_of(array)
+            variable.storage = Storage(constant=True)
+            variable.value = array.copy(order="K")
+            self.constants[id(array)] = array, variable
+        return variable
+
+    def operand(self, value: Any) -> Any:
+        """Return what stands in the program for an argument."""
+        if is_recorded(value):
+            return value._variable if value._recorder is self else value._value
+        if isinstance(value, np.ndarray):
+            if type(value) not in ARRAYS:
+                self.refuse(checks.refuse_kind_of_array, value)
+            known = self.known.get(id(value))
+            return self.constant(value) if known is None else known._variable
+        return getattr(value, "_variable", value)  # a recording generator has one
+
+    # ---- calls
+
+    def call(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], written: Any = ()
+    ) -> Any:
+        """Call a function on the values, write it down, and return its recorded result."""
+        for array in written:
+            if not is_recorded(array) and id(array) not in self.known:
+                self.refuse(checks.refuse_writing_into_plain, function)
+            self.save(array)
+        values, options = plain(args), plain(kwargs)
+        with paused():
+            result = function(*values, **options)
+        if function in OF_SHAPES:
+            return result
+        given = leaves((args, kwargs))
+        recorded = [x for x in given if is_recorded(x)]
+        if isinstance(result, str):
+            self.refuse(checks.refuse_question, "a text")
+        if isinstance(result, np.ndarray) and not written:
+            for x in recorded:
+                if result is x._value:
+                    if function in RETURNS_ITS_ARGUMENT or not is_numpys(function):
+                        return x
+                    written = (x,)  # an ``out`` by position
+            if any(result is x for x in given):
+                self.refuse(checks.refuse_writing_into_plain, function)
+        return self.write_down(function, args, kwargs, result, recorded, written)
+
+    def refuse(self, refusal: Callable[..., NoReturn], *what: Any) -> NoReturn:
+        """Raise what user code must not swallow: the recording is void."""
+        try:
+            refusal(*what, line_of_user())
+        except checks.NotRecordable as error:
+            self.refusal = error
+            raise
+
+    def save(self, array: Any) -> None:
+        """Keep a copy of an array from outside that is about to be written into."""
+        owner = plain(array)
+        while getattr(owner, "base", None) is not None:
+            owner = owner.base
+        if self.storage_of(owner).external and id(owner) not in self.saved:
+            self.saved[id(owner)] = owner, owner.copy()
+
+    def undo(self) -> None:
+        """Put arrays and generators back to what they were before."""
+        for owner, copy in self.saved.values():
+            owner[...] = copy
+        for generator, _, state in self.generators.values():
+            generator.bit_generator.state = state
+
+    def write_down(
+        self,
+        function: Any,
+        args: Any,
+        kwargs: Any,
+        result: Any,
+        recorded: Any = (),
+        written: Any = (),
+    ) -> Any:
+        """Add a call to the program, and return its result with a variable."""
+        free = (
+            any(x._free == LOOKED for x in recorded) * LOOKED
+            or (bool(recorded) and all(x._free for x in recorded)) * KNOWN
+        )
+        made = {id(x._value): x for x in recorded} if written else {}
+        made |= {id(x): self.known[id(x)] for x in written if id(x) in self.known}
+
+        def as_recorded(value: Any) -> Any:
+            if value is None or isinstance(value, (str, np.dtype)):
+                return value
+            if id(value) in made:
+                return made[id(value)]
+            return recorded_value(value, self.variable_of(value), self, free)
+
+        wrapped = mapped(as_recorded, result)
+        errors: Any = np.geterr()
+        call = Call(
+            function,
+            mapped(self.operand, args),
+            {name: mapped(self.operand, value) for name, value in kwargs.items()},
+            mapped(lambda x: x._variable if is_recorded(x) else x, wrapped),
+            tuple([self.operand(x) for x in written]),
+            line_of_user(),
+            tuple([(kind, how) for kind, how in errors.items() if self.errors[kind] != how]),
+        )
+        self.calls.append(call)
+        if function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1):
+            for x in leaves(wrapped):
+                if is_recorded(x) and isinstance(x._value, np.ndarray):
+                    self.expect_of(expect_shape, x, x._value.shape)
+        return wrapped
+
+    def expect_of(self, check: Any, *args: Any) -> None:
+        """Write down that a later run must see the same."""
+        operands = mapped(self.operand, args)
+        self.calls.append(Call(check, operands, {}, None, (), line_of_user()))
+
+
+def recorded_value(value: Any, variable: Variable, recorder: Recorder, free: int) -> Recorded:
+    """Make the recorded value of an array or a number."""
+    kind = RecordedArray if isinstance(value, (np.ndarray, np.generic)) else Recorded
+    return kind(value, variable, recorder, free)
+
+
+def is_recorded(value: Any) -> TypeGuard[Recorded]:
+    """Tell whether a value is recorded; its class would say that it is an array."""
+    return issubclass(type(value), Recorded)
+
+
+def is_numpys(function: Any) -> bool:
+    """Tell whether a function is NumPy's, or a method or operator of arrays."""
+    kind = type(function)
+    module = getattr(function, "__module__", None) or kind.__module__
+    return kind in (Method, np.ufunc) or module.split(".")[0] == "numpy"
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Record nothing inside the block: recorded values are what they hold."""
+    token = recording.set(None)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+def plain(value: Any) -> Any:
+    """Replace recorded values by what they hold."""
+    return mapped(lambda x: x._value if is_recorded(x) else x, value)
+
+
+def leaves(value: Any) -> list[Any]:
+    """List what is in nested arguments."""
+    found: list[Any] = []
+    mapped(found.append, value)
+    return found
+
+
+def same_bits(x: Any, y: Any) -> bool:
+    """Tell whether two arrays or numbers are the same, also where they are nan."""
+    x, y = np.asarray(x), np.asarray(y)
+    same_kind = x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
+    padded = x.dtype.char in "gG"  # between long doubles there may be anything
+    same_numbers = padded and np.array_equal(x, y, equal_nan=True)
+    return same_kind and bool(x.tobytes() == y.tobytes() or same_numbers)
+
+
+# ------------------------------------------------------------------------------ the value
+
+#: May the program depend on the answer to a question about a value? Not by default; but where it
+#: is computed from Python's own numbers only, and where the library has asked by `look`.
+KNOWN, LOOKED = 1, 2
+
+
+def run(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a function, and write it down if this thread is recording."""
+    recorder = recording.get()
+    if recorder is None:
+        return function(*plain(args), **plain(kwargs))
+    return recorder.call(function, args, kwargs)
+
+
+def binary(function: Callable[..., Any]) -> tuple[Any, Any]:
+    """Make an operator and its reflected form."""
+
+    def operate(self: Any, other: Any) -> Any:
+        if isinstance(other, Node):  # an array calls the ufunc, a number leaves it to the tensor
+            ufunc = UFUNC_OF.get(function, np.power if function is operator.pow else None)
+            is_numpys = isinstance(self._value, (np.ndarray, np.generic))
+            return ufunc(self, other) if ufunc is not None and is_numpys else NotImplemented
+        return run(function, self, other)
+
+    def reflected(self: Any, other: Any) -> Any:
+        return run(function, other, self)
+
+    return operate, reflected
+
+
+def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make ``x += y``, which writes into an array."""
+
+    def operate(self: Any, other: Any) -> Any:
+        if not isinstance(self._value, np.ndarray):
+            return NotImplemented  # Python goes on with ``x = x + y``
+        recorder = recording.get()
+        if recorder is None:
+            function(self._value, plain(other))
+        else:
+            recorder.call(function, (self, other), {}, (self,))
+        return self
+
+    return operate
+
+
+def unary(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an operator of one value."""
+    return lambda self: run(function, self)
+
+
+def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
+    """Make what Python calls to get at a value, ``bool(x)`` and the like."""
+
+    def answer(self: Any, *args: Any) -> Any:
+        value = convert(self._value, *args)
+        recorder = recording.get()
+        if recorder is not None:
+            if not self._free:
+                recorder.refuse(checks.refuse_question, asked)
+            recorder.expect_of(expect, convert, self, value)
+        return value
+
+    return answer
+
+
+class Recorded:
+    """An array or number of which each use is written down."""
+
+    __slots__ = ("_free", "_recorder", "_value", "_variable")
+
+    def __init__(
+        self, value: Any, variable: Variable, recorder: Recorder, free: int | bool = 0
+    ) -> None:
+        self._value = value
+        self._variable = variable
+        self._recorder = recorder
+        self._free = int(free)
+
+    #: Code that asks for the class goes the way that it goes without a recording.
+    __class__ = property(lambda self: self._value.__class__)
+
+    def looked_at(self) -> Recorded:
+        """Return the value for a question that the library may ask; see `look`."""
+        return type(self)(self._value, self._variable, self._recorder, LOOKED)
+
+    def to_array(self, dtype: Any = None) -> Any:
+        """Do what `numpy.asarray` would."""
+        if isinstance(self._value, np.ndarray) and dtype in (None, self._value.dtype):
+            return self
+        return run(np.asarray, self, dtype)
+
+    def recorded_call(self, function: Any, args: tuple[Any, ...]) -> Any:
+        """Write a function of the library down as one call."""
+        return run(function, *args)
+
+    def allowed(self) -> Recorded:
+        """Return a number that was not computed from arrays: Python may branch on it."""
+        return type(self)(self._value, self._variable, self._recorder, KNOWN)
+
+    # ---- NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out", ())
+        if any(isinstance(x, Node) for x in (*inputs, *out)):
+            return NotImplemented
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        recorder = recording.get()
+        if recorder is None:
+            result = function(*plain(inputs), **plain(kwargs))
+            return out[0] if len(out) == 1 else result
+        written = inputs[:1] if method == "at" else tuple([x for x in out if x is not None])
+        result = recorder.call(function, inputs, kwargs, written)
+        return out[0] if len(out) == 1 and out[0] is not None else result
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        recorder = recording.get()
+        if recorder is not None:
+            if not self._free or isinstance(self._value, np.ndarray):
+                recorder.refuse(checks.refuse_question, "np.asarray() or np.array()")
+            recorder.expect_of(expect, float, self, float(self._value))
+        return np.array(self._value, dtype=dtype, copy=copy)
+
+    def __getattr__(self, name: str) -> Any:
+        recorder = recording.get()
+        if recorder is None or name in FACTS:
+            return getattr(self._value, name)
+        if not hasattr(self._value, name) or name.startswith("__"):
+            raise AttributeError(f"{type(self._value).__name__} has no attribute {name!r} here")
+        if name in VIEWS:
+            return run(Attribute(name), self)
+        if name in METHODS:
+            return lambda *args, **kwargs: method(recorder, name, self, *args, **kwargs)
+        if name in METHODS_IN_PLACE:
+            return lambda *args, **kwargs: recorder.call(
+                Method(name), (self, *args), kwargs, (self,)
+            )
+        if name == "setflags":
+            return lambda write: set_read_only(self, write)
+        if name in METHODS_OF_VALUES:
+            return lambda *args: question(operator.methodcaller(name, *args), f".{name}()")(self)
+        return recorder.refuse(checks.refuse_attribute, name)
+
+    # ---- operators
+
+    __add__, __radd__ = binary(operator.add)
+    __sub__, __rsub__ = binary(operator.sub)
+    __mul__, __rmul__ = binary(operator.mul)
+    __truediv__, __rtruediv__ = binary(operator.truediv)
+    __floordiv__, __rfloordiv__ = binary(operator.floordiv)
+    __mod__, __rmod__ = binary(operator.mod)
+    __pow__, __rpow__ = binary(operator.pow)
+    __matmul__, __rmatmul__ = binary(operator.matmul)
+    __and__, __rand__ = binary(operator.and_)
+    __or__, __ror__ = binary(operator.or_)
+    __xor__, __rxor__ = binary(operator.xor)
+    __lshift__, __rlshift__ = binary(operator.lshift)
+    __rshift__, __rrshift__ = binary(operator.rshift)
+    __divmod__, __rdivmod__ = binary(divmod)
+    __lt__, _ = binary(operator.lt)
+    __le__, _ = binary(operator.le)
+    __gt__, _ = binary(operator.gt)
+    __ge__, _ = binary(operator.ge)
+    __eq__, _ = binary(operator.eq)
+    __ne__, _ = binary(operator.ne)
+    del _
+
+    __neg__ = unary(operator.neg)
+    __pos__ = unary(operator.pos)
+    __abs__ = unary(operator.abs)
+    __invert__ = unary(operator.invert)
+
+    __iadd__ = in_place(operator.iadd)
+    __isub__ = in_place(operator.isub)
+    __imul__ = in_place(operator.imul)
+    __itruediv__ = in_place(operator.itruediv)
+    __ifloordiv__ = in_place(operator.ifloordiv)
+    __imod__ = in_place(operator.imod)
+    __ipow__ = in_place(operator.ipow)
+    __imatmul__ = in_place(operator.imatmul)
+    __iand__ = in_place(operator.iand)
+    __ior__ = in_place(operator.ior)
+    __ixor__ = in_place(operator.ixor)
+
+    # ---- elements
+
+    def __getitem__(self, index: Any) -> Any:
+        recorder = recording.get()
+        if recorder is not None:
+            parts = index if isinstance(index, tuple) else (index,)
+            for mask in parts:  # how many are selected is a shape
+                if is_recorded(mask) and mask.dtype == bool and mask.ndim:
+                    count = recorder.call(np.count_nonzero, (mask,), {})
+                    recorder.expect_of(expect, operator.index, count, int(count._value))
+        return run(operator.getitem, self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        recorder = recording.get()
+        if recorder is None:
+            self._value[plain(index)] = plain(value)
+        else:
+            recorder.call(operator.setitem, (self, index, value), {}, (self,))
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._value.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    def __copy__(self) -> Any:
+        return run(Method("copy"), self)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return run(Method("copy"), self)
+
+    # ---- questions about the value
+
+    __bool__ = question(bool, "`if`, `while`, `and`, `or`, `not` or bool()")
+    __float__ = question(float, "float()")
+    __int__ = question(int, "int()")
+    __complex__ = question(complex, "complex()")
+    __index__ = question(operator.index, "an index or a shape")
+    __round__ = question(round, "round()")
+    __hash__ = question(hash, "hash()")
+    __format__ = question(format, "a text")
+    __str__ = question(str, "a text")
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        self._recorder.refuse(checks.refuse_attribute, "pickling")
+
+    def __contains__(self, item: Any) -> bool:
+        return bool(run(np.any, run(operator.eq, self, item)))
+
+    def __repr__(self) -> str:
+        return f"<recorded {self._variable!r}>"
+
+
+class RecordedArray(Recorded):
+    """An array, or one of NumPy's scalars; NumPy's functions ask it, as they do not ask numbers."""
+
+    __slots__ = ()
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if any(issubclass(kind, Node) for kind in types):
+            return NotImplemented
+        recorder = recording.get()
+        if recorder is None:
+            return function(*plain(args), **plain(kwargs))
+        written = args[:1] if function in WRITERS else ()
+        if kwargs.get("out") is not None:
+            written = (kwargs["out"],)
+        return recorder.call(function, args, kwargs, written)
+
+
+def method(recorder: Recorder, name: str, self: Recorded, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of an array, and write it down."""
+    written = (kwargs["out"],) if kwargs.get("out") is not None else ()
+    return recorder.call(Method(name), (self, *args), kwargs, written)
+
+
+def set_read_only(self: Recorded, write: bool) -> None:
+    """Make an array that only others will see read-only."""
+    if write:
+        self._recorder.refuse(checks.refuse_attribute, "setflags(write=True)")
+    self._variable.read_only = True
+    self._value.setflags(write=False)

@@ -1,0 +1,155 @@
+"""A program with what it takes for granted, ready to run."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import linecache
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine import new_tensor
+from . import passes
+from .binding import PUBLISHED, Binding
+from .calls import Deviation, mapped
+from .source import Source
+from .tracing import Tracing
+
+numbers = itertools.count()
+
+
+class Trace:
+    """A program with what it takes for granted, ready to run."""
+
+    def __init__(self, made: Tracing) -> None:
+        self.made = made
+        self.program = program = made.program
+        self.binding = Binding(made)
+        self.enter = self.binding.enter
+        #: Threads that add to the same gradients take turns, as eager code does.
+        self.accumulates = self.binding.reads_gradients
+        own = made.own_tensors
+        self.kinds = mapped(lambda leaf: Kind(leaf, id(leaf) in own), (made.args, made.kwargs))
+        if self.binding.replaced_gradients():
+            program.release = passes.first_of_backward(program)
+        made.forget()
+        program.inputs, program.bound = self.binding.inputs, self.binding.bound
+        #: What each run draws before anything else can fail, and generators that draw later, too.
+        first = passes.drawn_first(program)
+        self.drawn_first = [(self.binding.generator(v), words) for v, words in first.items()]
+        drawn = [generator for generator, _ in self.drawn_first]
+        self.others = [g for g in self.binding.generators if not any(g is x for x in drawn)]
+        self.pool: list[Any] = []
+
+    @functools.cached_property
+    def source(self) -> Source:
+        """The program as Python."""
+        program = self.program
+        passes.powers(program)
+        passes.numbers_as_arrays(program)
+        passes.masks_as_integers(program)
+        passes.operands_alike(program)
+        passes.buffers_and_views(program)
+        source = Source(program)
+        name = f"<program {next(numbers)}>"
+        source.namespace |= {"deviate": deviate, "__name__": name}
+        lines = source.text.splitlines(keepends=True)
+        linecache.cache[name] = len(source.text), None, lines, name  # for tracebacks
+        return source
+
+    def current(self) -> Any:
+        """Return the arrays and numbers of a run with such arguments as were recorded."""
+        args, kwargs = mapped(lambda kind: kind.make(), self.kinds)
+        return self.enter(args, kwargs)
+
+    def instance(self, arrays: tuple[Any, ...]) -> Any:
+        """Bind the program to the arrays that stay the same."""
+        self.binding.latest[: len(arrays)] = arrays
+        holder: list[Any] = []
+        publish = self.binding.publisher(holder)
+        names = {**self.source.namespace, "publish": publish}
+        if self.program.release is not None:
+            names["release"] = self.binding.releaser(holder)
+        names |= {name: function for function, name in self.source.terse_names.items()}
+        exec(self.code, names)
+        return arrays, holder, names["prepare"](*arrays)
+
+    @functools.cached_property
+    def code(self) -> Any:
+        """The compiled source."""
+        return compile(self.source.terse_text, self.source.namespace["__name__"], "exec")
+
+    def run(self, entered: Any) -> Any:
+        """Run the program; raise `Deviation` if eager code must do so instead.
+
+        Until the program publishes, it has changed nothing but generators, and these are put back:
+        then eager code does the same again, and fails in its own way if it must.
+        """
+        arrays, tensors, inputs = entered
+        try:
+            instance = self.pool.pop()
+        except IndexError:
+            instance = None
+        if instance is None or not all(map(operator.is_, instance[0], arrays)):
+            instance = self.instance(arrays)
+        _, holder, step = instance
+        holder[:] = tensors
+        states = [generator.bit_generator.state for generator in self.others]
+        try:
+            values = step(*inputs)
+        except Exception:
+            if holder and holder[-1] is PUBLISHED:
+                raise
+            for generator, state in zip(self.others, states, strict=True):
+                generator.bit_generator.state = state
+            for generator, words in self.drawn_first:
+                take_back(generator.bit_generator, words)
+            raise Deviation from None
+        result = self.binding.finish(values, holder)
+        holder.clear()
+        self.pool.append(instance)
+        return result
+
+
+class Kind:
+    """What is known of an argument when the call is over: of an array, what it was like."""
+
+    def __init__(self, leaf: Any, is_own: bool = False) -> None:
+        self.make: Callable[[], Any] = lambda: leaf
+        if isinstance(leaf, np.ndarray):
+            self.make = functools.partial(array_like, leaf.shape, leaf.dtype, leaf.strides)
+        elif is_own:
+            kind, array = type(leaf), Kind(leaf._array).make
+            gradient, requires_grad = Kind(leaf._grad).make, leaf._requires_grad
+            self.make = functools.partial(tensor_like, kind, array, gradient, requires_grad)
+
+
+def array_like(shape: Any, dtype: Any, strides: Any) -> Any:
+    """Make an array that lies in memory as another one."""
+    reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True) if n]
+    before = -sum(step for step in reach if step < 0)
+    after = sum(step for step in reach if step > 0) + dtype.itemsize
+    return np.ndarray(shape, dtype, bytearray(before + after), before, strides)
+
+
+def tensor_like(kind: Any, array: Any, gradient: Any, requires_grad: bool) -> Any:
+    """Make a tensor that is like another one."""
+    tensor = new_tensor(array())
+    tensor.__class__ = kind
+    tensor._grad, tensor._requires_grad = gradient(), requires_grad
+    return tensor
+
+
+def take_back(bits: Any, words: int) -> None:
+    """Let a bit generator draw its latest words again; it also keeps half a word, sometimes."""
+    half = {key: bits.state[key] for key in ("has_uint32", "uinteger")}
+    bits.advance(-words)
+    bits.state = bits.state | half
+
+
+def deviate() -> None:
+    """Say that the run would not do what was recorded."""
+    raise Deviation

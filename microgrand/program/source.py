@@ -1,0 +1,373 @@
+"""The program as Python: what one would have written by hand.
+
+def prepare(hidden_weight, ...):      # arrays that stay the same ones; buffers and views, once
+    ...
+    def step(x, labels, lr, ...):     # what each call is given
+        ...
+        return loss
+    return step
+"""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import keyword
+import operator
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from .calls import (
+    IN_PLACE,
+    UFUNC_OF,
+    Attribute,
+    Call,
+    Method,
+    Program,
+    Variable,
+    expect,
+    expect_shape,
+    in_the_memory_of,
+    raw_bytes,
+)
+from .passes import has_effect
+from .state import HostNumbers
+
+INFIX: dict[Any, str] = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.truediv: "/",
+    operator.floordiv: "//",
+    operator.mod: "%",
+    operator.pow: "**",
+    operator.matmul: "@",
+    operator.and_: "&",
+    operator.or_: "|",
+    operator.xor: "^",
+    operator.lshift: "<<",
+    operator.rshift: ">>",
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.eq: "==",
+    operator.ne: "!=",
+}
+PREFIX: dict[Any, str] = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
+#: NumPy warns where these are given a third argument by position.
+OUT_BY_NAME = {np.maximum, np.minimum}
+RESERVED = {
+    *keyword.kwlist,
+    *dir(builtins),
+    "np",
+    "publish",
+    "deviate",
+    "release",
+    "prepare",
+    "step",
+}
+
+
+class Writer:
+    """Writes calls as lines of Python, with what their names mean."""
+
+    #: What a check does that finds another answer.
+    otherwise = "deviate()"
+    #: Whether to write for speed rather than for readers: with functions' own names, and results
+    #: by position. Each line does the same.
+    terse = False
+
+    def __init__(self) -> None:
+        self.names: dict[Variable, str] = {}
+        self.taken: dict[str, int] = dict.fromkeys(RESERVED, 1)
+        self.objects: dict[int, tuple[str, Any]] = {}  # what the source cannot write
+        self.namespace: dict[str, Any] = {"np": np}
+        self.terse_names: dict[Any, str] = {}
+        self.buffers: set[Variable] = set()
+
+    # ---- names
+
+    def unique(self, wanted: str) -> str:
+        """Return a name that is not taken yet."""
+        name = re.sub(r"\W+", "_", wanted).strip("_") or "value"
+        name = f"_{name}" if name[0].isdigit() else name
+        count = self.taken.get(name, 0)
+        self.taken[name] = count + 1
+        return self.unique(f"{name}_{count + 1}") if count else name
+
+    def name(self, variable: Variable) -> str:
+        """Return a variable's name."""
+        if variable not in self.names:
+            self.names[variable] = self.unique(variable.name)
+            if variable.storage.constant:
+                self.constant(variable)
+        return self.names[variable]
+
+    def constant(self, variable: Variable) -> None:
+        """Write a small constant array as one makes it; give a large one as it is."""
+        name, value = self.names[variable], variable.value
+        self.namespace[name] = value
+
+    def object(self, value: Any, wanted: str) -> str:
+        """Return a name for what the source cannot write."""
+        if id(value) not in self.objects:
+            name = self.unique(wanted)
+            self.objects[id(value)] = name, value
+            self.namespace[name] = value
+        return self.objects[id(value)][0]
+
+    # ---- expressions
+
+    def literal(self, value: Any) -> str:
+        """Write an argument."""
+        if isinstance(value, Variable):
+            return self.name(value)
+        if isinstance(value, tuple):
+            items = [self.literal(item) for item in value]
+            return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+        if type(value) is list:
+            return f"[{', '.join(map(self.literal, value))}]"
+        if type(value) is dict:
+            return f"{{{', '.join(f'{k!r}: {self.literal(v)}' for k, v in value.items())}}}"
+        if isinstance(value, slice):
+            parts = (value.start, value.stop, value.step)
+            return f"slice({', '.join(map(self.literal, parts))})"
+        if value is None or value is Ellipsis or type(value) in (bool, int, str):
+            return repr(value) if value is not Ellipsis else "..."
+        if type(value) is float and np.isfinite(value):
+            return repr(value)
+        if isinstance(value, np.dtype) and value.isbuiltin == 1:
+            return f"np.{value.name}" if hasattr(np, value.name) else f"np.dtype({value.str!r})"
+        if isinstance(value, np.generic):
+            return self.object(value, f"{type(value).__name__}_number")
+        name: str = getattr(value, "__name__", type(value).__name__)
+        if isinstance(value, type) and getattr(np, name, None) is value:
+            return f"np.{name}"
+        return self.object(value, name)
+
+    def index(self, value: Any) -> str:
+        """Write what stands between brackets."""
+        if isinstance(value, tuple) and value:
+            return ", ".join(map(self.index_part, value)) + ("," if len(value) == 1 else "")
+        return self.index_part(value)
+
+    def index_part(self, value: Any) -> str:
+        """Write one part of an index."""
+        if isinstance(value, slice):
+            parts = [
+                "" if part is None else self.literal(part) for part in (value.start, value.stop)
+            ]
+            step = "" if value.step is None else f":{self.literal(value.step)}"
+            return ":".join(parts) + step
+        return self.literal(value)
+
+    def function(self, function: Any) -> str:
+        """Write the name of a function."""
+        if self.terse:
+            name = "_".join(re.findall(r"\w+", getattr(function, "__qualname__", "call")))
+            return self.terse_names.setdefault(function, self.unique(f"_{name}"))
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, np.ufunc):
+            return f"{self.function(owner)}.{getattr(function, '__name__', '')}"
+        name = getattr(function, "__name__", type(function).__name__)
+        if getattr(builtins, name, None) is function:
+            return str(name)
+        for prefix, where in ("np", np), ("np.linalg", np.linalg), ("np.fft", np.fft):
+            if getattr(where, name, None) is function:
+                return f"{prefix}.{name}"
+        return self.object(function, name)
+
+    def expression(self, call: Call, out: Variable | None = None) -> str:
+        """Write what a call computes."""
+        function, args, kwargs = call.function, call.args, dict(call.kwargs)
+        if out is not None:
+            function = UFUNC_OF.get(function, function)
+            by_position = function is np.dot or isinstance(function, np.ufunc)
+            if self.terse and by_position and function not in OUT_BY_NAME:
+                args = (*args, out)
+            else:
+                kwargs["out"] = out
+        elif isinstance(kwargs.get("out", 0), tuple) and len(kwargs["out"]) == 1:
+            kwargs["out"] = kwargs["out"][0]
+            if kwargs["out"] is None:
+                del kwargs["out"]
+        elif kwargs.get("out", 0) is None:
+            del kwargs["out"]
+        if function in INFIX:
+            return f"{self.term(args[0])} {INFIX[function]} {self.term(args[1])}"
+        if function in PREFIX:
+            return f"{PREFIX[function]}{self.term(args[0])}"
+        if function is operator.abs:
+            return f"abs({self.literal(args[0])})"
+        if function is operator.getitem:
+            return f"{self.term(args[0])}[{self.index(args[1])}]"
+        if function is raw_bytes:
+            return f"{self.term(args[0])}.bit_generator.random_raw({args[1]}).view(np.uint8)"
+        if isinstance(function, Attribute):
+            return f"{self.term(args[0])}.{function.name}"
+        if isinstance(function, Method):
+            name, args = f"{self.term(args[0])}.{function.name}", args[1:]
+        elif isinstance(function, HostNumbers):
+            name = self.object(function, f"{type(function.optimizer).__name__.lower()}_numbers")
+        else:
+            name = self.function(function)
+        if kwargs.get("dtype", 0) is None and isinstance(
+            getattr(function, "__self__", None), np.ufunc
+        ):
+            del kwargs["dtype"]
+        given = [self.literal(arg) for arg in args]
+        given += [f"{key}={self.literal(value)}" for key, value in kwargs.items()]
+        return f"{name}({', '.join(given)})"
+
+    def term(self, value: Any) -> str:
+        """Write an operand of an operator."""
+        text = self.literal(value)
+        return f"({text})" if text.startswith("-") else text
+
+    # ---- statements
+
+    def statement(self, call: Call) -> str:
+        """Write a call as a line."""
+        function, args = call.function, call.args
+        if function is expect:
+            convert, value, expected = args
+            asked = "bool" if convert is bool else self.function(convert)
+            if convert is bool:
+                return f"if {'not ' * bool(expected)}{self.literal(value)}: {self.otherwise}"
+            return (
+                f"if {asked}({self.literal(value)}) != {self.literal(expected)}: {self.otherwise}"
+            )
+        if function is expect_shape:
+            return f"if {self.literal(args[0])}.shape != {self.literal(args[1])}: {self.otherwise}"
+        if function is operator.setitem:
+            return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
+        if function in IN_PLACE:
+            array, operand = map(self.literal, args)
+            return f"{self.function(IN_PLACE[function])}({array}, {operand}, out={array})"
+        results = list(call.results())
+        if results and results[0] in self.buffers:
+            return self.expression(call, results[0])
+        made = [v for v in results if v not in call.writes]
+        if not made:
+            return self.expression(call)
+        return f"{self.target(call.result)} = {self.expression(call)}"
+
+    def target(self, result: Any) -> str:
+        """Write what is on the left of the equals sign."""
+        if isinstance(result, Variable):
+            return self.name(result)
+        names = [self.target(item) if item is not None else "_" for item in result]
+        return ", ".join(names) + ("," if len(names) == 1 else "")
+
+
+class Source(Writer):
+    """Writes a program as Python source."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+        self.buffers = program.buffers
+        self.text = self.write()
+        self.terse = True
+        self.terse_text = self.write()
+
+    def write(self) -> str:
+        """Write the whole program."""
+        program = self.program
+        for variable in (*program.bound, *program.inputs):
+            self.name(variable)
+        bound = [self.name(v) for v in program.bound]
+        inputs = [self.name(v) for v in program.inputs]
+        once = [f"{self.name(call.result)} = {self.once(call)}" for call in program.once]
+        longer = {  # the first of several calls of one origin
+            id(call)
+            for call, following in itertools.pairwise(program.calls)
+            if call.origin == following.origin
+        }
+        uses = Counter(v for call in program.calls for v in call.operands())
+        uses.update(dict.fromkeys(program.shown, 2))
+        body: list[str] = []
+        section = origin = ""
+        errstate: tuple[tuple[str, str], ...] = ()
+        for call in [*program.calls, None]:
+            if call is program.commit:
+                errstate = ()
+                body.append(f"publish({', '.join(map(self.name, program.early))})")
+            if call is None:
+                break
+            if call is program.release:
+                errstate = ()
+                body.append("release()")
+            if call.section and call.section != section:
+                section, origin = call.section, ""
+                body += ["", f"# ---- {section}", ""]
+            if call.origin and call.origin != origin:
+                origin = call.origin
+                if id(call) in longer:
+                    body.append(f"# {origin}")
+            if call.errstate != errstate:
+                errstate = call.errstate
+                if errstate:
+                    options = ", ".join(f"{kind}={how!r}" for kind, how in errstate)
+                    body.append(f"with np.errstate({options}):")
+            if self.can_stand_in_place(call, uses):
+                self.names[call.result] = self.enclosed(call)
+                continue
+            indent = "    " if errstate else ""
+            body += [indent + line for line in self.lines(call)]
+        outputs = ", ".join(self.name(v) for v in program.late)
+        body.append(
+            f"return {outputs}{',' if len(program.late) == 1 else ''}" if outputs else "return ()"
+        )
+        lines = [f"def prepare({', '.join(bound)}):"]
+        lines += [f"    {line}" for line in once]
+        lines += [f"    def step({', '.join(inputs)}):"]
+        lines += [f"        {line}" if line else "" for line in body]
+        lines += ["    return step", ""]
+        return "\n".join(lines)
+
+    def lines(self, call: Call) -> list[str]:
+        """Write a call, with what comes after it."""
+        lines = [self.statement(call) + self.comment(call)]
+        lines += [
+            f"{self.name(v)}.setflags(write=False)"
+            for v in call.results()
+            if v.read_only and v in self.program.shown and v not in call.writes
+        ]
+        return lines
+
+    def can_stand_in_place(self, call: Call, uses: Counter[Variable]) -> bool:
+        """Tell whether what a call computes may stand where it is used: a number, or a view."""
+        result = call.result
+        if not isinstance(result, Variable) or uses[result] != 1 or has_effect(call):
+            return False
+        if result in self.buffers or call.errstate:
+            return False
+        operands = list(call.operands())
+        if not result.is_array:
+            return result.dtype is None and all(v.dtype is None for v in operands)
+        return any(v.storage is result.storage for v in operands)
+
+    def enclosed(self, call: Call) -> str:
+        """Write what a call computes, to stand in another expression."""
+        expression = self.expression(call)
+        return (
+            f"({expression})" if call.function in INFIX or call.function in PREFIX else expression
+        )
+
+    def comment(self, call: Call) -> str:
+        """Write the shape of what a call makes."""
+        result = call.result
+        if not isinstance(result, Variable) or not result.is_array or result in call.writes:
+            return ""
+        kind = "" if result.dtype.kind == "f" else f" {result.dtype}"
+        return f"  # {result.shape}{kind}"
+
+    def once(self, call: Call) -> str:
+        """Write what is made once."""
+        is_there = call.function is in_the_memory_of
+        return self.literal(call.args[0]) if is_there else self.expression(call)

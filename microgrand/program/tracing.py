@@ -1,0 +1,348 @@
+"""One call of a function on recorded values, and the program that is made of it."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import engine
+from ..grad_mode import grad_enabled
+from ..nn.dropout import replay
+from ..tensor import Tensor
+from . import checks, passes
+from .calls import CHECKS, Program, Variable, mapped
+from .checks import NotRecordable
+from .comparison import put_items_back
+from .labels import Labels
+from .recording import ARRAYS, Recorder, is_recorded, leaves, recording, same_bits
+from .state import (
+    STATIC,
+    HostNumbers,
+    RecordingGenerator,
+    RecordingSource,
+    Slot,
+    State,
+    deeply_plain,
+    dotted,
+)
+
+
+class Tracing:
+    """One call of a function on recorded values, and what became of it."""
+
+    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        self.function = function
+        self.args, self.kwargs = args, kwargs
+        self.state = State()
+        self.recorder = Recorder()
+        self.grad_enabled = grad_enabled.get()
+        self.key = (self.grad_enabled, describe((args, kwargs)))
+
+    # ---- recording
+
+    def run(self) -> Any:
+        """Call the function; return its result as eager code would."""
+        recorder, state = self.recorder, self.state
+        self.find_state()
+        try:
+            result = self.call_recorded()
+        except BaseException:
+            state.restore()
+            if recorder.refusal is not None:
+                self.undo()
+                raise recorder.refusal from None
+            raise
+        self.effects, self.changes = state.restore()
+        self.changes += self.other_changes()
+        self.version_changes = {
+            key: tensor.version - state.versions[key] for key, (tensor, _) in state.tensors.items()
+        }
+        try:
+            self.program = self.make_program(result)
+        except NotRecordable:
+            self.undo()
+            raise
+        return as_returned(result)
+
+    def find_state(self) -> None:
+        """Walk from the function, and from those of its arguments that are no arrays."""
+        state = self.state
+        arguments = leaves((self.args, self.kwargs))
+        for leaf in arguments:
+            if is_object(leaf):
+                state.walk(leaf, type(leaf).__name__.lower())
+        state.walk(self.function, "")
+        self.names = parameter_names(self.function, self.args, self.kwargs)
+        #: Tensors that each call may give anew.
+        self.own_tensors = {
+            id(x) for x in arguments if isinstance(x, Tensor) and id(x) not in state.tensors
+        }
+        for top, tree in self.names:
+            for leaf, name in named_leaves(tree, top):
+                if id(leaf) in self.own_tensors:
+                    state.walk(leaf, name)
+        state.shorten_names()
+
+    def call_recorded(self) -> Any:
+        """Call the function while recorded values stand in the place of arrays."""
+        recorder, labels = self.recorder, Labels(self.recorder)
+        self.state.install(recorder, labels)
+        args, kwargs = self.given = self.recorded_arguments()
+        self.given_leaves = leaves(self.given)
+        token = recording.set(recorder)
+        source = replay.source.set(RecordingSource(recorder))
+        observer = engine.observer.set(labels.observe)
+        before = engine.on_record  # of another thread's `detect_anomaly`
+
+        def hook(node: Any) -> Any:
+            return labels.on_record(node if before is None else before(node))
+
+        engine.on_record = hook
+        try:
+            result = self.function(*args, **kwargs)
+        finally:
+            if engine.on_record is hook:
+                engine.on_record = before
+            engine.observer.reset(observer)
+            replay.source.reset(source)
+            recording.reset(token)
+        labels.finish()
+        if recorder.refusal is not None:  # and the function has swallowed it
+            raise recorder.refusal
+        return result
+
+    def other_changes(self) -> list[str]:
+        """Name what the function has changed beside what stands in slots."""
+        changes = [
+            "the state of a generator in a way that is not recorded"
+            for generator, before in self.state.generators
+            if not self.draws_from(generator) and str(generator.bit_generator.state) != str(before)
+        ]
+        now = leaves(self.given)
+        if any(a is not b for a, b in itertools.zip_longest(now, self.given_leaves)):
+            changes.append("a list or dict among its arguments")
+        return changes
+
+    def recorded_arguments(self) -> Any:
+        """Put recorded values in the place of arrays and floats among the arguments."""
+        known = {
+            id(value): name for top, tree in self.names for value, name in named_leaves(tree, top)
+        }
+
+        def as_recorded(leaf: Any) -> Any:
+            if isinstance(leaf, np.generic) and leaf.dtype.kind not in "fc":
+                return leaf
+            if type(leaf) is np.random.Generator:
+                return RecordingGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
+            if type(leaf) in (*ARRAYS, float) or isinstance(leaf, np.generic):
+                same = self.recorder.known.get(id(leaf))
+                name = known.get(id(leaf), "x")
+                return self.recorder.input(leaf, name) if same is None else same
+            return leaf
+
+        return mapped(as_recorded, (self.args, self.kwargs))
+
+    def draws_from(self, generator: Any) -> bool:
+        """Tell whether draws from a generator were recorded."""
+        _, variable, _ = self.recorder.generators.get(id(generator), (None, None, None))
+        return any(variable is x for call in self.recorder.calls for x in call.operands())
+
+    def undo(self) -> None:
+        """Put all that the call has changed back."""
+        self.recorder.undo()
+        state = self.state
+        for slot, before in zip(state.slots, state.before, strict=True):
+            if slot.get() is not before:
+                slot.set(before)
+        for holder, items in (*state.lists, *state.attributes):
+            put_items_back(holder, items)
+        for key, (tensor, _) in state.tensors.items():
+            tensor.version = state.versions[key]
+
+    # ---- the program
+
+    def make_program(self, result: Any) -> Program:
+        """Bring the recorded calls and what is handed out together, and shorten them."""
+        recorder = self.recorder
+        self.outputs: list[Variable] = []
+        self.output_tree = mapped(self.output_of, result)
+        slots = [(slot, self.variable_in(slot, value)) for slot, value in self.effects]
+        program = Program(list(recorder.calls), recorder.inputs, [])
+        program.late = [*self.outputs, *(v for _, v in slots if v is not None)]
+        self.probes = passes.checks_of_numbers(program)
+        self.conditions = passes.conditions(program)
+        passes.checks_first(program)
+        passes.join_draws(program)
+        passes.fold_constants(program)
+        passes.share(program)
+        passes.dead_code(program)
+        passes.no_copies(program)
+        passes.draws_first(program)
+        self.constants = constants_in(program)
+        program.commit = passes.first_commitment(program)
+        after = passes.calls_after(program, program.commit)
+        for call in after:
+            if call.function in CHECKS:
+                checks.refuse_late_question(call.line)
+        later = {v for call in after for v in call.results() if v not in call.writes}
+        self.early_slots = [(slot, v) for slot, v in slots if v not in later]
+        self.late_slots = [(slot, v) for slot, v in slots if v in later]
+        program.early = [v for _, v in self.early_slots if v is not None]
+        program.late = [*self.outputs, *(v for _, v in self.late_slots if v is not None)]
+        return program
+
+    def variable_in(self, slot: Slot, value: Any) -> Variable | None:
+        """Return the variable of what the function has put in a slot."""
+        variable = None if value is None else self.recorder.operand(value)
+        if isinstance(variable, Variable) and slot.key != "_array":
+            variable.name = slot.name
+        return variable
+
+    def output_of(self, leaf: Any) -> Any:
+        """Return the place of a value in what the function returns."""
+        if isinstance(leaf, Tensor):
+            if id(leaf) in self.state.tensors:
+                return leaf
+            if leaf.requires_grad and leaf.primitive is not None and leaf.args is not None:
+                checks.refuse_graph(self.function)
+            return OutputTensor(self.place_of(leaf._array))
+        if is_recorded(leaf) or type(leaf) is np.ndarray:
+            return Output(self.place_of(leaf))
+        return leaf
+
+    def place_of(self, array: Any) -> Any:
+        """Return the number of a value among the outputs, or a number that is always the same."""
+        if not is_recorded(array) and not isinstance(array, np.ndarray):
+            return Always(array)
+        self.outputs.append(self.recorder.operand(array))
+        return len(self.outputs) - 1
+
+    def difference(self, other: Tracing) -> Any:
+        """Return where another recording has another constant, if it has."""
+        mine, others = self.constants, other.constants
+        if len(mine) != len(others):
+            return other.first_line(), "the number of calls", len(mine), len(others)
+        for (function, line, a), (other_function, _, b) in zip(mine, others, strict=True):
+            if function != other_function or not same_constant(a, b):
+                return line, function, a, b
+        return None
+
+    def first_line(self) -> str:
+        """Return the line of the function."""
+        code = getattr(self.function, "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
+
+    def forget(self) -> None:
+        """Let go of the arrays of this call."""
+        self.args, self.kwargs, self.given = (), {}, None
+        self.given_leaves, self.names = [], []
+        self.effects = []
+        self.state.before = self.state.put = self.state.slots = []
+        self.state.lists = self.state.attributes = self.state.fixed = []
+        self.state.seen.clear()
+        tensors = self.state.tensors
+        self.state.tensors = {key: tensors[key] for key in tensors if self.version_changes[key]}
+        recorder = self.recorder
+        recorder.alive, recorder.storages, recorder.saved = [], {}, {}
+        recorder.known, recorder.constants, recorder.calls = {}, {}, []
+
+
+class Output:
+    """The place of an array in what a function returns."""
+
+    def __init__(self, place: Any) -> None:
+        self.place = place
+
+
+class Always:
+    """A number of which no array is made."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class OutputTensor(Output):
+    """The place of a tensor."""
+
+
+def describe(tree: Any) -> Any:
+    """Return what a program for some arguments depends on, as a key."""
+
+    def of(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return (leaf.shape, leaf.dtype.str, leaf.strides)
+        if isinstance(leaf, Tensor):
+            return ("tensor", leaf.shape, leaf.dtype.str, leaf._array.strides, leaf.requires_grad)
+        if type(leaf) is float:
+            return "float"
+        if isinstance(leaf, np.generic) and leaf.dtype.kind in "fc":
+            return leaf.dtype.str
+        return (type(leaf).__name__, leaf) if isinstance(leaf, STATIC) else id(leaf)
+
+    return repr(mapped(of, tree))
+
+
+def is_object(leaf: Any) -> bool:
+    """Tell whether an argument is neither an array nor a number."""
+    return not isinstance(leaf, (*STATIC, float, np.ndarray, Tensor))
+
+
+def named_leaves(value: Any, name: str) -> list[tuple[Any, str]]:
+    """List what is in an argument, with names."""
+    if isinstance(value, dict):
+        return [x for key, item in value.items() for x in named_leaves(item, dotted(name, key))]
+    if isinstance(value, (list, tuple)):
+        return [x for i, item in enumerate(value) for x in named_leaves(item, dotted(name, i))]
+    return [(value, name)]
+
+
+def parameter_names(function: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
+    """Return the arguments with the names of the parameters that take them."""
+    try:
+        names = [
+            name
+            for name, p in inspect.signature(function).parameters.items()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+    except (TypeError, ValueError):
+        names = []
+    names += [f"x{i}" for i in range(len(names), len(args))]
+    return [*zip(names, args, strict=False), *kwargs.items()]
+
+
+def constants_in(program: Program) -> list[tuple[Any, str, Any]]:
+    """List the constants of a program, with the calls that use them."""
+    found: list[tuple[Any, str, Any]] = []
+    for call in program.calls:
+        if isinstance(call.function, HostNumbers):
+            continue
+        for leaf in leaves((call.args, call.kwargs)):
+            if isinstance(leaf, Variable):
+                if leaf.storage.constant:
+                    found.append((call.function, call.line, leaf.value))
+            elif isinstance(leaf, (int, float, complex, np.generic)):
+                found.append((call.function, call.line, leaf))
+    for variable in (*program.early, *program.late):
+        if variable.storage.constant:
+            found.append((None, "", variable.value))
+    return found
+
+
+def same_constant(a: Any, b: Any) -> bool:
+    """Tell whether two constants are the same, to the bit."""
+    return type(a) is type(b) and same_bits(a, b)
+
+
+def as_returned(result: Any) -> Any:
+    """Give the result of a recorded call as the program will give it."""
+
+    def leaf_of(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor) and leaf.primitive is not None:
+            return engine.new_tensor(deeply_plain(leaf._array))
+        return deeply_plain(leaf)
+
+    return mapped(leaf_of, result)

@@ -1,0 +1,465 @@
+"""Each pass keeps every bit: what it leaves of small programs, and mistakes in it are caught."""
+
+import operator
+
+import numpy as np
+import pytest
+from compiled import assert_runs_as_eager, assert_same_bits
+from helpers import REJECTED
+from planting import with_mistake
+from test_compile_steps import Training, batch, copies
+
+from microgrand import Tensor, compile, manual_seed, nn, value_and_grad
+from microgrand.nn import functional as F
+from microgrand.program import passes, state, tracing
+from microgrand.program.calls import (
+    Call,
+    Program,
+    Storage,
+    Variable,
+    expect,
+    in_the_memory_of,
+    raw_bytes,
+)
+
+# ------------------------------------------------------------------ what a pass leaves
+
+
+def variable(name, shape=(3,), dtype=np.float64, storage=None, external=False):
+    dtype = np.dtype(dtype)
+    strides = np.empty(shape, dtype).strides
+    return Variable(np.ndarray, shape, dtype, strides, storage or Storage(external), name)
+
+
+def functions(program):
+    return [call.function for call in program.calls]
+
+
+X, A, B, C = (variable(name) for name in "xabc")
+
+
+@pytest.fixture(autouse=True)
+def fresh_variables(monkeypatch):
+    for name in "XABC":
+        monkeypatch.setitem(globals(), name, variable(name.lower(), external=name == "X"))
+
+
+def test_dead_code():
+    calls = [Call(np.sin, (X,), {}, A), Call(np.cos, (X,), {}, B), Call(np.tanh, (A,), {}, C)]
+    program = Program(calls, [X], [], late=[A])
+    passes.dead_code(program)
+    assert functions(program) == [np.sin]
+
+
+def test_dead_code_keeps_writes_that_are_read():
+    calls = [
+        Call(np.zeros_like, (X,), {}, A),
+        Call(operator.setitem, (A, 0, 1.0), {}, None, (A,)),
+        Call(operator.setitem, (X, 0, 1.0), {}, None, (X,)),
+    ]
+    program = Program(list(calls), [X], [], late=[A])
+    passes.dead_code(program)
+    assert functions(program) == [np.zeros_like, operator.setitem, operator.setitem]
+    program = Program(list(calls), [X], [])
+    passes.dead_code(program)
+    assert functions(program) == [operator.setitem]
+
+
+def test_constants_are_folded():
+    one = variable("one")
+    one.storage, one.value = Storage(constant=True), np.ones(3)
+    calls = [
+        Call(np.sin, (one,), {}, A),
+        Call(np.ones_like, (X,), {}, B),
+        Call(np.add, (A, B), {}, C),
+        Call(np.multiply, (C, X), {}, variable("y")),
+    ]
+    program = Program(calls, [X], [])
+    passes.fold_constants(program)
+    assert functions(program) == [np.multiply]
+    assert_same_bits(C.value, np.sin(np.ones(3)) + 1)
+
+
+def test_share():
+    calls = [Call(np.sin, (X,), {}, A), Call(np.sin, (X,), {}, B), Call(np.add, (A, B), {}, C)]
+    program = Program(calls, [X], [], late=[C])
+    assert passes.share(program) == {B: A}
+    assert functions(program) == [np.sin, np.add]
+    assert program.calls[1].args == (A, A)
+
+
+def test_share_not_across_a_write():
+    calls = [
+        Call(np.sin, (X,), {}, A),
+        Call(operator.setitem, (X, 0, 1.0), {}, None, (X,)),
+        Call(np.sin, (X,), {}, B),
+    ]
+    program = Program(calls, [X], [], late=[A, B])
+    passes.share(program)
+    assert len(program.calls) == 3
+
+
+def test_share_hands_out_no_array_twice():
+    program = Program([Call(np.sin, (X,), {}, A), Call(np.sin, (X,), {}, B)], [X], [], late=[A, B])
+    passes.share(program)
+    assert len(program.calls) == 2
+
+
+def test_checks_come_first():
+    answer = Variable(bool, (), None, (), Storage(), "answer")
+    calls = [
+        Call(np.sin, (X,), {}, A),
+        Call(np.cos, (X,), {}, B),
+        Call(np.all, (B,), {}, answer),
+        Call(expect, (bool, answer, True), {}),
+    ]
+    program = Program(calls, [X], [], late=[A])
+    passes.checks_first(program)
+    assert functions(program) == [np.cos, np.all, expect, np.sin]
+
+
+def test_joined_draws():
+    rng = Variable(np.random.Generator, (), None, (), Storage(True), "rng", "PCG64")
+    bytes_of = [variable(f"bytes {i}", (8 * n,), np.uint8) for i, n in enumerate((2, 3, 1))]
+    calls = [
+        Call(raw_bytes, (rng, n), {}, result) for n, result in zip((2, 3, 1), bytes_of, strict=True)
+    ]
+    program = Program(calls, [], [rng], late=bytes_of)
+    passes.join_draws(program)
+    assert functions(program) == [raw_bytes, *[operator.getitem] * 3]
+    assert program.calls[0].args[1] == 6
+    assert [call.args[1] for call in program.calls[1:]] == [
+        slice(0, 16),
+        slice(16, 40),
+        slice(40, 48),
+    ]
+
+
+def test_a_copy_of_what_nobody_needs():
+    calls = [
+        Call(np.sin, (X,), {}, A),
+        Call(np.empty_like, (X,), {}, B),
+        Call(operator.setitem, (B, ..., A), {}, None, (B,)),
+    ]
+    program = Program(list(calls), [X], [], late=[B])
+    passes.no_copies(program)
+    assert functions(program) == [np.sin]
+    assert program.calls[0].result is B
+
+
+def test_small_powers():
+    calls = [Call(operator.pow, (X, n), {}, variable("y")) for n in (1, 2, 2.0, 3, -1)]
+    program = Program(calls, [X], [])
+    passes.powers(program)
+    assert functions(program) == [np.positive, np.square, np.square, operator.pow, operator.pow]
+
+
+def test_numbers_become_arrays_of_the_dtype():
+    x = variable("x", dtype=np.float32, external=True)
+    result = variable("y", dtype=np.float32)
+    number = Variable(float, (), None, (), Storage(True), "lr")
+    calls = [
+        Call(operator.mul, (x, 0.1), {}, result),
+        Call(operator.mul, (x, number), {}, variable("z", dtype=np.float32)),
+    ]
+    program = Program(calls, [x, number], [])
+    passes.numbers_as_arrays(program)
+    assert functions(program) == [operator.mul, operator.setitem, operator.mul]
+    assert program.calls[0].args[1].value == np.float32(0.1)
+    assert program.calls[0].args[1].dtype == np.float32
+
+
+def test_small_operands_are_spread():
+    rows, bias, result = (
+        variable(name, shape) for name, shape in (("x", (4, 3)), ("b", (3,)), ("y", (4, 3)))
+    )
+    mask = variable("mask", (4, 3), bool)
+    ones = variable("ones", (4, 1))
+    ones.storage, ones.value = Storage(constant=True), np.ones((4, 1))
+    calls = [
+        Call(np.add, (rows, bias), {}, result),
+        Call(np.subtract, (rows, mask), {}, variable("z", (4, 3))),
+        Call(np.multiply, (rows, ones), {}, variable("u", (4, 3))),
+        Call(np.maximum, (rows, mask), {}, variable("v", (4, 3))),
+        Call(np.add, (rows, result), {}, variable("w", (4, 3))),
+    ]
+    program = Program(calls, [], [])
+    passes.operands_alike(program)
+    spread = [np.empty_like, operator.setitem]
+    assert functions(program) == [
+        *(*spread, np.add),
+        *(*spread, np.subtract),
+        *(np.multiply, np.maximum, np.add),
+    ]
+    assert program.calls[6].args[1].value.shape == (4, 3)
+
+
+def test_buffers_are_used_again_and_in_place():
+    calls = [Call(np.sin, (X,), {}, A), Call(np.cos, (A,), {}, B), Call(np.add, (B, X), {}, C)]
+    program = Program(calls, [X], [], late=[C])
+    passes.buffers_and_views(program)
+    assert program.buffers == {A, B}
+    assert [call.function for call in program.once] == [np.empty, in_the_memory_of]
+
+
+def test_views_of_buffers_are_made_once():
+    view = variable("view", storage=A.storage)
+    calls = [
+        Call(np.sin, (X,), {}, A),
+        Call(np.transpose, (A,), {}, view),
+        Call(np.add, (view, A), {}, C),
+    ]
+    program = Program(calls, [X], [], late=[C])
+    passes.buffers_and_views(program)
+    assert functions(program) == [np.sin, np.add]
+    assert [call.function for call in program.once] == [np.empty, np.transpose]
+
+
+def test_no_more_memory_than_eager_code():
+    compiled = compile(lambda x: np.sum(np.tanh(np.sin(np.cos(np.exp(x)) + 1)) * 2))
+    for _ in range(3):
+        compiled(np.ones(100))
+    assert compiled.source.count("np.empty((100,)") == 1
+
+
+# ------------------------------------------------------------------ mistakes are caught
+
+
+def train(optimizer="SGD with momentum", layer="two dropouts"):
+    """Train eagerly and compiled, and compare all that others can see."""
+    eager, training = (Training(layer, optimizer, np.float32) for _ in range(2))
+    step = compile(training.step)
+    results = []
+    for one, run in (eager, eager.step), (training, step):
+        manual_seed(2)
+        seen = []
+        for number in range(6):
+            one.net.train(number != 4)
+            loss = run(*batch(number, np.float32))
+            seen.append((loss, one.seen()))
+            seen.append(copies(one.seen()))
+        results.append(seen)
+    assert_same_bits(results[1], results[0])
+
+
+def write():
+    """Compare functions that write into arrays, and compute again what they have computed."""
+
+    def f(x, y):
+        before = np.sin(x) * 2
+        total = np.zeros_like(x)
+        total[1:] = x[:-1]
+        x += 1
+        after = np.sin(x) * 3
+        value = np.tanh(after)
+        copy = np.empty_like(value)
+        copy[...] = value
+        copy *= 2
+        return before, copy, after, value + 1, total, np.sin(y) + 1, np.sin(y) + 1
+
+    def draw(seed):
+        return lambda number: np.random.default_rng((seed, number)).normal(size=6)
+
+    compiled = assert_runs_as_eager(f, draw(1), draw(2))
+    *_, one, two = compiled(draw(1)(0), draw(2)(0))
+    assert one is not two
+
+
+def compute_again():
+    """Compare a function that views what it has computed before, in another place."""
+
+    def f(x):
+        u = np.exp(np.tanh(x))
+        v = np.expand_dims(np.tanh(x), 0)
+        w = np.sin(u) + np.cos(u)
+        return np.sum(np.sin(w) * v)
+
+    assert_runs_as_eager(f, lambda number: np.arange(5.0) / (number + 1))
+
+
+def differentiate():
+    """Compare a gradient with many intermediate values that are used later again."""
+
+    def f(x, w):
+        y = np.tanh(x @ w)
+        z = np.swapaxes(y, 0, 1) @ y + 0.3 * np.exp(-y.T @ y)
+        return np.sum(z * np.sin(z) / (1.7 + z**2)) + np.linalg.svd(z)[1].sum()
+
+    def draw(seed, shape):
+        return lambda number: np.random.default_rng((seed, number)).normal(size=shape)
+
+    assert_runs_as_eager(value_and_grad(f, (0, 1)), draw(1, (5, 4)), draw(2, (4, 3)))
+
+
+def close_over():
+    """Compare a function that closes over an array that changes."""
+
+    def results(compiled):
+        offset = np.zeros(3)
+        f = lambda x: x + offset * 2
+        f = compile(f) if compiled else f
+        found = []
+        for number in range(5):
+            offset[0] = max(number - 2, 0)
+            found.append(f(np.ones(3)))
+        return found
+
+    assert_same_bits(results(True), results(False))
+
+
+def evaluate():
+    """Compare evaluation with errors in the labels."""
+    w = Tensor(np.ones((3, 2)), requires_grad=True)
+    dropout = nn.Dropout(0.5)
+
+    def step(x, labels):
+        w.grad = None
+        F.cross_entropy(dropout(x @ w), labels).backward()
+
+    def results(step):
+        manual_seed(3)
+        found = []
+        for number in range(6):
+            labels = np.array([0, 1 if number != 4 else 5])
+            try:
+                step(np.arange(6.0).reshape(2, 3) - number, labels)
+            except ValueError:
+                found.append("refused")
+            found.append((copies([w.grad]), manual_seed.__globals__["default_rng"].random()))
+        return found
+
+    assert_same_bits(results(compile(step)), results(step))
+
+
+BATTERY = [train, write, compute_again, differentiate, close_over, evaluate]
+MISTAKES = {
+    "an operand is overwritten that is still needed": (
+        passes,
+        "buffers_and_views",
+        "and last[v.storage] <= number",
+        "",
+    ),
+    "a buffer is used again too early": (
+        passes,
+        "buffers_and_views",
+        "for s in room.living if last[s] <= number]",
+        "for s in room.living if last[s] <= number + 2]",
+    ),
+    "uses through views do not count": (
+        passes,
+        "buffers_and_views",
+        "last[variable.storage] = number",
+        "last.setdefault(variable.storage, number)",
+    ),
+    "a buffer is handed out": (
+        passes,
+        "is_own",
+        "result.storage not in handed_out and",
+        "",
+    ),
+    "what is read is no reason to keep a write": (
+        passes,
+        "dead_code",
+        "v.storage.external or v.storage in read",
+        "v.storage.external",
+    ),
+    "a constant that is none": (
+        passes,
+        "fold_constants",
+        "all(v.storage.constant for v in operands)",
+        "any(v.storage.constant for v in operands)",
+    ),
+    "a constant that is written into": (
+        passes,
+        "fold_constants",
+        "and result.storage not in changing",
+        "",
+    ),
+    "values from before a write are shared": (
+        passes,
+        "share",
+        'times.get("outside" if s.external else s, 0)',
+        "0",
+    ),
+    "views of shared values stay apart": (
+        passes,
+        "share",
+        "moved[again.storage] = known.storage",
+        "pass",
+    ),
+    "what is handed out is shared": (
+        passes,
+        "share",
+        "if first is None or new_to_others:",
+        "if first is None:",
+    ),
+    "a copy is left out of what is changed later": (
+        passes,
+        "no_copies",
+        "is_fresh and last[value.storage] == number and",
+        "is_fresh and",
+    ),
+    "the parts of a joined draw overlap": (
+        passes,
+        "join_draws",
+        "slice(8 * start, 8 * (start + count))",
+        "slice(0, 8 * count)",
+    ),
+    "a scale is folded wrongly": (
+        passes,
+        "numbers_as_arrays",
+        "value = np.array(arg, dtype)",
+        "value = np.array(arg, np.float16).astype(dtype)",
+    ),
+    "an operand is spread before it is there": (
+        passes,
+        "operands_alike",
+        "calls += [room, copy]",
+        "calls[:0] = [room, copy]",
+    ),
+    "a learning rate is a constant": (
+        passes,
+        "numbers_as_arrays",
+        "args[i] = converted[arg, dtype]",
+        "args[i] = converted[arg, dtype]; program.calls.append(calls.pop())",
+    ),
+    "an array in the closure is a constant": (
+        state.State,
+        "recorded",
+        "if type(value) in ARRAYS:",
+        "if type(value) in ARRAYS and value.size != 3:",
+    ),
+    "a mask is drawn once for ever": (
+        state.RecordingSource,
+        "next_mask",
+        "mask._variable.read_only = True",
+        "mask = mask._value; return mask",
+    ),
+    "a check comes too late": (
+        tracing.Tracing,
+        "make_program",
+        "passes.checks_first(program)",
+        "program.calls = [c for c in program.calls if c.function is not expect_of]",
+    ),
+}
+
+
+@pytest.mark.parametrize("function", BATTERY)
+def test_without_mistakes(function):
+    function()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_caught(mistake, monkeypatch):
+    owner, name, right, wrong = MISTAKES[mistake]
+    planted = with_mistake(getattr(owner, name), right, wrong)
+    planted.__globals__["expect_of"] = expect
+    monkeypatch.setattr(owner, name, planted)
+    caught = 0
+    for function in BATTERY:
+        try:
+            with np.errstate(all="ignore"):
+                function()
+        except (*REJECTED, TypeError, RuntimeError, IndexError, NameError):
+            caught += 1
+    assert caught

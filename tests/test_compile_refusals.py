@@ -1,0 +1,531 @@
+"""What `compile` refuses, with the user's line and the state as it was; and what it must not."""
+
+import copy
+import random
+import sys
+import threading
+import time
+import warnings
+import weakref
+
+import numpy as np
+import pytest
+from compiled import assert_same_bits
+
+from microgrand import Tensor, compile, detect_anomaly, grad, manual_seed, nn, no_grad, optim
+from microgrand.nn import functional as F
+
+
+def calls(function, *args, number=4):
+    for _ in range(number):
+        result = function(*args)
+    return result
+
+
+X = np.array([1.0, 2.0, 3.0])
+
+
+def branch(x):
+    return x * 2 if x.sum() > 0 else x
+
+
+def loop(x):
+    while x[0] < 5:
+        x = x * 2
+    return x
+
+
+def number(x):
+    return x * float(x[0])
+
+
+def item(x):
+    return x * x.sum().item()
+
+
+def converted(x):
+    return np.asarray(x) * 2
+
+
+def collected(x):
+    return np.array([x[0], x[1]])
+
+
+def into_plain(x):
+    out = np.empty(3)
+    np.multiply(x, 2, out=out)
+    return out
+
+
+def text(x):
+    return f"{x}"
+
+
+def elements(x):
+    out = np.zeros(3)
+    out[0] = x[0]
+    return out
+
+
+def steps(x):
+    return np.arange(x[0])
+
+
+def flat(x):
+    return x.flat[0]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [branch, loop, number, item, converted, collected, into_plain, text, elements, steps, flat],
+    ids=lambda f: f.__name__,
+)
+def test_what_depends_on_values(function):
+    with pytest.raises(TypeError) as error:
+        calls(compile(function), X.copy())
+    first = function.__code__.co_firstlineno
+    line = int(str(error.value).split(f"{__file__}:")[1].split(":")[0])
+    assert first < line <= first + 4
+    function(X.copy())  # eager code goes on
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: np.random.default_rng().normal(size=3),
+        lambda: random.random(),
+        lambda: np.random.normal(size=3),  # noqa: NPY002
+        lambda: time.perf_counter(),
+        iter(range(10)).__next__,
+        iter(np.eye(10)[:, :3]).__next__,
+    ],
+)
+def test_what_changes_out_of_sight(draw):
+    def f(x):
+        return x * draw()
+
+    with pytest.raises(TypeError, match="argument"):
+        calls(compile(f), X)
+
+
+def test_constants_made_inside():
+    def f(x):
+        return x * np.arange(3) + np.random.default_rng(0).normal(size=3) + np.array([1.0, 2, 3])
+
+    compiled = compile(f)
+    assert_same_bits(calls(compiled, X), f(X))
+    assert_same_bits(compiled(2 * X), f(2 * X))
+    assert compiled.eager_calls == 0
+
+
+def test_a_generator_that_it_closes_over():
+    def make():
+        rng = np.random.default_rng(7)
+        return lambda x: x + rng.normal(size=3) * rng.random()
+
+    f, compiled = make(), compile(make())
+    for _ in range(5):
+        assert_same_bits(compiled(X), f(X))
+    assert compiled.traces
+
+
+def test_a_generator_that_is_used_in_another_way():
+    rng = np.random.default_rng(7)
+
+    def f(x):
+        rng.bit_generator.random_raw(3)
+        return x * 2
+
+    with pytest.raises(TypeError, match="generator"):
+        calls(compile(f), X)
+
+
+def test_python_state():
+    class Counter(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * 2
+
+    counter = Counter()
+    counter.calls = 0
+    with pytest.raises(TypeError, match="calls"):
+        calls(compile(lambda x: counter(x)), X)
+    assert counter.calls == 1
+
+
+def test_a_list_that_grows():
+    kept = []
+
+    def f(x):
+        kept.append(x * 2)
+        return x
+
+    with pytest.raises(TypeError, match="list"):
+        calls(compile(f), X)
+    assert len(kept) == 1
+    assert type(kept[0]) is np.ndarray
+
+
+def test_changed_argument():
+    def f(x):
+        x["a"] = x["a"] * 2
+        return x["a"]
+
+    with pytest.raises(TypeError, match="argument"):
+        calls(compile(f), {"a": X})
+
+
+def test_a_graph_that_is_wanted():
+    w = Tensor(X, requires_grad=True)
+    with pytest.raises(TypeError, match="backward"):
+        compile(lambda x: (x * w).sum())(X)
+    assert compile(lambda x: (x * w).sum().detach())(X).data == 14
+    with no_grad():
+        assert calls(compile(lambda x: (x * w).sum()), X).data == 14
+
+
+def test_foreign_arrays():
+    with pytest.raises(TypeError, match="MaskedArray"):
+        compile(lambda x: x * 2)(np.ma.array([1.0]))
+    with pytest.raises(TypeError, match="function"):
+        compile(3)
+
+
+def test_a_refused_step_changes_nothing():
+    manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    optimizer = optim.Adam(net.parameters())
+
+    @compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = (net(x) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    weight, state = net[0].weight, manual_seed(1).bit_generator.state
+    before = weight.data.copy()
+    with pytest.raises(TypeError, match="item"):
+        step(X)
+    assert np.array_equal(weight.data, before)
+    assert weight.grad is None
+    assert net[1].mask is None
+    assert optimizer.steps == [0, 0]
+    assert weight.version == 0
+    assert not optimizer.grad_sums[0].any()
+    assert step.function.__closure__[0] is not None
+    assert manual_seed.__globals__["default_rng"].bit_generator.state == state
+
+
+def training(compiled, **options):
+    manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 2))
+    optimizer = optim.SGD(net.parameters(), lr=0.1, **options)
+
+    def step(x, labels):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return net, optimizer, compile(step) if compiled else step
+
+
+def state_of(net, optimizer):
+    rng = manual_seed.__globals__["default_rng"]
+    return [
+        *[p.data.copy() for p in net.parameters()],
+        *[p.grad for p in net.parameters()],
+        *[p.version for p in net.parameters()],
+        net[1].mask,
+        net[2].mask,
+        optimizer.lr,
+        rng.bit_generator.state["state"],
+    ]
+
+
+BATCH = np.arange(12, dtype=np.float32).reshape(4, 3) - 5
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_an_error_in_the_middle_leaves_the_state_as_eager_would(at):
+    found = []
+    for compiled in (True, False):
+        net, optimizer, step = training(compiled)
+        for number in range(6):
+            labels = np.array([0, 1, 0, 2 if number == at else 1])
+            if number == at:
+                with pytest.raises(ValueError, match="label 2 is not a class"):
+                    step(BATCH, labels)
+            else:
+                step(BATCH, labels)
+        found.append(state_of(net, optimizer))
+    assert_same_bits(*found)
+
+
+def test_an_error_in_the_update_leaves_the_state_as_eager_would():
+    found = []
+    for compiled in (True, False):
+        net, optimizer, step = training(compiled, momentum=0.9)
+        for number in range(5):
+            if number == 4:
+                optimizer.velocities[2][0, 0] = 3e38
+                optimizer.velocities[2][1, 1] = -3e38
+                optimizer.lr = 1e30
+                with pytest.raises(FloatingPointError), np.errstate(over="raise"):
+                    step(BATCH, np.array([0, 1, 0, 1]))
+            else:
+                step(BATCH, np.array([0, 1, 0, 1]))
+        seen = state_of(net, optimizer)  # versions may be ahead: graphs refuse rather than err
+        found.append([*[x for x in seen if type(x) is not int], *optimizer.velocities])
+    assert_same_bits(*found)
+
+
+def test_warnings_are_those_of_eager_code():
+    def f(x):
+        with np.errstate(divide="ignore"):
+            y = np.log(x)
+        return y, 1 / x
+
+    compiled = compile(f)
+    for _ in range(4):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            compiled(np.array([0.0, 1.0]))
+        assert [str(w.message) for w in caught] == ["divide by zero encountered in divide"]
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+        compiled(np.array([0.0, 1.0]))
+
+
+def test_derivatives_of_a_compiled_function():
+    compiled = compile(lambda x: np.sum(np.sin(x) * x))
+    calls(compiled, X)
+    for _ in range(3):
+        assert_same_bits(grad(compiled)(X), grad(compiled.function)(X))
+    w = Tensor(X, requires_grad=True)
+    compiled(w * 2).backward()
+    assert_same_bits(w.grad, 2 * grad(compiled.function)(2 * X))
+
+
+def test_held_masks():
+    net, _, _ = training(False)
+    masks = nn.DropoutMasks()
+    compiled = compile(lambda x: net(x).detach())
+    with masks:
+        first = compiled(BATCH)
+    for _ in range(3):
+        with masks:
+            assert_same_bits(compiled(BATCH), first)
+    held = compile(masks.hold(lambda x: net(x).detach()))
+    for _ in range(4):
+        assert_same_bits(held(BATCH), first)
+
+
+def test_detect_anomaly_runs_eagerly():
+    w = Tensor([0.0, 1.0], requires_grad=True)
+
+    @compile
+    def step():
+        w.grad = None
+        with np.errstate(divide="ignore"):
+            np.sqrt(w).sum().backward()
+
+    calls(step)
+    with detect_anomaly(), pytest.raises(FloatingPointError, match=r"np\.sqrt"):
+        step()
+
+
+def test_a_compiled_function_in_another_one():
+    inner = compile(lambda x: x * 2 + 1)
+    outer = compile(lambda x: inner(x) * inner(x * 3))
+    assert_same_bits(calls(outer, X), outer.function(X))
+    assert outer.eager_calls == 0
+
+
+def test_methods_and_copies():
+    class Trainer:
+        def __init__(self, factor):
+            self.weight = np.ones(3) * factor
+
+        @compile
+        def step(self, x):
+            self.weight += x
+            return self.weight.sum()
+
+    a, b = Trainer(1), Trainer(2)
+    for _ in range(4):
+        a.step(X)
+    assert_same_bits(a.weight, np.ones(3) + 4 * X)
+    calls(b.step, X)
+    assert_same_bits(b.weight, 2 * np.ones(3) + 4 * X)
+    other = copy.deepcopy(b)
+    calls(other.step, X)
+    assert_same_bits(b.weight, 2 * np.ones(3) + 4 * X)
+    assert_same_bits(other.weight, 2 * np.ones(3) + 8 * X)
+
+
+def test_threads():
+    compiled = compile(lambda x: np.tanh(x @ x.T) @ np.exp(-x))
+    inputs = [np.random.default_rng(i).normal(size=(20, 20)) for i in range(4)]
+    wrong = []
+
+    def work(x):
+        expected = compiled.function(x)
+        wrong.extend(1 for _ in range(200) if not np.array_equal(compiled(x), expected))
+
+    threads = [threading.Thread(target=work, args=(x,)) for x in inputs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_other_threads_see_no_recording():
+    w = Tensor(X.copy(), requires_grad=True)
+    seen = []
+
+    def look():
+        seen.append((w * 2).data)
+        seen.append(type(np.add(w.data, 1)))
+
+    def f(x):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return (w * x).detach()
+
+    compile(f)(X)
+    assert type(seen[0]) is np.ndarray
+    assert seen[1] is np.ndarray
+
+
+def test_many_combinations():
+    compiled = compile(lambda x, n: x * n)
+    for n in range(32):
+        calls(compiled, X, n)
+    with pytest.warns(RuntimeWarning, match="combinations"):
+        compiled(X, 32)
+    assert_same_bits(compiled(X, 77), X * 77)
+    assert len(compiled.traces) <= 32
+
+
+def test_shapes_that_depend_on_values():
+    def f(x):
+        return x[x > 0] * 2
+
+    compiled = compile(f)
+    calls(compiled, X)
+    for x in (X, -X, X - 1, X):
+        assert_same_bits(compiled(x), f(x))
+    assert compiled.eager_calls == 2
+    with pytest.warns(RuntimeWarning, match="eagerly"):
+        calls(compiled, -X, number=20)
+
+
+def test_check_finds_what_cannot_be_seen():
+    class Hidden:
+        factor = 2.0
+
+    compiled = compile(lambda x: x * Hidden.factor, check=True)
+    assert_same_bits(calls(compiled, X), 2 * X)
+    Hidden.factor = 3.0
+    with pytest.raises(RuntimeError, match="what it returned"):
+        compiled(X)
+    net, optimizer, step = training(False)
+    other, other_optimizer, other_step = training(False)
+    checked = compile(other_step, check=True)
+    found = []
+    for n, o, s in ((net, optimizer, step), (other, other_optimizer, checked)):
+        manual_seed(3)
+        for _ in range(5):
+            s(BATCH, np.array([0, 1, 0, 1]))
+        found.append(state_of(n, o))
+    assert_same_bits(*found)
+
+
+def test_source_before_there_is_one():
+    with pytest.raises(RuntimeError, match="twice"):
+        compile(lambda x: x).source  # noqa: B018
+
+
+def test_threads_lose_no_gradient():
+    w = Tensor(np.ones(200), requires_grad=True)
+
+    @compile
+    def add(x):
+        (w * x).sum().backward()
+
+    calls(add, np.ones(200), number=5)
+    w.grad = np.zeros(200)
+    threads = [
+        threading.Thread(target=calls, args=(add, np.ones(200)), kwargs={"number": 300})
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_same_bits(w.grad, np.full(200, 1200.0))
+
+
+def test_memory_is_let_go():
+    compiled = compile(lambda x: np.sum(np.tanh(x) * x))
+    x = np.ones(1000)
+    calls(compiled, x)
+    assert sys.getrefcount(x) == 2  # the variable, and this call's argument
+    tensor = Tensor(x)
+    compiled = compile(lambda x: np.sum(np.tanh(x) * x).detach())
+    calls(compiled, tensor)
+    alive = weakref.ref(tensor)
+    del tensor
+    assert alive() is None
+
+
+def test_tables_that_are_indexed():
+    with pytest.raises(TypeError, match="outside"):
+        calls(compile(lambda labels: np.eye(3)[labels] * 2), np.array([0, 2]))
+    table = np.eye(3)
+    compiled = compile(lambda labels: table[labels] * 2)
+    calls(compiled, np.array([0, 2]))
+    assert_same_bits(compiled(np.array([1, 1])), 2 * table[[1, 1]])
+
+
+def test_arrays_on_disk_and_of_other_kinds(tmp_path):
+    on_disk = np.memmap(tmp_path / "x", float, "w+", shape=3)
+    compiled = compile(lambda x: x * on_disk)
+    for number in range(4):
+        on_disk[:] = number
+        assert_same_bits(np.asarray(compiled(X)), np.asarray(X * on_disk))
+    masked = np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])
+    with pytest.raises(TypeError, match="MaskedArray"):
+        compile(lambda x: np.add(x, masked))(X)
+
+
+def test_other_threads_may_list_what_modules_hold():
+    net, optimizer, step = training(False)
+    compiled = compile(step)
+    step(BATCH, np.zeros(4, int))  # so that each layer has its mask
+    stop, failures = threading.Event(), []
+
+    def list_parameters():
+        while not stop.is_set():
+            try:
+                net.state_dict()
+                repr(net)
+            except RuntimeError as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=list_parameters)
+    thread.start()
+    for n in range(1, 12):
+        calls(compiled, BATCH[:1].repeat(n, 0), np.zeros(n, int), number=2)
+    stop.set()
+    thread.join()
+    assert not failures
+    assert type(net[0]) is nn.Linear
+    assert type(optimizer) is optim.SGD
