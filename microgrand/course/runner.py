@@ -218,7 +218,9 @@ def end_of(child: Child, records: list[dict[str, Any]]) -> dict[str, Any] | None
         "case": died["case"],
         "program": "",
         "found": died["found"],
-        "expected": "an end, and that the process goes on",
+        "expected": "an end, and that the process goes on"
+        if number
+        else "a file that Python can run",
         "cause": None,
         "line": died["line"],
         "printed": died["printed"],
