@@ -55,7 +55,11 @@ def test_the_commands_are_one_line_each():
         extra = re.fullmatch(r'pip install "\.\[(\w+)\]"', install)[1]
         assert extra in setup["options.extras_require"]
         runs.append(shlex.split(run))
-    assert runs == [["python", "examples/mlp_dropout.py"], ["python", "-m", "pytest"]]
+    assert runs == [
+        ["python", "examples/mlp_dropout.py"],
+        ["python", "-m", "pytest"],
+        ["python", "-m", "microgrand.course", "start"],
+    ]
 
 
 def test_ci_finds_the_commands_of_the_tests_and_of_the_example():

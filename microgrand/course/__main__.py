@@ -1,0 +1,262 @@
+"""The commands: ``python -m microgrand.course ...``."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from . import doctor, grade, watch
+from .progress import Progress
+from .report import COMMAND, passed_in, report, stage_of, status_lines
+from .runner import GraderError, examine_file
+from .sentences import LANGUAGES, language, lesson, say
+from .solution import first_file, lines_of, without_names
+from .stages import STAGES
+
+PASSED, FAULT, USAGE, GRADER = 0, 1, 2, 3
+
+
+class UsageError(Exception):
+    """A command that cannot be followed: what was given, and what to do."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    options = parser().parse_args(arguments)
+    options.lang = language(options.lang)
+    try:
+        return int(COMMANDS[options.command or "check"](options))
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return PASSED
+    except BrokenPipeError:  # as of `| head`: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PASSED
+    except Exception as error:
+        print("The grader itself has failed. Your file is not to blame.", file=sys.stderr)
+        print(error if isinstance(error, GraderError) else traceback.format_exc(), file=sys.stderr)
+        return GRADER
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--file", help="your file, mygrad.py by default")
+    common.add_argument("--lang", choices=LANGUAGES, help="English or Chinese")
+    common.add_argument("--seed", type=int, help="other cases than the usual ones")
+    common.add_argument("--json", action="store_true", help="print one object of JSON")
+    top = argparse.ArgumentParser(
+        prog=COMMAND,
+        description=__doc__,
+        parents=[common],
+        epilog="Exit status: 0 all passed, "
+        "1 a fault in your file or not all written, 2 wrong usage or no file, 3 the grader itself "
+        "failed.",
+    )
+    top.set_defaults(command=None, file="mygrad.py", lang=None, seed=None, json=False, stage=None)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, text: str, stage: str | None = None) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = commands.add_parser(name, help=text, parents=[common])
+        if stage:
+            added.add_argument("stage", type=int, nargs=stage, choices=list(STAGES))
+        return added
+
+    command("start", "write mygrad.py unless it is there, and show lesson 1")
+    command("check", "check all stages up to the first fault, or one", "?")
+    command("watch", "check after each save")
+    command("lesson", "show the lesson of a stage", "?")
+    command("hint", "show the next hint for the last fault", "?")
+    command("case", "write the case of the last fault to case.py")
+    command("add", "append the skeleton of a stage to your file", "?")
+    solution = command("solution", "show the course's lines for a stage", "?")
+    solution.add_argument("--yes", action="store_true", help="do not ask")
+    command("status", "one line a stage")
+    command("doctor", "look at what the course runs on")
+    grade.add_options(command("grade", "grade files, for course authors"))
+    return top
+
+
+# ------------------------------------------------------------------------------ commands
+
+
+def the_file(options: Any) -> Path:
+    """Return the student's file; raise if there is none."""
+    path = Path(options.file)
+    if not path.is_file():
+        raise UsageError(
+            f"There is no file {path} in {Path.cwd()}: begin with `{COMMAND} start`, or name "
+            "yours with --file."
+        )
+    return path
+
+
+def start(options: Any) -> int:
+    """Write the student's file, and show the first lesson."""
+    path = Path(options.file)
+    if path.exists():
+        print(f"{path} is there already, and left as it is.")
+    else:
+        path.write_text(first_file(), encoding="utf-8")
+        print(f"{path} is written: fill in its lines. Lesson 1 says how.")
+    print()
+    print(lesson(1, options.lang))
+    return PASSED
+
+
+def check(options: Any) -> int:
+    """Check all stages up to the first fault, or one stage."""
+    path = the_file(options)
+    result = result_for(options)
+    shown = stage_of(result, options.stage)
+    progress = Progress(path.resolve().parent)
+    last = {"stage": shown["stage"], **(shown["fault"] or {})} if shown else None
+    progress.remember(result, last if shown and not shown["status"].endswith("passed") else None)
+    if options.json:
+        if options.stage:
+            result["stages"] = [s for s in result["stages"] if s["stage"] == options.stage]
+        print(json.dumps(result))
+    else:
+        rung = progress.rung(shown["stage"]) if shown else 0
+        print(report(result, options.stage, options.lang, rung))
+        count = sum(len(s["properties"]) for s in result["stages"])
+        print(f"({path}, {result['hash']}; {count} properties of the stages that were looked at)")
+    return FAULT if shown and not shown["status"].endswith("passed") else PASSED
+
+
+def result_for(options: Any) -> dict[str, Any]:
+    """Run the checks that a command asks for."""
+    stages = [n for n in STAGES if options.stage is None or n <= options.stage]
+    return examine_file(options.file, stages, go_on=options.stage is not None, seed=options.seed)
+
+
+def number_for(options: Any) -> int:
+    """Return the stage that a command is about: the one given, or that of the last fault."""
+    if options.stage is not None:
+        return int(options.stage)
+    last = Progress(Path(options.file).resolve().parent).data["last"]
+    if last is None or last["stage"] not in STAGES:
+        return 1
+    return int(last["stage"])
+
+
+def show_lesson(options: Any) -> int:
+    """Show a lesson."""
+    print(lesson(number_for(options), options.lang))
+    return PASSED
+
+
+def hint(options: Any) -> int:
+    """Show the next rung of the ladder."""
+    number = number_for(options)
+    progress = Progress(Path(options.file).resolve().parent)
+    rung = progress.rung(number)
+    hints = STAGES[number].hints
+    if rung < len(hints):
+        print(f"{number}.{rung + 1}: {say(hints[rung], options.lang)}")
+    elif rung == len(hints):
+        print(
+            say("The last hint is the lines themselves: ask once more to see them.", options.lang)
+        )
+    else:
+        print(lines_of(STAGES[number]))
+    progress.stage(number)["hints"] = min(rung + 1, len(hints) + 2)
+    progress.save()
+    return PASSED
+
+
+def case(options: Any) -> int:
+    """Write the last fault's case as a program."""
+    path = the_file(options)
+    last = Progress(path.resolve().parent).data["last"]
+    if not last or not last.get("program"):
+        raise UsageError(f"There is no case of a fault: `{COMMAND} check` finds the first one.")
+    target = path.resolve().parent / "case.py"
+    target.write_text(last["program"], encoding="utf-8")
+    print(f"{target} is written: run it with python, and shorten it.")
+    return PASSED
+
+
+def add(options: Any) -> int:
+    """Append a stage's skeleton to the student's file."""
+    path = the_file(options)
+    if options.stage is None:
+        shown = stage_of(result_for(options))
+        if shown is None:
+            print(say("All stages pass.", options.lang))
+            return PASSED
+        options.stage = shown["stage"]
+    stage = STAGES[options.stage]
+    text = path.read_text(encoding="utf-8")
+    try:
+        skeleton = without_names(stage.skeleton, text)
+    except SyntaxError as error:
+        raise UsageError(f"{path} has an error in line {error.lineno}: mend that first.") from error
+    if not skeleton.strip() or skeleton.strip() in text:
+        print(f"All names of stage {stage.number} are in {path} already.")
+        return PASSED
+    title = "\n\n"
+    if not skeleton.startswith("#"):
+        title += f"# Stage {stage.number}, {stage.name}\n\n"
+    path.write_text(text.rstrip("\n") + "\n" + title + skeleton, encoding="utf-8")
+    print(f"The skeleton of stage {stage.number}, {stage.name}, is at the end of {path}.")
+    return PASSED
+
+
+def solution(options: Any) -> int:
+    """Show the course's lines for a stage."""
+    number = number_for(options)
+    if not options.yes:
+        question = f"Show the course's lines for stage {number}? It is remembered. [y/N] "
+        try:
+            answer = input(question)
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
+            return PASSED
+    progress = Progress(Path(options.file).resolve().parent)
+    progress.stage(number)["solution"] = True
+    progress.save()
+    print(lines_of(STAGES[number]))
+    return PASSED
+
+
+def status(options: Any) -> int:
+    """Show a line for each stage."""
+    the_file(options)
+    result = examine_file(options.file, go_on=True, seed=options.seed)
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print(status_lines(result, options.lang))
+        print(passed_in(result, options.lang))
+    return PASSED if len(result["passed"]) == len(STAGES) else FAULT
+
+
+COMMANDS = {
+    "start": start,
+    "check": check,
+    "watch": lambda options: watch.watch(the_file(options), options),
+    "lesson": show_lesson,
+    "hint": hint,
+    "case": case,
+    "add": add,
+    "solution": solution,
+    "status": status,
+    "doctor": lambda options: doctor.doctor(Path(options.file)),
+    "grade": grade.grade,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

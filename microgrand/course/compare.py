@@ -1,0 +1,214 @@
+"""Comparisons with the course's own framework, and the numbers to compare on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from . import reference
+from .case import Plain
+from .door import Door
+from .stage import Fault, Suspect
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+RIGHT = Door(reference)
+
+#: The simplest first, as Hypothesis shrinks to those.
+SHAPES: list[Shape] = [(), (2,), (1,), (3,), (2, 3), (2, 2), (1, 3), (2, 1, 3), (2, 2, 2)]
+
+
+def close(found: Array, expected: Array, rtol: float = 1e-6) -> bool:
+    """Tell whether two arrays are equal but for rounding: shapes, infinities and all."""
+    if found.shape != expected.shape:
+        return False
+    finite = np.abs(expected[np.isfinite(expected)])
+    atol = 1e-10 + 1e-3 * rtol * float(finite.max(initial=0.0))
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def shown(array: Any) -> str:
+    """Return an array in at most about 60 characters."""
+    if array is None:
+        return "None"
+    array = np.asarray(array)
+    if array.size > 6:
+        return f"an array of shape {array.shape}"
+    return np.array2string(array, precision=6, separator=", ", suppress_small=True).replace(
+        "\n", ""
+    )
+
+
+def differing(found: Array, expected: Array) -> tuple[str, str]:
+    """Say how two arrays differ: in shape, as a whole if they are small, or at one place."""
+    if found.shape != expected.shape:
+        return f"shape {found.shape}", f"shape {expected.shape}"
+    if found.size <= 6:
+        return shown(found), shown(expected)
+    with np.errstate(all="ignore"):
+        distance = np.nan_to_num(np.abs(found - expected), nan=np.inf)
+    place = np.unravel_index(int(np.argmax(distance)), found.shape)
+    at = f"[{', '.join(map(str, place))}]"
+    return f"{found[place]:.6g} at {at}", f"{expected[place]:.6g}"
+
+
+# ----------------------------------------------------------------------------- the numbers
+
+
+#: How many arrays of a case have been drawn: no two are the same.
+DRAWN = [0]
+
+SEEDS = st.integers(0, 2**16 - 1)
+
+
+def numbers(draw: Any, shape: Shape, low: float = -2.0, high: float = 2.0) -> Array:
+    """Draw an array of numbers of few digits that are not round, none of them near 0."""
+    DRAWN[0] += 1
+    rng = np.random.default_rng([draw(SEEDS), DRAWN[0]])
+    if low > 0:
+        return np.asarray(rng.uniform(low, high, shape).round(3))
+    signs = rng.choice([-1, 1], shape)
+    return np.asarray((rng.uniform(0.1, high, shape) * signs).round(3))
+
+
+def a_shape(draw: Any, door: Door, min_dims: int = 0, max_dims: int = 3) -> Shape:
+    """Draw a shape; for an engine of single numbers it is that of one."""
+    if door.scalar:
+        return ()
+    shapes = [shape for shape in SHAPES if min_dims <= len(shape) <= max_dims]
+    return tuple(draw(st.sampled_from(shapes)))
+
+
+def a_cotangent(z: Array) -> Array:
+    """Return what stands at the output when the way back begins: never ones."""
+    rng = np.random.default_rng(z.size)
+    return np.asarray((rng.uniform(0.3, 2.0, z.shape) * rng.choice([-1, 1], z.shape)).round(2))
+
+
+# ------------------------------------------------------------------------- the comparisons
+
+
+def check_value(door: Door, line: str, where: str = "", **inputs: Any) -> None:
+    """Compare the value that a line gives to ``z``."""
+    expected = RIGHT.start(**inputs)(line).value("z")
+    found = value_of(door.start(**inputs)(line), where)
+    if not close(found, expected):
+        said = differing(found, expected)
+        raise Fault(
+            f"z is {said[0]}", said[1], where, line=line, values=found, right=expected, **inputs
+        )
+
+
+def check_gradients(door: Door, *lines: str, where: str = "", **inputs: Any) -> None:
+    """Compare the gradients of ``z`` for a generic cotangent, of all inputs that are tensors."""
+    right = RIGHT.start(**inputs)(*lines)
+    value = right.value("z")
+    g = a_cotangent(value)
+    right.backward("z", g)
+    run = door.start(**inputs)(*lines)
+    found = value_of(run, where)
+    if not close(found, value):
+        said = differing(found, value)
+        raise Fault(f"z is {said[0]}", said[1], where, line=lines[-1], values=found)
+    run.backward("z", g)
+    for name, given in inputs.items():
+        if isinstance(given, np.ndarray):
+            compare_gradient(run, name, right.gradient(name), where, line=lines[-1], g=g, **inputs)
+
+
+def value_of(run: Any, where: str) -> Array:
+    """Return the values of ``z``; if it is no Tensor, say where it was made."""
+    try:
+        return np.asarray(run.value("z"))
+    except Fault as fault:
+        fault.where = fault.where or where
+        raise
+
+
+def compare_gradient(run: Any, name: str, right: Any, where: str, **data: Any) -> None:
+    """Compare the gradient of one leaf."""
+    found = run.gradient(name)
+    expected = np.zeros(run.value(name).shape) if right is None else right
+    data = {**data, "leaf": name, "gradient": found}
+    if found is None:
+        if not np.any(expected):
+            return
+        raise Fault(f"{name}.grad is None", shown(expected), where, nothing=True, **data)
+    if not close(found, expected):
+        said = differing(found, expected)
+        nothing = found.shape == expected.shape and not np.any(found)
+        raise Fault(f"{name}.grad is {said[0]}", said[1], where, nothing=nothing, **data)
+
+
+# --------------------------------------------------------------------- formulas as suspects
+
+
+def wrong_gradient(
+    line: str, leaf: str, formula: Callable[..., Any], cause: str, signed: bool = False
+) -> Suspect:
+    """Make a suspect: a wrong derivative of an operation, as a formula of ``g, x, y, z``.
+
+    It explains a fault if the student's gradient at other points is what the formula says, and not
+    everywhere what is right. With `signed` the points are of either sign.
+    """
+
+    def explains(door: Door, fault: Fault) -> bool:
+        if fault.data.get("line") != line or fault.data.get("leaf") != leaf:
+            return False
+        given = {k: v for k, v in fault.data.items() if k in ("x", "y") and v is not None}
+        wrong = 0
+        for seed in range(6 if signed else 2):
+            rng = np.random.default_rng(seed)
+            inputs = {k: like(rng, v, signed) for k, v in given.items()}
+            right = RIGHT.start(**inputs)(line)
+            z = right.value("z")
+            g = rng.uniform(0.5, 2, z.shape) * rng.choice([-1, 1], z.shape)
+            right.backward("z", g)
+            found = door.start(**inputs)(line).backward("z", g).gradient(leaf)
+            plain = {k: v.array if isinstance(v, Plain) else v for k, v in inputs.items()}
+            said = np.asarray(formula(**{"g": g, "z": z, "x": None, "y": None, **plain}))
+            expected = right.gradient(leaf)
+            if expected is None or found is None or not close(found, said):
+                return False
+            wrong += not close(said, expected)
+        return wrong > 0
+
+    return Suspect(cause, explains)
+
+
+def like(rng: np.random.Generator, given: Any, signed: bool = False) -> Any:
+    """Draw other numbers of the same shape and kind, and sign unless it may be either."""
+    if isinstance(given, Plain):
+        return Plain(like(rng, given.array, signed))
+    if not isinstance(given, np.ndarray) or given.dtype.kind != "f":
+        return given
+    signs = rng.choice([-1, 1], given.shape) if signed else np.where(given < 0, -1, 1)
+    return np.asarray(rng.uniform(0.5, 2, given.shape) * signs)
+
+
+def wrong_value(lines: tuple[str, ...], formula: Callable[..., Any], cause: str) -> Suspect:
+    """Make a suspect: a wrong value of an operation, as a formula of ``x`` and ``y``."""
+
+    def explains(door: Door, fault: Fault) -> bool:
+        line = fault.data.get("line")
+        if line not in lines or fault.data.get("values") is None:
+            return False
+        for seed in (1, 2):
+            rng = np.random.default_rng(seed)
+            given = {k: v for k, v in fault.data.items() if k in ("x", "y", "a")}
+            inputs = {k: like(rng, v) for k, v in given.items()}
+            plain = {k: v.array if isinstance(v, Plain) else v for k, v in inputs.items()}
+            said = np.asarray(formula(**{"x": None, "y": None, "a": None, **plain}))
+            right = RIGHT.start(**inputs)(line).value("z")
+            found = door.start(**inputs)(line).value("z")
+            if close(said, right) or not close(found, said):
+                return False
+        return True
+
+    return Suspect(cause, explains)

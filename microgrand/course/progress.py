@@ -1,0 +1,63 @@
+"""What is remembered between two commands; never what decides whether a stage passes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .stages import EDITION
+
+NAME = ".microgrand-course.json"
+
+
+class Progress:
+    """The file beside the student's: when stages passed first, which hints have been seen.
+
+    A file that is missing or broken is begun anew: what passes is found by running.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self.data: dict[str, Any] = {"edition": EDITION, "stages": {}, "last": None}
+        if not self.path.exists():
+            return
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            stages = {str(int(n)): dict(value) for n, value in found["stages"].items()}
+            last = found["last"]
+            if not (last is None or isinstance(last["stage"], int)):
+                raise ValueError("last")
+        except (ValueError, TypeError, KeyError, AttributeError, OSError):
+            print(f"{NAME} cannot be read, and is begun anew: nothing is lost.", file=sys.stderr)
+            return
+        self.data.update(stages=stages, last=last)
+
+    def stage(self, number: int) -> dict[str, Any]:
+        """Return what is remembered of a stage."""
+        found: dict[str, Any] = self.data["stages"].setdefault(str(number), {})
+        return found
+
+    def rung(self, number: int) -> int:
+        """Return how many hints of a stage have been seen."""
+        rung = self.stage(number).get("hints", 0)
+        return rung if isinstance(rung, int) else 0
+
+    def remember(self, result: dict[str, Any], fault: dict[str, Any] | None) -> None:
+        """Remember which stages pass, and the fault that is shown."""
+        for number in result["passed"]:
+            self.stage(number).setdefault("passed", time.strftime("%Y-%m-%d %H:%M"))
+        self.data["last"] = fault
+        self.save()
+
+    def save(self) -> None:
+        """Write the file as a whole; a folder that cannot be written to is no fault."""
+        new = self.path.with_name(f"{NAME}.{os.getpid()}")
+        try:
+            new.write_text(json.dumps(self.data, indent=1), encoding="utf-8")
+            os.replace(new, self.path)
+        except OSError as error:
+            print(f"{NAME} cannot be written: {error}", file=sys.stderr)

@@ -1,0 +1,55 @@
+"""The course's texts in English and Chinese: lessons, and every sentence that is printed.
+
+A sentence is written in English where it is used, and that is its key: what has no translation, or
+was changed since, is shown in English. The lesson of a stage is ``text/<language>/NN.md``; a
+translated one begins with the hash of the English one that it was made from.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import locale
+import os
+from pathlib import Path
+
+TEXT = Path(__file__).parent / "text"
+LANGUAGES = ("en", "zh")
+
+
+def language(given: str | None = None) -> str:
+    """Return the language to speak: the one given, of MICROGRAND_LANG, or of the locale."""
+    candidates = (given, os.environ.get("MICROGRAND_LANG"), locale.getlocale()[0])
+    wanted = next((found for found in candidates if found), "en")
+    return "zh" if wanted.lower().startswith(("zh", "chinese")) else "en"
+
+
+@functools.cache
+def translations(lang: str) -> dict[str, str]:
+    """Return the sentences of a language, by their English ones."""
+    path = TEXT / lang / "sentences.json"
+    if not path.exists():
+        return {}
+    return {str(k): str(v) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def say(sentence: str, lang: str) -> str:
+    """Return a sentence in a language, or in English where it is not translated."""
+    return translations(lang).get(sentence, sentence)
+
+
+def lesson(number: int, lang: str) -> str:
+    """Return the text of a stage's lesson."""
+    path = TEXT / lang / f"{number:02}.md"
+    if not path.exists():
+        path = TEXT / "en" / f"{number:02}.md"
+    if not path.exists():
+        return f"# Stage {number}\n\nIts lesson is not written yet.\n"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(lines[1:] if lines[0].startswith("<!--") else lines).lstrip("\n")
+
+
+def fingerprint(text: str) -> str:
+    """Return the hash that a translated lesson names: ``<!-- of HASH -->`` is its first line."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,356 @@
+"""Stage 9, layers: a layer is a function with things to learn."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ..compare import close, numbers, shown
+from ..door import Bridge
+from ..stage import Fault, Stage
+
+stage = Stage(
+    number=9,
+    name="layers",
+    contract=("Module", "Module.parameters", "Linear", "ReLU", "Sequential"),
+    lines=("Module.parameters", "found_in", "Linear", "ReLU", "Sequential"),
+    hints=(
+        "If all weights were equal, what would tell two units apart?",
+        "Weights are random, of variance about 1 / inputs, so that sizes neither grow nor shrink "
+        "from layer to layer. parameters() walks through attributes, lists, dicts and layers.",
+        "`for value in vars(self).values(): ...` and below; `dict.fromkeys(found)` keeps the first "
+        "of each.",
+    ),
+    skeleton='''\
+class Module:
+    """Something with parameters: Tensors in attributes, in lists and dicts, in other modules."""
+
+    def parameters(self):
+        ...  # stage 9: each Tensor once
+
+
+class Linear(Module):
+    """x @ weight + bias."""
+
+    def __init__(self, n_in, n_out, rng=None):
+        ...  # rng: None, a seed or a generator, as np.random.default_rng takes it
+
+    def __call__(self, x):
+        ...
+
+
+class ReLU(Module):
+    def __call__(self, x):
+        ...
+
+
+class Sequential(Module):
+    """One layer after another."""
+
+    def __init__(self, *layers):
+        ...
+
+    def __call__(self, x):
+        ...
+''',
+)
+
+
+def a_linear(door, draw, **more):
+    n_in, n_out = draw(st.integers(2, 4)), draw(st.integers(1, 3))
+    seed = draw(st.integers(0, 1000))
+    inputs = {"x": numbers(draw, (5, n_in)), **more}
+    run = door.start(**inputs)(f"layer = Linear({n_in}, {n_out}, rng={seed})")
+    return run, n_in, n_out
+
+
+@stage.property("Linear(n_in, n_out) maps (n, n_in) to (n, n_out), and is affine", layers=True)
+def affine(door, draw):
+    run, _, n_out = a_linear(door, draw)
+    run("x2 = x * x")
+    run("a = layer(x)", "b = layer(x2)", "c = layer(x * 0.25 + x2 * 0.75)")
+    a, b, c = (run.value(name) for name in "abc")
+    if a.shape != (5, n_out):
+        raise Fault(f"the output has shape {a.shape}", f"shape {(5, n_out)}", "Linear.__call__")
+    if not close(c, a * 0.25 + b * 0.75):
+        raise Fault(
+            "between two inputs the output is not between the outputs",
+            "layer(x / 4 + 3 * x2 / 4) is layer(x) / 4 + 3 * layer(x2) / 4",
+            "Linear.__call__",
+        )
+    if close(a, b):
+        raise Fault("the output is the same for all x", "it depends on x", "Linear.__call__")
+
+
+@stage.property(
+    "a Linear has n_in * n_out weights and n_out biases, all of them parameters", layers=True
+)
+def all_are_parameters(door, draw):
+    run, n_in, n_out = a_linear(door, draw)
+    run("y = layer(x)")
+    sizes = sorted(door.value(p, "a parameter").size for p in door.parameters(run["layer"]))
+    if sizes != sorted([n_in * n_out, n_out]):
+        raise Fault(
+            f"parameters() has arrays of {sizes} numbers",
+            f"{sorted([n_in * n_out, n_out])}: a weight and a bias",
+            "Linear.__init__",
+            sizes=sizes,
+            expected_sizes=(n_in * n_out, n_out),
+        )
+
+
+@stage.property("every parameter gets its gradient, and changes the output", layers=True)
+def parameters_learn(door, draw):
+    run, n_in, n_out = a_linear(door, draw)
+    g = numbers(draw, (5, n_out))
+    run("y = layer(x)")
+    run.value("y")
+    run.backward("y", g)
+    x = run.value("x")
+    for p in door.parameters(run["layer"]):
+        value, found = door.value(p), door.gradient(p)
+        is_weight = value.size == n_in * n_out and not (value.size == n_out and value.ndim == 1)
+        if found is None:
+            raise Fault(
+                f"the {'weight' if is_weight else 'bias'}'s grad is None",
+                "its gradient",
+                "Linear.__call__",
+                nothing=True,
+                weight=is_weight,
+            )
+        right = [x.T @ g, (x.T @ g).T] if is_weight else [g.sum(0)]
+        if found.shape != value.shape or not any(
+            close(found.reshape(value.shape), r.reshape(value.shape))
+            for r in right
+            if r.size == value.size
+        ):
+            raise Fault(
+                f"the {'weight' if is_weight else 'bias'}'s gradient is {shown(found)}",
+                shown(right[0]),
+                "Linear.__call__",
+                nothing=not found.any(),
+                weight=is_weight,
+            )
+        before = run["layer"](run["x"])
+        door.assign(p, value + 1.0)
+        after = run["layer"](run["x"])
+        if close(door.value(before), door.value(after)):
+            raise Fault(
+                "a parameter changes, and the output does not",
+                "another output",
+                "Linear.__call__",
+                unused=True,
+            )
+
+
+@stage.property(
+    "the output's spread does not depend on the number of inputs", layers=True, examples=2
+)
+def spread(door, draw):
+    def spread_of(n, layers):
+        x = np.random.default_rng(n).standard_normal((64, n))
+        run = door.start(x=x)(f"layers = [Linear({n}, {n}, rng=k) for k in range({layers})]")
+        outputs = [door.value(layer(run["x"]), "the output") for layer in run["layers"]]
+        return float(np.std(outputs))
+
+    small, large = spread_of(4, 40), spread_of(400, 2)
+    if not small or not 1 / 2.5 < large / small < 2.5:
+        raise Fault(
+            f"standard deviation {small:.3g} for 4 inputs, {large:.3g} for 400",
+            "about the same, for as many outputs as inputs",
+            "Linear.__init__",
+            ratio=large / small if small else np.nan,
+        )
+
+
+@stage.property("units differ, and so do two layers without a seed", layers=True, examples=3)
+def differ(door, draw):
+    run = door.start()("a = Linear(4, 3)", "b = Linear(4, 3)")
+    a, b = (max((door.value(p) for p in door.parameters(run[name])), key=np.size) for name in "ab")
+    if np.ptp(a) == 0:
+        raise Fault("all weights are equal", "random ones", "Linear.__init__", equal="weights")
+    if np.array_equal(a, b):
+        raise Fault(
+            "two layers have the same weights", "random ones", "Linear.__init__", equal="layers"
+        )
+
+
+@stage.property(
+    "rng may be a seed or a generator, and decides about the weights", layers=True, examples=3
+)
+def seeded(door, draw):
+    run = door.start()
+    run(
+        "a = Linear(4, 3, rng=5)",
+        "b = Linear(4, 3, rng=np.random.default_rng(5))",
+        "c = Linear(4, 3, rng=6)",
+        "d = Linear(4, 3, rng=5)",
+    )
+    values = {
+        name: np.concatenate([door.value(p).ravel() for p in door.parameters(run[name])])
+        for name in "abcd"
+    }
+    if not np.array_equal(values["a"], values["d"]) or not np.array_equal(values["b"], values["b"]):
+        raise Fault(
+            "one seed gives two different layers",
+            "the same weights",
+            "Linear.__init__",
+            unseeded=True,
+        )
+    if np.array_equal(values["a"], values["c"]):
+        raise Fault(
+            "two seeds give the same weights", "other ones", "Linear.__init__", equal="layers"
+        )
+
+
+@stage.property(
+    "parameters() finds Tensors in attributes, lists, tuples, dicts, and below", examples=1
+)
+def found_everywhere(door, draw):
+    parts = {
+        "attributes": ("self.a = Linear(3, 4, rng=1); self.t = Tensor(np.ones(2))", 3),
+        "lists": ("self.a = [Linear(3, 4, rng=1), Linear(4, 2, rng=2)]", 4),
+        "tuples": ("self.a = (Linear(3, 4, rng=1), Tensor(np.ones(2)))", 3),
+        "dicts": ("self.a = {'a': Linear(3, 4, rng=1), 'b': Linear(4, 2, rng=2), 'c': 3}", 4),
+        "nests": ("self.a = Sequential(ReLU(), Sequential(Linear(3, 4, rng=1), ReLU()))", 2),
+        "lists of lists": ("self.a = [[Linear(3, 4, rng=1)], [Tensor(np.ones(2)), None]]", 3),
+    }
+    for where, (line, expected) in parts.items():
+        run = door.start()(f"class Net(Module):\n    def __init__(self):\n        {line}")
+        found = list(run("found = list(Net().parameters())")["found"])
+        if len(found) != expected:
+            raise Fault(
+                f"{len(found)} parameters, of a module with {where}",
+                f"{expected}",
+                "Module.parameters",
+                part=where,
+                count=len(found),
+            )
+        for p in found:
+            door.value(p, "a parameter")
+
+
+@stage.property("and each of them once, also where a layer is shared", examples=3)
+def each_once(door, draw):
+    run = door.start()("layer = Linear(3, 3, rng=1)", "net = Sequential(layer, ReLU(), layer)")
+    found = run("found = list(net.parameters())")["found"]
+    if len(found) != 2:
+        raise Fault(
+            f"{len(found)} parameters of one shared layer",
+            "2: weight and bias",
+            "Module.parameters",
+            shared=True,
+        )
+
+
+@stage.property("Sequential applies its layers in order, and ReLU is relu", layers=True, examples=8)
+def in_order(door, draw):
+    run = door.start(x=numbers(draw, (5, 3)))
+    run("a, b = Linear(3, 4, rng=1), Linear(4, 2, rng=2)", "net = Sequential(a, ReLU(), b)")
+    run("h = a(x)", "r = ReLU()(h)", "y = b(r)", "z = net(x)")
+    if not close(run.value("r"), np.maximum(run.value("h"), 0)):
+        raise Fault("ReLU()(h) is not h.relu()", "0 where h is below 0", "ReLU.__call__")
+    if run.value("z").shape != run.value("y").shape or not close(run.value("z"), run.value("y")):
+        raise Fault(
+            "net(x) is not b(ReLU()(a(x)))", "the layers one after another", "Sequential.__call__"
+        )
+    g = numbers(draw, (5, 2))
+    run = door.start(x=run.value("x"))
+    run("net = Sequential(Linear(3, 4, rng=1), ReLU(), Linear(4, 2, rng=2))", "z = net(x)")
+    run.backward("z", g)
+    parameters = door.parameters(run["net"])
+    silent = [p for p in parameters if door.gradient(p) is None]
+    if silent or run.gradient("x") is None:
+        raise Fault(
+            f"no gradient arrives at {len(silent)} of {len(parameters)} parameters, or at x",
+            "a gradient for each",
+            "Sequential.__call__",
+            nothing=True,
+        )
+
+
+# ------------------------------------------------------------------------------- suspects
+
+
+@stage.suspect("all weights are equal, so all units stay equal for ever: draw them at random")
+def equal(door, fault):
+    return fault.data.get("equal") == "weights" or (
+        "ratio" in fault.data and np.ptp(weights_of(door)) == 0
+    )
+
+
+def weights_of(door, n=4, seed=1):
+    layer = door.names["Linear"](n, n, rng=seed)
+    return max((door.value(p) for p in door.parameters(layer)), key=np.size)
+
+
+@stage.suspect(
+    "the weights are not scaled: their variance has to be about 1 / n_in, a standard deviation of "
+    "1 / sqrt(n_in)"
+)
+def not_scaled(door, fault):
+    return "ratio" in fault.data and 5 < fault.data["ratio"] < 20 and np.ptp(weights_of(door)) > 0
+
+
+@stage.suspect("the weights are too small: 1 / n_in is their variance, its root their spread")
+def scaled_too_much(door, fault):
+    small = "ratio" in fault.data and 0.05 < fault.data["ratio"] < 0.2
+    return small and np.ptp(weights_of(door)) > 0
+
+
+@stage.suspect("every layer has the same seed inside: draw from the rng that is given")
+def same_seed(door, fault):
+    return fault.data.get("equal") == "layers"
+
+
+@stage.suspect("the rng that is given is not used: draw with np.random.default_rng(rng)")
+def rng_not_used(door, fault):
+    return "unseeded" in fault.data
+
+
+@stage.suspect("the bias is an array: only a Tensor gets a gradient and is a parameter")
+def bias_is_an_array(door, fault):
+    if "sizes" not in fault.data:
+        return False
+    layer = door.names["Linear"](7, 3)
+    layer = layer.layer if isinstance(layer, Bridge) else layer
+    return len(fault.data["sizes"]) == 1 and any(
+        isinstance(v, np.ndarray) and v.size == 3 for v in vars(layer).values()
+    )
+
+
+@stage.suspect("there is no bias: the output is x @ weight + bias")
+def no_bias(door, fault):
+    if "sizes" not in fault.data:
+        return False
+    run = door.start(x=np.zeros((1, 7)))("layer = Linear(7, 3)", "y = layer(x)")
+    arrays = [v for v in vars(run["layer"]).values() if isinstance(v, np.ndarray)]
+    return len(fault.data["sizes"]) == 1 and not run.value("y").any() and not arrays
+
+
+@stage.suspect(
+    "the weight is detached: compute with the Tensor itself, not with its data, and make no new "
+    "Tensor of it in a call"
+)
+def detached(door, fault):
+    return bool(fault.data.get("nothing")) and "weight" in fault.data and fault.data["weight"]
+
+
+@stage.suspect("the bias takes no part in the output: it is x @ weight + bias")
+def bias_not_used(door, fault):
+    return bool(fault.data.get("nothing")) and fault.data.get("weight") is False
+
+
+@stage.suspect("lists and tuples are not searched for parameters")
+def lists_not_searched(door, fault):
+    return fault.data.get("part") in ("lists", "tuples", "lists of lists", "nests")
+
+
+@stage.suspect("dicts are not searched for parameters")
+def dicts_not_searched(door, fault):
+    return fault.data.get("part") == "dicts"
+
+
+@stage.suspect("a parameter is listed twice: keep each once, by identity")
+def listed_twice(door, fault):
+    return "shared" in fault.data

@@ -1,0 +1,347 @@
+"""Stage 11, optimizers: a step is a rule, so its properties can be told without numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ..compare import close, numbers, shown
+from ..stage import Fault, Stage
+
+stage = Stage(
+    number=11,
+    name="optimizers",
+    contract=("SGD", "Adam"),
+    hints=(
+        "How long is Adam's first step if the gradient is 1,000,000?",
+        "Adam divides the average gradient by the root of the average square. Both averages begin "
+        "at 0 and are too small by the factor 1 - beta ** t: divide by it.",
+        "Keep what belongs to a parameter in lists, in the parameters' order, made of "
+        "`list(parameters)`; `t += 1` once a step; skip a parameter whose grad is None.",
+    ),
+    skeleton='''\
+class SGD:
+    """p - lr * v with v = momentum * v + gradient."""
+
+    def __init__(self, parameters, lr, momentum=0):
+        ...  # stage 11
+
+    def zero_grad(self):
+        ...
+
+    def step(self):
+        ...
+
+
+class Adam:
+    """p - lr * m / (sqrt(v) + eps), with bias-corrected averages m of g and v of g ** 2."""
+
+    def __init__(self, parameters, lr, betas=(0.9, 0.999), eps=1e-8):
+        ...
+
+    def zero_grad(self):
+        ...
+
+    def step(self):
+        ...
+''',
+)
+
+
+def stepped(run, **gradients):
+    """Clear the gradients, give new ones through backward, take a step; None gives none."""
+    run("optimizer.zero_grad()")
+    for name, g in gradients.items():
+        if g is not None:
+            run(f"z = {name} * 1.0").backward("z", g)
+    run("optimizer.step()")
+    return [run.value(name).copy() for name in gradients]
+
+
+def begin(door, draw, optimizer, names="p", shape=(3,)):
+    return door.start(**{name: numbers(draw, shape) for name in names})(f"optimizer = {optimizer}")
+
+
+def expect(found, expected, where, what, **data):
+    if found.shape != expected.shape or not close(found, expected, 1e-6):
+        raise Fault(f"{what} {shown(found)}", shown(expected), where, **data)
+
+
+@stage.property("after zero_grad a backward pass gives what a first one gives", examples=10)
+def zeroed(door, draw):
+    g, h = numbers(draw, (3,)), numbers(draw, (3,))
+    for name in ("SGD", "Adam"):
+        run = begin(door, draw, f"{name}([p], lr=0.1)")
+        run("z = p * 1.0").backward("z", g)
+        run("optimizer.zero_grad()", "z = p * 1.0").backward("z", h)
+        found = run.gradient("p")
+        if found is None or not close(found, h):
+            raise Fault(
+                f"p.grad is {shown(found)}", shown(h), f"{name}.zero_grad", zero=found, g=g, h=h
+            )
+
+
+# -------------------------------------------------------------------------------------- SGD
+
+
+@stage.property("SGD without momentum: p - lr * g")
+def plain(door, draw):
+    run = begin(door, draw, "SGD([p], lr=0.1)")
+    p, g = run.value("p").copy(), numbers(draw, (3,))
+    (after,) = stepped(run, p=g)
+    expect(after, p - 0.1 * g, "SGD.step", "p is", sgd=after - p, g=g)
+
+
+@stage.property("SGD: after two equal gradients the momentum's step is 1 + mu times the first")
+def momentum(door, draw):
+    mu = draw(st.sampled_from([0.9, 0.5]))
+    run = begin(door, draw, f"SGD([p], lr=0.1, momentum={mu})")
+    p, g = run.value("p").copy(), numbers(draw, (3,))
+    (first,) = stepped(run, p=g)
+    expect(first, p - 0.1 * g, "SGD.step", "after the first step p is", sgd=first - p, g=g, mu=mu)
+    (second,) = stepped(run, p=g)
+    factor = float(np.mean((second - first) / (first - p)))
+    if abs(factor - 1 - mu) > 1e-6:
+        raise Fault(
+            f"the second step is {factor:.6g} times the first",
+            f"{1 + mu:g} times",
+            "SGD.step",
+            factor=factor,
+            mu=mu,
+        )
+
+
+@stage.property("SGD: parameters have a velocity each")
+def own_velocity(door, draw):
+    run = begin(door, draw, "SGD([p, q], lr=0.1, momentum=0.5)", "pq")
+    g, h = numbers(draw, (3,)), numbers(draw, (3,))
+    before = [run.value("p").copy(), run.value("q").copy()]
+    stepped(run, p=g, q=h)
+    found = stepped(run, p=g, q=h)
+    for name, b, f, d in zip("pq", before, found, (g, h), strict=True):
+        expect(f, b - 0.25 * d, "SGD.step", f"{name} is", shared=True)
+
+
+@stage.property("SGD keeps a gradient as it is, and moves nothing where it is 0 or None")
+def gradients_stay(door, draw):
+    check_still(door, draw, "SGD([p, q], lr=0.1, momentum=0.9)", "SGD.step")
+
+
+def check_still(door, draw, optimizer, where):
+    run = begin(door, draw, optimizer, "pq")
+    p, q = run.value("p").copy(), run.value("q").copy()
+    g = numbers(draw, (3,))
+    (_, after) = stepped(run, p=g, q=draw(st.sampled_from([None, np.zeros(3)])))
+    if not close(after, q):
+        raise Fault("a parameter without a gradient has moved", "it stays", where, still=True)
+    found = run.gradient("p")
+    if found is not None and found.any() and not close(found, g):
+        raise Fault(f"step changes the gradient to {shown(found)}", shown(g), where, changed=True)
+    if close(run.value("p"), p):
+        raise Fault("a parameter with a gradient does not move", "a step", where, moves=False)
+
+
+# ------------------------------------------------------------------------------------- Adam
+
+
+@stage.property("Adam: the first step is lr in size, whatever the gradient's")
+def first_step(door, draw):
+    size = draw(st.sampled_from([1.0, 1e4, 0.01]))
+    run = begin(door, draw, "Adam([p], lr=0.1)")
+    p, g = run.value("p").copy(), size * numbers(draw, (3,))
+    (after,) = stepped(run, p=g)
+    expect(
+        after - p, -0.1 * g / (np.abs(g) + 1e-8), "Adam.step", "the step is", adam=after - p, g=g
+    )
+
+
+@stage.property("Adam: equal gradients give equal steps")
+def equal_steps(door, draw):
+    run = begin(door, draw, "Adam([p], lr=0.1)")
+    before, g = run.value("p").copy(), numbers(draw, (3,))
+    for n in range(3):
+        (after,) = stepped(run, p=g)
+        expect(after - before, -0.1 * np.sign(g), "Adam.step", f"step {n + 1} is", steps=n)
+        before = after
+
+
+@stage.property("Adam: the second step, with betas (0, 0.5) by hand, and with both")
+def second_step(door, draw):
+    betas = draw(st.sampled_from([(0.0, 0.5), (0.5, 0.5), (0.9, 0.99)]))
+    run = begin(door, draw, f"Adam([p], lr=0.1, betas={betas})")
+    b1, b2 = betas
+    g, h = numbers(draw, (3,)), numbers(draw, (3,))
+    (first,) = stepped(run, p=g)
+    (second,) = stepped(run, p=h)
+    m = (b1 * (1 - b1) * g + (1 - b1) * h) / (1 - b1**2)
+    v = (b2 * (1 - b2) * g**2 + (1 - b2) * h**2) / (1 - b2**2)
+    expect(
+        second - first,
+        -0.1 * m / (np.sqrt(v) + 1e-8),
+        "Adam.step",
+        "the second step is",
+        second=True,
+    )
+
+
+@stage.property("Adam: eps stands beside the root")
+def epsilon(door, draw):
+    run = begin(door, draw, "Adam([p], lr=0.1, eps=0.5)")
+    p, g = run.value("p").copy(), numbers(draw, (3,))
+    (after,) = stepped(run, p=g)
+    expect(
+        after - p,
+        -0.1 * g / (np.abs(g) + 0.5),
+        "Adam.step",
+        "the step is",
+        eps=True,
+        g=g,
+        adam=after - p,
+    )
+
+
+@stage.property("Adam: parameters do not know of each other")
+def own_averages(door, draw):
+    run = begin(door, draw, "Adam([p, q], lr=0.1)", "pq")
+    before = run.value("p").copy(), run.value("q").copy()
+    g, h = numbers(draw, (3,)), numbers(draw, (3,))
+    stepped(run, p=g, q=h)
+    found = stepped(run, p=g, q=h)
+    for name, b, f, d in zip("pq", before, found, (g, h), strict=True):
+        expect(
+            f - b,
+            -0.2 * np.sign(d),
+            "Adam.step",
+            f"after two steps {name} has moved by",
+            shared=True,
+        )
+
+
+@stage.property("Adam keeps a gradient as it is, and moves nothing where it is 0 or None")
+def still(door, draw):
+    check_still(door, draw, "Adam([p, q], lr=0.1)", "Adam.step")
+
+
+# ------------------------------------------------------------------------------------- both
+
+
+@stage.property("both take any iterable of parameters, also a generator")
+def generators(door, draw):
+    name = draw(st.sampled_from(["SGD", "Adam"]))
+    run = begin(door, draw, f"{name}((t for t in [p]), lr=0.1)")
+    p, g = run.value("p").copy(), numbers(draw, (3,))
+    for n in range(2):
+        (after,) = stepped(run, p=g)
+        if close(after, p):
+            raise Fault(f"step {n + 1} moves nothing", "a step", f"{name}.step", generator=True)
+        p = after
+
+
+# ------------------------------------------------------------------------------- suspects
+
+
+def is_step(fault, key, formula):
+    found, g = fault.data.get(key), fault.data.get("g")
+    return found is not None and g is not None and close(found, formula(g))
+
+
+@stage.suspect("it goes uphill: the step is against the gradient, p - lr * g")
+def uphill(door, fault):
+    return is_step(fault, "sgd", lambda g: 0.1 * g) or is_step(
+        fault, "adam", lambda g: 0.1 * g / (np.abs(g) + 1e-8)
+    )
+
+
+@stage.suspect("the learning rate is not in the step")
+def no_rate(door, fault):
+    return is_step(fault, "sgd", lambda g: -g) or is_step(
+        fault, "adam", lambda g: -g / (np.abs(g) + 1e-8)
+    )
+
+
+@stage.suspect(
+    "the momentum damps the gradient, v = mu * v + (1 - mu) * g: here v = mu * v + g is meant"
+)
+def damped(door, fault):
+    mu = fault.data.get("mu")
+    return mu is not None and is_step(fault, "sgd", lambda g: -0.1 * (1 - mu) * g)
+
+
+@stage.suspect("the velocity is not remembered from step to step")
+def no_velocity(door, fault):
+    return "mu" in fault.data and abs(fault.data.get("factor", 0) - 1) < 1e-6
+
+
+@stage.suspect("this is Nesterov's momentum: here p - lr * v with v = mu * v + g is meant")
+def nesterov(door, fault):
+    mu = fault.data.get("mu")
+    return mu is not None and is_step(fault, "sgd", lambda g: -0.1 * (1 + mu) * g)
+
+
+@stage.suspect("the parameters share what is remembered: keep one for each, in a list")
+def shared(door, fault):
+    return "shared" in fault.data
+
+
+@stage.suspect("zero_grad does not clear the gradients, so they add up")
+def zero_grad_empty(door, fault):
+    found = fault.data.get("zero")
+    return found is not None and close(found, fault.data["g"] + fault.data["h"])
+
+
+@stage.suspect(
+    "a generator of parameters can be gone through once: keep list(parameters) in the optimizer"
+)
+def generator_used_up(door, fault):
+    return "generator" in fault.data
+
+
+@stage.suspect("the bias correction is missing: divide m by 1 - beta1 ** t and v by 1 - beta2 ** t")
+def no_correction(door, fault):
+    return is_step(fault, "adam", lambda g: -0.1 * 0.1 * g / (np.sqrt(0.001) * np.abs(g) + 1e-8))
+
+
+@stage.suspect(
+    "one of the two averages is not corrected: divide m by 1 - beta1 ** t, and v by 1 - beta2 ** t"
+)
+def half_correction(door, fault):
+    return is_step(fault, "adam", lambda g: -0.1 * g / (np.sqrt(0.001) * np.abs(g) + 1e-8)) or (
+        is_step(fault, "adam", lambda g: -0.1 * 0.1 * g / (np.abs(g) + 1e-8))
+    )
+
+
+@stage.suspect("the root is missing: divide by sqrt(v), not by v")
+def no_root(door, fault):
+    return is_step(fault, "adam", lambda g: -0.1 * g / (g**2 + 1e-8))
+
+
+@stage.suspect("t does not grow, or grows for each parameter: count it once a step")
+def counter(door, fault):
+    return fault.data.get("steps", 0) > 0
+
+
+@stage.suspect("eps stands inside the root: it is added to sqrt(v)")
+def eps_inside(door, fault):
+    if "adam" not in fault.data:
+        return False
+    run = door.start(p=np.zeros(1))("optimizer = Adam([p], lr=0.1, eps=0.5)")
+    (after,) = stepped(run, p=np.array([2.0]))
+    return close(after, np.array([-0.2 / np.sqrt(4.5)]))
+
+
+@stage.suspect("step changes the gradient itself: compute with new arrays")
+def gradient_changed(door, fault):
+    return "changed" in fault.data
+
+
+@stage.suspect("beta1 and beta2 are exchanged: beta1 is for the gradient, beta2 for its square")
+def exchanged(door, fault):
+    if "second" not in fault.data:
+        return False
+    g, h = np.array([1.0]), np.array([2.0])
+    run = door.start(p=np.zeros(1))("optimizer = Adam([p], lr=0.1, betas=(0.9, 0.5))")
+    (first,) = stepped(run, p=g)
+    (second,) = stepped(run, p=h)
+    m = (0.5 * 0.5 * g + 0.5 * h) / (1 - 0.25)
+    v = (0.9 * 0.1 * g**2 + 0.1 * h**2) / (1 - 0.81)
+    return close(second - first, -0.1 * m / (np.sqrt(v) + 1e-8))

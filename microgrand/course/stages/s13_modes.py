@@ -1,0 +1,229 @@
+"""Stage 13, modes: training is a state of the whole net."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..compare import numbers
+from ..stage import Fault, Stage
+
+stage = Stage(
+    number=13,
+    name="modes",
+    contract=("Module.train", "Module.eval"),
+    lines=("Module.train", "Module.eval", "found_in"),
+    needs=(9,),
+    hints=(
+        "Who else in the net has a mode?",
+        "Every layer inside: set the mode of the net, then ask the layers in it to do the same, "
+        "wherever parameters() finds them.",
+        "One method walks through attributes, lists and dicts and sets `training`; "
+        "`eval` is `self.train(False)`.",
+    ),
+    skeleton="""\
+# Stage 13. Two more methods of Module:
+#
+#     def train(self, mode=True): ...  # of this module, and of all modules in it
+#     def eval(self): ...
+""",
+)
+
+D = "Dropout(0.5, rng={})"
+NETS = {
+    "a layer": D.format(1),
+    "layers in a Sequential": f"Sequential({D.format(1)}, ReLU(), {D.format(2)})",
+    "a nest": f"Sequential(ReLU(), Sequential(Sequential({D.format(1)}), ReLU()))",
+}
+PLACES = {
+    "an attribute": ("self.a = Dropout(0.5, rng=1)", "self.a(x)"),
+    "a list": ("self.a = [ReLU(), Dropout(0.5, rng=1)]", "self.a[1](x)"),
+    "a tuple": ("self.a = (ReLU(), Dropout(0.5, rng=1))", "self.a[1](x)"),
+    "a dict": ("self.a = {'d': Dropout(0.5, rng=1), 'n': 3}", "self.a['d'](x)"),
+    "an attribute of an attribute": ("self.a = Sequential(Dropout(0.5, rng=1))", "self.a(x)"),
+    "a list in a list": ("self.a = [[Dropout(0.5, rng=1)]]", "self.a[0][0](x)"),
+}
+
+
+def nets(door, draw):
+    """Yield a case for each net, and say where in it the Dropout is."""
+    x = np.abs(numbers(draw, (8, 10)))
+    for where in (*NETS, *(() if door.layer_style else PLACES)):
+        yield a_net(door, where, x), where
+
+
+def a_net(door, where, x):
+    run = door.start(x=x)
+    if where in NETS:
+        return run(f"net = {NETS[where]}")
+    line, call = PLACES[where]
+    run(
+        f"class Net(Module):\n    def __init__(self):\n        {line}\n\n"
+        f"    def __call__(self, x):\n        return {call}"
+    )
+    return run("net = Net()")
+
+
+def drops(run, net="net"):
+    return bool((run(f"y = {net}(x)").value("y") == 0).any())
+
+
+@stage.property(
+    "after eval() nothing is dropped, wherever the layer is in the net", layers=True, examples=3
+)
+def evaluation(door, draw):
+    for run, where in nets(door, draw):
+        run("net.eval()")
+        if drops(run):
+            raise Fault(
+                f"units are dropped after eval(), by a layer in {where}",
+                "none",
+                "Module.eval",
+                net=where,
+            )
+
+
+@stage.property("after eval() two passes are equal", layers=True, examples=2)
+def equal_passes(door, draw):
+    for run, where in nets(door, draw):
+        run("net.eval()", "a = net(x)", "b = net(x)")
+        if not np.array_equal(run.value("a"), run.value("b")):
+            raise Fault("two passes differ", "the same output twice", "Module.eval", net=where)
+
+
+@stage.property("train() undoes it: units are dropped again", layers=True, examples=3)
+def training(door, draw):
+    for run, where in nets(door, draw):
+        run("net.eval()", "net.train()")
+        if not drops(run):
+            raise Fault(
+                "nothing is dropped after eval() and train()",
+                "about half",
+                "Module.train",
+                again=True,
+                net=where,
+            )
+
+
+@stage.property("train(False) is eval(), and train(True) is train()", layers=True, examples=2)
+def modes(door, draw):
+    for run, where in nets(door, draw):
+        run("net.train(False)")
+        if drops(run):
+            raise Fault(
+                "units are dropped after train(False)",
+                "none",
+                "Module.train",
+                ignores=True,
+                net=where,
+            )
+        run("net.train(True)")
+        if not drops(run):
+            raise Fault(
+                "nothing is dropped after train(True)",
+                "about half",
+                "Module.train",
+                again=True,
+                net=where,
+            )
+
+
+@stage.property("other nets keep their mode", layers=True, examples=3)
+def other_nets(door, draw):
+    for where in NETS:
+        run = a_net(door, where, np.abs(numbers(draw, (8, 10))))
+        run(f"other = Sequential({D.format(7)})", "net.eval()")
+        if not drops(run, "other"):
+            raise Fault(
+                "eval() of one net reaches another",
+                "the other goes on dropping",
+                "Module.eval",
+                shared=True,
+            )
+        run("net.train()", f"third = Sequential({D.format(8)})", "other.eval()")
+        if not drops(run, "net") or not drops(run, "third"):
+            raise Fault(
+                "eval() of one net reaches another",
+                "the others go on dropping",
+                "Module.eval",
+                shared=True,
+            )
+
+
+@stage.property("parameters are the same before and after", examples=4)
+def same_parameters(door, draw):
+    run = door.start()("net = Sequential(Linear(2, 3, rng=1), Dropout(0.5), Linear(3, 1, rng=2))")
+    before = list(run("a = list(net.parameters())")["a"])
+    run("net.eval()")
+    after = list(run("b = list(net.parameters())")["b"])
+    if len(before) != len(after) or any(p is not q for p, q in zip(before, after, strict=False)):
+        raise Fault(
+            f"{len(after)} parameters after eval(), or other ones",
+            f"the same {len(before)}",
+            "Module.eval",
+        )
+    result = run("c = net.eval()")["c"]
+    if result is not run["net"]:
+        door.note("eval() does not return the net, so net = Net().eval() would not work.")
+
+
+# ------------------------------------------------------------------------------- suspects
+
+
+def fails(door, where):
+    """Tell whether a Dropout in a place still drops after eval()."""
+    run = a_net(door, where, np.ones((8, 10)))
+    run("net.eval()")
+    return drops(run)
+
+
+@stage.suspect("eval() sets the mode of the net alone: the layers inside are not reached")
+def not_reached(door, fault):
+    return "net" in fault.data and fails(door, "an attribute") and not fails(door, "a layer")
+
+
+@stage.suspect("only one level is reached: layers may be inside layers, so ask each to go on")
+def one_level(door, fault):
+    return (
+        "net" in fault.data
+        and not fails(door, "an attribute")
+        and fails(door, "an attribute of an attribute")
+        and not fails(door, "a list")
+    )
+
+
+@stage.suspect("lists and tuples are not searched for layers")
+def lists_not_searched(door, fault):
+    return "net" in fault.data and not fails(door, "an attribute") and fails(door, "a list")
+
+
+@stage.suspect("dicts are not searched for layers")
+def dicts_not_searched(door, fault):
+    return (
+        "net" in fault.data
+        and not fails(door, "a list")
+        and not fails(door, "an attribute of an attribute")
+        and fails(door, "a dict")
+    )
+
+
+@stage.suspect(
+    "the mode is an attribute of the class, shared by all: set it in the object, "
+    "self.training = mode"
+)
+def shared(door, fault):
+    return "shared" in fault.data
+
+
+@stage.suspect("train() does not look at its argument: train(False) has to evaluate")
+def ignores_argument(door, fault):
+    return "ignores" in fault.data
+
+
+@stage.suspect("train() does not undo eval(): it has to reach the same layers")
+def does_not_undo(door, fault):
+    if "again" not in fault.data:
+        return False
+    run = door.start(x=np.ones((8, 10)))(f"net = {NETS['a layer']}", "net.eval()", "net.train()")
+    inside = door.start(x=np.ones((8, 10)))
+    inside(f"net = {NETS['a nest']}", "net.eval()", "net.train()")
+    return not (drops(run) and drops(inside))

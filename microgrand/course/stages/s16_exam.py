@@ -1,0 +1,209 @@
+"""Stage 16, the exam: programs that nobody wrote."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...testing import strategies
+from ..compare import RIGHT, check_gradients, numbers
+from ..stage import Stage, Suspect
+
+stage = Stage(
+    number=16,
+    name="exam",
+    contract=("Tensor",),
+    lines=("Tensor.backward", "undo_broadcasting"),
+    needs=(1, 2, 3, 5, 6, 7, 8),
+    hints=(
+        "Which of the two lines do you trust less?",
+        "Operations that are right alone can be wrong together: where one changes an array that "
+        "another one holds, or remembers something outside of its own call.",
+        "`case.py` has the lines: check each alone with your check_gradient, and shorten the case "
+        "until it passes.",
+    ),
+    skeleton="""\
+# Stage 16. Nothing new: random programs of up to ten lines of all that you have written.
+""",
+)
+
+LINES = [
+    "{0} + {1}",
+    "{0} * {1}",
+    "{0} - {1}",
+    ("{0} / {1}", "{1}"),
+    "-{0}",
+    "0.7 * {0}",
+    "1.3 - {0}",
+    "{0} ** 2",
+    ("{0}.relu()", "{0}", "np.maximum({0}, 0)"),
+    ("{0}.exp()", None, "np.exp({0})"),
+    ("{0}.tanh()", None, "np.tanh({0})"),
+    ("({0} * {0} + 1).log()", None, "np.log({0} * {0} + 1)"),
+    "{0} @ {1}",
+    "{0} @ {1}.transpose()",
+    "{0}.sum()",
+    "{0}.sum(axis=0)",
+    "{0}.sum(axis=-1, keepdims=True)",
+    "{0}.mean(axis=0)",
+    "{0}.transpose()",
+    "{0}.reshape(-1)",
+    "{0}[0]",
+    "{0}[[0, -1, 0]]",
+    "{0}[::-1]",
+]
+
+
+@stage.property("an operation that is used twice, with other arguments", examples=3, seconds=40)
+def twice(door, draw):
+
+    x, y = numbers(draw, (3, 3)), numbers(draw, (3, 3))
+    for lines in PAIRS.values():
+        check_gradients(door, *lines, where="", x=x, y=y)
+
+
+@stage.property("an operation beside another that is given the same gradient", examples=3)
+def beside(door, draw):
+    x, y = numbers(draw, (3, 3), low=0.5), numbers(draw, (3, 3))
+    for text in FUNCTIONS.values():
+        for last in ("z = a + y", "z = y + a"):
+            check_gradients(door, f"a = {text}", last, where="", x=x, y=y)
+
+
+@stage.property("random programs of all operations", points=3, examples=80, seconds=40)
+def programs(door, draw):
+    program = draw(strategies.programs(max_lines=10, expressions=LINES))
+    check_program(door, draw, program)
+
+
+@stage.property("and of few, which meet more often", points=2, examples=60, seconds=40)
+def sums_and_moves(door, draw):
+    few = [
+        LINES[0],
+        LINES[1],
+        "{0}.sum(axis=0)",
+        "{0}.transpose()",
+        "{0}.reshape(-1)",
+        "{0}[0]",
+        "{0}[::-1]",
+        LINES[9],
+        LINES[11],
+        "{0}.mean(axis=0)",
+        "{0} * {0}.sum(axis=0)",
+    ]
+    check_program(door, draw, draw(strategies.programs(max_lines=6, expressions=few)))
+
+
+def check_program(door, draw, program):
+    inputs = dict(zip(program.names, program.inputs, strict=True))
+    lines = [*program.lines, f"z = {program.lines[-1].split(' = ')[0]}"]
+    check_gradients(door, *lines, where="", **inputs)
+
+
+PAIRS = {
+    "sum": ("a = x.sum(axis=0)", "b = y.sum(axis=1)", "z = a * b"),
+    "mean": ("a = x.mean(axis=0)", "b = y.mean()", "z = a * b"),
+    "index": ("a = x[0]", "b = y[1]", "z = a * b"),
+    "transpose": (
+        "a = x.reshape(3, 3, 1).transpose(1, 2, 0)",
+        "b = y.reshape(3, 1, 3).transpose(0, 2, 1)",
+        "z = a * b",
+    ),
+    "reshape": ("a = x.transpose().reshape(9)", "b = y.reshape(9)", "z = a * b"),
+    "exp": ("a = x.exp()", "b = (x * 0.5).exp()", "z = a * b"),
+    "@": ("a = x @ y", "b = y.transpose() @ a", "z = a * b"),
+}
+
+# ------------------------------------------------------------------------------- suspects
+
+X, Y = (np.random.default_rng(s).uniform(0.5, 2, (3, 3)) for s in (1, 2))
+
+
+def is_right(door, *lines):
+    right = RIGHT.start(x=X, y=Y)(*lines)
+    g = np.random.default_rng(3).uniform(0.5, 2, right.value("z").shape)
+    right.backward("z", g)
+    try:
+        run = door.start(x=X, y=Y)(*lines)
+        run.backward("z", g)
+        found = {name: run.gradient(name) for name in "xy"}
+    except Exception:
+        return False
+    return all(
+        right.gradient(name) is None
+        or (
+            found[name] is not None
+            and found[name].shape == (3, 3)
+            and np.allclose(found[name], right.gradient(name))
+        )
+        for name in "xy"
+    )
+
+
+FUNCTIONS = {
+    "exp": "x.exp()",
+    "log": "x.log()",
+    "tanh": "x.tanh()",
+    "relu": "x.relu()",
+    "-x": "(-x)",
+    "x ** 2": "(x ** 2)",
+    "x * y": "(x * y)",
+}
+
+
+def changes_g(name, text):
+    def explains(door, fault):
+        alone = is_right(door, f"z = {text}")
+        beside = is_right(door, f"a = {text}", "z = a + y") and is_right(
+            door, f"a = {text}", "z = y + a"
+        )
+        return alone and not beside
+
+    return Suspect(
+        f"the vjp of {name} changes g in place, and another operand was given the same array: "
+        "compute a new one",
+        explains,
+    )
+
+
+def remembers_outside(name):
+    alone = {
+        "sum": "z = x.sum(axis=0)",
+        "mean": "z = x.mean(axis=0)",
+        "index": "z = x[0]",
+        "exp": "z = x.exp()",
+        "@": "z = x @ y",
+        "transpose": "z = x.transpose(1, 0)",
+    }
+
+    def explains(door, fault):
+        return is_right(door, alone[name]) and not is_right(door, *PAIRS[name])
+
+    return Suspect(
+        f"{name} remembers its arguments or results outside of its own call, where the next one "
+        "overwrites them: keep them in the vjp's closure",
+        explains,
+    )
+
+
+stage.suspects += [changes_g(name, text) for name, text in FUNCTIONS.items()]
+stage.suspects += [
+    remembers_outside(name) for name in ("sum", "mean", "index", "exp", "@", "transpose")
+]
+
+
+@stage.suspect(
+    "reshape does not keep the order of elements after a transpose: give it no order, or order='C'"
+)
+def order_of_elements(door, fault):
+    return is_right(door, "z = x.reshape(9)") and not is_right(
+        door, "a = x.reshape(9)", "z = a.reshape(3, 3).transpose()"
+    )
+
+
+@stage.suspect(
+    "np.broadcast_to gives an array that cannot be written to: add with a + b instead of +="
+)
+def read_only(door, fault):
+    if fault.data.get("kind") != "ValueError" or "read-only" not in fault.found:
+        return False
+    return all(is_right(door, f"a = {text}", "z = y + a") for text in FUNCTIONS.values())

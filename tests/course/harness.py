@@ -1,0 +1,80 @@
+"""Files examined in this process, and what passed for the reference shared with its mutants."""
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from microgrand.course import reference
+from microgrand.course.examine import Examination, make_module
+from microgrand.course.stages import STAGES
+
+#: For tests that take minutes: HYPOTHESIS_PROFILE=thorough runs them.
+slow = pytest.mark.skipif(
+    os.environ.get("HYPOTHESIS_PROFILE") != "thorough", reason="takes minutes: thorough runs only"
+)
+
+PATH = Path(reference.__file__)
+SOURCE = PATH.read_text(encoding="utf-8")
+
+
+def examined(source, stages=None, path=Path("mygrad.py"), go_on=False, seed=None, **options):
+    """Return the records of an examination of a source text."""
+    path = path.resolve()
+    records = []
+    module = make_module(path, source)
+
+    def emit(event, **record):
+        records.append({"event": event, **record})
+
+    examination = Examination(path, source, module, emit, seed=seed, **options)
+    examination.run(list(STAGES) if stages is None else stages, go_on)
+    return records
+
+
+def statuses(records):
+    return {r["stage"]: r["status"] for r in records if r["event"] == "stage"}
+
+
+def first_fault(records):
+    """Return the stage and the fault that were found first, or None twice."""
+    for record in records:
+        if record["event"] == "result" and record["status"] == "fault":
+            return record["stage"], record["fault"]
+    return None, None
+
+
+@functools.cache
+def lines_by_stage():
+    """Return which lines of the reference the checks of each stage run."""
+    path = str(Path("mygrad.py").resolve())
+    found = {}
+    for number in STAGES:
+        lines = found[number] = set()
+
+        def trace(frame, event, argument, lines=lines):
+            if frame.f_code.co_filename != path:
+                return None
+            lines.add(frame.f_lineno)
+            return trace
+
+        sys.settrace(trace)
+        try:
+            records = examined(SOURCE, [number])
+        finally:
+            sys.settrace(None)
+        assert statuses(records) == {number: "passed"}
+    return found
+
+
+def changed_lines(right, wrong):
+    """Return the numbers of the reference's lines that a replacement changes."""
+    start = SOURCE.index(right)
+    first = SOURCE[:start].count("\n") + 1
+    old, new = right.split("\n"), wrong.split("\n")
+    same = 0
+    while same < min(len(old), len(new)) - 1 and old[same] == new[same]:
+        same += 1
+    return set(range(first + same, first + len(old)))

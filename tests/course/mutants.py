@@ -1,0 +1,934 @@
+"""Mistakes that students make, each one replacement in the course's own framework.
+
+Each must be found at its own stage and at none before, with the cause that is named here in part,
+or with none where it is empty.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    stage: int
+    name: str
+    right: str
+    wrong: str
+    cause: str = ""
+
+    def __str__(self):
+        return f"{self.stage}-{self.name.replace(' ', '_')}"
+
+
+ADD = "self.data + other.data, (self, other), lambda g: (g, g)"
+ADD_LINE = "other = as_tensor(other)\n        return node(self.data + other.data"
+SUB = "self.data - other.data, (self, other), lambda g: (g, -g)"
+MUL = "a * b, (self, other), lambda g: (g * b, g * a)"
+DIV = "a / b, (self, other), lambda g: (g / b, -g * a / b**2)"
+POW = "x**n, (self,), lambda g: (g * n * x ** (n - 1),)"
+LEAF = "tensor.grad = g.copy() if tensor.grad is None else tensor.grad + g"
+RSUB = "return as_tensor(other) - self"
+RDIV = "return as_tensor(other) / self"
+TO_PARENTS = f"""\
+                {LEAF}
+                continue
+            for parent, part in zip(tensor.parents, tensor.vjp(g), strict=True):
+                part = undo_broadcasting(part, parent.data.shape)
+"""
+UNDO = """\
+    g = g.sum(axis=tuple(range(g.ndim - len(shape))))
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
+    return g.sum(axis=stretched, keepdims=True)
+"""
+KEPT = "kept = self.rng.random(x.data.shape) >= self.p"
+DROPPED = "return node(value, (x,), lambda g: (np.where(kept, g * scale, 0.0),))"
+SUM_VJP = """\
+            if axis is not None and not keepdims:
+                g = np.expand_dims(g, axis)
+            return (np.broadcast_to(g, shape),)
+"""
+MEAN = "return total * (total.data.size / self.data.size)"
+PUT = "np.add.at(total, index, g)"
+PAIR = """\
+            ga = undo_broadcasting(g @ np.swapaxes(column, -1, -2), row.shape)
+            gb = undo_broadcasting(np.swapaxes(row, -1, -2) @ g, column.shape)
+"""
+WEIGHT = "self.weight = Tensor(rng.normal(0, np.sqrt(1 / n_in), (n_in, n_out)))"
+RELU = "lambda g: (np.where(positive, g, 0.0),)"
+CENTRAL = "gradient[i] = (ahead - f(x.copy())) / (2 * h)"
+COMPARE = "assert np.all(np.abs(tensor.grad - expected) <= 1e-5 * size)"
+PARAMETERS = "return list(dict.fromkeys(found_in(self, Tensor)))"
+EPOCH = "            optimizer.zero_grad()\n"
+LOGP = "loss = -logp[rows, labels].mean()"
+SGD_V = "self.v[i] = self.momentum * self.v[i] + p.grad"
+ADAM_M = "m, v = self.m[i] / (1 - b1**self.t), self.v[i] / (1 - b2**self.t)"
+ADAM_STEP = "p.data = p.data - self.lr * m / (np.sqrt(v) + self.eps)"
+TRAIN = """\
+        for module in found_in(self, Module):
+            module.training = mode
+"""
+PASS_ON = """\
+                if id(parent) in gradients:
+                    part = gradients[id(parent)] + part
+"""
+NO_GRAD = """\
+    RECORDING.append(False)
+    try:
+        yield
+    finally:
+        RECORDING.pop()
+"""
+
+MUTANTS = [
+    Mutant(
+        1,
+        "array changed in place",
+        ADD_LINE,
+        "if isinstance(other, np.ndarray):\n            other += self.data\n"
+        "            return node(other, (self,), lambda g: (g,))\n        " + ADD_LINE,
+        "in place",
+    ),
+    Mutant(
+        2,
+        "g ignored",
+        "start = np.ones_like(self.data) if g is None else np.array(g, float)",
+        "start = np.ones_like(self.data)",
+        "the g that it is given",
+    ),
+    Mutant(
+        12,
+        "divided by p",
+        "scale = 1 / (1 - self.p) if self.p < 1 else 0.0",
+        "scale = 1 / self.p if 0 < self.p < 1 else 1.0",
+        "divide by 1 - p",
+    ),
+    # --------------------------------------------------------------------------- 1, values
+    Mutant(1, "NumPy on the left", "__array_ufunc__ = None", "pass", "__array_ufunc__"),
+    Mutant(1, "no radd", "def __radd__", "def no_radd", "__radd__"),
+    Mutant(1, "no rmul", "def __rmul__", "def no_rmul", "__rmul__"),
+    Mutant(1, "rsub turned round", RSUB, "return self - as_tensor(other)", "reflected operand"),
+    Mutant(1, "rtruediv turned round", RDIV, "return self / as_tensor(other)", "reflected operand"),
+    Mutant(
+        1,
+        "integers kept",
+        "else data, float)",
+        "else data)",
+        "dtype=float",
+    ),
+    Mutant(
+        1,
+        "operand changed in place",
+        f"return node({ADD})",
+        f"self.data += other.data\n        return node({ADD.replace(' + other.data', '')})",
+        "in place",
+    ),
+    Mutant(
+        1,
+        "power as product",
+        f"return node({POW})",
+        "return node(x * n, (self,), lambda g: (g * n,))",
+        "power",
+    ),
+    Mutant(
+        1,
+        "minus forgotten",
+        "node(-self.data, (self,), lambda g: (-g,))",
+        "node(self.data, (self,), lambda g: (g,))",
+        "sign is not changed",
+    ),
+    Mutant(
+        1,
+        "rounded down",
+        f"return node({DIV})",
+        f"return node({DIV.replace('a / b,', 'a // b,')})",
+        "rounds down",
+    ),
+    Mutant(1, "an array comes back", f"return node({SUB})", "return self.data - other.data"),
+    # -------------------------------------------------------------------------- 2, one use
+    Mutant(2, "sign of minus", SUB, SUB.replace("-g)", "g)"), "second operand of minus"),
+    Mutant(2, "factors swapped", MUL, MUL.replace("g * b, g * a", "g * a, g * b"), "swapped"),
+    Mutant(2, "g forgotten in a product", MUL, MUL.replace("g * b, g * a", "b, a"), "alone"),
+    Mutant(2, "square missing", DIV, DIV.replace("b**2", "b"), "square is missing"),
+    Mutant(2, "quotient's sign", DIV, DIV.replace("-g * a", "g * a"), "sign is missing"),
+    Mutant(2, "numerator missing", DIV, DIV.replace("-g * a /", "-g /"), "factor x"),
+    Mutant(2, "exponent not lowered", POW, POW.replace("(n - 1)", "n"), "not lowered"),
+    Mutant(2, "factor of the power", POW, POW.replace("g * n *", "g *"), "factor n is missing"),
+    Mutant(2, "sign of the negative", "lambda g: (-g,)", "lambda g: (g,)", "its sign"),
+    Mutant(
+        2,
+        "a parent is forgotten",
+        MUL,
+        "a * b, (self,), lambda g: (g * b,)",
+        "remember all of its parents",
+    ),
+    Mutant(
+        2,
+        "backward begins with the value",
+        "np.ones_like(self.data) if",
+        "self.data if",
+        "begin with ones",
+    ),
+    Mutant(
+        2,
+        "one level only",
+        "for tensor in reversed(in_order(self)):",
+        "for tensor in [self, *self.parents]:\n"
+        "            if tensor.vjp is not None and tensor is not self:\n"
+        "                continue",
+        "do not go on",
+    ),
+    # ------------------------------------------------------------------------ 3, many uses
+    Mutant(3, "overwritten inside", PASS_ON, "", "overwrites"),
+    Mutant(
+        3,
+        "parents in a set",
+        "for parent, part in zip(tensor.parents, tensor.vjp(g), strict=True):",
+        "for parent, part in dict(zip(tensor.parents, tensor.vjp(g))).items():",
+        "tuple, not in a",
+    ),
+    Mutant(
+        3,
+        "breadth first",
+        "stack.append((tensor, True))\n            stack.extend("
+        "(parent, False) for parent in tensor.parents)",
+        "order.insert(0, tensor)\n"
+        "            stack.extend((parent, False) for parent in tensor.parents)",
+        "topological order",
+    ),
+    Mutant(
+        3,
+        "per path",
+        "for tensor in reversed(in_order(self)):\n"
+        "            g = gradients.pop(id(tensor))\n"
+        "            if tensor.vjp is None:",
+        "todo = [(self, gradients[id(self)])]\n"
+        "        while todo:\n"
+        "            tensor, g = todo.pop()\n"
+        "            if tensor.vjp is not None:\n"
+        "                todo.extend((p, undo_broadcasting(d, p.data.shape))\n"
+        "                            for p, d in zip(tensor.parents, tensor.vjp(g), strict=True))\n"
+        "            else:",
+        "doubles with every doubling",
+    ),
+    Mutant(
+        3,
+        "gradients left over",
+        "        gradients = {id(self): start}\n"
+        "        for tensor in reversed(in_order(self)):\n"
+        "            g = gradients.pop(id(tensor))\n",
+        "        gradients = self.kept = getattr(self, 'kept', {})\n"
+        "        gradients[id(self)] = gradients.get(id(self), 0) + start\n"
+        "        for tensor in reversed(in_order(self)):\n"
+        "            g = gradients[id(tensor)]\n",
+        "first pass",
+    ),
+    Mutant(
+        3, "one array for two", TO_PARENTS, TO_PARENTS.replace("g.copy() if", "g if"), "one array"
+    ),
+    Mutant(
+        3,
+        "leaf keeps the first",
+        "                if id(parent) in gradients:\n"
+        "                    part = gradients[id(parent)] + part\n",
+        "                if id(parent) in gradients:\n"
+        "                    part = gradients[id(parent)]\n",
+        "overwrites",
+    ),
+    # ------------------------------------------------------------------- 4, a check of your own
+    Mutant(
+        4,
+        "one sided",
+        CENTRAL,
+        "gradient[i] = (ahead - f(np.where(x == x[i], old, x))) / h",
+        "chord begins at x",
+    ),
+    Mutant(4, "step too small", "old, h = x[i], 6e-6", "old, h = x[i], 1e-13", "too small"),
+    Mutant(4, "step too large", "old, h = x[i], 6e-6", "old, h = x[i], 1e-2", "too large"),
+    Mutant(4, "not moved back", "        x[i] = old\n", "", "not put back"),
+    Mutant(4, "over h", "/ (2 * h)", "/ h", "2 * h"),
+    Mutant(4, "absolute error", "<= 1e-5 * size)", "<= 1e-3)", "fixed number"),
+    Mutant(
+        4,
+        "nan passes",
+        COMPARE,
+        "assert not np.any(np.abs(tensor.grad - expected) > 1e-5 * size)",
+        "nan",
+    ),
+    Mutant(
+        4,
+        "integers",
+        "x = np.array(x, float)\n    gradient = np.zeros_like(x)",
+        "x = np.array(x)\n    gradient = np.zeros(x.shape)",
+        "integers",
+    ),
+    Mutant(
+        4,
+        "first element only",
+        "np.all(np.abs(tensor.grad - expected) <= 1e-5 * size)",
+        "np.ravel(np.abs(tensor.grad - expected) <= 1e-5 * size)[0]",
+        "only a part",
+    ),
+    Mutant(
+        4,
+        "returns False",
+        COMPARE + ', "the gradient is wrong"\n    return True',
+        "return bool(np.all(np.abs(tensor.grad - expected) <= 1e-5 * size))",
+        "should raise",
+    ),
+    Mutant(4, "too generous", "<= 1e-5 * size)", "<= 0.02 * size)", "too generous"),
+    # ---------------------------------------------------------------------- 5, broadcasting
+    Mutant(5, "not undone", UNDO, "    return g\n", "is not undone"),
+    Mutant(
+        5,
+        "only leading axes",
+        UNDO,
+        "    return g.sum(axis=tuple(range(g.ndim - len(shape))))\n",
+        "length 1 are forgotten",
+    ),
+    Mutant(
+        5,
+        "only stretched axes",
+        UNDO,
+        "    if g.ndim > len(shape):\n        return g\n" + UNDO,
+        "in front are forgotten",
+    ),
+    Mutant(
+        5,
+        "keepdims forgotten",
+        "return g.sum(axis=stretched, keepdims=True)",
+        "return g.sum(axis=stretched)",
+        "keepdims=True",
+    ),
+    Mutant(
+        5,
+        "mean for sum",
+        "return g.sum(axis=stretched, keepdims=True)",
+        "return g.mean(axis=stretched, keepdims=True)",
+        "averaged",
+    ),
+    Mutant(
+        5,
+        "summed from the right",
+        "g.sum(axis=tuple(range(g.ndim - len(shape))))",
+        "g.sum(axis=tuple(range(len(shape), g.ndim)))",
+        "",
+    ),
+    Mutant(
+        5,
+        "one copy",
+        "    g = g.sum(axis=tuple(range(g.ndim - len(shape))))\n",
+        "    while g.ndim > len(shape):\n        g = g[0]\n",
+        "only one of the copies",
+    ),
+    Mutant(
+        5,
+        "one axis only",
+        "stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)",
+        "stretched = tuple([i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1][:1])",
+        "along several axes",
+    ),
+    # -------------------------------------------------------------------- 6, sums and shapes
+    Mutant(
+        6,
+        "axis not put back",
+        SUM_VJP,
+        "            return (np.broadcast_to(g, shape),)\n",
+        "not put back",
+    ),
+    Mutant(
+        6,
+        "mean without 1 / n",
+        MEAN,
+        "return node(total.data * (total.data.size / self.data.size), (total,), lambda g: (g,))",
+        "1 / n is missing",
+    ),
+    Mutant(
+        6,
+        "mean over everything",
+        MEAN,
+        "return node(total.data * (total.data.size / self.data.size), (total,), "
+        "lambda g: (g / self.data.size,))",
+        "along the axis only",
+    ),
+    Mutant(
+        6,
+        "same permutation",
+        "lambda g: (g.transpose(back),)",
+        "lambda g: (g.transpose(axes),)",
+        "same permutation",
+    ),
+    Mutant(
+        6,
+        "reshape for transpose",
+        "lambda g: (g.transpose(back),)",
+        "lambda g: (g.reshape(self.data.shape),)",
+        "is reshaped",
+    ),
+    Mutant(6, "counted once", PUT, "total[index] += g", "np.add.at"),
+    Mutant(
+        6,
+        "not put into zeros",
+        "            total = np.zeros(shape)\n            "
+        + PUT
+        + "\n            return (total,)\n",
+        "            return (g,)\n",
+        "zeros of x's shape",
+    ),
+    Mutant(
+        6,
+        "keepdims lost",
+        "self.data.sum(axis=axis, keepdims=keepdims)",
+        "self.data.sum(axis=axis)",
+        "not handed on",
+    ),
+    Mutant(
+        6,
+        "keepdims expanded again",
+        "if axis is not None and not keepdims:",
+        "if axis is not None:",
+        "still there",
+    ),
+    Mutant(
+        6,
+        "reversed axes",
+        "lambda g: (g.transpose(back),)",
+        "lambda g: (g.transpose(),)",
+        "inverse permutation",
+    ),
+    # -------------------------------------------------------------------- 7, matrix product
+    Mutant(7, "not transposed", "g @ np.swapaxes(column, -1, -2)", "g @ column", ""),
+    Mutant(
+        7, "order swapped", "g @ np.swapaxes(column, -1, -2)", "np.swapaxes(column, -1, -2) @ g", ""
+    ),
+    Mutant(7, "T in batches", "np.swapaxes(row, -1, -2) @ g", "row.T @ g", "last two"),
+    Mutant(
+        7,
+        "batch not summed",
+        "gb = undo_broadcasting(np.swapaxes(row, -1, -2) @ g, column.shape)",
+        "gb = (np.swapaxes(row, -1, -2) @ g)[(0,) * (g.ndim - column.ndim)]",
+        "sum over the batch",
+    ),
+    Mutant(
+        7,
+        "result transposed",
+        "ga = undo_broadcasting(g @ np.swapaxes(column, -1, -2), row.shape)",
+        "ga = undo_broadcasting(g @ np.swapaxes(column, -1, -2), row.shape)\n"
+        "            ga = ga.T if ga.shape[0] == ga.shape[-1] else ga",
+        "result is transposed",
+    ),
+    Mutant(
+        7,
+        "square not transposed",
+        "ga = undo_broadcasting(g @ np.swapaxes(column, -1, -2), row.shape)",
+        "s = column if column.shape[-1] == column.shape[-2] else np.swapaxes(column, -1, -2)\n"
+        "            ga = undo_broadcasting(g @ s, row.shape)",
+        "not transposed",
+    ),
+    Mutant(
+        7,
+        "g left out",
+        "np.swapaxes(row, -1, -2) @ g,",
+        "np.swapaxes(row, -1, -2) @ np.ones_like(g),",
+        "g is not in the product",
+    ),
+    Mutant(
+        7,
+        "vectors",
+        "row, column = np.atleast_2d(a), b[:, None] if b.ndim == 1 else b\n"
+        "            g = np.expand_dims(g, -1) if b.ndim == 1 else g\n"
+        "            g = np.expand_dims(g, -2) if a.ndim == 1 else g",
+        "row, column = a, b",
+        "a vector has no second axis",
+    ),
+    # ------------------------------------------------------------------------- 8, functions
+    Mutant(8, "relu without a mask", RELU, "lambda g: (g,)", "relu stops"),
+    Mutant(8, "mask without g", RELU, "lambda g: (positive * 1.0,)", "alone"),
+    Mutant(8, "mask of g", RELU, "lambda g: (np.where(g > 0, g, 0.0),)", "taken of g"),
+    Mutant(8, "x * mask", "np.where(positive, self.data, 0.0)", "self.data * positive", "inf * 0"),
+    Mutant(
+        8, "mask at 0", "positive = self.data > 0", "positive = self.data >= 0", "at 0 the mask"
+    ),
+    Mutant(8, "exp times x", "(g * out,)", "(g * out * self.data,)", "without the factor x"),
+    Mutant(8, "exp as a power", "(g * out,)", "(g * self.data,)", "output"),
+    Mutant(8, "log over its output", "(g / x,)", "(g / np.log(x),)", "of the input"),
+    Mutant(8, "log times x", "(g / x,)", "(g * x,)", "divide by x"),
+    Mutant(8, "tanh of the input", "1 - out**2", "1 - self.data**2", "output that is squared"),
+    Mutant(8, "tanh not squared", "1 - out**2", "1 - out", "square is missing"),
+    Mutant(8, "tanh as the logistic", "1 - out**2", "out * (1 - out)", "logistic"),
+    # ---------------------------------------------------------------------------- 9, layers
+    Mutant(
+        9,
+        "weights equal",
+        WEIGHT,
+        "self.weight = Tensor(np.full((n_in, n_out), 1 / n_in))",
+        "equal",
+    ),
+    Mutant(9, "not scaled", "np.sqrt(1 / n_in)", "1.0", "not scaled"),
+    Mutant(9, "scaled by n", "np.sqrt(1 / n_in)", "1 / n_in", "too small"),
+    Mutant(
+        9,
+        "same seed inside",
+        "rng = np.random.default_rng(rng)\n        self.weight",
+        "rng = np.random.default_rng(0)\n        self.weight",
+        "same seed",
+    ),
+    Mutant(
+        9,
+        "rng not used",
+        "rng = np.random.default_rng(rng)\n        self.weight",
+        "rng = np.random.default_rng()\n        self.weight",
+        "not used",
+    ),
+    Mutant(
+        9,
+        "bias an array",
+        "self.bias = Tensor(np.zeros(n_out))",
+        "self.bias = np.zeros(n_out)",
+        "bias is an array",
+    ),
+    Mutant(9, "no bias", "return x @ self.weight + self.bias", "return x @ self.weight"),
+    Mutant(
+        9,
+        "weight detached",
+        "return x @ self.weight + self.bias",
+        "return x @ Tensor(self.weight.data) + self.bias",
+        "detached",
+    ),
+    Mutant(
+        9,
+        "lists not searched",
+        "if isinstance(place, (list, tuple)):\n        for value in place:",
+        "if isinstance(place, (list, tuple)):\n        for value in place:\n"
+        "            if isinstance(value, (list, tuple)):\n                continue",
+        "lists",
+    ),
+    Mutant(
+        9,
+        "dicts not searched",
+        "        place = vars(place)\n    if isinstance(place, dict):\n"
+        "        place = list(place.values())\n",
+        "        place = list(vars(place).values())\n",
+        "dicts",
+    ),
+    Mutant(9, "listed twice", PARAMETERS, "return list(found_in(self, Tensor))", "listed twice"),
+    # --------------------------------------------------------------------------- 10, losses
+    Mutant(
+        10,
+        "exp overflows",
+        "z = logits.data - logits.data.max(axis=1, keepdims=True)",
+        "z = logits.data",
+        "overflows",
+    ),
+    Mutant(10, "1 / n missing", "return (g * p / n,)", "return (g * p,)", "1 / n is"),
+    Mutant(
+        10, "label not subtracted", "        p[rows, labels] -= 1\n", "", "label is not subtracted"
+    ),
+    Mutant(10, "all pairs", LOGP, "loss = -logp[:, labels].mean()", "takes pairs"),
+    Mutant(10, "g ignored", "return (g * p / n,)", "return (p / n,)", "g is ignored"),
+    Mutant(
+        10,
+        "softmax twice",
+        "    z = logits.data - logits.data.max(axis=1, keepdims=True)\n",
+        "    z = np.exp(logits.data - logits.data.max(axis=1, keepdims=True))\n"
+        "    z = z / z.sum(axis=1, keepdims=True)\n",
+        "softmax is taken twice",
+    ),
+    Mutant(10, "sum for mean", LOGP, "loss = -logp[rows, labels].sum()", "sum over the batch"),
+    Mutant(10, "sign", LOGP, "loss = logp[rows, labels].mean()", "sign"),
+    Mutant(
+        10,
+        "mse halved",
+        "((prediction - target) ** 2).mean()",
+        "((prediction - target) ** 2).mean() * 0.5",
+        "halved",
+    ),
+    Mutant(
+        10,
+        "mse summed",
+        "((prediction - target) ** 2).mean()",
+        "((prediction - target) ** 2).sum()",
+        "sum over the batch",
+    ),
+    Mutant(
+        10,
+        "gradient's sign",
+        "p[rows, labels] -= 1\n",
+        "p[rows, labels] -= 1\n        p = -p\n",
+        "the sign",
+    ),
+    # ----------------------------------------------------------------------- 11, optimizers
+    Mutant(
+        11,
+        "uphill",
+        "p.data = p.data - self.lr * self.v[i]",
+        "p.data = p.data + self.lr * self.v[i]",
+        "uphill",
+    ),
+    Mutant(
+        11,
+        "no rate",
+        "p.data = p.data - self.lr * self.v[i]",
+        "p.data = p.data - self.v[i]",
+        "learning rate",
+    ),
+    Mutant(
+        11,
+        "zero_grad empty",
+        "for p in self.parameters]\n\n    def zero_grad(self):\n"
+        "        for p in self.parameters:\n            p.grad = None\n",
+        "for p in self.parameters]\n\n    def zero_grad(self):\n        pass\n",
+        "does not clear",
+    ),
+    Mutant(
+        11,
+        "damped",
+        SGD_V,
+        "self.v[i] = self.momentum * self.v[i] + (1 - self.momentum) * p.grad",
+        "damps",
+    ),
+    Mutant(
+        11,
+        "velocity shared",
+        SGD_V,
+        "self.v[:] = [self.momentum * self.v[i] + p.grad] * len(self.v)",
+        "share what is remembered",
+    ),
+    Mutant(11, "velocity forgotten", SGD_V, "self.v[i] = p.grad", "not remembered"),
+    Mutant(
+        11, "no bias correction", ADAM_M, "m, v = self.m[i], self.v[i]", "correction is missing"
+    ),
+    Mutant(
+        11,
+        "half a correction",
+        ADAM_M,
+        "m, v = self.m[i] / (1 - b1**self.t), self.v[i]",
+        "one of the two",
+    ),
+    Mutant(11, "no root", "(np.sqrt(v) + self.eps)", "(v + self.eps)", "root is missing"),
+    Mutant(
+        11, "eps in the root", "(np.sqrt(v) + self.eps)", "np.sqrt(v + self.eps)", "inside the root"
+    ),
+    Mutant(11, "betas exchanged", "b1, b2 = self.betas", "b2, b1 = self.betas", ""),
+    Mutant(
+        11,
+        "generator used up",
+        "self.momentum = list(parameters), lr, momentum",
+        "self.momentum = parameters, lr, momentum",
+        "gone through once",
+    ),
+    Mutant(11, "t stands still", "self.t += 1", "self.t = 1", "t does not grow"),
+    # -------------------------------------------------------------------------- 12, dropout
+    Mutant(
+        12,
+        "new mask on the way back",
+        DROPPED,
+        "return node(value, (x,), lambda g: (np.where(self.rng.random(g.shape) >= self.p, "
+        "g * scale, 0.0),))",
+        "draws a new mask",
+    ),
+    Mutant(
+        12,
+        "mask kept in the layer",
+        DROPPED,
+        "self.kept = kept\n        return node(value, (x,), "
+        "lambda g: (np.where(self.kept, g * scale, 0.0),))",
+        "kept in the layer",
+    ),
+    Mutant(
+        12,
+        "no scale",
+        "scale = 1 / (1 - self.p) if self.p < 1 else 0.0",
+        "scale = 1.0",
+        "not scaled",
+    ),
+    Mutant(12, "p keeps", KEPT, "kept = self.rng.random(x.data.shape) < self.p", "keeps one"),
+    Mutant(12, "scale forward only", DROPPED, DROPPED.replace("g * scale", "g"), "on the way back"),
+    Mutant(
+        12,
+        "drops in evaluation",
+        "        if not self.training:\n            return x\n        kept",
+        "        kept",
+        "drops in evaluation",
+    ),
+    Mutant(
+        12,
+        "inf times 0",
+        "value = np.where(kept, x.data * scale, 0.0)",
+        "value = x.data * kept * scale",
+        "np.where",
+    ),
+    Mutant(
+        12,
+        "guessed from zeros",
+        DROPPED,
+        "return node(value, (x,), lambda g: (np.where(value != 0, g * scale, 0.0),))",
+        "guessed",
+    ),
+    Mutant(
+        12,
+        "mask gone after one pass",
+        DROPPED,
+        "masks = [kept]\n        return node(value, (x,), "
+        "lambda g: (np.where(masks.pop(), g * scale, 0.0),))",
+        "gone",
+    ),
+    Mutant(
+        12,
+        "no mask on the way back",
+        DROPPED,
+        "return node(value, (x,), lambda g: (g * scale,))",
+        "has no mask",
+    ),
+    Mutant(
+        12,
+        "drawn once",
+        KEPT,
+        "if not hasattr(self, 'mask'):\n            self.mask = self.rng.random(x.data.shape) "
+        ">= self.p\n        kept = self.mask",
+        "",
+    ),
+    Mutant(
+        12,
+        "one row",
+        KEPT,
+        "kept = np.broadcast_to(self.rng.random(x.data.shape[-1:]) >= self.p, x.data.shape)",
+        "shape of x",
+    ),
+    Mutant(
+        12,
+        "other generator",
+        KEPT,
+        "kept = np.random.default_rng().random(x.data.shape) >= self.p",
+        "do not come from rng",
+    ),
+    Mutant(
+        12,
+        "scales in evaluation",
+        "        if not self.training:\n            return x\n        kept",
+        "        if not self.training:\n            return x * (1 - self.p)\n        kept",
+        "scales in evaluation",
+    ),
+    # ---------------------------------------------------------------------------- 13, modes
+    Mutant(13, "children not reached", TRAIN, "        self.training = mode\n", "not reached"),
+    Mutant(
+        13,
+        "mode of the class",
+        TRAIN,
+        "        Module.training = Dropout.training = mode\n"
+        "        for module in found_in(self, Module):\n"
+        "            vars(module).pop('training', None)\n",
+        "",
+    ),
+    Mutant(
+        13,
+        "one level",
+        TRAIN,
+        "        self.training = mode\n"
+        "        for value in vars(self).values():\n"
+        "            for module in value if isinstance(value, (list, tuple)) else [value]:\n"
+        "                if isinstance(module, Module):\n"
+        "                    module.training = mode\n",
+        "one level",
+    ),
+    Mutant(
+        13,
+        "lists not searched",
+        TRAIN,
+        "        self.training = mode\n"
+        "        for value in vars(self).values():\n"
+        "            if isinstance(value, Module):\n"
+        "                value.train(mode)\n",
+        "lists and tuples",
+    ),
+    Mutant(
+        13,
+        "dicts not searched",
+        TRAIN,
+        "        self.training = mode\n"
+        "        for value in vars(self).values():\n"
+        "            for module in value if isinstance(value, (list, tuple)) else [value]:\n"
+        "                for m in module if isinstance(module, list) else [module]:\n"
+        "                    if isinstance(m, Module):\n"
+        "                        m.train(mode)\n",
+        "dicts",
+    ),
+    Mutant(13, "train ignores mode", "module.training = mode", "module.training = True", ""),
+    Mutant(
+        13,
+        "train does not undo",
+        TRAIN,
+        "        for module in found_in(self, Module):\n"
+        "            module.training = module.training and mode\n",
+        "does not undo",
+    ),
+    # --------------------------------------------------------------------------- 14, digits
+    Mutant(14, "gradients not zeroed", EPOCH, "", ""),
+    Mutant(
+        14,
+        "shuffled apart",
+        "y[batch]).backward()",
+        "y[rng.permutation(n := len(x))[: len(batch)]]).backward()",
+        "shuffled apart",
+    ),
+    Mutant(14, "no step", "            optimizer.step()\n", "", "no step"),
+    Mutant(
+        14, "evaluated in training", "    net.eval()\n    answers", "    answers", "in evaluation"
+    ),
+    Mutant(14, "mode not restored", "    net.train(before)\n", "", "another mode"),
+    Mutant(
+        14,
+        "argmax over the wrong axis",
+        "argmax(axis=1)\n    net.train",
+        "argmax(axis=0)\n    net.train",
+        "",
+    ),
+    Mutant(
+        14,
+        "number of right answers",
+        "return float(np.mean(answers == y))",
+        "return float(np.sum(answers == y))",
+        "divide by",
+    ),
+    Mutant(14, "wrong answers", "np.mean(answers == y)", "np.mean(answers != y)", "share of wrong"),
+    Mutant(
+        14,
+        "other generator",
+        "order = rng.permutation(len(x))",
+        "order = np.random.default_rng().permutation(len(x))",
+        "does not come from rng",
+    ),
+    # ---------------------------------------------------------------------------- 15, lean
+    Mutant(
+        15,
+        "recursion",
+        "    order, seen, stack = [], set(), [(last, False)]\n",
+        "    order, seen = [], set()\n\n    def visit(tensor):\n"
+        "        if id(tensor) not in seen:\n            seen.add(id(tensor))\n"
+        "            for parent in tensor.parents:\n                visit(parent)\n"
+        "            order.append(tensor)\n\n    visit(last)\n    return order\n    stack = []\n",
+        "calls itself",
+    ),
+    Mutant(
+        15,
+        "list of visited",
+        "order, seen, stack = [], set(), [(last, False)]",
+        "order, seen, stack = [], type('L', (list,), {'add': list.append})(), [(last, False)]",
+        "use a set",
+    ),
+    Mutant(
+        15,
+        "total of losses",
+        "cross_entropy(net(Tensor(x[batch])), y[batch]).backward()",
+        "loss = cross_entropy(net(Tensor(x[batch])), y[batch])\n            loss.backward()\n"
+        "            total = loss if start == epochs == -1 else loss + (total if 'total' in dir() "
+        "else 0)",
+        "float(loss.data)",
+    ),
+    Mutant(
+        15,
+        "tape of its own",
+        "    out = Tensor(value)\n    if RECORDING[-1]:",
+        "    out = Tensor(value)\n    node.tape = (out, getattr(node, 'tape', None))\n"
+        "    if RECORDING[-1]:",
+        "kept for ever",
+    ),
+    Mutant(
+        15,
+        "update recorded",
+        f"            {SGD_V}\n            p.data = p.data - self.lr * self.v[i]\n",
+        "            self.v[i] = self.momentum * self.v[i] + Tensor(p.grad)\n"
+        "            p.data = p.data - self.lr * self.v[i].data\n",
+        "update is recorded",
+    ),
+    Mutant(
+        15,
+        "no finally",
+        NO_GRAD,
+        "    RECORDING.append(False)\n    yield\n    RECORDING.pop()\n",
+        "finally",
+    ),
+    Mutant(
+        15,
+        "not restored",
+        NO_GRAD,
+        "    RECORDING[-1] = False\n    try:\n        yield\n"
+        "    finally:\n        RECORDING[-1] = True\n",
+        "state that was there",
+    ),
+    Mutant(
+        15,
+        "no effect",
+        "    RECORDING.append(False)\n",
+        "    RECORDING.append(True)\n",
+        "has no effect",
+    ),
+    Mutant(15, "never undone", NO_GRAD, "    RECORDING[-1] = False\n    yield\n", ""),
+    # ---------------------------------------------------------------------------- 16, exam
+    Mutant(
+        16,
+        "log changes g",
+        "lambda g: (g / x,)",
+        "lambda g: (np.divide(g, x, out=g) if np.ndim(g) else g / x,)",
+        "changes g in place",
+    ),
+    Mutant(
+        16,
+        "tanh changes g",
+        "lambda g: (g * (1 - out**2),)",
+        "lambda g: (np.multiply(g, 1 - out**2, out=g) if np.ndim(g) else g * (1 - out**2),)",
+        "changes g in place",
+    ),
+    Mutant(
+        16,
+        "sum remembers outside",
+        "        shape = self.data.shape\n\n        def vjp(g):\n            if axis is not None",
+        "        shape = self.data.shape\n        Tensor.axis = axis\n\n        def vjp(g):\n"
+        "            axis = Tensor.axis\n            if axis is not None",
+        "outside of its own call",
+    ),
+    Mutant(
+        6,
+        "index remembers outside",
+        "        shape = self.data.shape\n\n        def vjp(g):\n            total",
+        "        shape = self.data.shape\n        Tensor.index = index\n\n        def vjp(g):\n"
+        "            index = Tensor.index\n            total",
+        "",
+    ),
+    Mutant(
+        6,
+        "order of elements",
+        "lambda g: (g.reshape(old),)",
+        "lambda g: (g.reshape(old, order='A'),)",
+        "",
+    ),
+    Mutant(
+        16,
+        "exp changes g",
+        "lambda g: (g * out,)",
+        "lambda g: (np.multiply(g, out, out=g) if np.ndim(g) else g * out,)",
+        "changes g in place",
+    ),
+    Mutant(
+        7,
+        "product remembers outside",
+        "        a, b = self.data, other.data\n\n        def vjp(g):\n",
+        "        a, b = Tensor.factors = self.data, other.data\n\n        def vjp(g):\n"
+        "            a, b = Tensor.factors\n",
+        "outside of its own call",
+    ),
+    Mutant(
+        16,
+        "transpose remembers outside",
+        "        return node(value, (self,), lambda g: (g.transpose(back),))",
+        "        Tensor.back = back\n        return node(value, (self,), "
+        "lambda g: (g.transpose(Tensor.back),))",
+        "outside of its own call",
+    ),
+    Mutant(
+        16,
+        "exp remembers outside",
+        "        out = np.exp(self.data)\n        return node(out, (self,), lambda g: (g * out,))",
+        "        out = Tensor.out = np.exp(self.data)\n"
+        "        return node(out, (self,), lambda g: (g * Tensor.out,))",
+        "outside of its own call",
+    ),
+]
