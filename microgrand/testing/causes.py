@@ -124,6 +124,8 @@ class Failure:
             f"relative error: {error:.3g}, allowed: {self.rtol:.3g}\n"
             f"{point.input_names[self.k]} has shape {self.x.shape} and dtype {self.x.dtype}"
         )
+        if attempt(lambda: self.suspicion.is_only_rounding):
+            return f"{report}\n{ONLY_ROUNDING}"
         for experiment in (
             self.is_outside_the_domain,
             self.is_coarse,
@@ -419,6 +421,10 @@ class Failure:
         return None if tried else "a number of elements here"
 
 
+ONLY_ROUNDING = (
+    "the output is only rounding at this point, so differences tell little and no cause is looked "
+    "for; check another point, or a part of the function"
+)
 OVERWRITTEN = (
     "the gradient is overwritten instead of added: of several uses of the input only one counts"
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from .adapters import MICROGRAND, Adapter
 
 Array = NDArray[Any]
+
+#: How many values, on either side, show what rounding does to them.
+SCATTERED = 8
 
 
 class GradcheckError(AssertionError):
@@ -113,6 +117,45 @@ class Point:
         outputs = as_outputs(guarded("the function", self.fn, *leaves))
         name = f"{self.output_name} {{}} of the function" if len(outputs) > 1 else "its result"
         return outputs, [self.read(output, name.format(i)) for i, output in enumerate(outputs)]
+
+    def evaluate(self, arrays: Sequence[Array]) -> Array:
+        """Return f of arrays, one vector as at the point."""
+        values = self.call(arrays)[2]
+        if [v.shape for v in values] != [v.shape for v in self.values]:
+            raise GradcheckError("the function returns other shapes near the point")
+        return flat(values)
+
+    @cached_property
+    def scatter(self) -> Array:
+        """How far rounding on the way scatters each value; 0 where they are not seen to scatter.
+
+        All elements move at once, by a few units in the last place, along a line and none rounded:
+        what the values leave of a line is their own.
+        """
+        rng = np.random.default_rng(0)
+        weights = [rng.integers(1, 4, x.shape) * rng.choice([-1, 1], x.shape) for x in self.inputs]
+        longer = max(self.eps ** (-1 / 4), 28.0)
+        found = []
+        for most in (longer, longer / 4):
+            for side in (1, -1):  # there may be a jump at the point
+                steps = np.rint(np.linspace(most / SCATTERED, most, SCATTERED))
+                values = []
+                for t in side * steps:
+                    pairs = zip(self.inputs, weights, strict=True)
+                    near = [(x + t * w * np.abs(np.spacing(x))).astype(x.dtype) for x, w in pairs]
+                    values.append(self.evaluate(near) - self.flat_values)
+                line = np.vander(steps / most, 2)
+                left = np.array(values)
+                left -= line @ (np.linalg.pinv(line) @ left)
+                found.append(np.sqrt(np.sum(left**2, axis=0) / (SCATTERED - 2)))
+        scatter = np.minimum.reduce(found)
+        # More over a longer way is no rounding, but a curve.
+        scatter = np.where(np.maximum.reduce(found) <= 4 * scatter, scatter, 0)
+        ends = np.cumsum([value.size for value in self.values])[:-1]
+        # A single value may seem to stay by chance, as it is not one of many numbers.
+        return np.concatenate(
+            [np.maximum(part, np.median(part) if part.size else 0) for part in np.split(scatter, ends)]
+        )
 
     def moved(self, k: int, change: Array) -> tuple[Array, Array]:
         """Return f where input `k` has changed, one vector, and the change after rounding, flat."""
