@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .adapters import as_outputs
 from .differences import Suspicion
 from .evidence import Evidence, agree, factor_of, gather, lengthened, lengths, perturbed
-from .point import NOT_UNDONE, Point, as_outputs, at, guarded
+from .point import NOT_UNDONE, Point, at, guarded
 from .probes import fault_of_the_engine
 
 Array = NDArray[Any]
@@ -168,9 +169,12 @@ class Failure:
         rough = self.suspicion.roughness > 16 * self.suspicion.floor
         if dtype is None or not rough or error > noise * self.size:
             return None
+        if self.precision > 16 * np.finfo(coarser[dtype]).eps:
+            return None
         return (
             f"the function's values are good to {self.precision:.1g} only, where {dtype} rounds to "
-            f"{self.point.eps:.1g}; is a part of it computed in {coarser[dtype]}?"
+            f"{self.point.eps:.1g}; is a part of it computed in {coarser[dtype]}? Or do large terms "
+            "cancel?"
         )
 
     def is_at_a_jump(self) -> str | None:

@@ -10,6 +10,7 @@ may compute in float32 inside, or lose digits by cancellation.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
@@ -171,9 +172,12 @@ class Suspicion:
         steep = abs(self.slope) * self.point.step > STEEP * self.size
         if not steep:
             return False
-        for part in (0.3, 0.1):
-            t, e = self.window(part * self.size / abs(self.slope))
-            roughness = max(self.floor, min(left_by(t[side], e[side], 5) for side in SIDES))
+        for part in (0.1, 0.03):
+            width = part * self.size / abs(self.slope)
+            t, e = self.window(width)
+            if not np.isfinite(e).all() or not np.isfinite(t / width).all():
+                continue
+            roughness = max(self.floor, *(left_by(t[side] / width, e[side], 5) for side in SIDES))
             for times in (1, 2, 4):
                 for estimate in self.polynomial(t, e, times * roughness):
                     if self.clears(*estimate) and estimate[1] <= abs(self.slope) / 100:
@@ -183,20 +187,19 @@ class Suspicion:
     @cached_property
     def noise(self) -> float:
         """What rounding on the way scatters the values by; 0 if they are not seen to scatter."""
-        return float(norm(self.cotangent * self.point.scatter))
+        with contextlib.suppress(GradcheckError):  # outside the domain
+            return float(norm(self.cotangent * self.point.scatter))
+        return 0.0
 
     @property
     def is_only_rounding(self) -> bool:
         """Are the values of the size of what rounding does to them?"""
-        return self.size <= NOTHING_ELSE * self.noise
+        return self.noise > 0 and self.size <= NOTHING_ELSE * self.noise
 
     @property
     def is_within_rounding(self) -> bool:
         """Are the values only rounding, far around, and is the derivative no more than that?"""
-        try:
-            if not self.is_only_rounding or self.least_slope > WITHIN * self.noise:
-                return False
-        except GradcheckError:  # outside the domain
+        if not self.is_only_rounding or self.least_slope > WITHIN * self.noise:
             return False
         for width in (WIDEST, WIDEST / 4):
             t, e = self.window(width)
@@ -344,11 +347,8 @@ class Suspicion:
     def residual(self, width: float) -> float:
         """Return what a polynomial leaves of the values on the smoother side of the point."""
         t, e = self.window(width)
-        sides = [
-            smallest_residual(t[side] / width, e[side], self.floor) for side in SIDES
-        ]
+        sides = [smallest_residual(t[side] / width, e[side], self.floor) for side in SIDES]
         return min(sides)
-
 
     def jump(self, width: float) -> float:
         """Return the height of the highest jump found: halving finds it, where it stays as it is.

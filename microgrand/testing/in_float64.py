@@ -95,7 +95,9 @@ class InFloat64:
         found = rows[:, moving] @ (change[moving] / (2 * self.point.step))
         expected = cotangents @ ((ends[0] - ends[1]) / (2 * self.point.step))
         distance = np.abs(found - expected)
-        allowed = allowance(self.coarse, v, cotangents, rows, expected, rtol)
+        # These steps resolve more: left is what the gradient itself is rounded.
+        allowed = allowance(self.point, v, cotangents, rows, expected, rtol)
+        allowed += ROUNDINGS * self.coarse.eps * norm(cotangents * self.coarse.magnitude, axis=1)
         wrong = ~(distance <= allowed)
         if wrong.any():
             allowed += ROUNDINGS * norm(cotangents * self.rounding, axis=1)
@@ -106,15 +108,18 @@ class InFloat64:
     def rounding(self) -> Array:
         """What few digits do to the values, at the point and around it."""
         rng = np.random.default_rng(0)
-        most = np.abs(self.coarse.flat_values - self.point.flat_values)
+        errors = [self.coarse.flat_values - self.point.flat_values]
         for _ in range(POINTS):
             arrays = [
                 (x * (1 + FAR * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
                 for x in self.coarse.inputs
             ]
             exact = self.point.evaluate([x.astype(np.float64) for x in arrays])
-            most = np.fmax(most, np.abs(self.coarse.evaluate(arrays) - exact))
-        return np.where(np.isfinite(most), most, 0)
+            error = self.coarse.evaluate(arrays) - exact
+            # Larger values are rounded more.
+            is_alike = np.isfinite(error) & (np.abs(exact) <= 2 * self.coarse.magnitude)
+            errors.append(np.where(is_alike, error, errors[0]))
+        return self.coarse.pooled(np.nan_to_num(errors, posinf=0, neginf=0))
 
     def computes(self, suspicion: Suspicion) -> bool:
         """Tell whether the function really computes in float64.

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .adapters import MICROGRAND, Adapter
+from .adapters import MICROGRAND, Adapter, as_outputs
 
 Array = NDArray[Any]
 
 #: How many values, on either side, show what rounding does to them.
-SCATTERED = 8
+SCATTERED = 16
 
 
 class GradcheckError(AssertionError):
@@ -137,25 +137,33 @@ class Point:
         longer = max(self.eps ** (-1 / 4), 28.0)
         found = []
         for most in (longer, longer / 4):
+            steps = np.rint(np.linspace(most / SCATTERED, most, SCATTERED))
+            line = np.vander(steps / most, 2)
+            line = np.eye(SCATTERED) - line @ np.linalg.pinv(line)
+            left = []
             for side in (1, -1):  # there may be a jump at the point
-                steps = np.rint(np.linspace(most / SCATTERED, most, SCATTERED))
                 values = []
                 for t in side * steps:
                     pairs = zip(self.inputs, weights, strict=True)
                     near = [(x + t * w * np.abs(np.spacing(x))).astype(x.dtype) for x, w in pairs]
                     values.append(self.evaluate(near) - self.flat_values)
-                line = np.vander(steps / most, 2)
-                left = np.array(values)
-                left -= line @ (np.linalg.pinv(line) @ left)
-                found.append(np.sqrt(np.sum(left**2, axis=0) / (SCATTERED - 2)))
-        scatter = np.minimum.reduce(found)
+                left.append(line @ np.array(values))
+            found.append(self.pooled(np.concatenate(left)))
         # More over a longer way is no rounding, but a curve.
-        scatter = np.where(np.maximum.reduce(found) <= 4 * scatter, scatter, 0)
-        ends = np.cumsum([value.size for value in self.values])[:-1]
-        # A single value may seem to stay by chance, as it is not one of many numbers.
-        return np.concatenate(
-            [np.maximum(part, np.median(part) if part.size else 0) for part in np.split(scatter, ends)]
-        )
+        return np.where(np.maximum(*found) <= 4 * np.minimum(*found), np.minimum(*found), 0)
+
+    def pooled(self, errors: Array) -> Array:
+        """Return the size of the errors of each value, from several of each.
+
+        They are alike within a tensor: a value may seem exact by chance. But one of many that is
+        wild tells nothing of the others.
+        """
+        sizes = np.sqrt(np.mean(np.square(errors), axis=0))
+        pooled = []
+        for own in np.split(sizes, np.cumsum([value.size for value in self.values])[:-1]):
+            alike = np.maximum(own, np.quantile(own, 0.75) if own.size else 0)
+            pooled.append(np.minimum(32 * alike, np.sqrt(np.mean(np.square(own)))))
+        return np.concatenate(pooled)
 
     def moved(self, k: int, change: Array) -> tuple[Array, Array]:
         """Return f where input `k` has changed, one vector, and the change after rounding, flat."""
@@ -335,11 +343,6 @@ def as_sequence(found: Any, number: int) -> list[Any]:
             "input"
         )
     return list(found)
-
-
-def as_outputs(result: Any) -> tuple[Any, ...]:
-    """Make a tuple of what a function returned, one tensor or several."""
-    return tuple(result) if isinstance(result, (list, tuple)) else (result,)
 
 
 def size_of(x: Array) -> Array:
