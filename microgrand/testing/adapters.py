@@ -63,11 +63,11 @@ class Adapter:
 
         Tried are: the array or a list as the first argument, with ``requires_grad=True`` or
         without; values in ``data``, ``value``, ``array`` or ``numpy``, attribute or method; a
-        ``backward`` that takes a cotangent as a tensor or an array, by position or name, or, where by its signature
-        it takes none, starts from a sum; a ``grad`` that is an array or a tensor. It is set to
-        what it was before each run. Of several outputs, each is run by itself, and the function
-        is called again for it. What the framework computes need not be right: a wrong
-        gradient is for `gradcheck` to find.
+        ``backward`` that takes a cotangent as a tensor or an array, by position or by name, or,
+        where by its signature it takes none, starts from a sum; a ``grad`` that is an array or a
+        tensor. It is set to what it was before each run. Of several outputs, each is run by itself,
+        and the function is called again for it. What the framework computes need not be right: a
+        wrong gradient is for `gradcheck` to find.
 
         Raises
         ------

@@ -125,7 +125,7 @@ class Failure:
             f"relative error: {error:.3g}, allowed: {self.rtol:.3g}\n"
             f"{point.input_names[self.k]} has shape {self.x.shape} and dtype {self.x.dtype}"
         )
-        if attempt(lambda: self.suspicion.is_only_rounding):
+        if attempt(lambda: self.suspicion.is_only_rounding or self.suspicion.is_rounded_away):
             return f"{report}\n{ONLY_ROUNDING}"
         for experiment in (
             self.is_outside_the_domain,
@@ -169,12 +169,12 @@ class Failure:
         rough = self.suspicion.roughness > 16 * self.suspicion.floor
         if dtype is None or not rough or error > noise * self.size:
             return None
-        if self.precision > 16 * np.finfo(coarser[dtype]).eps:
+        if self.precision > 16 * np.finfo(coarser[dtype]).eps:  # which it cannot be
             return None
         return (
             f"the function's values are good to {self.precision:.1g} only, where {dtype} rounds to "
-            f"{self.point.eps:.1g}; is a part of it computed in {coarser[dtype]}? Or do large terms "
-            "cancel?"
+            f"{self.point.eps:.1g}; is a part of it computed in {coarser[dtype]}? "
+            "Or do large terms cancel?"
         )
 
     def is_at_a_jump(self) -> str | None:

@@ -197,6 +197,14 @@ class Suspicion:
         return self.noise > 0 and self.size <= NOTHING_ELSE * self.noise
 
     @property
+    def is_rounded_away(self) -> bool:
+        """Is the value 0 all around, and the derivative no more than rounding of numbers like 1?"""
+        t, e = self.window(WIDEST)
+        is_zero = not np.any(self.point.flat_values[self.cotangent != 0])
+        still = np.all(np.abs(e + self.slope * t) <= 1e-9 * np.abs(self.slope * t))
+        return bool(is_zero and still and self.least_slope <= WITHIN * self.point.eps)
+
+    @property
     def is_within_rounding(self) -> bool:
         """Are the values only rounding, far around, and is the derivative no more than that?"""
         if not self.is_only_rounding or self.least_slope > WITHIN * self.noise:

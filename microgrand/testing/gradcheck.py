@@ -105,19 +105,29 @@ def gradcheck(
     Notes
     -----
     The step is relative: 6e-6 of an element's own size in float64, or of the input's largest where
-    the element is 0; 5e-3 in float32 and 0.1 in float16. Differences cannot tell a derivative from
-    0 if it hardly moves the output. The full mode finds a mistake in a derivative at every point
-    where the part that is missing moves an output, when the element changes by its own size, by
-    more than 3e-10 of the largest output of that tensor in float64, 2e-4 in float32 and 0.07 in
-    float16, and by more than twice `rtol` of what the whole derivative does. The fast mode promises
-    no such size: its steps change all elements at once, and in float16, where they are of a tenth,
-    a curved function may hide a mistake. Use the full mode there.
+    the element is 0; 5e-3 in float32 and 0.1 in float16. Over such long steps a difference may
+    agree with a wrong derivative by chance, so float32 and float16 are compared in float64, too,
+    which takes as many evaluations again.
+
+    Differences cannot tell a derivative from 0 if it hardly moves the output. The full mode finds
+    a mistake in a derivative at every point where the part that is missing moves an output, when
+    the element changes by its own size, by more than 3e-10 of the largest output of that tensor in
+    float64, 2e-4 in float32 and 0.02 in float16, by more than twice `rtol` of what the whole
+    derivative does, and by more than 16 times what rounding on the way does to the output. The
+    largest output counts as the smallest normal number of its dtype, at least. A framework that has
+    no float64 is checked in its own digits alone. There 0.07 is found in float16, and only of
+    functions that are nearly straight within a step: one that bends may pass by chance. The fast
+    mode promises no size: its steps change all elements at once.
+
+    Where large terms cancel, an output may be no more than what rounding leaves of them, like the
+    mean of ``x - np.mean(x)``. It passes if its derivative is no more than that, too; otherwise the
+    report says that nothing can be told there, and names no cause.
 
     A function whose values are as rough as those of the next coarser dtype is refused even if its
     derivative is right, as a part of it may be computed there: in float64 ``(x + c) - c`` is from
-    about c = 1e8 x on. What is suspicious in float32 or float16 is looked at in float64, too,
-    where the framework has it. What a float64 function rounds to float16 on the way stays as it is
-    for such short steps, so it looks constant: that it is not recorded is not found.
+    about c = 1e8 x on. What is rounded on the way so that it stays as it is over a step looks
+    constant, and that it is not recorded is not found: what a float64 function rounds to float16,
+    or ``np.log(1 + x**2)`` at 1e-8.
 
     A function that is random only now and then is found out if one of these evaluations is: if a
     tenth of them is, 19 times in 20 in the full mode.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .differences import Suspicion, allowance, norm
-from .point import GradcheckError, Point
+from .point import GradcheckError, Point, flat, magnitude_of
 
 Array = NDArray[Any]
 
@@ -52,7 +52,9 @@ class InFloat64:
             return None
         if point.eps == coarse.eps or point.magnitude.shape != coarse.magnitude.shape:
             return None
-        point.magnitude = np.maximum(point.magnitude, coarse.magnitude)
+        # At second order, it is that of the terms.
+        raised = coarse.magnitude > flat([np.full(v.size, magnitude_of(v)) for v in coarse.values])
+        point.magnitude = np.maximum(point.magnitude, np.where(raised, coarse.magnitude, 0))
         return cls(coarse, point)
 
     def mistakes(
