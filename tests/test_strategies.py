@@ -267,5 +267,5 @@ def test_a_failure_prints_code_that_reproduces_it(fault):
 
 @pytest.mark.parametrize("expressions", ["{0} * {1}", [], ()])
 def test_expressions_that_are_no_list_are_refused(expressions):
-    with pytest.raises(TypeError, match="a list of templates such as .*, got"):
+    with pytest.raises(TypeError, match=r"a list of templates such as .*, got"):
         strategies.programs(expressions=expressions)
