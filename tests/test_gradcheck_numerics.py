@@ -337,10 +337,13 @@ def test_a_function_that_turns_within_a_step_is_no_mistake(x):
         assert refused(lambda x: sine(x), np.array([x])) == (factor != 1)  # noqa: B023
 
 
-def test_near_ties_in_float16_are_no_mistake():
-    x = np.array([0.795, 0.8, 0.8003, 1.37, 0.799, 0.8015, 1.142], np.float16)
-    for near in (x, np.random.default_rng(0).permutation(1 + np.arange(7) * 2.0**-10)):
-        assert gradcheck(np.median, near.astype(np.float16))
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_near_ties_are_no_mistake(dtype):
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x = 3 * (1 + rng.permutation(32)[:9] * 2 * np.finfo(dtype).eps).astype(dtype)
+        for fn in (np.median, np.max):
+            assert gradcheck(fn, x)
 
 
 def test_values_far_rougher_than_their_dtype_are_reported():
