@@ -617,6 +617,14 @@ def check_has_an_axis(tensor: Any, what: str) -> None:
         raise TypeError(f"{what} a 0-d tensor, which has no axis; take x.ravel(), or x.item()")
 
 
+def refuse_to_round() -> NoReturn:
+    """Raise for ``round(x)``, which makes a Python number of one element only."""
+    raise TypeError(
+        "round() makes a Python number, and a Tensor is none: write np.round(x, decimals), or "
+        "round(x.item())"
+    )
+
+
 def refuse_item_assignment() -> None:
     """Raise for ``x[i] = y``."""
     raise TypeError(

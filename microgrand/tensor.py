@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from inspect import getattr_static
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -377,6 +377,9 @@ class Tensor(Node):
 
     def __bool__(self) -> bool:
         return bool(self._array)
+
+    def __round__(self, digits: Any = None) -> NoReturn:
+        checks.refuse_to_round()
 
     def __float__(self) -> float:
         checks.check_becomes_a_number(self, "float", records_gradient(self))

@@ -203,8 +203,14 @@ ArgNums = int | tuple[int, ...]
 
 def at_positions(f: Callable[..., Any], argnums: ArgNums, args: Any, kwargs: Any) -> Any:
     """Make `f` a function of the arguments at `argnums` alone; also return those arguments."""
-    numbers = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
+    numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
     for number in numbers:
+        if not isinstance(number, (int, np.integer)):
+            raise TypeError(
+                f"argnums is the number of a positional argument or a tuple of such numbers, got "
+                f"{argnums!r}; for an argument given by its name, differentiate a function of it: "
+                "grad(lambda x: f(name=x))"
+            )
         if not -len(args) <= number < len(args):
             raise ValueError(
                 f"argnums={argnums} names argument {number}, but the function was called with "

@@ -1,6 +1,7 @@
 """Adapters: gradcheck works with frameworks of any kind, and finds their mistakes."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -265,6 +266,95 @@ def test_a_backward_whose_every_rule_is_wrong_is_found():
 
     adapter = Adapter.guess(Doubling)
     assert "2 times too large" in report_of(lambda x, y: x * y, x34(), x34() + 1, adapter=adapter)
+
+
+class OnlyProducts(Tape):
+    """There is no sum and no addition, and intermediate gradients are kept."""
+
+    grad = 0.0
+    __add__ = sum = None
+
+    def backward(self, g):
+        for node, share in self.walk(g):
+            node.grad = node.grad + share
+
+
+class ByName(Tape):
+    """Backward takes a cotangent by name only, and needs one."""
+
+    grad = None
+    sum = property()
+
+    def backward(self, *, gradient=None):
+        for node, g in self.walk(np.asarray(gradient, float)):
+            node.grad = g if node.grad is None else node.grad + g
+
+
+class OnOneTape:
+    """All tensors share a tape, which backward empties; it takes an array."""
+
+    tape: ClassVar = []
+    skips = True
+
+    def __init__(self, data):
+        self.data, self.grad = np.asarray(data), None
+
+    def __mul__(self, other):
+        product = OnOneTape(self.data * other.data)
+        self.tape.append((product, (self, other.data), (other, self.data)))
+        return product
+
+    def backward(self, g):
+        if self.data.shape != np.shape(g) or not isinstance(g, np.ndarray):
+            raise TypeError("expected an array")
+        self.grad = g
+        while self.tape:
+            product, *parents = self.tape.pop()
+            for parent, factor in parents if product.grad is not None or not self.skips else ():
+                share = product.grad * factor
+                parent.grad = share if parent.grad is None else parent.grad + share
+
+
+class OnOneTapeFromOne(OnOneTape):
+    """The same for single numbers, beginning at 1."""
+
+    def __mul__(self, other):
+        product = OnOneTapeFromOne(self.data * other.data)
+        self.tape.append((product, (self, other.data), (other, self.data)))
+        return product
+
+    def sum(self):
+        total = OnOneTapeFromOne(self.data.sum())
+        self.tape.append((total, (self, np.ones(self.data.shape))))
+        return total
+
+    def backward(self):
+        super().backward(np.ones(()))
+
+
+@MODES
+@pytest.mark.parametrize("framework", [OnlyProducts, ByName, OnOneTape, OnOneTapeFromOne])
+def test_several_outputs_need_no_more_than_backward(framework, mode):
+    adapter = Adapter.guess(framework)
+    y = x34() + 1
+    assert gradcheck(lambda x, y: x * y * x, x34(), y, adapter=adapter, mode=mode)
+    # They share what is in the middle of the graph; one is an input, and one a constant.
+    assert gradcheck(
+        lambda x, y: (lambda z: (z * x, z * y, z, x, np.ones(3)))(x * y),
+        x34(), y, adapter=adapter, mode=mode,
+    )  # fmt: skip
+    wrong = replace(adapter, gradients=lambda *given: [1.1 * g for g in adapter.gradients(*given)])
+    assert "off by a factor" in report_of(lambda x, y: (x * y, x * x), x34(), y, adapter=wrong)
+
+
+@pytest.mark.parametrize("framework", [OnOneTape, OnOneTapeFromOne])
+def test_a_failed_probe_leaves_no_tape_that_others_fail_on(framework, monkeypatch):
+    monkeypatch.setattr(framework, "skips", False)  # what is left on the tape is an error
+    adapter = Adapter.guess(framework)
+    OnOneTape.tape.clear()
+    leaf, other = adapter.tensor(x34()), adapter.tensor(x34() + 1)
+    (found, _) = adapter.gradients([leaf * other], [adapter.tensor(x34())], [leaf, other], False)
+    assert np.allclose(found, x34() * (x34() + 1))
 
 
 def test_what_cannot_be_guessed_says_so():

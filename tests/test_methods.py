@@ -244,3 +244,8 @@ def test_operators_that_return_arrays_take_lists_of_tensors_on_either_side(opera
         plain = [getattr(item, "data", item) for item in other]
         np.testing.assert_array_equal(operate(x, other), operate(array, plain), strict=True)
         np.testing.assert_array_equal(operate(other, x), operate(plain, array), strict=True)
+
+
+def test_round_names_the_function():
+    with pytest.raises(TypeError, match=r"write np.round\(x, decimals\), or round\(x.item\(\)\)"):
+        round(Tensor(1.5), 1)

@@ -263,3 +263,9 @@ def test_a_failure_prints_code_that_reproduces_it(fault):
     code = note[note.index("Program(") : note.index("\n    )") + 6]
     assert code.count("\n") <= 4
     assert fails(eval(code, {"np": np, "Program": Program}))
+
+
+@pytest.mark.parametrize("expressions", ["{0} * {1}", [], ()])
+def test_expressions_that_are_no_list_are_refused(expressions):
+    with pytest.raises(TypeError, match=r"a list of templates such as .*, got"):
+        strategies.programs(expressions=expressions)

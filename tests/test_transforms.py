@@ -272,3 +272,10 @@ def test_dtype_of_the_argument_is_kept():
 def test_misuse(call, error, words):
     with enable_grad(), pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("argnums", ["x", ("x",), None, 1.0])
+def test_argnums_that_are_no_numbers_are_refused(argnums):
+    for transform in (grad, value_and_grad, jacobian):
+        with pytest.raises(TypeError, match="argnums is the number of a positional argument"):
+            transform(np.sin, argnums)(1.0)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import add, mul, sub
@@ -60,10 +61,11 @@ class Adapter:
 
         It tries: the array or a list as the first argument, with ``requires_grad=True`` or
         without; values in ``data``, ``value``, ``array`` or ``numpy``, attribute or method; a
-        ``backward`` that takes a cotangent as a tensor or an array, or, where by its signature
-        it takes none, starts from a sum; a ``grad`` that is an array or a tensor. It is set to
-        what it was before each run. What the framework computes need not be right: a wrong
-        gradient is for `gradcheck` to find.
+        ``backward`` that takes a cotangent as a tensor or an array, by position or by name, or,
+        where by its signature it takes none, starts from a sum; a ``grad`` that is an array or a
+        tensor. It is set to what it was before each run. Of several outputs, each is run by itself,
+        and the function is called again for it. What the framework computes need not be right: a
+        wrong gradient is for `gradcheck` to find.
 
         Raises
         ------
@@ -244,11 +246,14 @@ class Way(NamedTuple):
     run_on_leaf: Callable[..., Any]
 
 
-def from_cotangent(convert: Callable[[Any], Any]) -> Way:
+def from_cotangent(convert: Callable[[Any], Any], keyword: str | None) -> Way:
     """Give backward the cotangent."""
 
     def run(output: Any, g: Any, options: dict[str, Any]) -> None:
-        output.backward(convert(g), **options)
+        if keyword is None:
+            output.backward(convert(g), **options)
+        else:
+            output.backward(**{keyword: convert(g)}, **options)
 
     return Way(run, run)
 
@@ -265,18 +270,30 @@ def from_one(total: Callable[[Any], Any]) -> Way:
 OPTIONS = re.compile("retain|create|graph|keep|free|zero|clear|reset|verbose|debug|visited|depth")
 
 
-def takes_cotangent(parameters: Sequence[inspect.Parameter]) -> bool:
-    """Tell from the parameters of a method `backward` whether it takes a cotangent."""
-    return any(
-        parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
+def takes_cotangent(parameter: inspect.Parameter) -> bool:
+    """Tell whether a parameter of a method `backward` is a cotangent."""
+    return (
+        parameter.kind is not parameter.VAR_KEYWORD
         and not isinstance(parameter.default, bool)
         and not OPTIONS.search(parameter.name)
-        for parameter in parameters[1:2]  # after self
     )
+
+
+def by_cotangent(parameters: Sequence[inspect.Parameter], read: Callable[[Any], Any]) -> list[Way]:
+    """Return how `backward` is given a cotangent, or nothing if by its parameters it takes none."""
+    of_keyword = [p for p in parameters[1:] if p.kind is p.KEYWORD_ONLY]
+    for parameter in [*parameters[1:2], *of_keyword]:  # after self
+        if takes_cotangent(parameter):
+            keyword = parameter.name if parameter in of_keyword else None
+            return [from_cotangent(convert, keyword) for convert in (lambda g: g, read)]
+    return []
 
 
 #: For frameworks whose `backward` begins at 1; not all have a sum.
 FROM_ONE = [from_one(lambda output: output.sum()), from_one(lambda output: output)]
+
+#: The score of a way that is right for two operations.
+RIGHT = 20
 
 T = TypeVar("T")
 
@@ -339,7 +356,7 @@ def guessed(given: Any) -> Adapter:
             f"Adapter.guess looks for a method `backward`, which {tensor_class.__name__} lacks; "
             "write an Adapter yourself"
         )
-    options = inspect.signature(tensor_class.backward).parameters
+    parameters = list(inspect.signature(tensor_class.backward).parameters.values())
 
     def run(
         backward: Callable[..., Any], output: Any, g: Any, leaves: Sequence[Any], create_graph: bool
@@ -375,35 +392,63 @@ def guessed(given: Any) -> Adapter:
         found += [(found_by(way.run_on_leaf, lambda leaf, other: leaf), np.nan)]
         return sum(1 + 9 * np.allclose(g, right, rtol=1e-2) for g, right in found if g is not None)
 
+    def best(ways: Iterable[Way]) -> list[Way]:
+        # What fails may leave a tape half filled that all tensors share. So first is what a leaf
+        # can do, which records nothing; and what is right is the last that is tried.
+        on_leaf = {way: found_by(way.run_on_leaf, lambda leaf, other: leaf) for way in ways}
+        scores = {}
+        for way in sorted(on_leaf, key=lambda way: on_leaf[way] is None):
+            scores[way] = score(way)
+            if scores[way] >= RIGHT:
+                break
+        return sorted(filter(scores.get, scores), key=scores.__getitem__, reverse=True)[:1]
+
     # That a cotangent is ignored would be hidden by a sum, which is for where none is accepted.
-    groups = [FROM_ONE]
-    if takes_cotangent(list(options.values())):
-        groups.insert(0, [from_cotangent(lambda g: g), from_cotangent(read)])
-    scores = [{way: score(way) for way in ways} for ways in groups]
-    ways = first_that_works(
-        scores,
-        lambda ways: any(ways.values()),
+    run_backward = first_that_works(
+        (way for ways in (by_cotangent(parameters, read), FROM_ONE) for way in best(ways)),
+        lambda way: True,
         f"run backward from a {name} so that a gradient arrives at a leaf",
-    )
-    run_backward = max(ways, key=ways.__getitem__).run
+    ).run
+    #: The latest calls of functions, and what they returned.
+    calls: deque[tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]] = deque(maxlen=2)
+
+    def function(fn: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*leaves: Any) -> Any:
+            result = fn(*leaves)
+            calls.append((fn, leaves, as_outputs(result)))
+            return result
+
+        return call
+
+    def again(output: Any, leaves: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        """Return the same output and leaves, of a graph of their own."""
+        for fn, given, outputs in calls:
+            if list(map(id, given)) == list(map(id, leaves)):
+                for i, other in enumerate(outputs):
+                    if other is output:
+                        fresh = [make(read(leaf)) for leaf in leaves]
+                        return as_outputs(fn(*fresh))[i], fresh
+        return output, leaves
 
     def gradients(outputs: Any, cotangents: Any, leaves: Any, create_graph: bool) -> Any:
+        create_graph = create_graph and any(p.name == "create_graph" for p in parameters)
         parts = [
             (output, g)
             for output, g in zip(outputs, cotangents, strict=True)
             if isinstance(output, tensor_class) and getattr(output, "requires_grad", True)
         ]
-        if not parts:
-            return [None] * len(leaves)
-        if len(parts) > 1:
-            # One run from a sum, as several may overwrite each other's gradients; and not from 1,
-            # which hides that a cotangent is ignored.
-            total = functools.reduce(add, [(output * g).sum() for output, g in parts])
-            number = np.ones_like(read(total))
-            parts = [(total * make(number / 2), make(number * 2))]
-        return run(run_backward, *parts[0], leaves, create_graph and "create_graph" in options)
+        totals: list[Any] = [None] * len(leaves)
+        # One run for each, of a graph of its own: one may add what is left inside of another's.
+        for i, (output, g) in enumerate(parts):
+            root, inputs = again(output, leaves) if i and not create_graph else (output, leaves)
+            for k, share in enumerate(run(run_backward, root, g, inputs, create_graph)):
+                if share is not None:
+                    totals[k] = share if totals[k] is None else totals[k] + share
+            if not create_graph:  # arrays may be used again
+                totals = [None if g is None else np.array(g) for g in totals]
+        return totals
 
-    return Adapter(make, read, gradients)
+    return Adapter(make, read, gradients, function)
 
 
 # --------------------------------------------------------------------------- single numbers
@@ -483,6 +528,11 @@ def of_layers(
         return [np.ravel(*cotangents)[0] * g for g in found] if begins_at_one else found
 
     return Adapter(lambda array: array, np.asarray, gradients, function)
+
+
+def as_outputs(result: Any) -> tuple[Any, ...]:
+    """Make a tuple of what a function returned, one tensor or several."""
+    return tuple(result) if isinstance(result, (list, tuple)) else (result,)
 
 
 def as_list(found: Any) -> list[Any]:

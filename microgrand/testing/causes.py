@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..kinds import Array
+from .adapters import as_outputs
 from .differences import Suspicion
 from .evidence import Evidence, agree, factor_of, gather, lengthened, lengths, perturbed
-from .point import NOT_UNDONE, Point, as_outputs, at, guarded
+from .point import NOT_UNDONE, Point, at, guarded
 from .probes import fault_of_the_engine
 
 
@@ -122,6 +123,8 @@ class Failure:
             f"relative error: {error:.3g}, allowed: {self.rtol:.3g}\n"
             f"{point.input_names[self.k]} has shape {self.x.shape} and dtype {self.x.dtype}"
         )
+        if attempt(lambda: self.suspicion.is_only_rounding or self.suspicion.is_rounded_away):
+            return f"{report}\n{ONLY_ROUNDING}"
         for experiment in (
             self.is_outside_the_domain,
             self.is_coarse,
@@ -164,9 +167,12 @@ class Failure:
         rough = self.suspicion.roughness > 16 * self.suspicion.floor
         if dtype is None or not rough or error > noise * self.size:
             return None
+        if self.precision > 16 * np.finfo(coarser[dtype]).eps:  # which it cannot be
+            return None
         return (
             f"the function's values are good to {self.precision:.1g} only, where {dtype} rounds to "
-            f"{self.point.eps:.1g}; is a part of it computed in {coarser[dtype]}?"
+            f"{self.point.eps:.1g}; is a part of it computed in {coarser[dtype]}? "
+            "Or do large terms cancel?"
         )
 
     def is_at_a_jump(self) -> str | None:
@@ -417,6 +423,10 @@ class Failure:
         return None if tried else "a number of elements here"
 
 
+ONLY_ROUNDING = (
+    "the output is only rounding at this point, so differences tell little and no cause is looked "
+    "for; check another point, or a part of the function"
+)
 OVERWRITTEN = (
     "the gradient is overwritten instead of added: of several uses of the input only one counts"
 )

@@ -10,6 +10,7 @@ may compute in float32 inside, or lose digits by cancellation.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
@@ -34,8 +35,29 @@ WIDEST = 0.3
 NEAR = np.array([-0.9, -0.37, 0.23, 0.71])
 #: How many values are taken on each side of the point.
 SAMPLES = 14
+SIDES = slice(None, SAMPLES), slice(SAMPLES, None)
 #: How many of these a polynomial may be fitted to, on either side.
 CUTS = (SAMPLES, 9, 5)
+#: How often a step is halved to see if a jump is left.
+HALVINGS = 16
+#: A slope is steep if it leads to so many times the values' size within a step.
+STEEP = 4
+#: Values of no more than so many times their scatter are only rounding, and so is a derivative that
+#: moves them by no more than so many times that when the element changes by its own size.
+NOTHING_ELSE, WITHIN = 32, 16
+
+
+def allowance(
+    point: Point, v: Array, cotangents: Array, rows: Array, expected: Array, rtol: float
+) -> Array:
+    """Return by how much each ``u J v`` may differ from what is expected."""
+    moving = np.flatnonzero(v)
+    # Elements may be in error by `rtol` of their own, even if they cancel.
+    least = norm(rows[:, moving] * v[moving], axis=1)
+    # A sum of independent roundings grows as their root mean square.
+    noise = FIRST_NOISE * point.eps / point.step * norm(cotangents * point.magnitude, axis=1)
+    allowed = rtol * np.maximum(least, np.abs(expected)) + noise
+    return np.where(np.isfinite(allowed), allowed, np.nan)  # of an infinity any part would be
 
 
 class Suspicion:
@@ -108,8 +130,13 @@ class Suspicion:
         """Is the derivative wrong, or the function too rough to tell?"""
         if not np.isfinite(self.slope):
             return True
-        if self.is_smooth_and_right:
+        if self.is_smooth_and_right or self.is_steep_and_right:
             return False
+        return self.is_unexplained and not self.is_within_rounding
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Does no estimate clear the derivative, or is the function too rough to tell?"""
         step = self.point.step
         # The cheap question first: would a shorter step agree if rounding were all there is to it?
         # If none does, only a roughness that is refused anyway could explain a large error.
@@ -132,6 +159,62 @@ class Suspicion:
                 for estimate in self.polynomial(t, e, roughness):
                     if self.clears(*estimate):
                         return True
+        return False
+
+    @property
+    def is_steep_and_right(self) -> bool:
+        """Does the function turn within a step, as the derivative says, and do shorter ones agree?
+
+        What is rounded to fewer digits has no such slope.
+        """
+        steep = abs(self.slope) * self.point.step > STEEP * self.size
+        if not steep:
+            return False
+        for part in (0.1, 0.03):
+            width = part * self.size / abs(self.slope)
+            t, e = self.window(width)
+            if not np.isfinite(e).all() or not np.isfinite(t / width).all():
+                continue
+            roughness = max(self.floor, *(left_by(t[side] / width, e[side], 5) for side in SIDES))
+            for times in (1, 2, 4):
+                for estimate in self.polynomial(t, e, times * roughness):
+                    if self.clears(*estimate) and estimate[1] <= abs(self.slope) / 100:
+                        return True
+        return False
+
+    @cached_property
+    def noise(self) -> float:
+        """What rounding on the way scatters the values by; 0 if they are not seen to scatter."""
+        with contextlib.suppress(GradcheckError):  # outside the domain
+            return float(norm(self.cotangent * self.point.scatter))
+        return 0.0
+
+    @property
+    def is_only_rounding(self) -> bool:
+        """Are the values of the size of what rounding does to them?"""
+        return self.noise > 0 and self.size <= NOTHING_ELSE * self.noise
+
+    @property
+    def is_rounded_away(self) -> bool:
+        """Is the value 0 all around, and the derivative no more than rounding of numbers like 1?"""
+        t, e = self.window(WIDEST)
+        is_zero = not np.any(self.point.flat_values[self.cotangent != 0])
+        still = np.all(np.abs(e + self.slope * t) <= 1e-9 * np.abs(self.slope * t))
+        return bool(is_zero and still and self.least_slope <= WITHIN * self.point.eps)
+
+    @property
+    def is_within_rounding(self) -> bool:
+        """Are the values only rounding, far around, and is the derivative no more than that?"""
+        if not self.is_only_rounding or self.least_slope > WITHIN * self.noise:
+            return False
+        for width in (WIDEST, WIDEST / 4):
+            t, e = self.window(width)
+            if not np.isfinite(e).all():
+                continue
+            rise = e + self.slope * t
+            slope = np.polyfit(t, rise, 1)[0]
+            if left_by(t, rise, 1) <= 4 * self.noise and abs(slope) <= WITHIN * self.noise:
+                return True
         return False
 
     @property
@@ -270,32 +353,49 @@ class Suspicion:
     def residual(self, width: float) -> float:
         """Return what a polynomial leaves of the values on the smoother side of the point."""
         t, e = self.window(width)
-        sides = [
-            smallest_residual(t[side] / width, e[side], self.floor)
-            for side in (slice(None, SAMPLES), slice(SAMPLES, None))
-        ]
+        sides = [smallest_residual(t[side] / width, e[side], self.floor) for side in SIDES]
         return min(sides)
+
+    def jump(self, width: float) -> float:
+        """Return the height of the highest jump found: halving finds it, where it stays as it is.
+
+        A kink, and everything that is smooth, leaves nothing.
+        """
+        t, e = self.window(width)
+        if not np.isfinite(e).all():
+            return np.inf
+        order = np.argsort(t)
+        i = int(np.argmax(np.abs(np.diff(e[order]))))
+        (left, right), (low, high) = t[order][i : i + 2], e[order][i : i + 2]
+        for _ in range(HALVINGS):
+            (middle,), (value,) = self.defect(np.array([(left + right) / 2]))
+            if abs(value - low) > abs(high - value):
+                right, high = middle, value
+            else:
+                left, low = middle, value
+        return float(abs(high - low))
 
 
 def smallest_residual(t: Array, e: Array, enough: float) -> float:
     """Return what a cubic leaves of values, or two with a kink or a jump somewhere in between."""
     if not np.isfinite(e).all():
         return np.inf
-    smallest = left_by_a_cubic(t, e)
+    smallest = left_by(t, e, 3)
     for k in range(1, len(t)):
         if smallest <= enough:
             break
         parts = [(t[:k], e[:k]), (t[k:], e[k:])]
-        found = [left_by_a_cubic(*part) for part in parts if len(part[0]) > 5]
+        found = [left_by(*part, 3) for part in parts if len(part[0]) > 5]
         smallest = min(smallest, float(np.sqrt(np.mean(np.square(found)))))
     return smallest
 
 
-def left_by_a_cubic(t: Array, e: Array) -> float:
-    """Return the spread of values around the best cubic."""
-    powers = np.vander(t, 4)
+def left_by(t: Array, e: Array, degree: int) -> float:
+    """Return the spread of values around the best polynomial."""
+    powers = np.vander(t, degree + 1)
     size = np.max(np.abs(e)) or 1.0
-    return float(size) * spread(e / size - powers @ np.linalg.lstsq(powers, e / size)[0], 4)
+    left = e / size - powers @ np.linalg.lstsq(powers, e / size)[0]
+    return float(size) * spread(left, degree + 1)
 
 
 def spread(left: Array, parameters: int) -> float:

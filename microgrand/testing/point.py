@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..checks import broadcasts
 from ..kinds import Array, Shape
-from .adapters import MICROGRAND, Adapter
+from .adapters import MICROGRAND, Adapter, as_outputs
+
+#: How many values, on either side, show what rounding does to them.
+SCATTERED = 16
 
 
 class GradcheckError(AssertionError):
@@ -112,6 +116,53 @@ class Point:
         outputs = as_outputs(guarded("the function", self.fn, *leaves))
         name = f"{self.output_name} {{}} of the function" if len(outputs) > 1 else "its result"
         return outputs, [self.read(output, name.format(i)) for i, output in enumerate(outputs)]
+
+    def evaluate(self, arrays: Sequence[Array]) -> Array:
+        """Return f of arrays, one vector as at the point."""
+        values = self.call(arrays)[2]
+        if [v.shape for v in values] != [v.shape for v in self.values]:
+            raise GradcheckError("the function returns other shapes near the point")
+        return flat(values)
+
+    @cached_property
+    def scatter(self) -> Array:
+        """How far rounding on the way scatters each value; 0 where they are not seen to scatter.
+
+        All elements move at once, by a few units in the last place, along a line and none rounded:
+        what the values leave of a line is their own.
+        """
+        rng = np.random.default_rng(0)
+        weights = [rng.integers(1, 4, x.shape) * rng.choice([-1, 1], x.shape) for x in self.inputs]
+        longer = max(self.eps ** (-1 / 4), 28.0)
+        found = []
+        for most in (longer, longer / 4):
+            steps = np.rint(np.linspace(most / SCATTERED, most, SCATTERED))
+            line = np.vander(steps / most, 2)
+            line = np.eye(SCATTERED) - line @ np.linalg.pinv(line)
+            left = []
+            for side in (1, -1):  # there may be a jump at the point
+                values = []
+                for t in side * steps:
+                    pairs = zip(self.inputs, weights, strict=True)
+                    near = [(x + t * w * np.abs(np.spacing(x))).astype(x.dtype) for x, w in pairs]
+                    values.append(self.evaluate(near) - self.flat_values)
+                left.append(line @ np.array(values))
+            found.append(self.pooled(np.concatenate(left)))
+        # More over a longer way is no rounding, but a curve.
+        return np.where(np.maximum(*found) <= 4 * np.minimum(*found), np.minimum(*found), 0)
+
+    def pooled(self, errors: Array) -> Array:
+        """Return the size of the errors of each value, from several of each.
+
+        They are alike within a tensor: a value may seem exact by chance. But one of many that is
+        wild tells nothing of the others.
+        """
+        sizes = np.sqrt(np.mean(np.square(errors), axis=0))
+        pooled = []
+        for own in np.split(sizes, np.cumsum([value.size for value in self.values])[:-1]):
+            alike = np.maximum(own, np.quantile(own, 0.75) if own.size else 0)
+            pooled.append(np.minimum(32 * alike, np.sqrt(np.mean(np.square(own)))))
+        return np.concatenate(pooled)
 
     def moved(self, k: int, change: Array) -> tuple[Array, Array]:
         """Return f where input `k` has changed, one vector, and the change after rounding, flat."""
@@ -291,11 +342,6 @@ def as_sequence(found: Any, number: int) -> list[Any]:
             "input"
         )
     return list(found)
-
-
-def as_outputs(result: Any) -> tuple[Any, ...]:
-    """Make a tuple of what a function returned, one tensor or several."""
-    return tuple(result) if isinstance(result, (list, tuple)) else (result,)
 
 
 def size_of(x: Array) -> Array:

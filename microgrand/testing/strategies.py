@@ -281,14 +281,12 @@ EXPRESSIONS: list[Expression] = [
 ]
 
 
-@st.composite
 def programs(
-    draw: st.DrawFn,
     max_lines: int = 10,
     expressions: Sequence[Expression] = EXPRESSIONS,
     namespace: Mapping[str, Any] | None = None,
     adapter: Adapter | None = None,
-) -> Program:
+) -> st.SearchStrategy[Program]:
     """Draw a `Program` of one or two inputs: a graph whose values may be used several times.
 
     Its intermediate values stay finite, below 100 and away from kinks. A test that fails shrinks
@@ -327,6 +325,23 @@ def programs(
     ...     gradcheck(program, *program.inputs, adapter=mine, reference=program.reference)
     >>> test_mine()
     """
+    if isinstance(expressions, str) or not expressions:
+        raise TypeError(
+            f"programs expects expressions, a list of templates such as ['{{0}} * {{1}}'], got "
+            f"{expressions!r}"
+        )
+    return programs_of(max_lines, expressions, namespace, adapter)
+
+
+@st.composite
+def programs_of(
+    draw: st.DrawFn,
+    max_lines: int,
+    expressions: Sequence[Expression],
+    namespace: Mapping[str, Any] | None,
+    adapter: Adapter | None,
+) -> Program:
+    """Do what `programs` does."""
     inputs = [draw(arrays(shape)) for shape in draw(broadcastable_shapes(2, min_side=1))]
     names = {"np": np, **(namespace or {})}
     known = names_of_numpy(names)
