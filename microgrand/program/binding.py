@@ -20,7 +20,7 @@ from . import passes
 from .calls import Deviation, Program, Variable, mapped
 from .recording import is_recorded
 from .source import Writer
-from .state import STATIC, HostNumbers, Slot, same_static
+from .state import STATIC, HostNumbers, Slot, all_static, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -82,6 +82,8 @@ class Binding:
         self.tensor_codes: list[str] = []
         self.require(f"grad_enabled.get() is {made.grad_enabled}")
         self.require(f"len(args) == {len(made.args)} and len(kwargs) == {len(made.kwargs)}")
+        if made.kwargs:
+            self.require(f"[*kwargs] == {[*made.kwargs]}")
         (args, kwargs), (given_args, given_kwargs) = (made.args, made.kwargs), made.given
         for i, arg in enumerate(args):
             self.enter_tree(arg, given_args[i], f"args[{i}]")
@@ -118,6 +120,8 @@ class Binding:
         kind = self.bind(type(value))
         self.require(f"{name}.__class__ is {kind} and len({name}) == {len(value)}")
         if isinstance(value, dict):
+            if len(value) > 1:
+                self.require(f"[*{name}] == {self.bind([*value])}")
             for key in value:
                 self.enter_tree(value[key], given[key], f"{name}[{self.constant(key)}]")
         else:
@@ -152,6 +156,15 @@ class Binding:
             self.require(f"{self.bind(tensor)}._requires_grad is {state.trained[key]}")
         for holder, items in (*state.lists, *state.attributes):
             self.require(f"len({self.bind(holder)}) == {len(items)}")
+        for holder, items in state.lists:
+            if isinstance(holder, dict) and len(items) > 1:  # their order is that of loops
+                self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
+        for holder, items in state.wholes:
+            self.require(f"{self.bind(holder)} == {self.bind(items)}")
+        for function in state.functions:
+            for part in ("__code__", "__defaults__", "__kwdefaults__"):
+                value = getattr(function, part)
+                self.require(f"{self.bind(function)}.{part} is {self.bind(value)}")
         changed = {id(slot) for slot, _ in self.made.effects}
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
             if (id(slot.holder), slot.key) in state.managed:
@@ -425,11 +438,6 @@ def numbers_of_copy(asked: HostNumbers) -> Any:
         {k: list(v) if isinstance(v, list) else v for k, v in vars(asked.optimizer).items()}
     )
     return probe.update(asked.index)[2]
-
-
-def all_static(value: tuple[Any, ...]) -> bool:
-    """Tell whether a tuple holds numbers and the like only."""
-    return all(isinstance(item, (*STATIC, float)) for item in value)
 
 
 def as_tuple(items: list[str]) -> str:

@@ -40,7 +40,7 @@ class Snapshot:
         for slot, value in zip(self.state.slots, self.state.before, strict=True):
             if slot.get() is not value:
                 slot.set(value)
-        for holder, items in (*self.state.lists, *self.state.attributes):
+        for holder, items in (*self.state.lists, *self.state.wholes, *self.state.attributes):
             put_items_back(holder, items)
         for key, (tensor, _) in self.state.tensors.items():
             tensor.version = self.versions[key]
@@ -58,7 +58,10 @@ class Snapshot:
 
 def put_items_back(holder: Any, items: Any) -> None:
     """Make a list or dict what it was."""
-    if not isinstance(holder, dict):
+    if isinstance(holder, set):
+        holder.intersection_update(items)
+        holder.update(items)
+    elif not isinstance(holder, dict):
         if len(holder) != len(items) or any(a is not b for a, b in zip(holder, items, strict=True)):
             holder.clear()
             holder.extend(items)

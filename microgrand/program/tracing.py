@@ -158,7 +158,7 @@ class Tracing:
         for slot, before in zip(state.slots, state.before, strict=True):
             if slot.get() is not before:
                 slot.set(before)
-        for holder, items in (*state.lists, *state.attributes):
+        for holder, items in (*state.lists, *state.wholes, *state.attributes):
             put_items_back(holder, items)
         for key, (tensor, _) in state.tensors.items():
             tensor.version = state.versions[key]
@@ -242,8 +242,10 @@ class Tracing:
         self.given_leaves, self.names = [], []
         self.effects = []
         self.state.before = self.state.put = self.state.slots = []
-        self.state.lists = self.state.attributes = self.state.fixed = []
+        self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
+        self.state.functions = []
         self.state.seen.clear()
+        self.state.methods.clear()
         tensors = self.state.tensors
         self.state.tensors = {key: tensors[key] for key in tensors if self.version_changes[key]}
         recorder = self.recorder

@@ -1,0 +1,204 @@
+"""`compile`: what a function depends on and changes between calls is noticed."""
+
+import collections
+import functools
+
+import numpy as np
+import pytest
+from compiled import assert_same_bits
+
+from microgrand import Tensor, compile, no_grad
+from microgrand.nn import Module, Parameter
+
+X = np.arange(1.0, 5.0)
+SCALE = 1.0
+activation = np.tanh
+factory = dict
+partly = None
+
+
+class Scaled(Module):
+    """A module whose `forward`, property and other methods read a global name."""
+
+    def __init__(self):
+        self.weight = Parameter(np.ones(4))
+
+    def forward(self, x):
+        return self.weight * x * self.scale + self.shift()
+
+    @property
+    def scale(self):
+        return SCALE
+
+    def shift(self):
+        return SCALE + 1
+
+
+def set_global(name, value):
+    globals()[name] = value
+
+
+def in_a_method():
+    net = Scaled()
+    return lambda: net(X).detach(), lambda: set_global("SCALE", 3.0)
+
+
+def in_a_class_that_is_made_inside():
+    return lambda: Scaled()(X).detach(), lambda: set_global("SCALE", 3.0)
+
+
+def a_function_of_numpy():
+    return lambda: activation(X), lambda: set_global("activation", np.sin)
+
+
+def a_class():
+    return lambda: X * len(factory(a=1)), lambda: set_global("factory", lambda a: [a, a])
+
+
+def under_a_partial():
+    numbers = [2.0]
+    set_global("partly", functools.partial(lambda numbers, x: x * numbers[0], numbers))
+    return lambda: partly(X), lambda: numbers.__setitem__(0, 3.0)
+
+
+def under_a_compiled_function():
+    weight = Tensor(X)
+    inner = compile(lambda: weight.data * 2)
+    return lambda: inner() + 1, lambda: setattr(weight, "data", 2 * X)
+
+
+def an_attribute_of_a_function():
+    def loss():
+        return X * loss.scale
+
+    loss.scale = 2.0
+    return lambda: loss() + 1, lambda: setattr(loss, "scale", 3.0)
+
+
+def defaults():
+    def f(k=2.0):
+        return X * k
+
+    return lambda: f() + 1, lambda: setattr(f, "__defaults__", (3.0,))
+
+
+def code():
+    def f():
+        return X * 2
+
+    return lambda: f() + 1, lambda: setattr(f, "__code__", (lambda: globals()["X"] * 3).__code__)
+
+
+def a_set():
+    flags = {"a"}
+    return lambda: X * len(flags), lambda: flags.add("b")
+
+
+def a_set_of_as_many():
+    flags = {"a"}
+
+    def change():
+        flags.clear()
+        flags.add("b")
+
+    return lambda: X * (2 if "a" in flags else 3), change
+
+
+def a_long_list_of_numbers():
+    numbers = [1.0] * 2000
+    return lambda: X * numbers[7], lambda: numbers.__setitem__(7, 3.0)
+
+
+def a_long_dict():
+    numbers = {f"word {i}": i for i in range(2000)}
+    return lambda: X * numbers["word 7"], lambda: numbers.update({"word 7": 3})
+
+
+def a_long_list_of_tensors():
+    tensors = [Tensor(float(i)) for i in range(1100)]
+    return lambda: X * tensors[7].data, lambda: setattr(tensors[7], "data", np.array(3.0))
+
+
+def the_order_of_a_dict():
+    arrays = {"a": X, "b": X**2}
+
+    def change():
+        arrays["a"] = arrays.pop("a")
+
+    return lambda: functools.reduce(lambda x, y: x * 2 + y, arrays.values()), change
+
+
+def a_user_dict():
+    numbers = collections.UserDict(a=2.0)
+    return lambda: X * numbers["a"], lambda: numbers.update(a=3.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(in_a_method, in_a_class_that_is_made_inside, a_function_of_numpy, a_class),
+        *(under_a_partial, under_a_compiled_function, an_attribute_of_a_function, defaults, code),
+        *(a_set, a_set_of_as_many, a_long_list_of_numbers, a_long_dict, a_long_list_of_tensors),
+        *(the_order_of_a_dict, a_user_dict),
+    ],
+    ids=lambda make: make.__name__,
+)
+def test_changes_are_noticed(make, monkeypatch):
+    for name in ("SCALE", "activation", "factory", "partly"):
+        monkeypatch.setitem(globals(), name, globals()[name])
+    function, change = make()
+    compiled = compile(no_grad()(function))
+    before = [compiled() for _ in range(4)]
+    assert compiled.traces
+    assert_same_bits(before[-1], function())
+    change()
+    expected = function()
+    assert not np.array_equal(expected, before[-1])
+    for _ in range(3):
+        assert_same_bits(compiled(), expected)
+
+
+def test_the_names_and_the_order_of_keyword_arguments():
+    def f(x, **numbers):
+        for name, number in numbers.items():
+            x = x * 3 + (len(name) if number is None else number)
+        return x
+
+    compiled = compile(f)
+    for kwargs in ({"a": None}, {"bb": None}, {"a": X, "b": 2 * X}, {"b": X, "a": 2 * X}):
+        for _ in range(3):
+            assert_same_bits(compiled(X, **kwargs), f(X, **kwargs))
+    compiled = compile(lambda x, numbers: f(x, **numbers))
+    for numbers in ({"a": X, "b": 2 * X}, {"b": X, "a": 2 * X}):
+        for _ in range(3):
+            assert_same_bits(compiled(X, numbers), f(X, **numbers))
+
+
+def test_a_set_that_grows():
+    seen = set()
+
+    @compile
+    def step(x):
+        seen.add(len(seen))
+        return x * 2
+
+    step(X)
+    with pytest.raises(TypeError, match="changes a set"):
+        step(X)
+    assert seen == {0}
+
+
+def test_a_number_that_two_functions_share():
+    factor = 2.0
+
+    def one(x):
+        return x * factor
+
+    def two(x):
+        return x + factor
+
+    compiled = compile(lambda x: one(x) * two(x))
+    for number in (2.0, 2.0, 2.0, 3.0):
+        factor = number
+        assert_same_bits(compiled(X), X * factor * (X + factor))
+    assert len(compiled.traces) == 1
