@@ -1,14 +1,15 @@
 """`compile`: what a function depends on and changes between calls is noticed."""
 
 import collections
+import copy
 import functools
 
 import numpy as np
 import pytest
 from compiled import assert_same_bits
 
-from microgrand import Tensor, compile, no_grad
-from microgrand.nn import Module, Parameter
+from microgrand import Tensor, compile, manual_seed, no_grad
+from microgrand.nn import Dropout, Module, Parameter
 
 X = np.arange(1.0, 5.0)
 SCALE = 1.0
@@ -202,3 +203,93 @@ def test_a_number_that_two_functions_share():
         factor = number
         assert_same_bits(compiled(X), X * factor * (X + factor))
     assert len(compiled.traces) == 1
+
+
+def test_zeros_have_signs():
+    compiled = compile(lambda x, k: x / np.full(4, k))
+    with np.errstate(divide="ignore"):
+        for k in (0.0, 0.0, 0.0, -0.0, 0.0, -0.0):
+            assert_same_bits(compiled(X, k), X / np.full(4, k))
+
+
+def test_numbers_in_tuples_have_types():
+    shape = (2, 3)
+    compiled = compile(lambda x: x.astype(np.int64) * shape[0])
+    for other in ((2, 3), (2, 3), (2, 3), (2.0, 3)):
+        shape = other
+        assert_same_bits(compiled(X), X.astype(np.int64) * shape[0])
+
+
+def test_a_copy_of_an_instance_is_another_one():
+    class Trainer:
+        weight = X
+
+        @compile
+        def step(self, x):
+            self.weight = self.weight + x
+            return self.weight.sum()
+
+    first = Trainer()
+    first.weight = X
+    for _ in range(3):
+        first.step(X)
+    second = copy.copy(first)
+    for _ in range(3):
+        second.step(X)
+    assert_same_bits(first.weight, 4 * X)
+    assert_same_bits(second.weight, 7 * X)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (row * 2 for row in x),
+        lambda x: map(np.sum, x),
+        lambda x: collections.deque([x * 2]),
+        lambda x: {"set": frozenset([1])},
+        lambda x: [lambda: x * 2],
+    ],
+)
+def test_what_a_program_cannot_return(function):
+    with pytest.raises(TypeError, match=r"<lambda> returned a .* arrays, tensors, numbers"):
+        compile(function)(X)
+
+
+def test_a_returned_number_that_changes():
+    counter = iter(range(9))
+    compiled = compile(lambda x: (x * 2, next(counter)))
+    compiled(X)
+    with pytest.raises(TypeError, match=r"in what the function returns stood 0 .* now stands 1"):
+        compiled(X)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_generators_that_are_seeded_inside(after):
+    rng = np.random.default_rng(5)
+    state = rng.bit_generator.state
+
+    @compile
+    def draw(x):
+        if not after:
+            rng.bit_generator.state = state
+        y = x + rng.random(4)
+        if after:
+            rng.bit_generator.advance(1)
+        return y
+
+    draw(X)
+    with pytest.raises(TypeError, match="the state of a generator"):
+        draw(X)
+
+
+def test_the_librarys_generator_seeded_inside():
+    dropout = Dropout(0.5)
+
+    @compile
+    def draw(x):
+        manual_seed(0)
+        return dropout(Tensor(x)).data
+
+    draw(X)
+    with pytest.raises(TypeError, match="the state of a generator"):
+        draw(X)

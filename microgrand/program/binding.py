@@ -272,9 +272,9 @@ class Binding:
             return f"{code} is {value}"
         if type(value) is str:
             return f"{code} == {value!r}"
-        if isinstance(value, STATIC) or (type(value) is tuple and all_static(value)):
+        if isinstance(value, (*STATIC, float)) or (type(value) is tuple and all_static(value)):
             return f"static({code}, {self.constant(value)})"
-        return f"{code} == {value!r}" if type(value) is float else f"{code} is {self.bind(value)}"
+        return f"{code} is {self.bind(value)}"
 
     def constant(self, value: Any) -> str:
         """Write a value that is compared."""

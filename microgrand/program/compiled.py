@@ -198,7 +198,9 @@ class Compiled:
         if instance is None:
             return self
         name = f"_compiled_{id(self)}"
-        if name not in vars(instance):
+        bound = vars(instance).get(name)
+        # A copy of the instance has what the instance had: a method of the other one.
+        if bound is None or getattr(bound.function, "__self__", instance) is not instance:
             method = self.function.__get__(instance, owner)
             object.__setattr__(instance, name, Compiled(method, self.check))
         return vars(instance)[name]

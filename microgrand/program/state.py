@@ -412,7 +412,12 @@ def is_array_or_none(slot: Slot, value: Any) -> bool:
 
 def same_static(a: Any, b: Any) -> bool:
     """Tell whether two of Python's values are the same."""
-    return a is b or (type(a) is type(b) and bool(a == b))
+    if a is b or type(a) is not type(b):
+        return a is b
+    if type(a) is tuple:
+        return len(a) == len(b) and all(map(same_static, a, b))
+    is_zero = isinstance(a, (float, complex, np.inexact)) and a == 0
+    return bool(a == b) and (not is_zero or str(a) == str(b))  # zeros have signs
 
 
 def deeply_plain(value: Any) -> Any:
