@@ -10,6 +10,7 @@ from compiled import assert_same_bits
 
 from microgrand import Tensor, compile, manual_seed, no_grad
 from microgrand.nn import Dropout, Module, Parameter
+from microgrand.optim import SGD
 
 X = np.arange(1.0, 5.0)
 SCALE = 1.0
@@ -290,6 +291,70 @@ def test_the_librarys_generator_seeded_inside():
         manual_seed(0)
         return dropout(Tensor(x)).data
 
+    manual_seed(1)
     draw(X)
     with pytest.raises(TypeError, match="the state of a generator"):
         draw(X)
+
+
+def test_tensors_that_are_others_when_recorded():
+    weight = Tensor(X, requires_grad=True)
+
+    def step(t, u):
+        loss = np.sum(t * u * u * weight)
+        loss.backward()
+        return loss
+
+    def gradients(function, same):
+        weight.grad = None
+        t = weight if same == "weight" else Tensor(X + 1, requires_grad=True)
+        u = t if same else Tensor(X + 2, requires_grad=True)
+        return function(t, u), t.grad, u.grad, weight.grad
+
+    compiled = compile(step)
+    for same in (False, False, False, True, True, True, "weight", "weight", "weight", False):
+        assert_same_bits(gradients(compiled, same), gradients(step, same))
+    assert len(compiled.traces) == 3
+
+
+def test_a_number_that_leads_to_an_error_in_the_check_of_numbers():
+    numbers = [2.0]
+
+    def f(x):
+        return x / (1 / numbers[0]) if numbers[0] > 0 else x
+
+    compiled = compile(f)
+    for number in (2.0, 2.0, 2.0, 0.0, 0.0, 0.0, -1.0):
+        numbers[0] = number
+        assert_same_bits(compiled(X), f(X))
+
+
+def test_everything_dropped_later():
+    dropout = Dropout(0.5)
+    compiled = compile(lambda x: dropout(Tensor(x)).data)
+    for p in (0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 0.0):
+        dropout.p = p
+        result = compiled(X)
+    assert_same_bits(result, X)
+
+
+def test_momentum_that_is_switched_on_later():
+    def trained(compile):
+        weight = Parameter(X.copy())
+        optimizer = SGD([weight], lr=0.1)
+
+        def step():
+            optimizer.zero_grad()
+            np.sum(weight**2).backward()
+            optimizer.step()
+
+        step = compile(step)
+        for number in range(9):
+            optimizer.momentum = 0.9 if number > 3 else 0.0
+            step()
+        return weight.data, step
+
+    expected, _ = trained(lambda f: f)
+    result, step = trained(compile)
+    assert_same_bits(result, expected)
+    assert len(step.traces) == 2

@@ -140,6 +140,10 @@ class Binding:
             if id(value) in self.arg_tensors:
                 self.require(f"{name} is {self.arg_tensors[id(value)]}")
                 return
+            others = set(self.made.state.tensors) - self.made.own_tensors
+            self.require(f"id({name}) not in {self.bind(others)}")
+            for other in self.arg_tensors.values():
+                self.require(f"{name} is not {other}")
             self.arg_tensors[id(value)] = name
             self.tensor_codes.append(name)
             self.require(f"{name}.__class__ is {self.bind(type(value))}")
@@ -381,11 +385,11 @@ class Binding:
 
 
 def guarded(lines: list[str]) -> list[str]:
-    """Take what is no longer there for something else."""
+    """Take what is no longer there, and numbers that lead to an error, for something else."""
     return [
         "try:",
         *(f"    {line}" for line in lines),
-        "except (KeyError, IndexError, AttributeError): return None",
+        "except (LookupError, AttributeError, ArithmeticError, ValueError, TypeError): return None",
     ]
 
 

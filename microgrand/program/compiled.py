@@ -179,7 +179,8 @@ class Compiled:
         before = self.watched.get(made.key)
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = made.run()
-        if before is not None and made.changes:
+        # What is made once, as when momentum is switched on, is there in the call after this one.
+        if before is not None and made.changes and (same_state or before.made.changes):
             made.undo()
             checks.refuse_changes(made.changes)
         difference = None if before is None else before.made.difference(made)
@@ -187,7 +188,8 @@ class Compiled:
             made.undo()
             checks.refuse_changing_constant(*difference)
         trace = Trace(made)
-        if before is not None and difference is None and not trace.binding.missing:
+        is_seen = not made.changes and not trace.binding.missing
+        if before is not None and difference is None and is_seen:
             self.traces.insert(0, trace)
         else:
             self.watched[made.key] = trace
