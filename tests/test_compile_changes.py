@@ -3,6 +3,7 @@
 import collections
 import copy
 import functools
+import types
 
 import numpy as np
 import pytest
@@ -135,13 +136,64 @@ def a_user_dict():
     return lambda: X * numbers["a"], lambda: numbers.update(a=3.0)
 
 
+def holding(value, other, function):
+    """Make a function of what a variable holds, and a change of that."""
+    held = types.SimpleNamespace(value=value)
+    return lambda: function(held), lambda: setattr(held, "value", other)
+
+
+def an_array_that_is_none_now():
+    return holding(np.ones(4), None, lambda held: X if held.value is None else 2 * X)
+
+
+def a_number_that_is_none_now():
+    return holding(2.0, None, lambda held: X if held.value is None else 2 * X)
+
+
+def a_shape_only():
+    return holding(np.ones(4), np.ones(7), lambda held: X / len(held.value))
+
+
+def a_dtype_only():
+    return holding(X, np.ones(7, np.float32), lambda held: X.astype(held.value.dtype) / 3)
+
+
+def the_class_of_an_instance():
+    class One:
+        def factor(self):
+            return 1.0
+
+    class Two(One):
+        def factor(self):
+            return 2.0
+
+    instance = One()
+    return lambda: X * instance.factor(), lambda: setattr(instance, "__class__", Two)
+
+
+def an_attribute_of_a_kind_of_tensor():
+    class Weight(Parameter):
+        pass
+
+    weight = Weight(X)
+    weight.scale = 2.0
+    return lambda: X * weight.scale, lambda: setattr(weight, "scale", 3.0)
+
+
+def bytes_that_change():
+    numbers = bytearray(b"12")
+    return lambda: X * numbers[0], lambda: numbers.reverse()
+
+
 @pytest.mark.parametrize(
     "make",
     [
         *(in_a_method, in_a_class_that_is_made_inside, a_function_of_numpy, a_class),
         *(under_a_partial, under_a_compiled_function, an_attribute_of_a_function, defaults, code),
         *(a_set, a_set_of_as_many, a_long_list_of_numbers, a_long_dict, a_long_list_of_tensors),
-        *(the_order_of_a_dict, a_user_dict),
+        *(the_order_of_a_dict, a_user_dict, an_array_that_is_none_now, a_number_that_is_none_now),
+        *(a_shape_only, a_dtype_only, the_class_of_an_instance, an_attribute_of_a_kind_of_tensor),
+        bytes_that_change,
     ],
     ids=lambda make: make.__name__,
 )
@@ -358,3 +410,37 @@ def test_momentum_that_is_switched_on_later():
     result, step = trained(compile)
     assert_same_bits(result, expected)
     assert len(step.traces) == 2
+
+
+@pytest.mark.parametrize("first", [None, np.ones(7)])
+def test_what_the_call_before_has_left(first):
+    def trained(compile):
+        held = types.SimpleNamespace()
+
+        def f(x):
+            n = 2 if held.value is None else len(held.value)
+            held.value = x * 2
+            return x * n
+
+        f = compile(f)
+        results = []
+        for number in range(9):
+            if number < 5:
+                held.value = first
+            results.append(f(X))
+        return results
+
+    assert_same_bits(trained(compile), trained(lambda f: f))
+
+
+@pytest.mark.parametrize("result", [lambda n: n, lambda n: [X] * n, lambda n: {n: X}])
+def test_check_compares_numbers_and_nests(result):
+    class Hidden:
+        number = 2
+
+    compiled = compile(lambda x: (x, result(Hidden.number)), check=True)
+    for _ in range(4):
+        compiled(X)
+    Hidden.number = 3
+    with pytest.raises(RuntimeError, match="differ in what it returned"):
+        compiled(X)

@@ -165,6 +165,8 @@ class Binding:
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for holder, items in state.wholes:
             self.require(f"{self.bind(holder)} == {self.bind(items)}")
+        for instance in state.objects:
+            self.require(f"{self.bind(instance)}.__class__ is {self.bind(type(instance))}")
         for function in state.functions:
             for part in ("__code__", "__defaults__", "__kwdefaults__"):
                 value = getattr(function, part)
@@ -175,7 +177,7 @@ class Binding:
                 continue
             if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
-            elif id(slot) not in changed or isinstance(slot.holder, Tensor):
+            elif id(slot) not in changed or id(slot.holder) not in state.library_modules:
                 self.require(self.is_same(slot.code(self.bind), before))
                 if isinstance(put, tuple) and put is not before:  # arrays are in it
                     self.enter_items(slot.code(self.bind), put)
@@ -193,10 +195,12 @@ class Binding:
         """Check the array or number in a slot, and collect it if the program reads it."""
         code = slot.code(self.bind)
         of_tensor = isinstance(slot.holder, Tensor)
+        is_gradient = of_tensor and slot.key == "_grad"
         if variable not in self.used:
-            if of_tensor:
-                like = self.like(self.local(code), before)
-                self.require(like if slot.key == "_array" else f"{code} is not None")
+            if is_gradient:
+                self.require(f"{code} is not None")
+            elif not (changed and id(slot.holder) in self.made.state.library_modules):
+                self.require(self.like(self.local(code), before))
             return
         if variable in self.codes:
             self.require(f"{code} is {self.codes[variable]}")
@@ -205,7 +209,6 @@ class Binding:
             self.require(f"{code} is {self.bound_codes[self.bound.index(variable)]}")
             return
         name = self.local(code)
-        is_gradient = of_tensor and slot.key == "_grad"
         self.reads_gradients |= is_gradient
         given = id(slot.holder) in self.arg_tensors
         if isinstance(before, np.ndarray) and not (changed or is_gradient or given):

@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from . import checks
 from .calls import mapped
 from .recording import leaves, same_bits
-from .state import MISSING, State
+from .state import MISSING, STATIC, State, same_static
 
 
 class Snapshot:
@@ -89,6 +89,8 @@ def run_both(
     seen = before.now()
     before.put_back()
     result = function(*args, **kwargs)
+    if not same_nest(of_program, result):
+        checks.refuse_difference(function, "what it returned", of_program, result)
     pairs = [
         ("what it returned", a, b)
         for a, b in zip(leaves(of_program), leaves(values_of(result)), strict=True)
@@ -107,4 +109,9 @@ def same(a: Any, b: Any) -> bool:
         b, (np.ndarray, np.generic, float)
     ):
         return same_bits(a, b) or bool(np.array_equal(a, b, equal_nan=True))
-    return a is b or type(a) is type(b)
+    return same_static(a, b) if isinstance(b, STATIC) else a is b or type(a) is type(b)
+
+
+def same_nest(a: Any, b: Any) -> bool:
+    """Tell whether there are as many values in two results, in the same places."""
+    return bool(mapped(lambda leaf: None, a) == mapped(lambda leaf: None, b))

@@ -93,6 +93,8 @@ class State:
         self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
         self.wholes: list[tuple[Any, Any]] = []  # those that are compared as a whole, and copies
         self.functions: list[types.FunctionType] = []
+        self.objects: list[Any] = []
+        self.library_modules: set[int] = set()  # their attributes: they set masks, and read none
         self.called: set[str] = set()  # the names in their code
         self.methods: dict[str, list[Any]] = {}  # those of classes, until their name is found
         self.attributes: list[tuple[Any, Any]] = []  # those of objects, and copies of them
@@ -137,17 +139,20 @@ class State:
             yield from self.below_function(value, name)
         elif isinstance(value, type):
             yield from self.below_class(value)
-        elif isinstance(value, (dict, list, deque, tuple, set, frozenset)):
+        elif isinstance(value, (dict, list, deque, tuple, set, frozenset, bytearray)):
             yield from self.below_container(value, name)
         elif isinstance(value, np.random.Generator):
             self.generators.append((value, value.bit_generator.state))
-        elif is_plain_object(value):
+        if is_plain_object(value):
             if isinstance(value, Module):
                 self.modules[id(value)] = value, name
             if isinstance(value, Optimizer):
                 self.optimizers[id(value)] = value, name
             numbered = type(value).__name__ == "Sequential"
             attributes = vars(value)
+            if isinstance(value, Module) and in_library(type(value)):
+                self.library_modules.add(id(attributes))
+            self.objects.append(value)
             self.seen[id(attributes)] = attributes
             self.attributes.append((attributes, dict(attributes)))
             self.names[id(attributes)] = name
@@ -164,9 +169,11 @@ class State:
     def below_container(self, value: Any, name: str) -> Iterator[Any]:
         """Yield what is in a list, a dict, a tuple or a set."""
         is_dict, is_list = isinstance(value, dict), isinstance(value, (list, deque))
-        if isinstance(value, set):
-            self.wholes.append((value, set(value)))
-        elif len(value) > MANY and all_static(value.values() if is_dict else value):
+        if isinstance(value, (set, bytearray)):
+            self.wholes.append((value, value.copy()))
+        if isinstance(value, bytearray):
+            return
+        if len(value) > MANY and all_static(value.values() if is_dict else value):
             if is_dict or is_list:
                 self.wholes.append((value, value.copy()))
             return
@@ -498,7 +505,9 @@ def names_of_slots(value: Any) -> list[str]:
 
 def is_plain_object(value: Any) -> bool:
     """Tell whether an object's attributes are looked into."""
-    if isinstance(value, (types.ModuleType, type)) or not hasattr(value, "__dict__"):
+    if isinstance(
+        value, (type, types.FunctionType, types.MethodType, functools.partial)
+    ) or not hasattr(value, "__dict__"):
         return False
     return isinstance(value, (Module, Optimizer, *HOLDERS)) or not in_library(type(value))
 

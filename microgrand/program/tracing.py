@@ -246,7 +246,7 @@ class Tracing:
         self.effects = []
         self.state.before = self.state.put = self.state.slots = []
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
-        self.state.functions = []
+        self.state.functions = self.state.objects = []
         self.state.seen.clear()
         self.state.methods.clear()
         tensors = self.state.tensors
