@@ -444,3 +444,33 @@ def test_check_compares_numbers_and_nests(result):
     Hidden.number = 3
     with pytest.raises(RuntimeError, match="differ in what it returned"):
         compiled(X)
+
+
+def test_what_is_put_where_it_stood_already():
+    held = types.SimpleNamespace(p=X, q=X + 1)
+
+    @compile
+    def step(x):
+        held.p = held.q
+        return x * 2
+
+    for _ in range(4):
+        step(X)
+    held.p = X
+    held.q = q = X + 2
+    step(X)
+    assert held.p is q
+
+
+def test_written_into_after_a_change_that_stays():
+    held = types.SimpleNamespace(p=X[::-1].copy())
+
+    @compile
+    def step(x):
+        y = x * 2
+        held.p.sort()
+        np.add(x, x, out=y)
+        return y + 1
+
+    for _ in range(4):
+        assert_same_bits(step(X), X + X + 1)

@@ -50,6 +50,7 @@ class Binding:
         of_conditions = {v for call in made.conditions for v in call.operands()}
         self.used = self.in_program | of_conditions
         self.arg_tensors: dict[int, str] = {}
+        self.unread: dict[Variable, str] = {}
         #: The arrays to which the program was bound last: what they are like is known.
         self.latest: list[Any] = [None] * len(made.recorder.inputs)
         self.namespace["latest"] = self.latest
@@ -196,17 +197,18 @@ class Binding:
         code = slot.code(self.bind)
         of_tensor = isinstance(slot.holder, Tensor)
         is_gradient = of_tensor and slot.key == "_grad"
+        place = self.unread.get(variable) or self.codes.get(variable)
+        if variable in self.bound:
+            place = self.bound_codes[self.bound.index(variable)]
+        if place is not None:  # what the function puts in one of two places may be in it already
+            self.require(f"{code} is {place}")
+            return
         if variable not in self.used:
+            self.unread[variable] = code
             if is_gradient:
                 self.require(f"{code} is not None")
             elif not (changed and id(slot.holder) in self.made.state.library_modules):
                 self.require(self.like(self.local(code), before))
-            return
-        if variable in self.codes:
-            self.require(f"{code} is {self.codes[variable]}")
-            return
-        if variable in self.bound:
-            self.require(f"{code} is {self.bound_codes[self.bound.index(variable)]}")
             return
         name = self.local(code)
         self.reads_gradients |= is_gradient
