@@ -213,3 +213,12 @@ def test_numbers_beside_arrays_of_other_dtypes():
             assert_runs_as_eager(
                 f, lambda n, dtype=dtype: (np.arange(6) + n).astype(dtype), lambda n: 1.5 + n
             )
+
+
+def test_one_of_two_equal_values_is_written_into():
+    def f(x):
+        y, z = x * 2, x * 2
+        z += 1
+        return y, z.sum()
+
+    assert_runs_as_eager(f, lambda number: np.arange(3.0) + number)

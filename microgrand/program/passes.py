@@ -304,9 +304,9 @@ def share(program: Program) -> dict[Variable, Variable]:
         first = seen.get(key)
         new_to_others = any(v.storage in handed_out for v in call.results()) and not is_view
         new_to_others |= any(v in program.shown for v in call.results())
-        if first is None or new_to_others:
-            free = all(v.storage not in written for v in call.results())
-            if is_view or free:
+        may_be_one = is_view or all(v.storage not in written for v in call.results())
+        if first is None or new_to_others or not may_be_one:
+            if may_be_one:
                 seen[key] = call
             kept.append(call)
         elif result is not None:
