@@ -222,3 +222,18 @@ def test_one_of_two_equal_values_is_written_into():
         return y, z.sum()
 
     assert_runs_as_eager(f, lambda number: np.arange(3.0) + number)
+
+
+def test_a_check_that_reads_what_a_write_before_it_may_change():
+    def f(x, y):
+        x *= 2
+        return np.repeat(y, 2)
+
+    compiled = compile(f)
+    for _ in range(4):
+        x, expected = np.arange(4.0), np.arange(4.0)
+        assert_same_bits(compiled(x, np.ones(4)), f(expected, np.ones(4)))
+    x = np.arange(5.0)
+    with pytest.raises(TypeError, match="values after parameters have been changed"):
+        compiled(x[1:], x[:-1])
+    assert_same_bits(x, np.arange(5.0))

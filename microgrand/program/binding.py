@@ -36,6 +36,7 @@ class Binding:
             "grad_enabled": grad_enabled,
             "new_tensor": engine.new_tensor,
             "static": same_static,
+            "overlap": np.may_share_memory,
             "PUBLISHED": PUBLISHED,
         }
         self.bound_names: dict[int, str] = {}
@@ -95,6 +96,7 @@ class Binding:
         self.enter_state()
         self.enter_fixed()
         self.enter_generators()
+        self.enter_apart()
         self.enter_conditions()
         used = [code for v, code in self.codes.items() if v in self.in_program]
         self.inputs = [v for v in self.codes if v in self.in_program]
@@ -242,6 +244,14 @@ class Binding:
                 self.generators.append(rng)
                 self.bound.append(variable)
                 self.bound_codes.append(self.bind(rng))
+
+    def enter_apart(self) -> None:
+        """Check that arrays do not overlap where the order of reading and writing has changed."""
+        places = [*self.codes.items(), *zip(self.bound, self.bound_codes, strict=True)]
+        for x, code_of_x in places:
+            for y, code_of_y in places:
+                if x.is_array and y.is_array and (x.storage, y.storage) in self.made.apart:
+                    self.require(f"not overlap({code_of_x}, {code_of_y})")
 
     def enter_conditions(self) -> None:
         """Check the answers that depend on Python's numbers."""

@@ -163,7 +163,8 @@ class State:
                 yield from self.below_class(kind, "__init__")
         for key in names_of_slots(value):
             yield Slot(value, key, dotted(name, key))
-        if hasattr(value, "__wrapped__") and not isinstance(value, type):
+        is_numpys = type(value).__module__.startswith("numpy")
+        if hasattr(value, "__wrapped__") and not (is_numpys or isinstance(value, type)):
             yield value.__wrapped__, ""
 
     def below_container(self, value: Any, name: str) -> Iterator[Any]:

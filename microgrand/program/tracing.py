@@ -173,7 +173,7 @@ class Tracing:
         program.late = [*self.outputs, *(v for _, v in slots if v is not None)]
         self.probes = passes.checks_of_numbers(program)
         self.conditions = passes.conditions(program)
-        passes.checks_first(program)
+        self.apart = passes.checks_first(program)
         passes.join_draws(program)
         passes.fold_constants(program)
         passes.share(program)
