@@ -213,3 +213,27 @@ def test_numbers_beside_arrays_of_other_dtypes():
             assert_runs_as_eager(
                 f, lambda n, dtype=dtype: (np.arange(6) + n).astype(dtype), lambda n: 1.5 + n
             )
+
+
+def test_one_of_two_equal_values_is_written_into():
+    def f(x):
+        y, z = x * 2, x * 2
+        z += 1
+        return y, z.sum()
+
+    assert_runs_as_eager(f, lambda number: np.arange(3.0) + number)
+
+
+def test_a_check_that_reads_what_a_write_before_it_may_change():
+    def f(x, y):
+        x *= 2
+        return np.repeat(y, 2)
+
+    compiled = compile(f)
+    for _ in range(4):
+        x, expected = np.arange(4.0), np.arange(4.0)
+        assert_same_bits(compiled(x, np.ones(4)), f(expected, np.ones(4)))
+    x = np.arange(5.0)
+    with pytest.raises(TypeError, match="values after parameters have been changed"):
+        compiled(x[1:], x[:-1])
+    assert_same_bits(x, np.arange(5.0))

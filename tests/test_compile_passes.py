@@ -105,6 +105,18 @@ def test_share_hands_out_no_array_twice():
     assert len(program.calls) == 2
 
 
+def test_share_not_with_what_is_written_into_later():
+    calls = [
+        Call(np.sin, (X,), {}, A),
+        Call(np.sin, (X,), {}, B),
+        Call(operator.setitem, (B, 0, 1.0), {}, None, (B,)),
+        Call(np.sum, (B,), {}, C),
+    ]
+    program = Program(calls, [X], [], late=[A, C])
+    passes.share(program)
+    assert len(program.calls) == 4
+
+
 def test_checks_come_first():
     answer = Variable(bool, (), None, (), Storage(), "answer")
     calls = [
@@ -255,6 +267,9 @@ def write():
         copy = np.empty_like(value)
         copy[...] = value
         copy *= 2
+        again = np.sin(x) * 3
+        again += 1
+        after = after + again.sum()
         return before, copy, after, value + 1, total, np.sin(y) + 1, np.sin(y) + 1
 
     def draw(seed):
@@ -390,8 +405,14 @@ MISTAKES = {
     "what is handed out is shared": (
         passes,
         "share",
-        "if first is None or new_to_others:",
-        "if first is None:",
+        "if first is None or new_to_others or",
+        "if first is None or",
+    ),
+    "what is written into later is shared": (
+        passes,
+        "share",
+        "or new_to_others or not may_be_one:",
+        "or new_to_others:",
     ),
     "a copy is left out of what is changed later": (
         passes,

@@ -20,7 +20,7 @@ from . import passes
 from .calls import Deviation, Program, Variable, mapped
 from .recording import is_recorded
 from .source import Writer
-from .state import STATIC, HostNumbers, Slot, same_static
+from .state import STATIC, HostNumbers, Slot, all_static, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -36,6 +36,7 @@ class Binding:
             "grad_enabled": grad_enabled,
             "new_tensor": engine.new_tensor,
             "static": same_static,
+            "overlap": np.may_share_memory,
             "PUBLISHED": PUBLISHED,
         }
         self.bound_names: dict[int, str] = {}
@@ -50,6 +51,7 @@ class Binding:
         of_conditions = {v for call in made.conditions for v in call.operands()}
         self.used = self.in_program | of_conditions
         self.arg_tensors: dict[int, str] = {}
+        self.unread: dict[Variable, str] = {}
         #: The arrays to which the program was bound last: what they are like is known.
         self.latest: list[Any] = [None] * len(made.recorder.inputs)
         self.namespace["latest"] = self.latest
@@ -82,6 +84,8 @@ class Binding:
         self.tensor_codes: list[str] = []
         self.require(f"grad_enabled.get() is {made.grad_enabled}")
         self.require(f"len(args) == {len(made.args)} and len(kwargs) == {len(made.kwargs)}")
+        if made.kwargs:
+            self.require(f"[*kwargs] == {[*made.kwargs]}")
         (args, kwargs), (given_args, given_kwargs) = (made.args, made.kwargs), made.given
         for i, arg in enumerate(args):
             self.enter_tree(arg, given_args[i], f"args[{i}]")
@@ -92,6 +96,7 @@ class Binding:
         self.enter_state()
         self.enter_fixed()
         self.enter_generators()
+        self.enter_apart()
         self.enter_conditions()
         used = [code for v, code in self.codes.items() if v in self.in_program]
         self.inputs = [v for v in self.codes if v in self.in_program]
@@ -118,6 +123,8 @@ class Binding:
         kind = self.bind(type(value))
         self.require(f"{name}.__class__ is {kind} and len({name}) == {len(value)}")
         if isinstance(value, dict):
+            if len(value) > 1:
+                self.require(f"[*{name}] == {self.bind([*value])}")
             for key in value:
                 self.enter_tree(value[key], given[key], f"{name}[{self.constant(key)}]")
         else:
@@ -136,6 +143,10 @@ class Binding:
             if id(value) in self.arg_tensors:
                 self.require(f"{name} is {self.arg_tensors[id(value)]}")
                 return
+            others = set(self.made.state.tensors) - self.made.own_tensors
+            self.require(f"id({name}) not in {self.bind(others)}")
+            for other in self.arg_tensors.values():
+                self.require(f"{name} is not {other}")
             self.arg_tensors[id(value)] = name
             self.tensor_codes.append(name)
             self.require(f"{name}.__class__ is {self.bind(type(value))}")
@@ -152,13 +163,24 @@ class Binding:
             self.require(f"{self.bind(tensor)}._requires_grad is {state.trained[key]}")
         for holder, items in (*state.lists, *state.attributes):
             self.require(f"len({self.bind(holder)}) == {len(items)}")
+        for holder, items in state.lists:
+            if isinstance(holder, dict) and len(items) > 1:  # their order is that of loops
+                self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
+        for holder, items in state.wholes:
+            self.require(f"{self.bind(holder)} == {self.bind(items)}")
+        for instance in state.objects:
+            self.require(f"{self.bind(instance)}.__class__ is {self.bind(type(instance))}")
+        for function in state.functions:
+            for part in ("__code__", "__defaults__", "__kwdefaults__"):
+                value = getattr(function, part)
+                self.require(f"{self.bind(function)}.{part} is {self.bind(value)}")
         changed = {id(slot) for slot, _ in self.made.effects}
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
             if (id(slot.holder), slot.key) in state.managed:
                 continue
             if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
-            elif id(slot) not in changed or isinstance(slot.holder, Tensor):
+            elif id(slot) not in changed or id(slot.holder) not in state.library_modules:
                 self.require(self.is_same(slot.code(self.bind), before))
                 if isinstance(put, tuple) and put is not before:  # arrays are in it
                     self.enter_items(slot.code(self.bind), put)
@@ -176,19 +198,21 @@ class Binding:
         """Check the array or number in a slot, and collect it if the program reads it."""
         code = slot.code(self.bind)
         of_tensor = isinstance(slot.holder, Tensor)
-        if variable not in self.used:
-            if of_tensor:
-                like = self.like(self.local(code), before)
-                self.require(like if slot.key == "_array" else f"{code} is not None")
-            return
-        if variable in self.codes:
-            self.require(f"{code} is {self.codes[variable]}")
-            return
+        is_gradient = of_tensor and slot.key == "_grad"
+        place = self.unread.get(variable) or self.codes.get(variable)
         if variable in self.bound:
-            self.require(f"{code} is {self.bound_codes[self.bound.index(variable)]}")
+            place = self.bound_codes[self.bound.index(variable)]
+        if place is not None:  # what the function puts in one of two places may be in it already
+            self.require(f"{code} is {place}")
+            return
+        if variable not in self.used:
+            self.unread[variable] = code
+            if is_gradient:
+                self.require(f"{code} is not None")
+            elif not (changed and id(slot.holder) in self.made.state.library_modules):
+                self.require(self.like(self.local(code), before))
             return
         name = self.local(code)
-        is_gradient = of_tensor and slot.key == "_grad"
         self.reads_gradients |= is_gradient
         given = id(slot.holder) in self.arg_tensors
         if isinstance(before, np.ndarray) and not (changed or is_gradient or given):
@@ -220,6 +244,14 @@ class Binding:
                 self.generators.append(rng)
                 self.bound.append(variable)
                 self.bound_codes.append(self.bind(rng))
+
+    def enter_apart(self) -> None:
+        """Check that arrays do not overlap where the order of reading and writing has changed."""
+        places = [*self.codes.items(), *zip(self.bound, self.bound_codes, strict=True)]
+        for x, code_of_x in places:
+            for y, code_of_y in places:
+                if x.is_array and y.is_array and (x.storage, y.storage) in self.made.apart:
+                    self.require(f"not overlap({code_of_x}, {code_of_y})")
 
     def enter_conditions(self) -> None:
         """Check the answers that depend on Python's numbers."""
@@ -259,9 +291,9 @@ class Binding:
             return f"{code} is {value}"
         if type(value) is str:
             return f"{code} == {value!r}"
-        if isinstance(value, STATIC) or (type(value) is tuple and all_static(value)):
+        if isinstance(value, (*STATIC, float)) or (type(value) is tuple and all_static(value)):
             return f"static({code}, {self.constant(value)})"
-        return f"{code} == {value!r}" if type(value) is float else f"{code} is {self.bind(value)}"
+        return f"{code} is {self.bind(value)}"
 
     def constant(self, value: Any) -> str:
         """Write a value that is compared."""
@@ -368,11 +400,11 @@ class Binding:
 
 
 def guarded(lines: list[str]) -> list[str]:
-    """Take what is no longer there for something else."""
+    """Take what is no longer there, and numbers that lead to an error, for something else."""
     return [
         "try:",
         *(f"    {line}" for line in lines),
-        "except (KeyError, IndexError, AttributeError): return None",
+        "except (LookupError, AttributeError, ArithmeticError, ValueError, TypeError): return None",
     ]
 
 
@@ -425,11 +457,6 @@ def numbers_of_copy(asked: HostNumbers) -> Any:
         {k: list(v) if isinstance(v, list) else v for k, v in vars(asked.optimizer).items()}
     )
     return probe.update(asked.index)[2]
-
-
-def all_static(value: tuple[Any, ...]) -> bool:
-    """Tell whether a tuple holds numbers and the like only."""
-    return all(isinstance(item, (*STATIC, float)) for item in value)
 
 
 def as_tuple(items: list[str]) -> str:

@@ -85,6 +85,15 @@ def refuse_graph(function: Any) -> NoReturn:
     )
 
 
+def refuse_result(function: Any, value: Any) -> NoReturn:
+    """Raise, as a program builds nests of arrays only."""
+    raise NotRecordable(
+        f"{name_of(function)} returned a {type(value).__name__}, and a program returns arrays, "
+        "tensors, numbers, and tuples, lists and dicts of them; return these, and make the "
+        f"{type(value).__name__} of them outside of the compiled function"
+    )
+
+
 def check_function(function: Any) -> None:
     """Raise if what is to be compiled is no function."""
     if not callable(function):

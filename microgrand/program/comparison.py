@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from . import checks
 from .calls import mapped
 from .recording import leaves, same_bits
-from .state import MISSING, State
+from .state import MISSING, STATIC, State, same_static
 
 
 class Snapshot:
@@ -40,7 +40,7 @@ class Snapshot:
         for slot, value in zip(self.state.slots, self.state.before, strict=True):
             if slot.get() is not value:
                 slot.set(value)
-        for holder, items in (*self.state.lists, *self.state.attributes):
+        for holder, items in (*self.state.lists, *self.state.wholes, *self.state.attributes):
             put_items_back(holder, items)
         for key, (tensor, _) in self.state.tensors.items():
             tensor.version = self.versions[key]
@@ -58,7 +58,10 @@ class Snapshot:
 
 def put_items_back(holder: Any, items: Any) -> None:
     """Make a list or dict what it was."""
-    if not isinstance(holder, dict):
+    if isinstance(holder, set):
+        holder.intersection_update(items)
+        holder.update(items)
+    elif not isinstance(holder, dict):
         if len(holder) != len(items) or any(a is not b for a, b in zip(holder, items, strict=True)):
             holder.clear()
             holder.extend(items)
@@ -86,6 +89,8 @@ def run_both(
     seen = before.now()
     before.put_back()
     result = function(*args, **kwargs)
+    if not same_nest(of_program, result):
+        checks.refuse_difference(function, "what it returned", of_program, result)
     pairs = [
         ("what it returned", a, b)
         for a, b in zip(leaves(of_program), leaves(values_of(result)), strict=True)
@@ -104,4 +109,9 @@ def same(a: Any, b: Any) -> bool:
         b, (np.ndarray, np.generic, float)
     ):
         return same_bits(a, b) or bool(np.array_equal(a, b, equal_nan=True))
-    return a is b or type(a) is type(b)
+    return same_static(a, b) if isinstance(b, STATIC) else a is b or type(a) is type(b)
+
+
+def same_nest(a: Any, b: Any) -> bool:
+    """Tell whether there are as many values in two results, in the same places."""
+    return bool(mapped(lambda leaf: None, a) == mapped(lambda leaf: None, b))

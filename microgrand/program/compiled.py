@@ -179,7 +179,8 @@ class Compiled:
         before = self.watched.get(made.key)
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = made.run()
-        if before is not None and made.changes:
+        # What is made once, as when momentum is switched on, is there in the call after this one.
+        if before is not None and made.changes and (same_state or before.made.changes):
             made.undo()
             checks.refuse_changes(made.changes)
         difference = None if before is None else before.made.difference(made)
@@ -187,7 +188,8 @@ class Compiled:
             made.undo()
             checks.refuse_changing_constant(*difference)
         trace = Trace(made)
-        if before is not None and difference is None and not trace.binding.missing:
+        is_seen = not made.changes and not trace.binding.missing
+        if before is not None and difference is None and is_seen:
             self.traces.insert(0, trace)
         else:
             self.watched[made.key] = trace
@@ -198,7 +200,9 @@ class Compiled:
         if instance is None:
             return self
         name = f"_compiled_{id(self)}"
-        if name not in vars(instance):
+        bound = vars(instance).get(name)
+        # A copy of the instance has what the instance had: a method of the other one.
+        if bound is None or getattr(bound.function, "__self__", instance) is not instance:
             method = self.function.__get__(instance, owner)
             object.__setattr__(instance, name, Compiled(method, self.check))
         return vars(instance)[name]

@@ -95,19 +95,29 @@ def dead_code(program: Program) -> None:
     program.calls = kept[::-1]
 
 
-def checks_first(program: Program) -> None:
-    """Move checks to the front, with what they depend on: there nothing has been changed yet."""
+def checks_first(program: Program) -> set[tuple[Storage, Storage]]:
+    """Move checks to the front, with what they depend on: there nothing has been changed yet.
+
+    Return which arrays from outside they read before others are written into, rather than
+    afterwards: these must not overlap.
+    """
     front: list[Call] = []
+    apart: set[tuple[Storage, Storage]] = set()
+    written: dict[Storage, None] = {}
     moved: set[int] = set()
     for call in program.calls:
+        written |= {v.storage: None for v in call.writes if v.storage.external}
         if call.function in CHECKS:
             needed = needed_for(call, program)
             if needed is not None:
+                read = {v.storage for other in (*needed, call) for v in other.operands()}
+                apart |= {(r, w) for r in read for w in written if r.external}
                 for other in (*needed, call):
                     if id(other) not in moved:
                         moved.add(id(other))
                         front.append(other)
     program.calls = front + [call for call in program.calls if id(call) not in moved]
+    return apart
 
 
 def checks_of_numbers(program: Program) -> list[tuple[Call, list[Call]]]:
@@ -304,9 +314,9 @@ def share(program: Program) -> dict[Variable, Variable]:
         first = seen.get(key)
         new_to_others = any(v.storage in handed_out for v in call.results()) and not is_view
         new_to_others |= any(v in program.shown for v in call.results())
-        if first is None or new_to_others:
-            free = all(v.storage not in written for v in call.results())
-            if is_view or free:
+        may_be_one = is_view or all(v.storage not in written for v in call.results())
+        if first is None or new_to_others or not may_be_one:
+            if may_be_one:
                 seen[key] = call
             kept.append(call)
         elif result is not None:

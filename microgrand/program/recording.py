@@ -86,6 +86,8 @@ class Recorder:
         self.inputs: list[Variable] = []
         self.alive: list[Any] = []  # an id stays that of one object
         self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states before
+        self.streams: list[tuple[Any, str]] = []  # bit generators, as the latest draw has left them
+        self.reseeded = False
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
         self.errors: Any = np.geterr()
@@ -158,8 +160,13 @@ class Recorder:
                 self.refuse(checks.refuse_writing_into_plain, function)
             self.save(array)
         values, options = plain(args), plain(kwargs)
+        draws = any(isinstance(x, np.random.Generator) for x in leaves((values, options)))
+        if draws:
+            self.look_at_streams()
         with paused():
             result = function(*values, **options)
+        if draws:
+            self.streams = [(bits, str(bits.state)) for bits, _ in self.streams]
         if function in OF_SHAPES:
             return result
         given = leaves((args, kwargs))
@@ -191,6 +198,10 @@ class Recorder:
             owner = owner.base
         if self.storage_of(owner).external and id(owner) not in self.saved:
             self.saved[id(owner)] = owner, owner.copy()
+
+    def look_at_streams(self) -> None:
+        """Notice if a generator has another state than its latest recorded draw has left."""
+        self.reseeded |= any(str(bits.state) != before for bits, before in self.streams)
 
     def undo(self) -> None:
         """Put arrays and generators back to what they were before."""
@@ -358,6 +369,8 @@ def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
             if not self._free:
                 recorder.refuse(checks.refuse_question, asked)
             recorder.expect_of(expect, convert, self, value)
+            if isinstance(value, (float, complex)) and value == 0:  # zeros have signs
+                recorder.expect_of(expect, str, self, str(self._value))
         return value
 
     return answer
@@ -417,7 +430,7 @@ class Recorded:
         if recorder is not None:
             if not self._free or isinstance(self._value, np.ndarray):
                 recorder.refuse(checks.refuse_question, "np.asarray() or np.array()")
-            recorder.expect_of(expect, float, self, float(self._value))
+            float(self)
         return np.array(self._value, dtype=dtype, copy=copy)
 
     def __getattr__(self, name: str) -> Any:

@@ -189,6 +189,7 @@ class Writer:
             by_position = function is np.dot or isinstance(function, np.ufunc)
             if self.terse and by_position and function not in OUT_BY_NAME:
                 args = (*args, out)
+                kwargs.pop("out", None)  # the same one
             else:
                 kwargs["out"] = out
         elif isinstance(kwargs.get("out", 0), tuple) and len(kwargs["out"]) == 1:

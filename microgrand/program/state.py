@@ -17,7 +17,7 @@ import math
 import operator
 import sys
 import types
-from collections import deque
+from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,10 +34,10 @@ from .calls import Method, Variable, raw_bytes
 from .labels import Labels
 from .recording import ARRAYS, Recorder, is_recorded, paused, plain, recording
 
-#: A container with more items than this is not looked into.
+#: A container of more numbers and texts than this is compared as a whole.
 MANY = 1000
 #: Objects of Python's own classes that only hold what they are given.
-HOLDERS = (types.SimpleNamespace, argparse.Namespace)
+HOLDERS = (types.SimpleNamespace, argparse.Namespace, UserDict, UserList)
 MISSING = object()
 #: Python's values that are compared.
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
@@ -91,8 +91,15 @@ class State:
         self.modules: dict[int, tuple[Module, str]] = {}
         self.optimizers: dict[int, tuple[Optimizer, str]] = {}
         self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
+        self.wholes: list[tuple[Any, Any]] = []  # those that are compared as a whole, and copies
+        self.functions: list[types.FunctionType] = []
+        self.objects: list[Any] = []
+        self.library_modules: set[int] = set()  # their attributes: they set masks, and read none
+        self.called: set[str] = set()  # the names in their code
+        self.methods: dict[str, list[Any]] = {}  # those of classes, until their name is found
         self.attributes: list[tuple[Any, Any]] = []  # those of objects, and copies of them
         self.generators: list[tuple[Any, Any]] = [(default_rng, default_rng.bit_generator.state)]
+        self.places: set[tuple[int, Any]] = set()
         self.in_slots: set[int] = set()
         self.fixed: list[tuple[Any, str]] = []  # arrays that cannot be replaced: defaults
         self.seen: dict[int, Any] = {}
@@ -109,10 +116,14 @@ class State:
                 self.fixed.append((value, name))
             if id(value) in self.seen or isinstance(value, (*STATIC, float, np.ndarray)):
                 continue
+            if is_librarys_own(value):
+                continue
             self.seen[id(value)] = value
             found = sorted(self.below(value, name), key=rank)
             for slot in found:
-                if isinstance(slot, Slot):
+                place = isinstance(slot, Slot) and (id(slot.holder), slot.key)
+                if place and place not in self.places:  # two functions may share a variable
+                    self.places.add(place)
                     self.slots.append(slot)
                     self.before.append(slot.get())
                     self.in_slots.add(id(self.before[-1]))
@@ -126,34 +137,70 @@ class State:
             yield Slot(value, "_grad", f"{name}_grad")
         elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
             yield from self.below_function(value, name)
-        elif isinstance(value, dict):
-            if len(value) <= MANY:
-                self.lists.append((value, dict(value)))
-                yield from (Slot(value, key, dotted(name, key)) for key in value)
-        elif isinstance(value, (list, deque)):
-            self.lists.append((value, list(value)))
-            if len(value) <= MANY:
-                yield from (Slot(value, i, dotted(name, i)) for i in range(len(value)))
-        elif isinstance(value, (tuple, set, frozenset)):
-            if len(value) <= MANY:
-                yield from ((item, dotted(name, i)) for i, item in enumerate(value))
+        elif isinstance(value, type):
+            yield from self.below_class(value)
+        elif isinstance(value, (dict, list, deque, tuple, set, frozenset, bytearray)):
+            yield from self.below_container(value, name)
         elif isinstance(value, np.random.Generator):
             self.generators.append((value, value.bit_generator.state))
-        elif is_plain_object(value):
+        if is_plain_object(value):
             if isinstance(value, Module):
                 self.modules[id(value)] = value, name
             if isinstance(value, Optimizer):
                 self.optimizers[id(value)] = value, name
             numbered = type(value).__name__ == "Sequential"
             attributes = vars(value)
+            if isinstance(value, Module) and in_library(type(value)):
+                self.library_modules.add(id(attributes))
+            self.objects.append(value)
             self.seen[id(attributes)] = attributes
             self.attributes.append((attributes, dict(attributes)))
             self.names[id(attributes)] = name
             for key in attributes:
                 inner = name if numbered and key == "layers" else dotted(name, key)
                 yield Slot(attributes, key, inner)
+            for kind in type(value).__mro__:
+                yield from self.below_class(kind, "__init__")
         for key in names_of_slots(value):
             yield Slot(value, key, dotted(name, key))
+        is_numpys = type(value).__module__.startswith("numpy")
+        if hasattr(value, "__wrapped__") and not (is_numpys or isinstance(value, type)):
+            yield value.__wrapped__, ""
+
+    def below_container(self, value: Any, name: str) -> Iterator[Any]:
+        """Yield what is in a list, a dict, a tuple or a set."""
+        is_dict, is_list = isinstance(value, dict), isinstance(value, (list, deque))
+        if isinstance(value, (set, bytearray)):
+            self.wholes.append((value, value.copy()))
+        if isinstance(value, bytearray):
+            return
+        if len(value) > MANY and all_static(value.values() if is_dict else value):
+            if is_dict or is_list:
+                self.wholes.append((value, value.copy()))
+            return
+        if is_dict or is_list:
+            self.lists.append((value, dict(value) if is_dict else list(value)))
+        if is_dict:
+            yield from (Slot(value, key, dotted(name, key)) for key in value)
+        elif is_list:
+            yield from (Slot(value, i, dotted(name, i)) for i in range(len(value)))
+        else:
+            yield from ((item, dotted(name, i)) for i, item in enumerate(value))
+
+    def below_class(self, kind: type, without: str = "") -> Iterator[Any]:
+        """Yield the methods of a user's class that may be called: by Python, by us, by name."""
+        if in_library(kind):
+            return
+        ours = {key for base in kind.__mro__ if in_library(base) for key in vars(base)}
+        for key, method in list(vars(kind).items()):
+            for part in ("__func__", "fget", "func"):  # of properties and the like
+                method = getattr(method, part, method)
+            if key == without or not callable(method) or isinstance(method, type):
+                continue
+            if key in self.called or key in ours or key.startswith("__"):
+                yield method, ""
+            else:
+                self.methods.setdefault(key, []).append(method)
 
     def below_function(self, value: Any, name: str) -> Iterator[Any]:
         """Yield what a function can reach: its closure, its defaults, the global names in it."""
@@ -175,10 +222,18 @@ class State:
             yield value.__defaults__, "default"
         if value.__kwdefaults__:
             yield value.__kwdefaults__, ""
-        if not in_library(value):
-            for key in names_in(value.__code__):
-                if key in value.__globals__ and not is_uninteresting(value.__globals__[key]):
-                    yield Slot(value.__globals__, key, key)
+        if in_library(value):
+            return
+        self.functions.append(value)
+        attributes = vars(value)
+        self.attributes.append((attributes, dict(attributes)))
+        self.names[id(attributes)] = name or value.__name__
+        yield from (Slot(attributes, key, key) for key in attributes)
+        for key in names_in(value.__code__):
+            self.called.add(key)
+            yield from ((method, "") for method in self.methods.pop(key, ()))
+            if not isinstance(value.__globals__.get(key, types), types.ModuleType):
+                yield Slot(value.__globals__, key, key)
 
     def shorten_names(self) -> None:
         """Leave the net's own name out of those of its parts, if there is only one net."""
@@ -331,6 +386,7 @@ class State:
                 items = container.items() if isinstance(container, dict) else enumerate(container)
                 for key, value in list(items):
                     container[key] = deeply_plain(value)
+        changes += ["a set, or a long list" for whole, before in self.wholes if whole != before]
         for attributes, before in self.attributes:
             for key in attributes.keys() - before.keys():
                 after = attributes[key]
@@ -364,7 +420,12 @@ def is_array_or_none(slot: Slot, value: Any) -> bool:
 
 def same_static(a: Any, b: Any) -> bool:
     """Tell whether two of Python's values are the same."""
-    return a is b or (type(a) is type(b) and bool(a == b))
+    if a is b or type(a) is not type(b):
+        return a is b
+    if type(a) is tuple:
+        return len(a) == len(b) and all(map(same_static, a, b))
+    is_zero = isinstance(a, (float, complex, np.inexact)) and a == 0
+    return bool(a == b) and (not is_zero or str(a) == str(b))  # zeros have signs
 
 
 def deeply_plain(value: Any) -> Any:
@@ -420,11 +481,18 @@ def in_library(function: Any) -> bool:
     return top in ("microgrand", "numpy") or is_pythons
 
 
-def is_uninteresting(value: Any) -> bool:
-    """Tell whether a global name stands for something that stays as it is."""
-    if isinstance(value, (types.ModuleType, type, types.BuiltinFunctionType, np.ufunc)):
+def is_librarys_own(value: Any) -> bool:
+    """Tell whether something is what a library has by its name: there is no user's state in it."""
+    if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
         return True
-    return callable(value) and not isinstance(value, Module) and in_library(value)
+    if not isinstance(value, (types.FunctionType, type)) or not in_library(value):
+        return False
+    return getattr(sys.modules.get(value.__module__), value.__qualname__, None) is value
+
+
+def all_static(values: Any) -> bool:
+    """Tell whether there are numbers, texts and the like only."""
+    return all(isinstance(item, (*STATIC, float)) for item in values)
 
 
 def names_of_slots(value: Any) -> list[str]:
@@ -438,7 +506,9 @@ def names_of_slots(value: Any) -> list[str]:
 
 def is_plain_object(value: Any) -> bool:
     """Tell whether an object's attributes are looked into."""
-    if isinstance(value, (types.ModuleType, type)) or not hasattr(value, "__dict__"):
+    if isinstance(
+        value, (type, types.FunctionType, types.MethodType, functools.partial)
+    ) or not hasattr(value, "__dict__"):
         return False
     return isinstance(value, (Module, Optimizer, *HOLDERS)) or not in_library(type(value))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import itertools
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from .state import (
     State,
     deeply_plain,
     dotted,
+    is_librarys_own,
 )
 
 
@@ -91,6 +93,9 @@ class Tracing:
         """Call the function while recorded values stand in the place of arrays."""
         recorder, labels = self.recorder, Labels(self.recorder)
         self.state.install(recorder, labels)
+        recorder.streams = [
+            (generator.bit_generator, str(before)) for generator, before in self.state.generators
+        ]
         args, kwargs = self.given = self.recorded_arguments()
         self.given_leaves = leaves(self.given)
         token = recording.set(recorder)
@@ -117,11 +122,9 @@ class Tracing:
 
     def other_changes(self) -> list[str]:
         """Name what the function has changed beside what stands in slots."""
-        changes = [
-            "the state of a generator in a way that is not recorded"
-            for generator, before in self.state.generators
-            if not self.draws_from(generator) and str(generator.bit_generator.state) != str(before)
-        ]
+        self.recorder.look_at_streams()
+        changes = ["the state of a generator in a way that is not recorded"]
+        changes *= self.recorder.reseeded
         now = leaves(self.given)
         if any(a is not b for a, b in itertools.zip_longest(now, self.given_leaves)):
             changes.append("a list or dict among its arguments")
@@ -146,11 +149,6 @@ class Tracing:
 
         return mapped(as_recorded, (self.args, self.kwargs))
 
-    def draws_from(self, generator: Any) -> bool:
-        """Tell whether draws from a generator were recorded."""
-        _, variable, _ = self.recorder.generators.get(id(generator), (None, None, None))
-        return any(variable is x for call in self.recorder.calls for x in call.operands())
-
     def undo(self) -> None:
         """Put all that the call has changed back."""
         self.recorder.undo()
@@ -158,7 +156,7 @@ class Tracing:
         for slot, before in zip(state.slots, state.before, strict=True):
             if slot.get() is not before:
                 slot.set(before)
-        for holder, items in (*state.lists, *state.attributes):
+        for holder, items in (*state.lists, *state.wholes, *state.attributes):
             put_items_back(holder, items)
         for key, (tensor, _) in state.tensors.items():
             tensor.version = state.versions[key]
@@ -175,14 +173,15 @@ class Tracing:
         program.late = [*self.outputs, *(v for _, v in slots if v is not None)]
         self.probes = passes.checks_of_numbers(program)
         self.conditions = passes.conditions(program)
-        passes.checks_first(program)
+        self.apart = passes.checks_first(program)
         passes.join_draws(program)
         passes.fold_constants(program)
         passes.share(program)
         passes.dead_code(program)
         passes.no_copies(program)
         passes.draws_first(program)
-        self.constants = constants_in(program)
+        returned = [x for x in leaves(self.output_tree) if isinstance(x, (*STATIC, float))]
+        self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
         for call in after:
@@ -212,6 +211,10 @@ class Tracing:
             return OutputTensor(self.place_of(leaf._array))
         if is_recorded(leaf) or type(leaf) is np.ndarray:
             return Output(self.place_of(leaf))
+        known = {id(x) for x in (*self.state.seen.values(), *leaves((self.args, self.kwargs)))}
+        stays = isinstance(leaf, (*STATIC, float, type, enum.Enum)) or is_librarys_own(leaf)
+        if not stays and id(leaf) not in known:
+            checks.refuse_result(self.function, leaf)
         return leaf
 
     def place_of(self, array: Any) -> Any:
@@ -242,8 +245,10 @@ class Tracing:
         self.given_leaves, self.names = [], []
         self.effects = []
         self.state.before = self.state.put = self.state.slots = []
-        self.state.lists = self.state.attributes = self.state.fixed = []
+        self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
+        self.state.functions = self.state.objects = []
         self.state.seen.clear()
+        self.state.methods.clear()
         tensors = self.state.tensors
         self.state.tensors = {key: tensors[key] for key in tensors if self.version_changes[key]}
         recorder = self.recorder

@@ -1,0 +1,476 @@
+"""`compile`: what a function depends on and changes between calls is noticed."""
+
+import collections
+import copy
+import functools
+import types
+
+import numpy as np
+import pytest
+from compiled import assert_same_bits
+
+from microgrand import Tensor, compile, manual_seed, no_grad
+from microgrand.nn import Dropout, Module, Parameter
+from microgrand.optim import SGD
+
+X = np.arange(1.0, 5.0)
+SCALE = 1.0
+activation = np.tanh
+factory = dict
+partly = None
+
+
+class Scaled(Module):
+    """A module whose `forward`, property and other methods read a global name."""
+
+    def __init__(self):
+        self.weight = Parameter(np.ones(4))
+
+    def forward(self, x):
+        return self.weight * x * self.scale + self.shift()
+
+    @property
+    def scale(self):
+        return SCALE
+
+    def shift(self):
+        return SCALE + 1
+
+
+def set_global(name, value):
+    globals()[name] = value
+
+
+def in_a_method():
+    net = Scaled()
+    return lambda: net(X).detach(), lambda: set_global("SCALE", 3.0)
+
+
+def in_a_class_that_is_made_inside():
+    return lambda: Scaled()(X).detach(), lambda: set_global("SCALE", 3.0)
+
+
+def a_function_of_numpy():
+    return lambda: activation(X), lambda: set_global("activation", np.sin)
+
+
+def a_class():
+    return lambda: X * len(factory(a=1)), lambda: set_global("factory", lambda a: [a, a])
+
+
+def under_a_partial():
+    numbers = [2.0]
+    set_global("partly", functools.partial(lambda numbers, x: x * numbers[0], numbers))
+    return lambda: partly(X), lambda: numbers.__setitem__(0, 3.0)
+
+
+def under_a_compiled_function():
+    weight = Tensor(X)
+    inner = compile(lambda: weight.data * 2)
+    return lambda: inner() + 1, lambda: setattr(weight, "data", 2 * X)
+
+
+def an_attribute_of_a_function():
+    def loss():
+        return X * loss.scale
+
+    loss.scale = 2.0
+    return lambda: loss() + 1, lambda: setattr(loss, "scale", 3.0)
+
+
+def defaults():
+    def f(k=2.0):
+        return X * k
+
+    return lambda: f() + 1, lambda: setattr(f, "__defaults__", (3.0,))
+
+
+def code():
+    def f():
+        return X * 2
+
+    return lambda: f() + 1, lambda: setattr(f, "__code__", (lambda: globals()["X"] * 3).__code__)
+
+
+def a_set():
+    flags = {"a"}
+    return lambda: X * len(flags), lambda: flags.add("b")
+
+
+def a_set_of_as_many():
+    flags = {"a"}
+
+    def change():
+        flags.clear()
+        flags.add("b")
+
+    return lambda: X * (2 if "a" in flags else 3), change
+
+
+def a_long_list_of_numbers():
+    numbers = [1.0] * 2000
+    return lambda: X * numbers[7], lambda: numbers.__setitem__(7, 3.0)
+
+
+def a_long_dict():
+    numbers = {f"word {i}": i for i in range(2000)}
+    return lambda: X * numbers["word 7"], lambda: numbers.update({"word 7": 3})
+
+
+def a_long_list_of_tensors():
+    tensors = [Tensor(float(i)) for i in range(1100)]
+    return lambda: X * tensors[7].data, lambda: setattr(tensors[7], "data", np.array(3.0))
+
+
+def the_order_of_a_dict():
+    arrays = {"a": X, "b": X**2}
+
+    def change():
+        arrays["a"] = arrays.pop("a")
+
+    return lambda: functools.reduce(lambda x, y: x * 2 + y, arrays.values()), change
+
+
+def a_user_dict():
+    numbers = collections.UserDict(a=2.0)
+    return lambda: X * numbers["a"], lambda: numbers.update(a=3.0)
+
+
+def holding(value, other, function):
+    """Make a function of what a variable holds, and a change of that."""
+    held = types.SimpleNamespace(value=value)
+    return lambda: function(held), lambda: setattr(held, "value", other)
+
+
+def an_array_that_is_none_now():
+    return holding(np.ones(4), None, lambda held: X if held.value is None else 2 * X)
+
+
+def a_number_that_is_none_now():
+    return holding(2.0, None, lambda held: X if held.value is None else 2 * X)
+
+
+def a_shape_only():
+    return holding(np.ones(4), np.ones(7), lambda held: X / len(held.value))
+
+
+def a_dtype_only():
+    return holding(X, np.ones(7, np.float32), lambda held: X.astype(held.value.dtype) / 3)
+
+
+def the_class_of_an_instance():
+    class One:
+        def factor(self):
+            return 1.0
+
+    class Two(One):
+        def factor(self):
+            return 2.0
+
+    instance = One()
+    return lambda: X * instance.factor(), lambda: setattr(instance, "__class__", Two)
+
+
+def an_attribute_of_a_kind_of_tensor():
+    class Weight(Parameter):
+        pass
+
+    weight = Weight(X)
+    weight.scale = 2.0
+    return lambda: X * weight.scale, lambda: setattr(weight, "scale", 3.0)
+
+
+def bytes_that_change():
+    numbers = bytearray(b"12")
+    return lambda: X * numbers[0], lambda: numbers.reverse()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(in_a_method, in_a_class_that_is_made_inside, a_function_of_numpy, a_class),
+        *(under_a_partial, under_a_compiled_function, an_attribute_of_a_function, defaults, code),
+        *(a_set, a_set_of_as_many, a_long_list_of_numbers, a_long_dict, a_long_list_of_tensors),
+        *(the_order_of_a_dict, a_user_dict, an_array_that_is_none_now, a_number_that_is_none_now),
+        *(a_shape_only, a_dtype_only, the_class_of_an_instance, an_attribute_of_a_kind_of_tensor),
+        bytes_that_change,
+    ],
+    ids=lambda make: make.__name__,
+)
+def test_changes_are_noticed(make, monkeypatch):
+    for name in ("SCALE", "activation", "factory", "partly"):
+        monkeypatch.setitem(globals(), name, globals()[name])
+    function, change = make()
+    compiled = compile(no_grad()(function))
+    before = [compiled() for _ in range(4)]
+    assert compiled.traces
+    assert_same_bits(before[-1], function())
+    change()
+    expected = function()
+    assert not np.array_equal(expected, before[-1])
+    for _ in range(3):
+        assert_same_bits(compiled(), expected)
+
+
+def test_the_names_and_the_order_of_keyword_arguments():
+    def f(x, **numbers):
+        for name, number in numbers.items():
+            x = x * 3 + (len(name) if number is None else number)
+        return x
+
+    compiled = compile(f)
+    for kwargs in ({"a": None}, {"bb": None}, {"a": X, "b": 2 * X}, {"b": X, "a": 2 * X}):
+        for _ in range(3):
+            assert_same_bits(compiled(X, **kwargs), f(X, **kwargs))
+    compiled = compile(lambda x, numbers: f(x, **numbers))
+    for numbers in ({"a": X, "b": 2 * X}, {"b": X, "a": 2 * X}):
+        for _ in range(3):
+            assert_same_bits(compiled(X, numbers), f(X, **numbers))
+
+
+def test_a_set_that_grows():
+    seen = set()
+
+    @compile
+    def step(x):
+        seen.add(len(seen))
+        return x * 2
+
+    step(X)
+    with pytest.raises(TypeError, match="changes a set"):
+        step(X)
+    assert seen == {0}
+
+
+def test_a_number_that_two_functions_share():
+    factor = 2.0
+
+    def one(x):
+        return x * factor
+
+    def two(x):
+        return x + factor
+
+    compiled = compile(lambda x: one(x) * two(x))
+    for number in (2.0, 2.0, 2.0, 3.0):
+        factor = number
+        assert_same_bits(compiled(X), X * factor * (X + factor))
+    assert len(compiled.traces) == 1
+
+
+def test_zeros_have_signs():
+    compiled = compile(lambda x, k: x / np.full(4, k))
+    with np.errstate(divide="ignore"):
+        for k in (0.0, 0.0, 0.0, -0.0, 0.0, -0.0):
+            assert_same_bits(compiled(X, k), X / np.full(4, k))
+
+
+def test_numbers_in_tuples_have_types():
+    shape = (2, 3)
+    compiled = compile(lambda x: x.astype(np.int64) * shape[0])
+    for other in ((2, 3), (2, 3), (2, 3), (2.0, 3)):
+        shape = other
+        assert_same_bits(compiled(X), X.astype(np.int64) * shape[0])
+
+
+def test_a_copy_of_an_instance_is_another_one():
+    class Trainer:
+        weight = X
+
+        @compile
+        def step(self, x):
+            self.weight = self.weight + x
+            return self.weight.sum()
+
+    first = Trainer()
+    first.weight = X
+    for _ in range(3):
+        first.step(X)
+    second = copy.copy(first)
+    for _ in range(3):
+        second.step(X)
+    assert_same_bits(first.weight, 4 * X)
+    assert_same_bits(second.weight, 7 * X)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (row * 2 for row in x),
+        lambda x: map(np.sum, x),
+        lambda x: collections.deque([x * 2]),
+        lambda x: {"set": frozenset([1])},
+        lambda x: [lambda: x * 2],
+    ],
+)
+def test_what_a_program_cannot_return(function):
+    with pytest.raises(TypeError, match=r"<lambda> returned a .* arrays, tensors, numbers"):
+        compile(function)(X)
+
+
+def test_a_returned_number_that_changes():
+    counter = iter(range(9))
+    compiled = compile(lambda x: (x * 2, next(counter)))
+    compiled(X)
+    with pytest.raises(TypeError, match=r"in what the function returns stood 0 .* now stands 1"):
+        compiled(X)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_generators_that_are_seeded_inside(after):
+    rng = np.random.default_rng(5)
+    state = rng.bit_generator.state
+
+    @compile
+    def draw(x):
+        if not after:
+            rng.bit_generator.state = state
+        y = x + rng.random(4)
+        if after:
+            rng.bit_generator.advance(1)
+        return y
+
+    draw(X)
+    with pytest.raises(TypeError, match="the state of a generator"):
+        draw(X)
+
+
+def test_the_librarys_generator_seeded_inside():
+    dropout = Dropout(0.5)
+
+    @compile
+    def draw(x):
+        manual_seed(0)
+        return dropout(Tensor(x)).data
+
+    manual_seed(1)
+    draw(X)
+    with pytest.raises(TypeError, match="the state of a generator"):
+        draw(X)
+
+
+def test_tensors_that_are_others_when_recorded():
+    weight = Tensor(X, requires_grad=True)
+
+    def step(t, u):
+        loss = np.sum(t * u * u * weight)
+        loss.backward()
+        return loss
+
+    def gradients(function, same):
+        weight.grad = None
+        t = weight if same == "weight" else Tensor(X + 1, requires_grad=True)
+        u = t if same else Tensor(X + 2, requires_grad=True)
+        return function(t, u), t.grad, u.grad, weight.grad
+
+    compiled = compile(step)
+    for same in (False, False, False, True, True, True, "weight", "weight", "weight", False):
+        assert_same_bits(gradients(compiled, same), gradients(step, same))
+    assert len(compiled.traces) == 3
+
+
+def test_a_number_that_leads_to_an_error_in_the_check_of_numbers():
+    numbers = [2.0]
+
+    def f(x):
+        return x / (1 / numbers[0]) if numbers[0] > 0 else x
+
+    compiled = compile(f)
+    for number in (2.0, 2.0, 2.0, 0.0, 0.0, 0.0, -1.0):
+        numbers[0] = number
+        assert_same_bits(compiled(X), f(X))
+
+
+def test_everything_dropped_later():
+    dropout = Dropout(0.5)
+    compiled = compile(lambda x: dropout(Tensor(x)).data)
+    for p in (0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 0.0):
+        dropout.p = p
+        result = compiled(X)
+    assert_same_bits(result, X)
+
+
+def test_momentum_that_is_switched_on_later():
+    def trained(compile):
+        weight = Parameter(X.copy())
+        optimizer = SGD([weight], lr=0.1)
+
+        def step():
+            optimizer.zero_grad()
+            np.sum(weight**2).backward()
+            optimizer.step()
+
+        step = compile(step)
+        for number in range(9):
+            optimizer.momentum = 0.9 if number > 3 else 0.0
+            step()
+        return weight.data, step
+
+    expected, _ = trained(lambda f: f)
+    result, step = trained(compile)
+    assert_same_bits(result, expected)
+    assert len(step.traces) == 2
+
+
+@pytest.mark.parametrize("first", [None, np.ones(7)])
+def test_what_the_call_before_has_left(first):
+    def trained(compile):
+        held = types.SimpleNamespace()
+
+        def f(x):
+            n = 2 if held.value is None else len(held.value)
+            held.value = x * 2
+            return x * n
+
+        f = compile(f)
+        results = []
+        for number in range(9):
+            if number < 5:
+                held.value = first
+            results.append(f(X))
+        return results
+
+    assert_same_bits(trained(compile), trained(lambda f: f))
+
+
+@pytest.mark.parametrize("result", [lambda n: n, lambda n: [X] * n, lambda n: {n: X}])
+def test_check_compares_numbers_and_nests(result):
+    class Hidden:
+        number = 2
+
+    compiled = compile(lambda x: (x, result(Hidden.number)), check=True)
+    for _ in range(4):
+        compiled(X)
+    Hidden.number = 3
+    with pytest.raises(RuntimeError, match="differ in what it returned"):
+        compiled(X)
+
+
+def test_what_is_put_where_it_stood_already():
+    held = types.SimpleNamespace(p=X, q=X + 1)
+
+    @compile
+    def step(x):
+        held.p = held.q
+        return x * 2
+
+    for _ in range(4):
+        step(X)
+    held.p = X
+    held.q = q = X + 2
+    step(X)
+    assert held.p is q
+
+
+def test_written_into_after_a_change_that_stays():
+    held = types.SimpleNamespace(p=X[::-1].copy())
+
+    @compile
+    def step(x):
+        y = x * 2
+        held.p.sort()
+        np.add(x, x, out=y)
+        return y + 1
+
+    for _ in range(4):
+        assert_same_bits(step(X), X + X + 1)
