@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 from compiled import assert_same_bits
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_compile_functions import as_function, same_inputs
 from test_compile_steps import FLOATS, LAYERS, OPTIMIZERS, Training, run
 
 from microgrand import Tensor, compile, grad, hvp, value_and_grad
 from microgrand.nn import functional as F
-from microgrand.program import lowering, native, numba_cache
+from microgrand.program import lowering, native, numba_cache, rolling
 from microgrand.testing import strategies
 
 pytest.importorskip("numba")
@@ -224,7 +225,7 @@ def test_not_a_number():
     assert_runs_natively(f, lambda number: x + number)
 
 
-def solution(y, steps=20, h=0.01):
+def solution(y, steps=3, h=0.01):
     x, v = y[0], y[1]
     for _ in range(steps):
         a1, b1 = v, -np.sin(x) - 0.1 * v
@@ -236,6 +237,41 @@ def solution(y, steps=20, h=0.01):
 def test_an_ordinary_differential_equation():
     f = value_and_grad(solution)
     assert_runs_natively(f, lambda number: np.array([1.0, 0.5 + number]))
+
+
+def test_many_steps_are_a_loop():
+    f = value_and_grad(lambda y, a: solution(y, 60) * np.sin(a))
+    compiled = assert_runs_natively(
+        f, lambda number: np.array([1.0, 0.5 + number]), lambda number: 0.5 + number
+    )
+    assert compiled.source.count("= table[") < 1000
+    assert "for k in range(" in compiled.source
+
+
+@settings(max_examples=10)
+@given(st.data())
+def test_cut_runs_are_the_run(data):
+    """Random operations, some of them repeated, on numbers and in arrays between."""
+    period = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=80))
+    seed = data.draw(st.integers(0, 100))
+
+    def f(y):
+        rng = np.random.default_rng(seed)
+        values = [y[0], y[1], y[2]]
+        for number in range(300):
+            a, b = values[-1 - rng.integers(3)], values[-1 - rng.integers(3)]
+            kind = period[number % len(period)]
+            values.append([a * 0.5 + b, a - b * 0.25, np.sin(a), -b][kind])
+            if number == 150:
+                z = np.zeros_like(y)
+                z[1] = values[-1]
+                values.append(z[1] * 0.5)
+        return values[-1], values[100], z * 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba_cache, "build", run_in_python)
+        patch.setattr(rolling, "LONG", 100)
+        assert_runs_natively(f, draw(3), calls=3, ulps=1e6)
 
 
 def test_what_has_no_native_code_is_left_to_numpy():

@@ -15,6 +15,7 @@ from .calls import CHECKS, Call, Program, Storage, Variable
 from .native import is_element, is_native, is_view, may_overlap
 from .parts import PartWriter
 from .passes import asks, has_effect
+from .rolling import Rolled, arranged
 
 #: Below so many calls, going from Python to native code and back costs more than it saves.
 FEWEST = 3
@@ -49,8 +50,6 @@ class Lowering:
             if is_native(call):
                 self.group.append(call)
                 self.made.update(call.results())
-                if len(self.group) >= MOST:
-                    self.flush()
                 continue
             if call.function not in CHECKS and any(v.dtype is not None for v in call.results()):
                 self.left[name_of(call.function)] = None
@@ -84,16 +83,40 @@ class Lowering:
         """Make a part of the calls that are gathered."""
         group, hoisted = self.group, self.hoisted
         self.group, self.hoisted, self.made = [], [], set()
-        worth = [call for call in group if not (is_view(call) or is_element(call))]
-        made = [*hoisted, *group] if len(worth) < FEWEST else [*hoisted, *self.part(group)]
+        before, run, rest = arranged(group)
+        made = [*hoisted, *self.native(before), *self.rolled(run), *self.native(rest)]
         if made and group[0] is self.program.commit:
             self.program.commit = made[0]
         elif any(call is self.program.release for call in group):
             self.program.release = made[0]
         self.calls += made
 
+    def native(self, group: list[Call]) -> list[Call]:
+        """Make parts of calls, if that is worth it."""
+        made = []
+        for start in range(0, len(group), MOST):
+            some = group[start : start + MOST]
+            worth = [call for call in some if not (is_view(call) or is_element(call))]
+            made += some if len(worth) < FEWEST else self.part(some)
+        return made
+
+    def rolled(self, run: list[Call]) -> list[Call]:
+        """Make a part of a long run of operations on numbers."""
+        if not run:
+            return []
+        outputs, _ = self.results_of(run)
+        part = Rolled(run, outputs)
+        return self.call_of(part.text, part.parameters, outputs, run)
+
     def part(self, group: list[Call]) -> list[Call]:
         """Make the call of a part, and the views that are needed after it."""
+        outputs, after = self.results_of(group)
+        part = PartWriter(group, outputs, self.written)
+        text = part.text()
+        return [*self.call_of(text, [*part.parameters], outputs, group), *after]
+
+    def results_of(self, group: list[Call]) -> tuple[list[Variable], list[Call]]:
+        """Return what is read outside of a group, and the views that are made after it."""
         inside: dict[Variable, int] = {}
         for call in group:
             for variable in {*call.operands()}:
@@ -115,8 +138,12 @@ class Lowering:
                 needed.update(v for v in call.operands() if v in made)
             else:
                 outputs.insert(0, result)
-        part = PartWriter(group, outputs, self.written)
-        text = part.text()
+        return outputs, after
+
+    def call_of(
+        self, text: str, given: list[Variable], outputs: list[Variable], group: list[Call]
+    ) -> list[Call]:
+        """Return the call of a part, and the conversions of the numbers that it returns."""
         if text not in self.functions:
             name = f"part_{len(self.functions)}"
             self.texts[name] = text.replace("def part(", f"def {name}(", 1)
@@ -128,19 +155,20 @@ class Lowering:
                 raw = Variable(float, (), None, (), Storage(), f"{variable.name}_number")
                 conversions.append(Call(variable.kind, (raw,), {}, variable))
             results.append(raw)
+        made = {v for call in group for v in call.results() if v not in call.writes}
         fresh = {v.storage for call in group if not is_view(call) for v in call.results()}
         fresh -= {v.storage for call in group for v in call.writes if v not in made}
         writes = {v: None for call in group for v in call.writes if v.storage not in fresh}
         call = Call(
             self.functions[text],
-            tuple(part.parameters),
+            tuple(given),
             {},
             tuple(results),
             tuple(writes),
             group[0].line,
             section=group[0].section,
         )
-        return [call, *conversions, *after]
+        return [call, *conversions]
 
 
 def name_of(function: Any) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -38,7 +39,8 @@ def build(name: str, text: str) -> Callable[..., Any]:
     """
     import numba  # type: ignore[import-not-found]
 
-    source = f"{HEAD}@numba.njit(cache=True, {OPTIONS})\n{text}"
+    decorator = f"@numba.njit(cache=True, {OPTIONS})\n"
+    source = HEAD + re.sub(r"^def ", f"{decorator}def ", text, flags=re.MULTILINE)
     key = f"{source}{numba.__version__}{np.__version__}{sys.version}"
     module = f"part_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
     with contextlib.suppress(OSError):

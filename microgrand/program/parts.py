@@ -144,12 +144,17 @@ class PartWriter:
 
     # ---- statements
 
-    def text(self) -> str:
-        """Write the function."""
+    def body(self) -> list[str]:
+        """Write what the function computes."""
         lines: list[str] = []
         for item in self.items:
             self.here = set()
             lines += self.loop(item) if isinstance(item, Loop) else self.statement(item)
+        return lines
+
+    def text(self) -> str:
+        """Write the function."""
+        lines = self.body()
         returned = "".join(f"{self.name(v)}, " for v in self.outputs)
         lines.append(f"return ({returned.rstrip()})" if returned else "return None")
         body = "".join(f"    {line}\n" for line in lines)
