@@ -216,6 +216,19 @@ def test_functions(dtype):
     )
 
 
+@pytest.mark.filterwarnings("error")
+def test_parts_and_transposed_arrays():
+    def f(x, y):
+        z = np.tanh(x) + 1
+        w = z[1:3, :] @ y + z[:, 1:2].T.reshape(4, 1)[:2] * z[2:3].reshape(6)[:4]
+        z[0] *= 2
+        row = z[0:2, :].reshape(12)
+        row *= 3
+        return w, z[:, :2].T @ z[:, 2:4], z[:1].T.reshape(6) * 2, row + 1, z, w @ y.T
+
+    assert_runs_natively(f, draw((4, 6), np.float32), draw((6, 4), np.float32))
+
+
 def test_not_a_number():
     def f(x):
         y = x * 2 + 1

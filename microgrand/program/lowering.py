@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .calls import CHECKS, Call, Program, Storage, Variable
+from .calls import CHECKS, Call, Method, Program, Storage, Variable
 from .native import is_element, is_native, is_view, may_overlap
 from .parts import PartWriter
 from .passes import asks, has_effect
@@ -47,7 +47,7 @@ class Lowering:
         for call in self.program.calls:
             if call is self.program.commit:
                 self.flush()
-            if is_native(call):
+            if is_native(call) and not self.is_written_copy(call):
                 self.group.append(call)
                 self.made.update(call.results())
                 continue
@@ -67,6 +67,11 @@ class Lowering:
         left = ", ".join(self.left) or "nothing"
         lines = [f"# Native parts, compiled by Numba; done by NumPy between them: {left}", ""]
         return "\n".join([*lines, *self.texts.values(), ""])
+
+    def is_written_copy(self, call: Call) -> bool:
+        """Tell whether what native code may copy, to have it row by row, is written into."""
+        is_copied = is_view(call) and call.function in (Method("reshape"), Method("view"))
+        return is_copied and call.result.storage in self.written
 
     def can_come_before(self, call: Call) -> bool:
         """Tell whether a call may be made before the calls that are being gathered."""

@@ -221,6 +221,7 @@ def is_choice(call: Call) -> bool:
     (source, mask), result = call.args, call.result
     return (
         is_known(source)
+        and source.is_array
         and mask.is_array
         and bool(mask.dtype == bool)
         and mask.shape == source.shape

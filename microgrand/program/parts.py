@@ -88,6 +88,8 @@ class PartWriter:
         self.made = {v for call in group for v in call.results() if v not in call.writes}
         self.items = self.arrange(group)
         self.stored = self.find_stored()
+        self.sliced: set[Variable] = set()  # parts of arrays, and views of them
+        self.turned: set[Variable] = set()  # transposed ones
         self.here: set[Variable] = set()  # what the loop being written has made
 
     def arrange(self, group: list[Call]) -> list[Any]:
@@ -225,16 +227,28 @@ class PartWriter:
             return [f"{self.name(result)} = np.{maker}({result.shape}, np.{dtype})"]
         source = self.name(args[0])
         if is_product(call):
-            return [f"{self.name(result)} = np.dot({source}, {self.name(args[1])})"]
+            given = (f"{self.row_by_row(arg, self.sliced)}" for arg in args)
+            return [f"{self.name(result)} = np.dot({', '.join(given)})"]
+        if call.function is operator.getitem or args[0] in self.sliced:
+            self.sliced.add(result)
         if call.function is operator.getitem:
             expression = f"{source}[{subscript(args[1])}]"
         elif call.function == Attribute("T"):
             expression = f"{source}.T"
+            self.turned.add(result)
         elif call.function == Method("reshape"):
+            source = self.row_by_row(args[0], self.sliced | self.turned)
             expression = f"{source}.reshape({result.shape})"
+            self.sliced.discard(result)
         else:
+            source = self.row_by_row(args[0], self.sliced | self.turned)
             expression = f"{source}.view(np.{result.dtype.name})"
         return [f"{self.name(result)} = {expression}"]
+
+    def row_by_row(self, variable: Variable, unknown: set[Variable]) -> str:
+        """Write an array whose elements are in a row; Numba does not always know it of views."""
+        name = self.name(variable)
+        return f"np.ascontiguousarray({name})" if variable in unknown else name
 
     def choice(self, call: Call) -> list[str]:
         """Write the choice of what a mask marks; a check has told how many there are."""
