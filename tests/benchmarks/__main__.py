@@ -228,7 +228,7 @@ class Session:
         steps, longest = {}, 0.0
         for contender, worker in workers.items():
             worker.make(case)
-            worker.seconds(1)  # the first step compiles, allocates, and proves nothing
+            worker.seconds(3)  # the first steps record, compile, allocate, and prove nothing
             count = 1
             while (seconds := worker.seconds(count)) * count < self.block_seconds / 4:
                 count *= 2
