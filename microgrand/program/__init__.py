@@ -11,6 +11,7 @@ Read it in this order:
 - passes.py: how the program becomes shorter and faster without a bit changing;
 - labels.py, source.py, saving.py: the program as Python, with names, to be read and saved;
 - binding.py, running.py: what is checked before a run, what is shown after it, and the run;
+- native.py, parts.py, rolling.py, lowering.py, numba_cache.py: parts of it as machine code;
 - compiled.py: the callable that ties them together; comparison.py: ``check=True``;
 - checks.py: what is refused.
 """

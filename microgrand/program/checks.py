@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from typing import Any, NoReturn
 
@@ -160,3 +161,22 @@ def warn_of_eager_calls(function: Any, often: int) -> None:
         RuntimeWarning,
         stacklevel=3,
     )
+
+
+def check_backend(backend: Any, check: bool) -> None:
+    """Raise if there is no such backend, or it is not installed."""
+    if backend not in ("numpy", "numba"):
+        raise ValueError(f'backend must be "numpy" or "numba", got {backend!r}')
+    if backend == "numpy":
+        return
+    if check:
+        raise ValueError(
+            'check=True compares bits, which backend="numba" does not keep; check with '
+            'backend="numpy": it records the same program'
+        )
+    for name in ("numba", "scipy"):
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(
+                f'backend="numba" needs {name}, which is not installed; install the extra: '
+                "pip install 'microgrand[numba]'"
+            )

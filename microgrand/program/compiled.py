@@ -39,7 +39,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=unlock_in_child)
 
 
-def compile(function: Callable[..., Any] | None = None, *, check: bool = False) -> Any:
+def compile(
+    function: Callable[..., Any] | None = None, *, check: bool = False, backend: str = "numpy"
+) -> Any:
     """Turn a function of arrays, or a training step, into one flat NumPy program; a decorator.
 
     The first call is watched, the second is recorded: every NumPy call in it is written down,
@@ -53,6 +55,9 @@ def compile(function: Callable[..., Any] | None = None, *, check: bool = False) 
     check
         Run eager code beside each run of the program, from the same state, and raise RuntimeError
         if anything differs.
+    backend
+        ``"numpy"``, or ``"numba"`` for machine code: chains of elementwise functions and
+        reductions become loops. It needs the extra ``numba``.
 
     Returns
     -------
@@ -63,6 +68,10 @@ def compile(function: Callable[..., Any] | None = None, *, check: bool = False) 
 
     Raises
     ------
+    ValueError
+        If there is no such backend, or it is ``"numba"`` with ``check``: it has other bits.
+    ModuleNotFoundError
+        If the backend is ``"numba"``, and this is not installed.
     TypeError
         In the first call or the second, with the line of the function that cannot be recorded: if
         it asks for a value (``if x > 0``, ``float(x)``, ``.item()``, ``np.asarray(x)``), changes
@@ -84,6 +93,17 @@ def compile(function: Callable[..., Any] | None = None, *, check: bool = False) 
     code does the whole call again. So it does inside `grad` and other transforms, where the
     function becomes part of their graph, under `detect_anomaly`, and inside `DropoutMasks`.
 
+    With ``backend="numba"``, results agree with eager code to a few units in the last place, not
+    to the bit: ``exp``, ``log``, ``sin``, ``cos``, ``tan``, ``tanh``, the other functions of this
+    kind, and powers are those of the C library; sums are added in another order, those of float32
+    in float64; matrix products are SciPy's BLAS. There are no warnings of overflow or division by
+    zero, also where `numpy.errstate` asks for them. What has no native code is left to NumPy;
+    ``source`` names it. The third call takes seconds, as Numba compiles: three for a small net,
+    six for an ODE's solver. Machine code is kept in the user's cache folder, and loaded in half a
+    second. Against the NumPy program, that is worth it from some hundred thousand steps of a small
+    net on, or ten thousand calls of a solver that computes with numbers one by one; a large net
+    spends its time in matrix products, which are as fast as they were.
+
     Examples
     --------
     >>> import numpy as np
@@ -98,8 +118,8 @@ def compile(function: Callable[..., Any] | None = None, *, check: bool = False) 
     True
     """
     if function is None:
-        return functools.partial(compile, check=check)
-    return Compiled(function, check)
+        return functools.partial(compile, check=check, backend=backend)
+    return Compiled(function, check, backend)
 
 
 class Compiled:
@@ -114,10 +134,14 @@ class Compiled:
         depends on values came out in another way.
     """
 
-    def __init__(self, function: Callable[..., Any], check: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], check: bool = False, backend: str = "numpy"
+    ) -> None:
         checks.check_function(function)
+        checks.check_backend(backend, check)
         self.function = function
         self.check = check
+        self.backend = backend
         self.traces: list[Trace] = []
         self.watched: dict[Any, Trace] = {}
         self.told = False
@@ -187,7 +211,7 @@ class Compiled:
         if difference is not None and same_state:
             made.undo()
             checks.refuse_changing_constant(*difference)
-        trace = Trace(made)
+        trace = Trace(made, self.backend)
         is_seen = not made.changes and not trace.binding.missing
         if before is not None and difference is None and is_seen:
             self.traces.insert(0, trace)
@@ -204,20 +228,20 @@ class Compiled:
         # A copy of the instance has what the instance had: a method of the other one.
         if bound is None or getattr(bound.function, "__self__", instance) is not instance:
             method = self.function.__get__(instance, owner)
-            object.__setattr__(instance, name, Compiled(method, self.check))
+            object.__setattr__(instance, name, Compiled(method, self.check, self.backend))
         return vars(instance)[name]
 
     def __reduce__(self) -> Any:
-        return Compiled, (self.function, self.check)
+        return Compiled, (self.function, self.check, self.backend)
 
     def __deepcopy__(self, memo: Any) -> Compiled:
-        return Compiled(copy.deepcopy(self.function, memo), self.check)
+        return Compiled(copy.deepcopy(self.function, memo), self.check, self.backend)
 
     @property
     def source(self) -> str:
         """The latest program, as Python source."""
         checks.check_is_compiled(self.traces)
-        return self.traces[0].source.text
+        return self.traces[0].text
 
     def save(self, path: Any) -> None:
         """Write the latest program as a module that runs with NumPy alone.
@@ -230,7 +254,7 @@ class Compiled:
         RuntimeError
             If there is no program yet.
         TypeError
-            If the program calls functions that are not NumPy's.
+            If the program calls functions that are not NumPy's, as native parts are.
         """
         checks.check_is_compiled(self.traces)
         save(self.traces[0], path)

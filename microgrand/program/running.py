@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..engine import new_tensor
-from . import passes
+from . import lowering, numba_cache, passes
 from .binding import PUBLISHED, Binding
-from .calls import Deviation, mapped
+from .calls import Deviation, Program, mapped
 from .source import Source
 from .tracing import Tracing
 
@@ -24,8 +24,10 @@ numbers = itertools.count()
 class Trace:
     """A program with what it takes for granted, ready to run."""
 
-    def __init__(self, made: Tracing) -> None:
+    def __init__(self, made: Tracing, backend: str = "numpy") -> None:
         self.made = made
+        self.backend = backend
+        self.parts = ""  # the native ones, as Python
         self.program = program = made.program
         self.binding = Binding(made)
         self.enter = self.binding.enter
@@ -48,6 +50,8 @@ class Trace:
     def source(self) -> Source:
         """The program as Python."""
         program = self.program
+        if self.backend == "numba":
+            self.parts = lowered(program)
         passes.powers(program)
         passes.numbers_as_arrays(program)
         passes.masks_as_integers(program)
@@ -59,6 +63,12 @@ class Trace:
         lines = source.text.splitlines(keepends=True)
         linecache.cache[name] = len(source.text), None, lines, name  # for tracebacks
         return source
+
+    @property
+    def text(self) -> str:
+        """The source for readers."""
+        text = self.source.text
+        return self.parts + text
 
     def current(self) -> Any:
         """Return the arrays and numbers of a run with such arguments as were recorded."""
@@ -100,8 +110,8 @@ class Trace:
         states = [generator.bit_generator.state for generator in self.others]
         try:
             values = step(*inputs)
-        except Exception:
-            if holder and holder[-1] is PUBLISHED:
+        except Exception as error:
+            if (holder and holder[-1] is PUBLISHED) or numba_cache.is_of_numba(error):
                 raise
             for generator, state in zip(self.others, states, strict=True):
                 generator.bit_generator.state = state
@@ -112,6 +122,13 @@ class Trace:
         holder.clear()
         self.pool.append(instance)
         return result
+
+
+def lowered(program: Program) -> str:
+    """Put native parts in the place of calls; return the source of the parts."""
+    parts = lowering.Lowering(program, numba_cache.build)
+    parts.run()
+    return parts.text
 
 
 class Kind:

@@ -32,7 +32,7 @@ BLOCK_SECONDS = 0.2
 TOLERANCE = 1e-4
 #: A case with steps longer than this takes no more than so many rounds.
 LONG_STEP_SECONDS, ROUNDS_OF_LONG_STEPS = 0.5, 5
-COMPILED = "microgrand-compiled"
+COMPILED, NATIVE = "microgrand-compiled", "microgrand-numba"
 
 
 def main():
@@ -228,7 +228,7 @@ class Session:
         steps, longest = {}, 0.0
         for contender, worker in workers.items():
             worker.make(case)
-            worker.seconds(1)  # the first step compiles, allocates, and proves nothing
+            worker.seconds(3)  # the first steps record, compile, allocate, and prove nothing
             count = 1
             while (seconds := worker.seconds(count)) * count < self.block_seconds / 4:
                 count *= 2
@@ -281,12 +281,16 @@ class Session:
         for contender, values in measured.items():
             each = [value / case.operations for value in values]
             self.add_row(case.title, threads, contender, quantity, each, unit, series=case.series)
-        kinds = ("microgrand", "", case.targets), (COMPILED, "compiled ", case.compiled_targets)
+        kinds = (
+            ("microgrand", "", case.targets),
+            (COMPILED, "compiled ", case.compiled_targets),
+            (NATIVE, "native ", case.numba_targets),
+        )
         for ours, kind, targets in kinds:
             for contender, values in measured.items():
                 # A graph may be too small for its process to grow: there is no ratio to nothing.
                 found = measured.get(ours) or [0]
-                if contender not in ("microgrand", COMPILED) and all(found) and all(values):
+                if contender not in ("microgrand", COMPILED, NATIVE) and all(found) and all(values):
                     ratios = [a / b for a, b in zip(found, values, strict=True)]
                     row = case.title, threads, contender, f"{kind}{quantity} ratio", ratios, ""
                     self.add_row(*row, targets.get(contender), case.series)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 #: Everyone that microgrand can be compared with, beside hand-written NumPy.
-PEERS = ("microgrand-compiled", "torch", "jax", "mygrad", "autograd")
+PEERS = ("microgrand-compiled", "microgrand-numba", "torch", "jax", "mygrad", "autograd")
 #: Those that keep a graph of single operations.
 RECORDERS = ("microgrand", "torch", "mygrad", "autograd")
 
@@ -25,6 +25,8 @@ class Case:
     targets: dict[str, float] = field(default_factory=dict)
     #: The same for microgrand's compiled steps.
     compiled_targets: dict[str, float] = field(default_factory=dict)
+    #: The same for those that Numba compiles.
+    numba_targets: dict[str, float] = field(default_factory=dict)
     #: How many operations a step consists of: time and memory are given for one of them.
     operations: int = 1
     #: Seconds that an operation may take longer than NumPy's; measured instead of ratios.
@@ -44,11 +46,11 @@ MID = {"widths": [64, 128, 128, 10], "batch": 64}
 BIG = {"widths": [784, 1024, 1024, 10], "batch": 128}
 
 
-def training(net, targets, compiled_targets):
+def training(net, targets, compiled_targets, numba_targets=None):
     shape = "-".join(map(str, net["widths"]))
     title = f"training {shape}, batch {net['batch']}"
     others = ("numpy", *PEERS, "numpy products")
-    return Case(title, "training", net, others, targets, compiled_targets)
+    return Case(title, "training", net, others, targets, compiled_targets, numba_targets or {})
 
 
 def chain(length, shape, others, targets, series=None):
@@ -95,6 +97,7 @@ BENCHMARKS = {
             TINY,
             {"torch": 0.40, "numpy": 1.6, "jax": 1.0},
             {"torch": 0.15, "numpy": 0.60, "jax": 0.40},
+            {"torch": 0.03, "numpy": 0.15, "jax": 0.10},
         )
     ],
     "mid": [
@@ -102,6 +105,7 @@ BENCHMARKS = {
             MID,
             {"torch": 0.50, "numpy": 1.2, "jax": 1.0},
             {"torch": 0.27, "numpy": 0.80, "jax": 0.55},
+            {"torch": 0.25, "numpy": 0.75, "jax": 0.50},
         )
     ],
     "big": [
@@ -136,8 +140,9 @@ BENCHMARKS = {
             "gradient of 200 steps of Runge and Kutta",
             "runge-kutta",
             {"steps": 200},
-            ("numpy", "microgrand-compiled", "torch"),
+            ("numpy", "microgrand-compiled", "microgrand-numba", "torch"),
             compiled_targets={"numpy": 3.0, "torch": 0.05},
+            numba_targets={"torch": 0.005},
             threaded=False,
         )
     ],

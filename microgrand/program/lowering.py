@@ -1,0 +1,184 @@
+"""From a program to native parts: runs of calls become functions that Numba can compile.
+
+`Lowering` walks over the program and gathers calls for which there is native code. What NumPy must
+do stands between the parts: draws, checks, all other functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .calls import CHECKS, Call, Method, Program, Storage, Variable
+from .native import is_element, is_native, is_view, may_overlap
+from .parts import PartWriter
+from .passes import asks, has_effect
+from .rolling import Rolled, arranged
+
+#: Below so many calls, going from Python to native code and back costs more than it saves.
+FEWEST = 3
+#: Numba's time for compiling a function grows faster than the function.
+MOST = 400
+
+
+class Lowering:
+    """Puts native parts in the place of calls."""
+
+    def __init__(self, program: Program, build: Callable[[str, str], Any]) -> None:
+        self.program = program
+        self.build = build  # from a name and a source to the function
+        self.calls: list[Call] = []
+        self.group: list[Call] = []
+        self.hoisted: list[Call] = []
+        self.made: set[Variable] = set()
+        self.texts: dict[str, str] = {}
+        self.functions: dict[str, Any] = {}  # by text
+        self.left: dict[str, None] = {}  # the functions that NumPy does
+        self.uses: dict[Variable, int] = {}
+        for call in program.calls:
+            for variable in {*call.operands()}:
+                self.uses[variable] = self.uses.get(variable, 0) + 1
+        self.written = {v.storage for call in program.calls for v in call.writes}
+
+    def run(self) -> None:
+        """Walk over the program."""
+        for call in self.program.calls:
+            if call is self.program.commit:
+                self.flush()
+            if is_native(call) and not self.is_written_copy(call):
+                self.group.append(call)
+                self.made.update(call.results())
+                continue
+            if call.function not in CHECKS and any(v.dtype is not None for v in call.results()):
+                self.left[name_of(call.function)] = None
+            if self.can_come_before(call):
+                self.hoisted.append(call)
+            else:
+                self.flush()
+                self.calls.append(call)
+        self.flush()
+        self.program.calls = self.calls
+
+    @property
+    def text(self) -> str:
+        """The parts, and what is not among them."""
+        left = ", ".join(self.left) or "nothing"
+        lines = [f"# Native parts, compiled by Numba; done by NumPy between them: {left}", ""]
+        return "\n".join([*lines, *self.texts.values(), ""])
+
+    def is_written_copy(self, call: Call) -> bool:
+        """Tell whether what native code may copy, to have it row by row, is written into."""
+        is_copied = is_view(call) and call.function in (Method("reshape"), Method("view"))
+        return is_copied and call.result.storage in self.written
+
+    def can_come_before(self, call: Call) -> bool:
+        """Tell whether a call may be made before the calls that are being gathered."""
+        if not self.group or (has_effect(call) and not asks(call)):
+            return False
+        if asks(call):
+            return True  # the first to ask, or to write, is the commitment: others see it by now
+        written = [v for other in self.group for v in other.writes]
+        return not any(
+            v in self.made or any(may_overlap(v, w) for w in written) for v in call.operands()
+        )
+
+    def flush(self) -> None:
+        """Make a part of the calls that are gathered."""
+        group, hoisted = self.group, self.hoisted
+        self.group, self.hoisted, self.made = [], [], set()
+        before, run, rest = arranged(group)
+        made = [*hoisted, *self.native(before), *self.rolled(run), *self.native(rest)]
+        if made and group[0] is self.program.commit:
+            self.program.commit = made[0]
+        elif any(call is self.program.release for call in group):
+            self.program.release = made[0]
+        self.calls += made
+
+    def native(self, group: list[Call]) -> list[Call]:
+        """Make parts of calls, if that is worth it."""
+        made = []
+        for start in range(0, len(group), MOST):
+            some = group[start : start + MOST]
+            worth = [call for call in some if not (is_view(call) or is_element(call))]
+            made += some if len(worth) < FEWEST else self.part(some)
+        return made
+
+    def rolled(self, run: list[Call]) -> list[Call]:
+        """Make a part of a long run of operations on numbers."""
+        if not run:
+            return []
+        outputs, _ = self.results_of(run)
+        part = Rolled(run, outputs)
+        return self.call_of(part.text, part.parameters, outputs, run)
+
+    def part(self, group: list[Call]) -> list[Call]:
+        """Make the call of a part, and the views that are needed after it."""
+        outputs, after = self.results_of(group)
+        part = PartWriter(group, outputs, self.written)
+        text = part.text()
+        return [*self.call_of(text, [*part.parameters], outputs, group), *after]
+
+    def results_of(self, group: list[Call]) -> tuple[list[Variable], list[Call]]:
+        """Return what is read outside of a group, and the views that are made after it."""
+        inside: dict[Variable, int] = {}
+        for call in group:
+            for variable in {*call.operands()}:
+                inside[variable] = inside.get(variable, 0) + 1
+        shown = self.program.shown
+        outputs: list[Variable] = []
+        after: list[Call] = []
+        needed: set[Variable] = set()
+        made = {v for call in group for v in call.results() if v not in call.writes}
+        for call in reversed(group):
+            result = call.result
+            if not isinstance(result, Variable) or result in call.writes:
+                continue
+            outside = self.uses.get(result, 0) > inside.get(result, 0) or result in shown
+            if not outside and result not in needed:
+                continue
+            if is_view(call):
+                after.insert(0, call)
+                needed.update(v for v in call.operands() if v in made)
+            else:
+                outputs.insert(0, result)
+        return outputs, after
+
+    def call_of(
+        self, text: str, given: list[Variable], outputs: list[Variable], group: list[Call]
+    ) -> list[Call]:
+        """Return the call of a part, and the conversions of the numbers that it returns."""
+        if text not in self.functions:
+            name = f"part_{len(self.functions)}"
+            self.texts[name] = text.replace("def part(", f"def {name}(", 1)
+            self.functions[text] = self.build(name, self.texts[name])
+        results, conversions = [], []
+        for variable in outputs:
+            raw = variable
+            if not variable.is_array:  # Numba returns Python's numbers
+                raw = Variable(float, (), None, (), Storage(), f"{variable.name}_number")
+                conversions.append(Call(variable.kind, (raw,), {}, variable))
+            results.append(raw)
+        made = {v for call in group for v in call.results() if v not in call.writes}
+        fresh = {v.storage for call in group if not is_view(call) for v in call.results()}
+        fresh -= {v.storage for call in group for v in call.writes if v not in made}
+        writes = {v: None for call in group for v in call.writes if v.storage not in fresh}
+        call = Call(
+            self.functions[text],
+            tuple(given),
+            {},
+            tuple(results),
+            tuple(writes),
+            group[0].line,
+            section=group[0].section,
+        )
+        return [call, *conversions]
+
+
+def name_of(function: Any) -> str:
+    """Return the name of a function for readers."""
+    owner = getattr(function, "__self__", None)
+    given = getattr(function, "name", None) or getattr(function, "__name__", None)
+    name = str(given or type(function).__name__)
+    return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name

@@ -1,0 +1,345 @@
+"""Which calls there is native code for, and what is written for elementwise functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from .calls import CHECKS, IN_PLACE, UFUNC_OF, Attribute, Call, Method, Variable
+from .passes import asks, draws, is_contiguous
+
+#: So many float64 are added one after the other; NumPy adds more than that in pairs, and is exact
+#: for longer. Sums of float32 are computed in float64.
+MOST_TERMS = 1024
+
+DTYPES = {np.dtype(name) for name in ("bool", "uint8", "int32", "int64", "float32", "float64")}
+
+COMPARISONS = {
+    np.less: "<",
+    np.less_equal: "<=",
+    np.greater: ">",
+    np.greater_equal: ">=",
+    np.equal: "==",
+    np.not_equal: "!=",
+}
+#: What is written for an elementwise function. Its operands have been converted to its dtype.
+FORMS: dict[Any, str] = {
+    np.add: "{0} + {1}",
+    np.subtract: "{0} - {1}",
+    np.multiply: "{0} * {1}",
+    np.true_divide: "{0} / {1}",
+    np.negative: "-{0}",
+    np.positive: "{0}",
+    np.square: "{0} * {0}",
+    np.maximum: "({0} if {0} >= {1} or {0} != {0} else {1})",
+    np.minimum: "({0} if {0} <= {1} or {0} != {0} else {1})",
+    np.bitwise_and: "{0} & {1}",
+    np.bitwise_or: "{0} | {1}",
+    np.bitwise_xor: "{0} ^ {1}",
+    np.power: "{0} ** {1}",
+    **{ufunc: f"{{0}} {sign} {{1}}" for ufunc, sign in COMPARISONS.items()},
+    **{
+        ufunc: f"np.{ufunc.__name__}({{0}})"
+        for ufunc in (
+            *(np.absolute, np.sqrt, np.exp, np.log, np.sin, np.cos, np.tan, np.sinh, np.cosh),
+            *(np.tanh, np.arcsin, np.arccos, np.arctan, np.log1p, np.expm1),
+        )
+    },
+}
+#: Of these, what is there for floats only: NumPy has other rules for integers.
+OF_FLOATS = {np.power, np.maximum, np.minimum, np.absolute, np.true_divide}
+COPIES = {np.copy, Method("copy")}
+#: NumPy's functions and methods for reductions, and the ufuncs that these are of.
+REDUCTIONS: dict[Any, Any] = {
+    np.sum: np.add,
+    np.max: np.maximum,
+    np.min: np.minimum,
+    Method("sum"): np.add,
+    Method("max"): np.maximum,
+    Method("min"): np.minimum,
+}
+MAKERS = {np.zeros_like: "zeros", np.ones_like: "ones", np.empty_like: "empty"}
+
+
+# ---------------------------------------------------------------------------- what is native
+
+
+def ufunc_of(call: Call) -> Any:
+    """Return the ufunc that a call stands for, if it does."""
+    function = call.function
+    if function is operator.pow:
+        return np.power
+    return IN_PLACE.get(function, UFUNC_OF.get(function, function))
+
+
+def is_known(value: Any) -> bool:
+    """Tell whether an argument is of a kind that native code takes."""
+    if isinstance(value, Variable):
+        if value.dtype is None:
+            return value.kind in (float, int, bool)
+        return value.dtype in DTYPES and (value.is_array or issubclass(value.kind, np.generic))
+    if isinstance(value, np.generic):
+        return value.dtype in DTYPES
+    return type(value) in (float, int, bool)
+
+
+def dtypes_of_loop(call: Call) -> Any:
+    """Return the dtypes that an elementwise function converts its operands and result to."""
+    ufunc = ufunc_of(call)
+    given: list[Any] = []
+    for arg in call.args[: ufunc.nin]:
+        if isinstance(arg, (Variable, np.generic)) and arg.dtype is not None:
+            given.append(arg.dtype)
+        else:
+            given.append(arg.kind if isinstance(arg, Variable) else type(arg))
+    if all(isinstance(kind, type) for kind in given):
+        return None  # Python's numbers stay Python's
+    given = [np.dtype(bool) if kind is bool else kind for kind in given]
+    integers = all(kind is int or getattr(kind, "kind", "f") in "biu" for kind in given)
+    if ufunc in COMPARISONS and integers:
+        return (np.dtype(np.int64),) * 2 + (np.dtype(bool),)
+    variable_int = any(isinstance(a, Variable) and a.kind is int for a in call.args)
+    if variable_int and integers:
+        return None  # NumPy raises where it does not fit
+    try:
+        dtypes = ufunc.resolve_dtypes((*given, *[None] * ufunc.nout))
+    except TypeError:
+        return None
+    return dtypes if all(dtype in DTYPES for dtype in dtypes) else None
+
+
+def is_native_elementwise(call: Call) -> bool:
+    """Tell whether a call is an elementwise function with native code."""
+    ufunc, result = ufunc_of(call), call.result
+    if not isinstance(result, Variable) or not is_known(result) or result.dtype is None:
+        return False
+    if is_conversion(call):
+        return True
+    if not all(map(is_known, call.args)):
+        return False
+    if call.function in COPIES:
+        return len(call.args) == 1 and not call.kwargs and isinstance(call.args[0], Variable)
+    if call.function is np.where:
+        return len(call.args) == 3 and all(isinstance(a, Variable) for a in call.args[:1])
+    if not isinstance(ufunc, np.ufunc) or call.kwargs or len(call.args) != ufunc.nin:
+        return False
+    if ufunc is np.invert:
+        return bool(result.dtype == bool)
+    dtypes = dtypes_of_loop(call) if ufunc in FORMS else None
+    if dtypes is None:
+        return False
+    if ufunc in OF_FLOATS and dtypes[0].kind != "f":
+        return False
+    if call.writes and (call.function not in IN_PLACE or call.args[0].dtype != dtypes[-1]):
+        return False
+    return bool(dtypes[-1] == result.dtype)
+
+
+def is_conversion(call: Call) -> bool:
+    """Tell whether a call converts to floats, or from bool."""
+    return (
+        call.function == Method("astype")
+        and len(call.args) == 2
+        and not call.kwargs
+        and isinstance(call.args[0], Variable)
+        and is_known(call.args[0])
+        and bool(call.result.dtype.kind == "f" or call.args[0].dtype == bool)
+    )
+
+
+def is_bitcast(call: Call) -> bool:
+    """Tell whether a call takes the bits of numbers for other numbers of the same size."""
+    result = call.result
+    return (
+        call.function == Method("view")
+        and len(call.args) == 2
+        and is_known(call.args[0])
+        and isinstance(result, Variable)
+        and result.is_array
+        and is_known(result)
+        and bool(result.dtype.itemsize == call.args[0].dtype.itemsize > 1)
+        and result.shape == call.args[0].shape
+    )
+
+
+def is_plain_index(index: Any) -> bool:
+    """Tell whether an index is of constant integers, slices and new axes."""
+    items = index if isinstance(index, tuple) else (index,)
+    return all(
+        type(item) is int
+        or item is None
+        or (
+            isinstance(item, slice)
+            and all(
+                part is None or type(part) is int for part in (item.start, item.stop, item.step)
+            )
+        )
+        for item in items
+    )
+
+
+def is_view(call: Call) -> bool:
+    """Tell whether a call makes a view that native code can make, too."""
+    result = call.result
+    if not isinstance(result, Variable) or not result.is_array or call.kwargs:
+        return False
+    source = call.args[0] if call.args else None
+    if not isinstance(source, Variable) or not source.is_array or not is_known(source):
+        return False
+    if not is_known(result) or result.storage is not source.storage:
+        return False
+    if call.function == Attribute("T"):
+        return True
+    if call.function == Method("reshape"):
+        return is_contiguous(source) and is_contiguous(result)
+    if call.function is operator.getitem:
+        return is_plain_index(call.args[1])
+    return is_bitcast(call) and is_contiguous(source)
+
+
+def is_element(call: Call) -> bool:
+    """Tell whether a call takes one number out of an array."""
+    if call.function is not operator.getitem or not is_plain_index(call.args[1]):
+        return False
+    result, source = call.result, call.args[0]
+    return (
+        isinstance(result, Variable)
+        and not result.is_array
+        and is_known(result)
+        and (isinstance(source, Variable) and source.is_array)
+    )
+
+
+def is_choice(call: Call) -> bool:
+    """Tell whether a call takes those numbers out of an array that a mask marks."""
+    if call.function is not operator.getitem or not isinstance(call.args[1], Variable):
+        return False
+    (source, mask), result = call.args, call.result
+    return (
+        is_known(source)
+        and source.is_array
+        and mask.is_array
+        and bool(mask.dtype == bool)
+        and mask.shape == source.shape
+        and is_contiguous(result)
+    )
+
+
+def is_product(call: Call) -> bool:
+    """Tell whether a call is a product of matrices that BLAS can take as they are."""
+    if call.function not in (np.dot, np.matmul, operator.matmul) or call.kwargs:
+        return False
+    result = call.result
+    if len(call.args) != 2 or not all(isinstance(arg, Variable) for arg in call.args):
+        return False
+    if not isinstance(result, Variable) or not result.is_array or not is_contiguous(result):
+        return False
+    return all(
+        len(arg.shape) == 2
+        and arg.dtype == result.dtype
+        and arg.dtype in DTYPES
+        and arg.dtype.kind == "f"
+        and 0 not in arg.shape
+        and (is_contiguous(arg) or is_contiguous(transposed(arg)))
+        for arg in call.args
+    )
+
+
+def transposed(matrix: Variable) -> Variable:
+    """Return what a matrix is like when it is transposed."""
+    return dataclasses.replace(matrix, shape=matrix.shape[::-1], strides=matrix.strides[::-1])
+
+
+def reduced_axes(call: Call) -> tuple[int, ...] | None:
+    """Return the axes over which a native call reduces, or None."""
+    function, result = call.function, call.result
+    if not isinstance(result, Variable) or not is_known(result) or result.dtype is None:
+        return None
+    if not call.args or not is_known(call.args[0]) or not isinstance(call.args[0], Variable):
+        return None
+    source = call.args[0]
+    if not source.is_array or 0 in source.shape or call.writes:
+        return None
+    axes: Any
+    if function is np.count_nonzero:
+        axes = None
+        if len(call.args) > 1 or call.kwargs or source.dtype != bool:
+            return None
+    else:
+        if reduced_by(function) not in REDUCTIONS.values() or len(call.args) > 2:
+            return None
+        if not call.kwargs.keys() <= {"axis", "keepdims", "dtype"}:
+            return None
+        if source.dtype != result.dtype or source.dtype.kind != "f":
+            return None
+        if call.kwargs.get("dtype") not in (None, source.dtype):
+            return None
+        of_all = None if function in REDUCTIONS else 0
+        axes = call.args[1] if len(call.args) > 1 else call.kwargs.get("axis", of_all)
+    rank = len(source.shape)
+    if axes is None:
+        axes = tuple(range(rank))
+    elif type(axes) is int:
+        axes = (axes,)
+    if type(axes) is not tuple or not all(type(axis) is int for axis in axes):
+        return None
+    axes = tuple(sorted(axis % rank for axis in axes))
+    terms = math.prod(source.shape[axis] for axis in axes)
+    if function is not np.count_nonzero and source.dtype == np.float64 and terms > MOST_TERMS:
+        return None
+    return axes if not result.is_array or is_contiguous(result) else None
+
+
+def reduced_by(function: Any) -> Any:
+    """Return the ufunc that a function reduces by, or None."""
+    if getattr(function, "__name__", "") == "reduce":
+        return function.__self__
+    return REDUCTIONS.get(function)
+
+
+def is_filling(call: Call) -> bool:
+    """Tell whether a call writes a number into a place of an array that is made in the program."""
+    if call.function is not operator.setitem or not is_plain_index(call.args[1]):
+        return False
+    target, index, value = call.args
+    count = len(index) if isinstance(index, tuple) else 1
+    is_number = is_known(value) and not (isinstance(value, Variable) and value.is_array)
+    is_place = count == len(target.shape) and all(
+        type(item) is int for item in (index if isinstance(index, tuple) else (index,))
+    )
+    return is_known(target) and is_number and is_place
+
+
+def is_native(call: Call) -> bool:
+    """Tell whether there is native code for a call."""
+    if call.function in CHECKS or draws(call) or asks(call):
+        return False
+    if call.function is operator.setitem:
+        return is_filling(call)
+    if is_view(call) or is_element(call):
+        return True
+    result = call.result
+    if not isinstance(result, Variable) or (
+        result.is_array and result not in call.writes and not is_contiguous(result)
+    ):
+        return False
+    if call.function in MAKERS:
+        is_plain = call.kwargs.keys() <= {"dtype"} and len(call.args) == 1
+        return is_plain and is_known(result) and result.is_array
+    if is_native_elementwise(call):
+        if call.writes:  # NumPy sees where what is read overlaps with what is written
+            target = call.args[0]
+            return all(v is target or not may_overlap(v, target) for v in call.operands())
+        return True
+    return is_choice(call) or is_product(call) or reduced_axes(call) is not None
+
+
+def may_overlap(x: Variable, y: Variable) -> bool:
+    """Tell whether two arrays may lie in the same memory."""
+    if not (x.is_array and y.is_array):
+        return False
+    return x.storage is y.storage or (x.storage.external and y.storage.external)
