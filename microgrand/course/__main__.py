@@ -49,17 +49,22 @@ def main(arguments: list[str] | None = None) -> int:
         return GRADER
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def common_options() -> argparse.ArgumentParser:
+    """Make the options that stand before or after the command; each parser needs its own."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--file", help="your file, mygrad.py by default")
     common.add_argument("--lang", choices=LANGUAGES, help="English or Chinese")
     common.add_argument("--seed", type=int, help="other cases than the usual ones")
     common.add_argument("--json", action="store_true", help="print one object of JSON")
+    return common
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog=COMMAND,
         description=__doc__,
-        parents=[common],
+        parents=[common_options()],
         epilog="Exit status: 0 all passed, "
         "1 a fault in your file or not all written, 2 wrong usage or no file, 3 the grader itself "
         "failed.",
@@ -68,7 +73,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     def command(name: str, text: str, stage: str | None = None) -> argparse.ArgumentParser:
-        added: argparse.ArgumentParser = commands.add_parser(name, help=text, parents=[common])
+        added: argparse.ArgumentParser = commands.add_parser(
+            name, help=text, parents=[common_options()]
+        )
         if stage:
             added.add_argument("stage", type=int, nargs=stage, choices=list(STAGES))
         return added

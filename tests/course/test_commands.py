@@ -311,3 +311,12 @@ def test_cases_run_whatever_the_files_name_and_style(folder, capsys, name):
     run = subprocess.run([sys.executable, "case.py"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert " is" in run.stdout
+
+
+@pytest.mark.parametrize("words", [["--file", "nope.py", "check"], ["check", "--file", "nope.py"]])
+def test_options_may_stand_before_the_command(folder, capsys, words):
+    code = printed(capsys, *words)[0]
+    assert code == 2
+    assert printed(capsys, "--lang", "zh", "lesson", "12") == printed(
+        capsys, "lesson", "12", "--lang", "zh"
+    )
