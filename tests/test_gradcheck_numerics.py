@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import refused, run_backward
+from hypothesis import settings
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
@@ -15,6 +16,9 @@ FLOATS = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 RESOLUTION = {np.float64: 3e-10, np.float32: 2e-4, np.float16: 0.02}
 
 RTOL = {np.float64: 1e-6, np.float32: 5e-4, np.float16: 5e-2}
+
+#: How often what is tried at random points is tried: more in the thorough profile.
+TIMES = 4 if settings.default.max_examples >= 100 else 1
 
 
 def points(number, size, dtype=np.float64, seed=0):
@@ -32,7 +36,7 @@ def points(number, size, dtype=np.float64, seed=0):
 def test_a_mistake_above_the_stated_size_is_found_at_every_point(dtype):
     stated = {np.float64: "3e-10 of", np.float32: "2e-4 in", np.float16: "0.02 in"}[dtype]
     assert stated in gradcheck.__doc__
-    for x in points(25, 1, dtype):
+    for x in points(10 * TIMES, 1, dtype):
         # Measured as the values are, with their rounding.
         slope = dtype(1.02 * RESOLUTION[dtype] / abs(float(x[0])))
         while abs(float(slope) * float(x[0])) <= RESOLUTION[dtype]:
@@ -55,7 +59,8 @@ BENT = {
 @pytest.mark.parametrize("name", BENT)
 def test_a_mistake_above_the_stated_size_is_found_where_the_function_bends(dtype, name):
     value, derivative = BENT[name]
-    scan = np.concatenate([np.linspace(0.3, 40, 10), [2, 9.5, 11, 33, 36.125, 3.949, 5.578, 6.89]])
+    hard = [2, 9.5, 11, 33, 36.125, 3.949, 5.578, 6.89]
+    scan = np.concatenate([np.linspace(0.3, 40, 3 * TIMES), hard])
     for x in scan.astype(dtype):
         t = np.float64(x)
         # Where the value in this dtype is 0, the smallest normal number counts.
@@ -71,7 +76,7 @@ def test_a_mistake_above_the_stated_size_is_found_where_the_function_bends(dtype
 def test_what_is_found_in_float16_where_there_is_no_float64():
     assert "There 0.07 is found in float16" in gradcheck.__doc__
     half = replace(MICROGRAND, tensor=lambda a: Tensor(a.astype(np.float16), requires_grad=True))
-    for x in points(25, 1, np.float16):
+    for x in points(8 * TIMES, 1, np.float16):
         slope = np.float16(0.075 / abs(float(x[0])))
         assert refused(lambda x: 0 * x + (1 + slope * x.data), x, adapter=half), x  # noqa: B023
         assert gradcheck(lambda x: 1 + slope * x, x, adapter=half)  # noqa: B023
@@ -79,7 +84,7 @@ def test_what_is_found_in_float16_where_there_is_no_float64():
 
 @MODES
 def test_a_small_derivative_that_is_not_recorded(mode):
-    for x in points(20, 3):
+    for x in points(8 * TIMES, 3):
         assert refused(lambda x: Tensor(1 + 1e-7 * x.data), x, mode=mode), x
 
 
@@ -87,7 +92,7 @@ def test_a_small_derivative_that_is_not_recorded(mode):
 @pytest.mark.parametrize("back", [np.float32, np.float64])
 def test_a_function_in_float32_that_is_not_recorded(mode, back):
     assert refused(lambda x: Tensor(x.data.astype(np.float32)) * 3, np.array([1.1, 1.2]), mode=mode)
-    for x in points(20, 2):
+    for x in points(6 * TIMES, 2):
         assert refused(lambda x: Tensor(x.data.astype(np.float32).astype(back)) * 3, x, mode=mode)
 
 
@@ -99,7 +104,7 @@ def test_what_is_rounded_in_float64_too_and_not_recorded(dtype, inside):
     def fn(x, inner):
         return 0 * x + inner(x.data).astype(inside).astype(x.dtype)
 
-    for x in points(10, 3, dtype):
+    for x in points(3 * TIMES, 3, dtype):
         for inner in (lambda x: 3 * x, np.exp, lambda x: np.sin(x.astype(inside))):
             assert refused(lambda x: fn(x, inner), x), x  # noqa: B023
 
@@ -290,7 +295,7 @@ ONLY_ROUNDING = {
 @pytest.mark.parametrize("name", ONLY_ROUNDING)
 def test_values_that_are_only_rounding_are_no_mistake(mode, dtype, name):
     rng = np.random.default_rng(0)
-    for _ in range(2):
+    for _ in range(min(TIMES, 2)):
         x = rng.normal(size=(3, 5)).astype(dtype)
         assert gradcheck(ONLY_ROUNDING[name], x, mode=mode)
 
@@ -334,7 +339,7 @@ def test_a_function_that_turns_within_a_step_is_no_mistake(x):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_near_ties_are_no_mistake(dtype):
     rng = np.random.default_rng(0)
-    for _ in range(3):
+    for _ in range(TIMES):
         x = 3 * (1 + rng.permutation(32)[:9] * 2 * np.finfo(dtype).eps).astype(dtype)
         for fn in (np.median, np.max):
             assert gradcheck(fn, x)
