@@ -43,7 +43,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `compile` when it is first asked for: it is a fifth of the library."""
+    """Import `compile` when it is first asked for: most programs do without it."""
     if name == "compile":
         from .program import compile
 

@@ -156,7 +156,7 @@ def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
     if isinstance(x, sequences) or (
         hasattr(type(x), "__array__")
         and not hasattr(type(x), "__array_function__")
-        and not hasattr(x, "to_array")  # a number that `compile` records
+        and not hasattr(x, "recorded_as_array")  # a number that `compile` records
     ):
         return np.asarray(x)
     return x
@@ -169,7 +169,7 @@ def copy_of_list(x: Any) -> Any:
 
 def as_array(x: Any, dtype: Any = None) -> Array:
     """Make an array of a number or a list; what is recorded by `compile` says itself how."""
-    return x.to_array(dtype) if hasattr(x, "to_array") else np.asarray(x, dtype)
+    return x.recorded_as_array(dtype) if hasattr(x, "recorded_as_array") else np.asarray(x, dtype)
 
 
 # ------------------------------------------------------------------------------- formulas

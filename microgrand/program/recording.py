@@ -396,7 +396,7 @@ class Recorded:
         """Return the value for a question that the library may ask; see `look`."""
         return type(self)(self._value, self._variable, self._recorder, LOOKED)
 
-    def to_array(self, dtype: Any = None) -> Any:
+    def recorded_as_array(self, dtype: Any = None) -> Any:
         """Do what `numpy.asarray` would."""
         if isinstance(self._value, np.ndarray) and dtype in (None, self._value.dtype):
             return self
