@@ -340,9 +340,10 @@ def backpropagate(
 
 def saved_args(node: Node) -> tuple[Any, ...]:
     """Return what a computed node was called with, unless that has been freed."""
-    if node.args is None:
+    args = node.args  # once: another thread may free them meanwhile
+    if args is None:
         refuse_freed()
-    return node.args
+    return args
 
 
 def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
