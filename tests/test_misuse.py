@@ -414,3 +414,14 @@ def test_pytorchs_keyword_of_a_function_names_numpys():
 def test_swapped_arguments_of_a_loss_are_told_by_its_signature():
     with pytest.raises(TypeError, match=r"cross_entropy\(logits, labels\) needs integer labels"):
         F.cross_entropy(np.array([0, 1]), Tensor([[1.0, 2.0], [3.0, 4.0]]))
+
+
+def test_a_primitive_may_have_an_argument_of_pytorchs_name():
+    @primitive
+    def halved(x, dim=0):
+        return x / (2 + dim)
+
+    defvjp(halved, lambda g, out, x, dim=0: g / (2 + dim))
+    x = leaf(4.0)
+    halved(x, dim=2).backward()
+    assert x.grad == 0.25
