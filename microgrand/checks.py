@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from types import NoneType
 from typing import Any, NoReturn
 
@@ -746,10 +746,10 @@ def explain_missing_attributes(tensor: type) -> None:
             setattr(tensor, name, Missing(f"a Tensor has no {name}; {message}"))
 
 
-def check_keywords_are_numpys(function: Any, kwargs: Mapping[str, Any]) -> None:
+def check_keywords_are_numpys(function: Any, names: Container[str]) -> None:
     """Raise for PyTorch's keywords, which say the same."""
     for theirs, ours in ("dim", "axis"), ("keepdim", "keepdims"), ("unbiased", "ddof"):
-        if theirs in kwargs:
+        if theirs in names:
             name = name_of(function)
             example = name if name.startswith("np.") else function.__name__
             raise TypeError(
