@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import NoneType
 from typing import Any, NoReturn
 
@@ -27,15 +27,6 @@ def is_tensor(value: Any) -> bool:
 def is_integer(value: Any) -> bool:
     """Tell whether `value` is a whole number, Python's or NumPy's; True and False are none."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def tensors_in(value: Any) -> Iterator[Any]:
-    """Yield the tensors in `value`, also within lists and tuples."""
-    if is_tensor(value):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
 
 
 def name_of(function: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,8 +134,3 @@ class Stage:
         yield from self.hints
         yield from dict.fromkeys(p.sentence for p in self.properties)
         yield from dict.fromkeys(suspect.cause for suspect in self.suspects)
-
-
-def causes_of(stages: Sequence[Stage]) -> list[str]:
-    """Return every cause that may be named."""
-    return [suspect.cause for stage in stages for suspect in stage.suspects]

@@ -585,6 +585,3 @@ def check_has_dropout(model: Any, layers: list[Any], module: type) -> None:
         raise TypeError(f"set_dropout takes a module, got {type(model).__name__}")
     if not layers:
         raise ValueError(f"set_dropout found no dropout layer in {type(model).__name__}")
-
-
-Draw = Callable[[Shape, np.random.Generator], Any]
