@@ -171,9 +171,9 @@ class Binding:
         for instance in state.objects:
             self.require(f"{self.bind(instance)}.__class__ is {self.bind(type(instance))}")
         for function in state.functions:
-            for part in ("__code__", "__defaults__", "__kwdefaults__"):
-                value = getattr(function, part)
-                self.require(f"{self.bind(function)}.{part} is {self.bind(value)}")
+            self.require(f"{self.bind(function)}.__code__ is {self.bind(function.__code__)}")
+        for kind, count in dict(state.parents.values()).items():
+            self.require(f"len({self.bind(vars(kind))}) == {count}")
         changed = {id(slot) for slot, _ in self.made.effects}
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
             if (id(slot.holder), slot.key) in state.managed:

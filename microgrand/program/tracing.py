@@ -20,11 +20,10 @@ from .checks import NotRecordable
 from .comparison import put_items_back
 from .labels import Labels
 from .recording import ARRAYS, Recorder, is_recorded, leaves, recording, same_bits
+from .standins import RecordingGenerator, RecordingSource
 from .state import (
     STATIC,
     HostNumbers,
-    RecordingGenerator,
-    RecordingSource,
     Slot,
     State,
     deeply_plain,
@@ -248,7 +247,9 @@ class Tracing:
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
         self.state.functions = self.state.objects = []
         self.state.seen.clear()
-        self.state.methods.clear()
+        self.state.unnamed.clear()
+        self.state.parents.clear()
+        self.state.asking.clear()
         tensors = self.state.tensors
         self.state.tensors = {key: tensors[key] for key in tensors if self.version_changes[key]}
         recorder = self.recorder
