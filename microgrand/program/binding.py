@@ -50,6 +50,7 @@ class Binding:
         self.in_program = {v for call in program.calls for v in call.operands()} | program.shown
         of_conditions = {v for call in made.conditions for v in call.operands()}
         self.used = self.in_program | of_conditions
+        self.written = {v.storage for call in program.calls for v in call.writes}
         self.arg_tensors: dict[int, str] = {}
         self.unread: dict[Variable, str] = {}
         #: The arrays to which the program was bound last: what they are like is known.
@@ -114,6 +115,11 @@ class Binding:
         """Let the program not apply unless a condition holds."""
         self.lines.append(f"if not ({condition}): return None")
 
+    def require_writeable(self, code: str, variable: Variable) -> None:
+        """Check that an array is as read-only as it was: views of it may have been made before."""
+        if variable.is_array and variable.storage in self.written:
+            self.require(f"{code}.flags.writeable is {variable.writeable}")
+
     def enter_tree(self, value: Any, given: Any, code: str) -> None:
         """Check an argument, and what is in it."""
         if not isinstance(value, (list, tuple, dict)):
@@ -136,6 +142,7 @@ class Binding:
         name = self.local(code)
         if is_recorded(given):
             self.require(self.like(name, value))
+            self.require_writeable(name, given._variable)
             if given._variable in self.codes:  # given twice
                 self.require(f"{name} is {self.codes[given._variable]}")
             self.codes.setdefault(given._variable, name)
@@ -191,6 +198,7 @@ class Binding:
             if isinstance(item, tuple):
                 self.enter_items(f"{code}[{i}]", item)
             elif is_recorded(item) and item._variable in self.used - {*self.bound, *self.codes}:
+                self.require_writeable(f"{code}[{i}]", item._variable)
                 self.bound.append(item._variable)
                 self.bound_codes.append(f"{code}[{i}]")
 
@@ -213,6 +221,7 @@ class Binding:
                 self.require(self.like(self.local(code), before))
             return
         name = self.local(code)
+        self.require_writeable(name, variable)
         self.reads_gradients |= is_gradient
         given = id(slot.holder) in self.arg_tensors
         if isinstance(before, np.ndarray) and not (changed or is_gradient or given):
@@ -234,6 +243,7 @@ class Binding:
         for array, _ in self.made.state.fixed:
             variable = self.made.recorder.known[id(array)]._variable
             if variable in self.used - {*self.bound, *self.codes}:
+                self.require_writeable(self.bind(array), variable)
                 self.bound.append(variable)
                 self.bound_codes.append(self.bind(array))
 

@@ -25,6 +25,17 @@ def refuse_question(asked: str, line: str) -> NoReturn:
     )
 
 
+def refuse_conversion(line: str) -> NoReturn:
+    """Raise, as NumPy asks for an array's values where it does not say what it does with them."""
+    raise NotRecordable(
+        f"{line}: here NumPy makes a plain array of one that is another one in each call. Where it "
+        "is put into an array that np.zeros, np.empty or np.array has made, make that with "
+        "np.zeros(shape, like=x) or np.zeros_like(x), x being an argument or computed; instead of "
+        "np.array([x, y]) write np.stack([x, y]), and leave out np.asarray(x). np.vectorize and "
+        "functions of other libraries are called outside of the compiled function"
+    )
+
+
 def refuse_attribute(name: str, line: str) -> NoReturn:
     """Raise, as what an array is asked for cannot be recorded."""
     raise NotRecordable(
@@ -45,7 +56,7 @@ def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
     raise NotRecordable(
         f"{line}: {name_of(function)} writes into an array that was made inside the compiled "
         "function by np.empty, np.zeros or the like, which leave no trace; make it with "
-        "np.empty_like or np.zeros_like of an array that was computed"
+        "np.zeros(shape, like=x) or np.zeros_like(x), x being an argument or computed"
     )
 
 

@@ -53,8 +53,8 @@ def compile(
         A function of arrays, tensors and nests of them, such as ``value_and_grad(loss)``, or a
         training step that closes over modules and optimizers. Left out with ``check``.
     check
-        Run eager code beside each run of the program, from the same state, and raise RuntimeError
-        if anything differs.
+        Run eager code beside each call, recorded ones, too, from the same state, and raise
+        RuntimeError if anything differs.
     backend
         ``"numpy"``, or ``"numba"`` for machine code: chains of elementwise functions and
         reductions become loops. It needs the extra ``numba``.
@@ -202,7 +202,7 @@ class Compiled:
         made = Tracing(self.function, args, kwargs)
         before = self.watched.get(made.key)
         same_state = before is not None and before.enter(args, kwargs) is not None
-        result = made.run()
+        result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
         # What is made once, as when momentum is switched on, is there in the call after this one.
         if before is not None and made.changes and (same_state or before.made.changes):
             made.undo()

@@ -61,7 +61,7 @@ RETURNS_ITS_ARGUMENT = {
     *(Attribute("real"), Method("astype"), getattr(np, "astype", None)),
 }
 #: What an array says about itself without its values.
-FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags", "base"}
+FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides"}
 VIEWS = {"T", "mT", "real", "imag"}
 METHODS = {
     *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
@@ -429,7 +429,7 @@ class Recorded:
         recorder = recording.get()
         if recorder is not None:
             if not self._free or isinstance(self._value, np.ndarray):
-                recorder.refuse(checks.refuse_question, "np.asarray() or np.array()")
+                recorder.refuse(checks.refuse_conversion)
             float(self)
         return np.array(self._value, dtype=dtype, copy=copy)
 
@@ -439,6 +439,12 @@ class Recorded:
             return getattr(self._value, name)
         if not hasattr(self._value, name) or name.startswith("__"):
             raise AttributeError(f"{type(self._value).__name__} has no attribute {name!r} here")
+        if name == "flags":
+            recorder.expect_of(expect, is_writeable, self, is_writeable(self._value))
+            return self._value.flags
+        if name == "base":
+            base = self._value.base
+            return base if base is None else recorder.known.get(id(base), UnknownBase())
         if name in VIEWS:
             return run(Attribute(name), self)
         if name in METHODS:
@@ -535,7 +541,7 @@ class Recorded:
     __complex__ = question(complex, "complex()")
     __index__ = question(operator.index, "an index or a shape")
     __round__ = question(round, "round()")
-    __hash__ = question(hash, "hash()")
+    __hash__ = question(hash, "hash() (for a key of a dict, a set or a cache)")
     __format__ = question(format, "a text")
     __str__ = question(str, "a text")
 
@@ -564,6 +570,18 @@ class RecordedArray(Recorded):
         if kwargs.get("out") is not None:
             written = (kwargs["out"],)
         return recorder.call(function, args, kwargs, written)
+
+
+class UnknownBase:
+    """The array that a recorded one is a view of: whose memory that is may differ in a run."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"the base of a recorded array is not known; it has no {name}")
+
+
+def is_writeable(array: Any) -> bool:
+    """Tell whether an array may be written into."""
+    return bool(array.flags.writeable)
 
 
 def method(recorder: Recorder, name: str, self: Recorded, *args: Any, **kwargs: Any) -> Any:
