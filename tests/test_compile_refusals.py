@@ -389,20 +389,124 @@ def test_threads():
 def test_other_threads_see_no_recording():
     w = Tensor(X.copy(), requires_grad=True)
     seen = []
+    begin = threading.Event()
 
     def look():
+        begin.wait()
         seen.append((w * 2).data)
         seen.append(type(np.add(w.data, 1)))
 
+    thread = threading.Thread(target=look)
+    thread.start()
+
     def f(x):
-        thread = threading.Thread(target=look)
-        thread.start()
+        begin.set()
         thread.join()
         return (w * x).detach()
 
     compile(f)(X)
     assert type(seen[0]) is np.ndarray
     assert seen[1] is np.ndarray
+
+
+def test_threads_that_it_starts():
+    def f(x):
+        results = []
+        thread = threading.Thread(target=lambda: results.append(x * 2))
+        thread.start()
+        thread.join()
+        return results[0]
+
+    with pytest.raises(TypeError, match="a thread that the compiled function has started"):
+        compile(f)(X)
+    assert_same_bits(f(X), X * 2)
+
+
+def test_numbers_that_are_others_in_each_call():
+    compiled = compile(lambda x, n: x * n)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for n in range(200):
+            assert_same_bits(compiled(X, n), X * n)
+    assert ["combinations" in str(warning.message) for warning in caught] == [True]
+    assert len(compiled.watched) < 200
+
+
+def test_shapes_that_differ_from_the_first_call_on():
+    def f(x):
+        return x[x > 0] * 2
+
+    compiled = compile(f)
+    for x in (X, X - 1, X - 2, X - 2, X - 2, X - 1):
+        assert_same_bits(compiled(x), f(x))
+    assert len(compiled.traces) == 1
+
+
+def test_how_to_write_into_an_array_made_inside():
+    def f(x):
+        out = np.zeros(4)
+        out[1:] = x
+        return out
+
+    with pytest.raises(TypeError, match=r"np\.zeros\(shape, like=x\)"):
+        compile(f)(X)
+
+    def g(x):
+        out = np.zeros(4, like=x)
+        out[1:] = x
+        return out
+
+    compiled = compile(g)
+    for n in range(4):
+        assert_same_bits(compiled(n * X), f(n * X))
+    assert compiled.traces
+
+
+@pytest.mark.parametrize("of", [lambda w: w, lambda w: w[1:], lambda w: w.reshape(2, 2)])
+def test_arrays_that_become_read_only(of):
+    def trained(compile):
+        weights = [Tensor(X + n, requires_grad=True) for n in range(2)]
+        memory = np.zeros(4)
+        optimizer = optim.SGD(weights, lr=0.1, momentum=0.9)
+
+        def step(x):
+            part = of(memory)
+            part += 1
+            optimizer.zero_grad()
+            (weights[0] * weights[1] * x).sum().backward()
+            optimizer.step()
+
+        step = compile(step)
+        for n in range(6):
+            memory.setflags(write=n != 4)
+            weights[1].data.setflags(write=n != 5)
+            try:
+                step(X)
+            except ValueError as error:
+                assert "read-only" in str(error)  # noqa: PT017
+            else:
+                assert n < 4
+        return [x for w in weights for x in (w.data, w.grad, w.version)], memory
+
+    assert_same_bits(trained(compile), trained(lambda f: f))
+
+
+def test_flags_and_bases():
+    compiled = compile(lambda x: x * 2 if x.flags.writeable else x * 3)
+    read_only = X.copy()
+    read_only.setflags(write=False)
+    for x, factor in ((X, 2), (X, 2), (X, 2), (read_only, 3), (read_only, 3), (X, 2)):
+        assert_same_bits(compiled(x), x * factor)
+    with pytest.raises(TypeError):
+        compile(lambda x: (x * 2)[1:].base * 1)(X)
+
+
+def test_check_compares_recorded_calls():
+    def f(x):
+        return x * 2 if eval("type(x)") is np.ndarray else x * 3
+
+    with pytest.raises(RuntimeError, match="differ in what it returned"):
+        compile(f, check=True)(X)
 
 
 def test_many_combinations():

@@ -50,7 +50,9 @@ class Binding:
         self.in_program = {v for call in program.calls for v in call.operands()} | program.shown
         of_conditions = {v for call in made.conditions for v in call.operands()}
         self.used = self.in_program | of_conditions
+        #: What must be as read-only as it was.
         self.written = {v.storage for call in program.calls for v in call.writes}
+        self.written |= made.recorder.flags_asked
         self.arg_tensors: dict[int, str] = {}
         self.unread: dict[Variable, str] = {}
         #: The arrays to which the program was bound last: what they are like is known.
@@ -215,6 +217,7 @@ class Binding:
             return
         if variable not in self.used:
             self.unread[variable] = code
+            self.require_writeable(code, variable)
             if is_gradient:
                 self.require(f"{code} is not None")
             elif not (changed and id(slot.holder) in self.made.state.library_modules):

@@ -60,6 +60,15 @@ def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
     )
 
 
+def refuse_thread(line: str) -> NoReturn:
+    """Raise, as a thread that the function starts computes out of sight."""
+    raise NotRecordable(
+        f"{line}: a thread that the compiled function has started computes with its values, and "
+        "only the thread that calls the function is recorded; do it there, or start threads that "
+        "call compiled functions"
+    )
+
+
 def refuse_late_question(line: str) -> NoReturn:
     """Raise, as a question about values comes after the first change that cannot be undone."""
     raise NotRecordable(
@@ -138,9 +147,9 @@ def check_is_compiled(traces: Any) -> None:
 def warn_of_many(function: Any, most: int) -> None:
     """Tell that no more programs are made."""
     warnings.warn(
-        f"{name_of(function)} was compiled for {most} combinations of shapes, modes and numbers; "
-        "others run without a program from now on. Give numbers that change as arguments of type "
-        "float or as arrays",
+        f"{name_of(function)} was called with more combinations of shapes, modes and numbers than "
+        f"the {most} that programs are made for; others run without a program from now on. Give "
+        "numbers that change as arguments of type float or as arrays",
         RuntimeWarning,
         stacklevel=4,
     )
@@ -150,8 +159,8 @@ def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoR
     """Raise, as the program and eager code do not agree."""
     raise RuntimeError(
         f"the program of {name_of(function)} and eager code differ in {name}: {program!r:.80} and "
-        f"{eager!r:.80}. The function depends on something that cannot be seen: an attribute of a "
-        "class, a module's variable, a file, a clock; give it to the function as an argument"
+        f"{eager!r:.80}. The function depends on something that cannot be seen, such as a file, a "
+        "clock, or what code in a text asks for; give it to the function as an argument"
     )
 
 

@@ -14,8 +14,9 @@ down that a later run must give the same one. Outside of its recording it is wha
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeGuard
 
@@ -91,6 +92,8 @@ class Recorder:
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
         self.errors: Any = np.geterr()
+        self.flags_asked: set[Storage] = set()
+        self.threads: set[threading.Thread] = set()  # that the function has started
 
     # ---- values
 
@@ -110,7 +113,7 @@ class Recorder:
             self.alive.append(value)
             storage = self.storage_of(value)
             variable = Variable(np.ndarray, value.shape, value.dtype, value.strides, storage, name)
-            variable.writeable = value.flags.writeable
+            variable.writeable = is_writeable(value)
             return variable
         dtype = getattr(value, "dtype", None)
         return Variable(type(value), (), dtype, (), Storage(), name)
@@ -190,6 +193,12 @@ class Recorder:
         except checks.NotRecordable as error:
             self.refusal = error
             raise
+
+    def look_at_thread(self) -> None:
+        """Notice if a value is used in a thread that the function has started: nobody records."""
+        if threading.current_thread() in self.threads:
+            with suppress(checks.NotRecordable):  # raised when the function is done
+                self.refuse(checks.refuse_thread)
 
     def save(self, array: Any) -> None:
         """Keep a copy of an array from outside that is about to be written into."""
@@ -318,8 +327,16 @@ def run(function: Any, *args: Any, **kwargs: Any) -> Any:
     """Call a function, and write it down if this thread is recording."""
     recorder = recording.get()
     if recorder is None:
+        look_at_threads(args)
         return function(*plain(args), **plain(kwargs))
     return recorder.call(function, args, kwargs)
+
+
+def look_at_threads(args: Any) -> None:
+    """Notice if recorded values are used in threads that the functions have started."""
+    for x in leaves(args):
+        if is_recorded(x):
+            x._recorder.look_at_thread()
 
 
 def binary(function: Callable[..., Any]) -> tuple[Any, Any]:
@@ -419,6 +436,7 @@ class Recorded:
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         recorder = recording.get()
         if recorder is None:
+            look_at_threads(inputs)
             result = function(*plain(inputs), **plain(kwargs))
             return out[0] if len(out) == 1 else result
         written = inputs[:1] if method == "at" else tuple([x for x in out if x is not None])
@@ -440,7 +458,7 @@ class Recorded:
         if not hasattr(self._value, name) or name.startswith("__"):
             raise AttributeError(f"{type(self._value).__name__} has no attribute {name!r} here")
         if name == "flags":
-            recorder.expect_of(expect, is_writeable, self, is_writeable(self._value))
+            recorder.flags_asked.add(self._variable.storage)
             return self._value.flags
         if name == "base":
             base = self._value.base
@@ -565,6 +583,7 @@ class RecordedArray(Recorded):
             return NotImplemented
         recorder = recording.get()
         if recorder is None:
+            look_at_threads((args, kwargs))
             return function(*plain(args), **plain(kwargs))
         written = args[:1] if function in WRITERS else ()
         if kwargs.get("out") is not None:
@@ -581,7 +600,10 @@ class UnknownBase:
 
 def is_writeable(array: Any) -> bool:
     """Tell whether an array may be written into."""
-    return bool(array.flags.writeable)
+    return bool(array.flags.num & WRITEABLE)  # ``flags.writeable`` may warn
+
+
+WRITEABLE = 0x400
 
 
 def method(recorder: Recorder, name: str, self: Recorded, *args: Any, **kwargs: Any) -> Any:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -182,3 +184,23 @@ class TypeOf(metaclass=OfTypeOf):
 def set_class(instance: Any, kind: type) -> None:
     """Give an object another class, also where it hides its own."""
     vars(object)["__class__"].__set__(instance, kind)
+
+
+# ---------------------------------------------------------------------------------- threads
+
+
+@contextmanager
+def noting_threads(started: set[threading.Thread]) -> Iterator[None]:
+    """Note which threads are started inside the block, by its own thread."""
+    start, thread = threading.Thread.start, threading.current_thread()
+
+    def noting_start(self: threading.Thread) -> None:
+        if threading.current_thread() is thread:
+            started.add(self)
+        start(self)
+
+    threading.Thread.start = noting_start  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]

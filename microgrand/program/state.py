@@ -359,6 +359,8 @@ class State:
             return self.recorder.input(value, name)
         if type(value) is np.random.Generator:
             return RecordingGenerator(value, self.recorder, name)
+        if value is type:
+            return TypeOf
         if isinstance(value, CACHED):
             return around_a_cache(value)
         if (
@@ -613,7 +615,9 @@ def is_plain_object(value: Any) -> bool:
     """Tell whether an object's attributes are looked into."""
     if isinstance(value, OTHER_OBJECTS) or not hasattr(value, "__dict__"):
         return False
-    return isinstance(value, (Module, Optimizer, *HOLDERS)) or not in_library(type(value))
+    is_of_compile = type(value).__module__.startswith(__package__)
+    is_ours = type(value).__module__.startswith("microgrand.") and not is_of_compile
+    return is_ours or isinstance(value, HOLDERS) or not in_library(type(value))
 
 
 #: What has attributes and is searched in another way.

@@ -20,7 +20,7 @@ from .checks import NotRecordable
 from .comparison import put_items_back
 from .labels import Labels
 from .recording import ARRAYS, Recorder, is_recorded, leaves, recording, same_bits
-from .standins import RecordingGenerator, RecordingSource
+from .standins import RecordingGenerator, RecordingSource, noting_threads
 from .state import (
     STATIC,
     HostNumbers,
@@ -107,7 +107,8 @@ class Tracing:
 
         engine.on_record = hook
         try:
-            result = self.function(*args, **kwargs)
+            with noting_threads(recorder.threads):
+                result = self.function(*args, **kwargs)
         finally:
             if engine.on_record is hook:
                 engine.on_record = before
@@ -179,6 +180,12 @@ class Tracing:
         passes.dead_code(program)
         passes.no_copies(program)
         passes.draws_first(program)
+        #: What the checks expect, which is no constant: another answer leads to another program.
+        self.expected = [
+            [x for x in leaves(call.args) if not isinstance(x, Variable)]
+            for call in (*recorder.calls, *self.conditions)
+            if call.function in CHECKS
+        ]
         returned = [x for x in leaves(self.output_tree) if isinstance(x, (*STATIC, float))]
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
@@ -324,7 +331,7 @@ def constants_in(program: Program) -> list[tuple[Any, str, Any]]:
     """List the constants of a program, with the calls that use them."""
     found: list[tuple[Any, str, Any]] = []
     for call in program.calls:
-        if isinstance(call.function, HostNumbers):
+        if isinstance(call.function, HostNumbers) or call.function in CHECKS:
             continue
         for leaf in leaves((call.args, call.kwargs)):
             if isinstance(leaf, Variable):
