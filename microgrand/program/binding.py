@@ -19,8 +19,9 @@ from ..tensor import Tensor
 from . import passes
 from .calls import Deviation, Program, Variable, mapped
 from .recording import is_recorded
+from .slots import Slot
 from .source import Writer
-from .state import STATIC, HostNumbers, Slot, all_static, same_static
+from .state import STATIC, HostNumbers, all_static, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.

@@ -172,6 +172,14 @@ def refuse_saving(name: str, value: Any) -> NoReturn:
     )
 
 
+def refuse_saving_native() -> NoReturn:
+    """Raise, as native parts are no program of NumPy's."""
+    raise TypeError(
+        'a program with native parts cannot be saved; compile the function with backend="numpy", '
+        "call it twice, and save that program"
+    )
+
+
 def warn_of_eager_calls(function: Any, often: int) -> None:
     """Tell that programs do not get to their end."""
     warnings.warn(

@@ -12,7 +12,8 @@ from ..tensor import Tensor
 from . import checks
 from .calls import mapped
 from .recording import leaves, same_bits
-from .state import MISSING, STATIC, State, same_static
+from .slots import MISSING
+from .state import STATIC, State, same_static
 
 
 class Snapshot:

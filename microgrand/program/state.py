@@ -35,6 +35,7 @@ from ..random import default_rng
 from ..tensor import Tensor
 from .labels import Labels
 from .recording import ARRAYS, Recorder, is_recorded, paused, plain, recording
+from .slots import MISSING, Slot, value_of_context
 from .standins import (
     CACHED,
     RecordingGenerator,
@@ -48,65 +49,8 @@ from .standins import (
 MANY = 1000
 #: Objects of Python's own classes that only hold what they are given.
 HOLDERS = (types.SimpleNamespace, argparse.Namespace, UserDict, UserList, ChainMap)
-MISSING = object()
 #: Python's values that are compared.
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
-
-
-class Slot:
-    """A place where something stands: an item of a dict or list, a variable of a closure."""
-
-    __slots__ = ("holder", "key", "name")
-
-    def __init__(self, holder: Any, key: Any, name: str) -> None:
-        self.holder = holder
-        self.key = key
-        self.name = name
-
-    def get(self) -> Any:
-        """Return what stands there."""
-        holder, key = self.holder, self.key
-        if isinstance(holder, types.CellType):
-            return holder.cell_contents
-        if isinstance(holder, ContextVar):
-            return value_of_context(holder)
-        if isinstance(holder, type):  # not what a base has
-            return vars(holder).get(key, MISSING)
-        if isinstance(holder, dict):
-            return holder.get(key, MISSING)
-        if isinstance(holder, (list, deque)):
-            return holder[key] if key < len(holder) else MISSING
-        return getattr(holder, key, MISSING)
-
-    def set(self, value: Any) -> None:
-        """Put something there."""
-        holder, key = self.holder, self.key
-        if isinstance(holder, types.CellType):
-            holder.cell_contents = value
-        elif isinstance(holder, ContextVar):
-            holder.set(value)
-        elif isinstance(holder, type):
-            type.__setattr__(holder, key, value)
-        elif isinstance(holder, (dict, list, deque)):
-            holder[key] = value
-        elif isinstance(holder, threading.local):
-            setattr(holder, key, value)
-        elif isinstance(holder, functools.partial):
-            holder.__setstate__((holder.func, value, holder.keywords, vars(holder)))
-        else:  # also where a class forbids it
-            object.__setattr__(holder, key, value)
-
-    def code(self, bind: Callable[[Any], str]) -> str:
-        """Write `get` as Python."""
-        holder = self.holder
-        if isinstance(holder, types.CellType):
-            return f"{bind(holder)}.cell_contents"
-        if isinstance(holder, ContextVar):
-            return f"{bind(holder)}.get()"
-        if isinstance(holder, type):
-            return f"{bind(vars(holder))}[{self.key!r}]"
-        is_item = isinstance(holder, (dict, list, deque))
-        return f"{bind(holder)}[{self.key!r}]" if is_item else f"{bind(holder)}.{self.key}"
 
 
 class State:
@@ -363,17 +307,14 @@ class State:
             return TypeOf
         if isinstance(value, CACHED):
             return around_a_cache(value)
-        if (
-            isinstance(value, tuple)
-            and (type(value) is tuple or hasattr(value, "_fields"))
-            and len(value) <= MANY
-        ):
+        make: Any = tuple if type(value) is tuple else getattr(value, "_make", None)
+        if isinstance(value, tuple) and make is not None and len(value) <= MANY:
             items = [
                 item if type(item) is float else self.recorded(item, dotted(name, i))
                 for i, item in enumerate(value)
             ]
             same = all(x is y for x, y in zip(items, value, strict=True))
-            return value if same else tuple(items) if type(value) is tuple else type(value)(*items)
+            return value if same else make(items)
         return value
 
     def watched_update(self, optimizer: Optimizer) -> Callable[[int], Any]:
@@ -532,14 +473,6 @@ def is_empty(cell: Any) -> bool:
     except ValueError:
         return True
     return False
-
-
-def value_of_context(variable: ContextVar[Any]) -> Any:
-    """Return what a context variable is in this thread or task."""
-    try:
-        return variable.get()
-    except LookupError:
-        return MISSING
 
 
 #: What reads and writes global names, in Python's byte code.

@@ -20,11 +20,11 @@ from .checks import NotRecordable
 from .comparison import put_items_back
 from .labels import Labels
 from .recording import ARRAYS, Recorder, is_recorded, leaves, recording, same_bits
+from .slots import Slot
 from .standins import RecordingGenerator, RecordingSource, noting_threads
 from .state import (
     STATIC,
     HostNumbers,
-    Slot,
     State,
     deeply_plain,
     dotted,
