@@ -156,15 +156,6 @@ def test_a_saved_program_checks_its_arguments(tmp_path):
             module.step(*args)
 
 
-def test_what_native_parts_need_to_be_saved(tmp_path):
-    compiled = compile(lambda x: x * 2)
-    for _ in range(3):
-        compiled(X)
-    compiled.traces[0].backend = "numba"  # without compiling anything
-    with pytest.raises(TypeError, match='backend="numpy"'):
-        compiled.save(tmp_path / "program.py")
-
-
 def test_the_example(capsys, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
     importlib.import_module("compiled_step").main(["--save", str(tmp_path / "step.py")])
