@@ -122,6 +122,21 @@ def a_long_dict():
     return lambda: X * numbers["word 7"], lambda: numbers.update({"word 7": 3})
 
 
+def a_long_dict_that_is_read_as_a_whole():
+    numbers = {f"word {i}": i for i in range(2000)}
+    return lambda: X * sum(numbers.values()), lambda: numbers.update({"word 7": 3})
+
+
+def a_long_dict_without_a_key():
+    numbers = dict.fromkeys(range(2000), 2)
+    return lambda: X * numbers.get("a", 1), lambda: numbers.update({"a": 3})
+
+
+def a_long_dict_in_a_tuple():
+    numbers = ({f"word {i}": i for i in range(2000)},)
+    return lambda: X * numbers[0]["word 7"], lambda: numbers[0].update({"word 7": 3})
+
+
 def a_long_list_of_tensors():
     tensors = [Tensor(float(i)) for i in range(1100)]
     return lambda: X * tensors[7].data, lambda: setattr(tensors[7], "data", np.array(3.0))
@@ -340,7 +355,8 @@ def an_array_in_a_named_tuple():
         *(under_a_vectorized_function, a_function_of_a_module, a_context_variable),
         *(an_attribute_of_a_thread, under_a_weak_reference, several_dicts_in_one),
         *(an_array_of_python, an_array_that_is_a_default, an_array_in_a_partial_function),
-        an_array_in_a_named_tuple,
+        *(an_array_in_a_named_tuple, a_long_dict_that_is_read_as_a_whole),
+        *(a_long_dict_without_a_key, a_long_dict_in_a_tuple),
     ],
     ids=lambda make: make.__name__,
 )
@@ -713,6 +729,58 @@ def test_a_largest_norm():
     result, step = trained(compile)
     assert_same_bits(result, expected)
     assert step.traces
+
+
+def test_long_dicts_are_not_compared_where_they_are_not_read():
+    class Word(str):
+        compared = 0
+
+        def __eq__(self, other):
+            Word.compared += 1
+            return str(self) == str(other)
+
+        __hash__ = str.__hash__
+
+    words = {i: Word(i) for i in range(2000)}
+    assert type(words) is dict
+    compiled = compile(lambda x: x * len(words[7]) if type(words) is dict else x)
+    for _ in range(4):
+        assert_same_bits(compiled(X), X)
+    words.update({i: Word(i) for i in range(2000)})
+    Word.compared = 0
+    assert_same_bits(compiled(X), X)
+    assert Word.compared <= 1
+    assert type(words) is dict
+    words[7] = Word("77")
+    assert_same_bits(compiled(X), 2 * X)
+
+
+def test_long_dicts_that_are_changed():
+    words = dict.fromkeys(range(2000), 1)
+
+    def f(x):
+        words["more"] = words.get("more", 0) + 1
+        return x * 2
+
+    compiled = compile(f)
+    compiled(X)
+    with pytest.raises(TypeError, match="the function changes"):
+        compiled(X)
+    assert words["more"] == 1
+
+
+@pytest.mark.parametrize("numbers", [array.array("d", [1.0]), bytearray(b"1"), [1.0] * 2000])
+def test_numbers_that_are_changed(numbers):
+    def f(x):
+        numbers.append(7)
+        return x * 2
+
+    compiled = compile(f)
+    compiled(X)
+    before = numbers[:]
+    with pytest.raises(TypeError, match="the function changes"):
+        compiled(X)
+    assert numbers == before
 
 
 def test_attributes_of_classes_that_it_changes():

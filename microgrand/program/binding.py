@@ -19,7 +19,7 @@ from ..tensor import Tensor
 from . import passes
 from .calls import Deviation, Program, Variable, mapped
 from .recording import is_recorded
-from .slots import Slot
+from .slots import MISSING, Slot
 from .source import Writer
 from .state import STATIC, HostNumbers, all_static, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
@@ -39,6 +39,7 @@ class Binding:
             "static": same_static,
             "overlap": np.may_share_memory,
             "PUBLISHED": PUBLISHED,
+            "MISSING": MISSING,
         }
         self.bound_names: dict[int, str] = {}
         self.bound: list[Variable] = []
@@ -178,6 +179,10 @@ class Binding:
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for holder, items in state.wholes:
             self.require(f"{self.bind(holder)} == {self.bind(items)}")
+        for table, keys in state.read:
+            for key in keys:
+                code = f"{self.bind(table)}.get({self.constant(key)}, MISSING)"
+                self.require(self.is_same(code, table.get(key, MISSING)))
         for instance in state.objects:
             self.require(f"{self.bind(instance)}.__class__ is {self.bind(type(instance))}")
         for function in state.functions:

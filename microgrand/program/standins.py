@@ -1,7 +1,8 @@
 """What stands in the place of what is no array, while a function is recorded.
 
 Generators write down what they draw, and dropout's masks how they were drawn. A cache must not keep
-recorded values. And what a program is recorded with answers ``type(x)`` as what it stands for.
+recorded values. Of a long dict, it is noted what is read. And all that stands in for something
+answers ``type(x)`` as that.
 """
 
 from __future__ import annotations
@@ -139,6 +140,56 @@ def around_a_cache(cached: Any) -> Any:
     return call
 
 
+# ---------------------------------------------------------------------------------- tables
+
+
+class WatchedDict(dict[Any, Any]):
+    """A long dict of which it is noted what is read: only that is compared before each run."""
+
+    __class__ = property(lambda self: dict)
+
+    def __init__(self, original: dict[Any, Any]) -> None:
+        super().__init__(original)
+        self.original = original
+        self.before = original.copy()
+        self.read: set[Any] = set()
+        self.is_read_as_a_whole = False
+
+    def __getitem__(self, key: Any) -> Any:
+        self.read.add(plain(key))
+        return super().__getitem__(key)
+
+    def __contains__(self, key: Any) -> bool:
+        self.read.add(plain(key))
+        return super().__contains__(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return an item."""
+        self.read.add(plain(key))
+        return super().get(key, default)
+
+
+def of_the_whole(name: str, changes: bool) -> Callable[..., Any]:
+    """Make a method of a dict that depends on all of it, or changes it."""
+
+    def method(self: WatchedDict, *args: Any, **kwargs: Any) -> Any:
+        self.is_read_as_a_whole = True
+        if changes:
+            getattr(dict, name)(self.original, *args, **kwargs)
+        return getattr(dict, name)(self, *args, **kwargs)
+
+    return method
+
+
+for name in ("__iter__", "__len__", "__reversed__", "__eq__", "__ne__", "__or__", "__ror__"):
+    setattr(WatchedDict, name, of_the_whole(name, False))
+for name in ("keys", "values", "items", "copy", "__repr__", "__reduce_ex__"):
+    setattr(WatchedDict, name, of_the_whole(name, False))
+for name in ("__setitem__", "__delitem__", "update", "pop", "popitem", "clear", "setdefault"):
+    setattr(WatchedDict, name, of_the_whole(name, True))
+WatchedDict.__ior__ = of_the_whole("__ior__", True)  # type: ignore[method-assign]
+
+
 # ---------------------------------------------------------------------------------- classes
 
 
@@ -165,7 +216,7 @@ class OfTypeOf(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return the class of a value; of a recorded one, that of what it holds."""
         if len(args) == 1 and not kwargs:
-            stands_in = issubclass(type(args[0]), (Recorded, RecordingGenerator))
+            stands_in = issubclass(type(args[0]), (Recorded, RecordingGenerator, WatchedDict))
             if stands_in or type(args[0]) in DISGUISES:
                 return args[0].__class__
         return type(*args, **kwargs)

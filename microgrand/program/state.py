@@ -40,6 +40,7 @@ from .standins import (
     CACHED,
     RecordingGenerator,
     TypeOf,
+    WatchedDict,
     around_a_cache,
     set_class,
     subclass_in_disguise,
@@ -64,6 +65,8 @@ class State:
         self.optimizers: dict[int, tuple[Optimizer, str]] = {}
         self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
         self.wholes: list[tuple[Any, Any]] = []  # those that are compared as a whole, and copies
+        self.tables: dict[int, tuple[Any, Any]] = {}  # long dicts, and what watches them
+        self.read: list[tuple[Any, Any]] = []  # long dicts, and the keys that are read
         self.functions: list[types.FunctionType] = []
         self.objects: list[Any] = []
         self.library_modules: set[int] = set()  # their attributes: they set masks, and read none
@@ -162,7 +165,9 @@ class State:
         if isinstance(value, set):
             self.wholes.append((value, value.copy()))
         if len(value) > MANY and all_static(value.values() if is_dict else value):
-            if is_dict or is_list:
+            if type(value) is dict:
+                self.tables[id(value)] = value, None
+            elif is_dict or is_list:
                 self.wholes.append((value, value.copy()))
             return
         if is_dict or is_list:
@@ -305,6 +310,10 @@ class State:
             return RecordingGenerator(value, self.recorder, name)
         if value is type:
             return TypeOf
+        if id(value) in self.tables:
+            table, watched = self.tables[id(value)]
+            self.tables[id(value)] = table, watched or WatchedDict(table)
+            return self.tables[id(value)][1]
         if isinstance(value, CACHED):
             return around_a_cache(value)
         make: Any = tuple if type(value) is tuple else getattr(value, "_make", None)
@@ -394,6 +403,11 @@ class State:
                 items = container.items() if isinstance(container, dict) else enumerate(container)
                 for key, value in list(items):
                     container[key] = deeply_plain(value)
+        for table, watched in self.tables.values():
+            if watched is None or watched.is_read_as_a_whole:
+                self.wholes.append((table, table.copy() if watched is None else watched.before))
+            else:
+                self.read.append((table, sorted(watched.read, key=repr)))
         for kind, count in self.parents.values():
             if len(vars(kind)) != count:
                 changes.append(f"the attributes of {kind.__name__}")
@@ -443,7 +457,7 @@ def deeply_plain(value: Any) -> Any:
     """Take the recorded values out of what a function has put somewhere."""
     if is_recorded(value):
         return value._value
-    if isinstance(value, RecordingGenerator):
+    if isinstance(value, (RecordingGenerator, WatchedDict)):
         return value.original
     if isinstance(value, Tensor):
         value._array, value._grad = plain(value._array), plain(value._grad)

@@ -255,6 +255,7 @@ class Tracing:
         self.state.functions = self.state.objects = []
         self.state.seen.clear()
         self.state.unnamed.clear()
+        self.state.tables.clear()
         self.state.parents.clear()
         self.state.asking.clear()
         tensors = self.state.tensors
