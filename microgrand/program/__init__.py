@@ -4,7 +4,7 @@ VJPs are NumPy functions, so the same line runs on arrays, on tensors, on the ar
 libraries, and on arrays that write down each call. The last of these is what this folder is about.
 Read it in this order:
 
-- recording.py: the array that writes down what is done with it;
+- recording.py, functions.py: the array that writes down what is done with it;
 - calls.py: the program, a list of calls on variables;
 - slots.py, state.py: what a training step closes over, and how it is found, watched and put back;
 - standins.py: what stands in the place of generators, caches and classes meanwhile;

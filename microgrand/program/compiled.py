@@ -85,9 +85,14 @@ def compile(
     and in modules; of floats, the optimizer's ``lr``, a dropout layer's ``p`` and those among the
     arguments, in closures and modules may change. More than 32 programs are not made.
 
-    Arrays that the function closes over are read at each call. What cannot be seen is what the
-    function reads elsewhere, and was the same in the first two calls: attributes of classes, names
-    in other modules, files. ``check=True`` finds it.
+    Arrays that the function closes over are read at each call, and numbers are compared: also where
+    they stand in other modules, in classes, in context variables, or under decorators. Comparing
+    a long list takes time in each call, an array or a tuple in its place does not; of a long dict,
+    only what is read is compared. What cannot be seen is what the function reads by other ways,
+    and was the same in the first two calls: files, the environment, what Python's and other
+    libraries' own objects hold, what code in texts asks for, what other threads compute.
+    ``check=True`` finds it. Python itself runs in the first two calls only: what it prints, logs or
+    warns of is seen twice.
 
     Where a check or a shape that depends on values comes out in another way than recorded, eager
     code does the whole call again. So it does inside `grad` and other transforms, where the
@@ -250,7 +255,8 @@ class Compiled:
         """Write the latest program as a module that runs with NumPy alone.
 
         Its state, the parameters and what else the program reads, is written beside it as
-        ``.npz``. The module's ``step`` takes the arguments of the compiled function.
+        ``.npz``. The module's ``step`` takes the arguments of the compiled function, arrays for
+        tensors, and returns what that returned; it raises if they are others than were recorded.
 
         Raises
         ------

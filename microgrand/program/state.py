@@ -33,8 +33,9 @@ from ..nn.module import Module
 from ..optim.optimizers import Optimizer
 from ..random import default_rng
 from ..tensor import Tensor
+from .functions import ARRAYS
 from .labels import Labels
-from .recording import ARRAYS, Recorder, is_recorded, paused, plain, recording
+from .recording import Recorder, is_recorded, paused, plain, recording
 from .slots import MISSING, Slot, value_of_context
 from .standins import (
     CACHED,

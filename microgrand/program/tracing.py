@@ -18,8 +18,9 @@ from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import put_items_back
+from .functions import ARRAYS
 from .labels import Labels
-from .recording import ARRAYS, Recorder, is_recorded, leaves, recording, same_bits
+from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
 from .standins import RecordingGenerator, RecordingSource, noting_threads
 from .state import (
