@@ -1,6 +1,8 @@
 """What `compile` refuses, with the user's line and the state as it was; and what it must not."""
 
 import copy
+import functools
+import json
 import os
 import random
 import sys
@@ -420,6 +422,57 @@ def test_threads_that_it_starts():
     with pytest.raises(TypeError, match="a thread that the compiled function has started"):
         compile(f)(X)
     assert_same_bits(f(X), X * 2)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, k: np.apply_along_axis(lambda row: row * k, 0, x),
+        lambda x, k: np.piecewise(x, [x < 0], [lambda y: y * k, 1]),
+        lambda x, k: np.apply_over_axes(lambda y, axis: np.sum(y, axis) * k, x, [0]),
+        lambda x, k: np.frompyfunc(lambda y: y * k, 1, 1)(x),
+        lambda x, k: np.frompyfunc(lambda y, z: y * k + z, 2, 1).reduce(x),
+    ],
+)
+def test_functions_that_hold_values_of_one_call(f):
+    with pytest.raises(TypeError, match="closes over values of this very call"):
+        compile(f)(X, 2.0)
+
+
+def test_functions_that_numpy_calls():
+    factors = [2.0]
+    scaled = np.frompyfunc(lambda y: y * factors[0], 1, 1)
+
+    def f(x):
+        along = np.apply_along_axis(lambda row: row * factors[0], 0, x)
+        return along + scaled(x).astype(float)
+
+    compiled = compile(f)
+    for number in (1.0, 1.0, 1.0, 2.0, 3.0):
+        factors[0] = number
+        assert_same_bits(compiled(X), f(X))
+    assert compiled.traces
+
+
+def test_what_does_not_take_recorded_values():
+    with pytest.raises(TypeError, match="JSON") as error:
+        compile(lambda x, k: x * len(json.dumps(k)))(X, 2.0)
+    notes = getattr(error.value, "__notes__", ["recorded"])  # from Python 3.11 on
+    assert "recorded" in notes[0]
+
+
+def test_functions_that_depend_on_classes():
+    @functools.singledispatch
+    def f(x):
+        return x * 0
+
+    f.register(np.ndarray, lambda x: x * 2)
+    f.register(float, lambda x: x * 3)
+    compiled = compile(lambda x, k: f(x) + f(k))
+    for n in range(4):
+        assert_same_bits(compiled(n * X, 1.0 * n), n * X * 2 + 3 * n)
+    f.register(np.ndarray, lambda x: x * 5)
+    assert_same_bits(compiled(X, 1.0), X * 5 + 3)
 
 
 def test_numbers_that_are_others_in_each_call():

@@ -60,6 +60,26 @@ def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
     )
 
 
+def explain_recording(error: BaseException) -> None:
+    """Say in an error that the call was recorded, if that may be why it was raised."""
+    is_possible = isinstance(error, TypeError) and not isinstance(error, NotRecordable)
+    if is_possible and hasattr(error, "add_note"):  # from Python 3.11 on
+        error.add_note(
+            "This call of a compiled function was recorded, with values that stand in for arrays "
+            "and floats. If the function does not raise this without compile, leave the part that "
+            "does out of the compiled function"
+        )
+
+
+def refuse_function_made_inside(function: Any, line: str) -> NoReturn:
+    """Raise, as NumPy is to call a function that holds values of one call."""
+    raise NotRecordable(
+        f"{line}: NumPy calls {name_of(function)}, which closes over values of this very call, "
+        "and the program would use them in all others; compute with whole arrays, or leave this "
+        "part out of the compiled function"
+    )
+
+
 def refuse_thread(line: str) -> NoReturn:
     """Raise, as a thread that the function starts computes out of sight."""
     raise NotRecordable(

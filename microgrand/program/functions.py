@@ -38,4 +38,14 @@ METHODS = {
 }
 METHODS_IN_PLACE = {"sort", "partition", "fill", "put"}
 #: Methods that give the values to Python.
-METHODS_OF_VALUES = {"item", "tolist", "tobytes", "tofile", "dump", "dumps", "is_integer"}
+METHODS_OF_VALUES = {
+    "item",
+    "tolist",
+    "tobytes",
+    "tofile",
+    "dump",
+    "dumps",
+    "is_integer",
+    "hex",
+    "as_integer_ratio",
+}

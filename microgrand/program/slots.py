@@ -66,8 +66,10 @@ class Slot:
             return f"{bind(holder)}.get()"
         if isinstance(holder, type):
             return f"{bind(vars(holder))}[{self.key!r}]"
-        is_item = isinstance(holder, (dict, list, deque))
-        return f"{bind(holder)}[{self.key!r}]" if is_item else f"{bind(holder)}.{self.key}"
+        if isinstance(holder, (dict, list, deque)):
+            key = repr(self.key) if type(self.key) in (bool, int, str) else bind(self.key)
+            return f"{bind(holder)}[{key}]"
+        return f"{bind(holder)}.{self.key}"
 
 
 def value_of_context(variable: ContextVar[Any]) -> Any:

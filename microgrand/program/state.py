@@ -81,6 +81,7 @@ class State:
         self.in_slots: set[int] = set()
         self.fixed: list[tuple[Any, str]] = []  # arrays that cannot be replaced: defaults
         self.seen: dict[int, Any] = {}
+        self.recorded_found = False  # in what the function itself has made
         self.names: dict[int, str] = {}
 
     # ---- the walk
@@ -90,6 +91,7 @@ class State:
         stack = [(root, name)]
         while stack:
             value, name = stack.pop()
+            self.recorded_found |= is_recorded(value)
             if type(value) in ARRAYS and id(value) not in self.in_slots:
                 self.fixed.append((value, name))
             if id(value) in self.seen or isinstance(value, (*STATIC, float, np.ndarray)):
@@ -127,6 +129,8 @@ class State:
             self.generators.append((value, value.bit_generator.state))
         elif isinstance(value, np.vectorize):
             yield Slot(value, "pyfunc", "")
+        elif isinstance(value, np.ufunc):
+            yield from ((function, "") for function in functions_of(value))
         elif isinstance(value, ContextVar):
             if value_of_context(value) is not MISSING:
                 yield Slot(value, None, value.name)
@@ -528,11 +532,18 @@ def is_module_of_library(value: Any) -> bool:
 
 def is_librarys_own(value: Any) -> bool:
     """Tell whether something is what a library has by its name: there is no user's state in it."""
-    if isinstance(value, (types.BuiltinFunctionType, np.ufunc)) or is_module_of_library(value):
+    if isinstance(value, types.BuiltinFunctionType) or is_module_of_library(value):
         return True
+    if isinstance(value, np.ufunc):
+        return not functions_of(value)
     if not isinstance(value, (types.FunctionType, type)) or not in_library(value):
         return False
     return getattr(sys.modules.get(value.__module__), value.__qualname__, None) is value
+
+
+def functions_of(ufunc: np.ufunc) -> list[Any]:
+    """Return the function that `numpy.frompyfunc` has made a ufunc of, in a list."""
+    return [x for x in gc.get_referents(ufunc) if callable(x)]
 
 
 def under(value: Any) -> Any:

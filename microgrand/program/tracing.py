@@ -52,7 +52,8 @@ class Tracing:
         self.find_state()
         try:
             result = self.call_recorded()
-        except BaseException:
+        except BaseException as error:
+            checks.explain_recording(error)
             state.restore()
             if recorder.refusal is not None:
                 self.undo()
@@ -64,6 +65,7 @@ class Tracing:
             key: tensor.version - state.versions[key] for key, (tensor, _) in state.tensors.items()
         }
         try:
+            self.check_functions()
             self.program = self.make_program(result)
         except NotRecordable:
             self.undo()
@@ -200,6 +202,20 @@ class Tracing:
         program.early = [v for _, v in self.early_slots if v is not None]
         program.late = [*self.outputs, *(v for _, v in self.late_slots if v is not None)]
         return program
+
+    def check_functions(self) -> None:
+        """Refuse functions that NumPy is to call, if they close over values of this very call."""
+        checked: set[int] = set()
+        for call in self.recorder.calls:
+            for leaf in leaves((call.function, call.args, call.kwargs)):
+                ufunc = getattr(leaf, "__self__", None)  # as of np.add.reduce
+                leaf = ufunc if isinstance(ufunc, np.ufunc) else leaf
+                if callable(leaf) and not is_librarys_own(leaf) and id(leaf) not in checked:
+                    checked.add(id(leaf))
+                    state = State()
+                    state.walk(leaf, "")
+                    if state.recorded_found:
+                        checks.refuse_function_made_inside(leaf, call.line)
 
     def variable_in(self, slot: Slot, value: Any) -> Variable | None:
         """Return the variable of what the function has put in a slot."""
