@@ -451,7 +451,7 @@ MISTAKES = {
         "if type(value) in ARRAYS and value.size != 3:",
     ),
     "a mask is drawn once for ever": (
-        state.RecordingSource,
+        tracing.RecordingSource,
         "next_mask",
         "mask._variable.read_only = True",
         "mask = mask._value; return mask",
