@@ -2,7 +2,18 @@
 
 VJPs are NumPy functions, so the same line runs on arrays, on tensors, on the arrays of other
 libraries, and on arrays that write down each call. The last of these is what this folder is about.
-Read it in this order:
+Of ``grad(lambda x: np.sum(np.tanh(x) ** 2))``, such an array writes down, forward and backward,
+
+    tanh = np.tanh(x)
+    power = tanh ** 2
+    sum = np.sum(power)
+    ...
+    power_back_product = 2 * tanh ** 1                      the VJP of ``**``
+    tanh_grad = power_grad * power_back_product
+    tanh_back_difference = 1 - tanh ** 2                    the VJP of `np.tanh`
+    x_grad = tanh_grad * tanh_back_difference
+
+and all that is left to do is to write these lines well. Read on in this order:
 
 - recording.py, functions.py: the array that writes down what is done with it;
 - calls.py: the program, a list of calls on variables;

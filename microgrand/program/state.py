@@ -69,12 +69,12 @@ class State:
         self.tables: dict[int, tuple[Any, Any]] = {}  # long dicts, and what watches them
         self.read: list[tuple[Any, Any]] = []  # long dicts, and the keys that are read
         self.functions: list[types.FunctionType] = []
+        self.named: set[str] = set()  # the names in their code
+        self.unnamed: dict[str, list[Any]] = {}  # in classes and modules, until the name is found
+        self.asking: list[dict[str, Any]] = []  # the global names of functions that call `type`
+        self.parents: dict[Any, tuple[type, int]] = {}  # classes, and how many attributes they have
         self.objects: list[Any] = []
         self.library_modules: set[int] = set()  # their attributes: they set masks, and read none
-        self.named: set[str] = set()  # the names in their code
-        self.unnamed: dict[str, list[Any]] = {}  # what is in classes, until its name is found
-        self.parents: dict[Any, tuple[type, int]] = {}  # classes, and how many attributes they have
-        self.asking: list[dict[str, Any]] = []  # the global names of functions that call `type`
         self.attributes: list[tuple[Any, Any]] = []  # those of objects, and copies of them
         self.generators: list[tuple[Any, Any]] = [(default_rng, default_rng.bit_generator.state)]
         self.places: set[tuple[int, Any]] = set()
@@ -123,7 +123,19 @@ class State:
             yield from self.if_named(vars(value), vars(value))
         elif isinstance(value, (dict, list, deque, tuple, set, frozenset, bytearray, array)):
             yield from self.below_container(value, name)
-        elif isinstance(value, types.MappingProxyType) and "__module__" not in value:
+        else:
+            yield from self.below_holder(value, name)
+        if is_plain_object(value):
+            yield from self.below_object(value, name)
+        for key in names_of_slots(value):
+            yield Slot(value, key, dotted(name, key))
+        is_numpys = type(value).__module__.startswith("numpy")
+        if hasattr(value, "__wrapped__") and not (is_numpys or isinstance(value, type)):
+            yield value.__wrapped__, ""
+
+    def below_holder(self, value: Any, name: str) -> Iterator[Any]:
+        """Yield what is in an object of Python's or NumPy's that holds something of the user's."""
+        if isinstance(value, types.MappingProxyType) and "__module__" not in value:
             yield from ((inner, name) for inner in gc.get_referents(value))
         elif isinstance(value, np.random.Generator):
             self.generators.append((value, value.bit_generator.state))
@@ -138,28 +150,24 @@ class State:
             yield value(), name
         elif isinstance(value, threading.local):  # each thread has attributes of its own
             yield from (Slot(value, key, dotted(name, key)) for key in vars(value))
-        if is_plain_object(value):
-            if isinstance(value, Module):
-                self.modules[id(value)] = value, name
-            if isinstance(value, Optimizer):
-                self.optimizers[id(value)] = value, name
-            numbered = type(value).__name__ == "Sequential"
-            attributes = vars(value)
-            if isinstance(value, Module) and in_library(type(value)):
-                self.library_modules.add(id(attributes))
-            self.objects.append(value)
-            self.seen[id(attributes)] = attributes
-            self.attributes.append((attributes, dict(attributes)))
-            self.names[id(attributes)] = name
-            for key in attributes:
-                inner = name if numbered and key == "layers" else dotted(name, key)
-                yield Slot(attributes, key, inner)
-            yield from self.below_class(type(value), "__init__")
-        for key in names_of_slots(value):
-            yield Slot(value, key, dotted(name, key))
-        is_numpys = type(value).__module__.startswith("numpy")
-        if hasattr(value, "__wrapped__") and not (is_numpys or isinstance(value, type)):
-            yield value.__wrapped__, ""
+
+    def below_object(self, value: Any, name: str) -> Iterator[Any]:
+        """Yield the attributes of an object, and what its class has."""
+        if isinstance(value, Module):
+            self.modules[id(value)] = value, name
+        if isinstance(value, Optimizer):
+            self.optimizers[id(value)] = value, name
+        numbered = type(value).__name__ == "Sequential"
+        attributes = vars(value)
+        if isinstance(value, Module) and in_library(type(value)):
+            self.library_modules.add(id(attributes))
+        self.objects.append(value)
+        self.seen[id(attributes)] = attributes
+        self.attributes.append((attributes, dict(attributes)))
+        self.names[id(attributes)] = name
+        for key in attributes:
+            yield Slot(attributes, key, name if numbered and key == "layers" else dotted(name, key))
+        yield from self.below_class(type(value), "__init__")
 
     def below_container(self, value: Any, name: str) -> Iterator[Any]:
         """Yield what is in a list, a dict, a tuple or a set."""
