@@ -195,6 +195,16 @@ def with_masks_that_are_held_in_it():
     return Task(f, lambda n: batch(n)[:1], seen=lambda: state_of(net))
 
 
+def with_a_sample_of_thinned_nets():
+    net, rng = net_of(nn.Dropout(0.5), nn.GaussianDropout(0.5)), np.random.default_rng(3)
+
+    def f(x):
+        first, second = nn.mc_dropout(net, x, 3), nn.mc_dropout(net, x, 2, rng=rng)
+        return first, second, nn.mc_dropout(net, x, 2, rng=0)
+
+    return Task(f, lambda n: batch(n)[:1], lambda n: net.eval(), lambda: state_of(net))
+
+
 def with_gradients_in_a_block_without():
     net = net_of()
 
@@ -549,7 +559,12 @@ TASKS = [
     *(with_all_options_of_adam, with_momentum_that_changes, with_a_schedule_of_dropout),
     *(with_clipped_gradients, with_averaged_parameters, with_two_nets, newtons_method),
     *(with_parameters_that_are_loaded_replaced_and_frozen, with_masks_that_are_held_in_it),
-    *(with_gradients_in_a_block_without, nested_transforms, a_primitive_of_their_own),
+    *(
+        with_a_sample_of_thinned_nets,
+        with_gradients_in_a_block_without,
+        nested_transforms,
+        a_primitive_of_their_own,
+    ),
     *(of_complex_numbers, of_arrays_without_axes, of_nothing, of_integers, of_booleans, of_nests),
     *(that_raises_in_the_middle, with_a_key_that_comes_later, with_a_decorator, a_method),
     *(generators_and_comprehensions, state_in_dicts, arrays_that_change_places),

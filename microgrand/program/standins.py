@@ -79,11 +79,14 @@ class RecordingSource(MaskSource):
         self.recorder = recorder
 
     def next_mask(self, layer: Any, shape: Any) -> Any:
-        """Draw a mask."""
-        if not layer.training:
-            return None
-        rng = generator(layer.rng)
-        if not isinstance(rng, RecordingGenerator):
+        """Draw a mask, unless the layer is in evaluation mode."""
+        return self.draw(layer, shape, generator(layer.rng)) if layer.training else None
+
+    def draw(self, layer: Any, shape: Any, rng: np.random.Generator) -> Any:
+        """Draw a mask; with a generator that the function has made, it is a constant."""
+        if type(rng) is not RecordingGenerator:
+            if all(rng.bit_generator is not bits for bits, _ in self.recorder.streams):
+                return layer.draw(shape, rng)
             rng = RecordingGenerator(rng, self.recorder, "rng")
         if type(layer).draw is DropoutBase.draw:
             mask = self.bernoulli_mask(shape, 1 - layer.p, rng)

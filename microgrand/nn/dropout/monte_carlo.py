@@ -12,13 +12,14 @@ standard deviation, which measures how sure the ensemble is.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...checks import is_integer
-from ...dispatch import unwrap
+from ...dispatch import as_array, unwrap
 from ...grad_mode import no_grad
 from ...kinds import Array, ArrayLike, Mask, Shape
 from ...random import generator
@@ -131,6 +132,7 @@ class Sampler(MaskSource):
     def run(self, model: Callable[[Any], Any], x: ArrayLike) -> Array:
         """Return the output of one thinned net."""
         self.calls = 0
+        self.outer = source.get()
         token = source.set(self)
         try:
             with no_grad():
@@ -138,9 +140,11 @@ class Sampler(MaskSource):
         finally:
             source.reset(token)
         checks.check_one_output(out)
-        return np.asarray(out)
+        return as_array(out)
 
     def next_mask(self, layer: Any, shape: Shape) -> Mask:
         """Draw a mask."""
         self.calls += 1
-        return layer.draw(shape, self.rng)
+        draw = layer.draw if self.outer is None else functools.partial(self.outer.draw, layer)
+        mask: Mask = draw(shape, self.rng)
+        return mask

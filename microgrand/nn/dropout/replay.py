@@ -31,6 +31,11 @@ class MaskSource:
         """Return the mask of one call of a layer, or None if nothing is to be dropped."""
         raise NotImplementedError
 
+    def draw(self, layer: Any, shape: Shape, rng: np.random.Generator) -> Mask:
+        """Draw a mask for a block within this one."""
+        mask: Mask = layer.draw(shape, rng)
+        return mask
+
 
 # A context variable rather than a global: it holds for one thread or asyncio task only.
 source: ContextVar[MaskSource | None] = ContextVar("source", default=None)
