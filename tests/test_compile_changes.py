@@ -783,6 +783,16 @@ def test_numbers_that_are_changed(numbers):
     assert numbers == before
 
 
+def test_installed_packages_are_not_searched():
+    def f(x):
+        return x * pytest.approx(2.0).expected
+
+    compiled = compile(f)
+    for _ in range(4):
+        assert_same_bits(compiled(X), 2 * X)
+    assert len(compiled.traces[0].binding.lines) < 30
+
+
 def test_attributes_of_classes_that_it_changes():
     class Counter:
         calls = 0

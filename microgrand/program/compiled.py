@@ -86,13 +86,13 @@ def compile(
     arguments, in closures and modules may change. More than 32 programs are not made.
 
     Arrays that the function closes over are read at each call, and numbers are compared: also where
-    they stand in other modules, in classes, in context variables, or under decorators. Comparing
-    a long list takes time in each call, an array or a tuple in its place does not; of a long dict,
-    only what is read is compared. What cannot be seen is what the function reads by other ways,
-    and was the same in the first two calls: files, the environment, what Python's and other
-    libraries' own objects hold, what code in texts asks for, what other threads compute.
-    ``check=True`` finds it. Python itself runs in the first two calls only: what it prints, logs or
-    warns of is seen twice.
+    they stand in other modules of yours, in classes, in context variables, or under decorators.
+    Comparing a long list takes time in each call, an array or a tuple in its place does not; of a
+    long dict, only what is read is compared. What cannot be seen is what the function reads by
+    other ways, and was the same in the first two calls: files, the environment, what installed
+    packages and Python's own objects hold, what code in texts asks for, what other threads
+    compute. ``check=True`` finds it. Python itself runs in the first two calls only: what it
+    prints, logs or warns of is seen twice.
 
     Where a check or a shape that depends on values comes out in another way than recorded, eager
     code does the whole call again. So it does inside `grad` and other transforms, where the

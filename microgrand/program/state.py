@@ -25,6 +25,7 @@ from array import array
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ from .standins import (
     subclass_in_disguise,
 )
 
+#: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
+OF_A_STATEMENT = 1 << 9
 #: A container of more numbers and texts than this is compared as a whole.
 MANY = 1000
 #: Objects of Python's own classes that only hold what they are given.
@@ -198,7 +201,8 @@ class State:
             return
         ours = {key for base in kind.__mro__ if in_library(base) for key in vars(base)}
         for base in kind.__mro__:
-            if not in_library(base) and (id(base), without) not in self.parents:
+            is_users = not in_library(base) and base.__flags__ & OF_A_STATEMENT
+            if is_users and (id(base), without) not in self.parents:
                 self.parents[id(base), without] = base, len(vars(base))
                 yield from self.if_named(base, vars(base), ours, without)
 
@@ -396,7 +400,8 @@ class State:
             set_class(instance, kind)
         effects: list[tuple[Slot, Any]] = []
         changes: list[str] = []
-        for slot, before, put in zip(self.slots, self.before, self.put, strict=True):
+        # After an error in `install`, there are fewer put.
+        for slot, before, put in zip(self.slots, self.before, self.put, strict=False):
             after = slot.get()
             if after is put:
                 if put is not before:
@@ -534,8 +539,11 @@ def in_library(value: Any) -> bool:
 
 
 def is_module_of_library(value: Any) -> bool:
-    """Tell whether something is a module of NumPy, Python or ours."""
-    return isinstance(value, types.ModuleType) and in_library(value)
+    """Tell whether something is a module of NumPy, Python or ours, or of an installed package."""
+    if not isinstance(value, types.ModuleType):
+        return False
+    folders = Path(getattr(value, "__file__", None) or "").parts
+    return in_library(value) or "site-packages" in folders or "dist-packages" in folders
 
 
 def is_librarys_own(value: Any) -> bool:
