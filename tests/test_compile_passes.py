@@ -452,7 +452,7 @@ MISTAKES = {
     ),
     "a mask is drawn once for ever": (
         tracing.RecordingSource,
-        "next_mask",
+        "draw",
         "mask._variable.read_only = True",
         "mask = mask._value; return mask",
     ),

@@ -20,6 +20,7 @@ from .checks import NotRecordable
 from .comparison import put_items_back
 from .functions import ARRAYS
 from .labels import Labels
+from .libraries import is_librarys_own
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
 from .standins import RecordingGenerator, RecordingSource, noting_threads
@@ -29,7 +30,6 @@ from .state import (
     State,
     deeply_plain,
     dotted,
-    is_librarys_own,
 )
 
 
