@@ -19,6 +19,8 @@ from .adapters import MICROGRAND, Adapter, as_outputs
 
 #: How many values, on either side, show what rounding does to them.
 SCATTERED = 16
+#: Of how many numbers at most, elements that move and values, what was evaluated is kept.
+KEPT = 2**13
 
 
 class GradcheckError(AssertionError):
@@ -274,6 +276,63 @@ class Point:
                 )
             i -= value.size
         raise IndexError(i)
+
+
+class Line:
+    """A function along a direction of one input. Steps are taken once, for all cotangents.
+
+    Parameters
+    ----------
+    point
+        The function.
+    k
+        The number of the input.
+    direction
+        Of that input's shape.
+    """
+
+    def __init__(self, point: Point, k: int, direction: Array) -> None:
+        self.point = point
+        self.k = k
+        self.direction = direction
+        #: The elements that move.
+        self.moving: Any = np.flatnonzero(direction)
+        if len(self.moving) == direction.size:
+            self.moving = slice(None)  # which takes less time
+        self.v = direction.ravel()[self.moving]
+        #: v / |v|^2, but for the longest of v, whose square might overflow.
+        self.longest = float(np.max(np.abs(self.v)))
+        self.unit = self.v / self.longest
+        self.unit /= np.sum(self.unit**2)
+        self.is_short = self.v.size + point.flat_values.size <= KEPT
+        self.kept: dict[bytes, tuple[Array, Array, Array]] = {}
+
+    def parts(self, steps: Array) -> list[Array]:
+        """Cut steps up into as many as are taken at once: one, where each takes much memory."""
+        return [steps] if self.is_short else list(steps[:, None])
+
+    def taken(self, steps: Array) -> tuple[Array, Array, Array]:
+        """Return the steps made after rounding, each one's change of what moves, and the values.
+
+        These are nan outside the domain.
+        """
+        key = steps.tobytes()
+        if key in self.kept:
+            return self.kept[key]
+        changes, values = [], []
+        for t in steps:
+            try:
+                value, change = self.point.moved(self.k, t * self.direction)
+            except GradcheckError:
+                value = np.full(self.point.flat_values.size, np.nan)
+                change = t * self.direction.ravel()
+            changes.append(change[self.moving])
+            values.append(value)
+        change = np.array(changes)
+        found = np.sum(change / self.longest * self.unit, axis=1), change, np.array(values)
+        if self.is_short:
+            self.kept[key] = found
+        return found
 
 
 NOT_UNDONE = (
