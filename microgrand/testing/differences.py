@@ -10,7 +10,6 @@ may compute in float32 inside, or lose digits by cancellation.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
@@ -20,7 +19,7 @@ import numpy as np
 
 from ..kinds import Array
 from .fits import left_by, norm, slopes, smallest_residual
-from .point import GradcheckError, Line, Point
+from .point import Line, Point
 
 #: What rounding may add to a difference quotient with the usual step at the first look, and what
 #: is let pass if the second look does not tell, both in units of eps / step of the largest output.
@@ -121,7 +120,7 @@ class Suspicion:
             return True
         if self.is_smooth_and_right or self.is_steep_and_right:
             return False
-        return self.is_unexplained and not self.is_within_rounding
+        return not self.is_within_rounding and self.is_unexplained
 
     @property
     def is_unexplained(self) -> bool:
@@ -172,9 +171,7 @@ class Suspicion:
     @cached_property
     def noise(self) -> float:
         """What rounding on the way scatters the values by; 0 if they are not seen to scatter."""
-        with contextlib.suppress(GradcheckError):  # outside the domain
-            return float(norm(self.cotangent * self.point.scatter))
-        return 0.0
+        return float(norm(self.cotangent * self.point.scatter))
 
     @property
     def is_only_rounding(self) -> bool:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from ..kinds import Array
-from .differences import Suspicion, allowance
+from .differences import WITHIN, Suspicion, allowance
 from .fits import norm
 from .point import GradcheckError, Line, Point, flat, magnitude_of
 
@@ -126,7 +126,9 @@ class InFloat64:
             # Larger values are rounded more.
             is_alike = np.isfinite(error) & (np.abs(exact) <= 2 * self.coarse.magnitude)
             errors.append(np.where(is_alike, error, errors[0]))
-        return self.coarse.pooled(np.nan_to_num(errors, posinf=0, neginf=0))
+        found = self.coarse.pooled(np.nan_to_num(errors, posinf=0, neginf=0))
+        # The value may be 0 here, which no other is alike.
+        return np.maximum(found, WITHIN / ROUNDINGS * self.coarse.scatter)
 
     def computes(self, suspicion: Suspicion) -> bool:
         """Tell whether the function really computes in float64.
