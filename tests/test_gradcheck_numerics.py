@@ -282,8 +282,14 @@ def layer_norm(x):
 #: Right functions whose values are what rounding leaves of terms that cancel.
 ONLY_ROUNDING = {
     "sum of a layer norm": lambda x: np.sum(layer_norm(x)),
-    "means of a layer norm": lambda x: np.mean(layer_norm(x), axis=1),
+    "means of a layer norm": lambda x: np.mean(layer_norm(x), axis=-1),
     "mean of what is centred": lambda x: np.mean(x - np.mean(x)),
+    "sums of what is centred": lambda x: np.sum(x - x.mean(axis=-1, keepdims=True), axis=-1),
+    "mean of what is standardised": lambda x: np.mean((x - np.mean(x)) / np.std(x)),
+    "sum of a softmax": lambda x: np.sum(np.exp(x) / np.sum(np.exp(x))) - 1,
+    "variance in two ways": lambda x: np.mean(x * x) - np.mean(x) ** 2 - np.var(x),
+    "norm of a unit vector": lambda x: np.sqrt(np.sum((x / np.sqrt(np.sum(x * x))) ** 2)) - 1,
+    "mean in two orders": lambda x: np.mean(x) - np.mean(x[::-1]),
     "logarithm of exp": lambda x: np.log(np.exp(x)) - x,
     "Pythagoras": lambda x: np.sin(x) ** 2 + np.cos(x) ** 2 - 1,
     "beside another": lambda x: (np.mean(x - np.mean(x)), x * x),
@@ -294,10 +300,31 @@ ONLY_ROUNDING = {
 @FLOATS
 @pytest.mark.parametrize("name", ONLY_ROUNDING)
 def test_values_that_are_only_rounding_are_no_mistake(mode, dtype, name):
-    rng = np.random.default_rng(0)
-    for _ in range(min(TIMES, 2)):
-        x = rng.normal(size=(3, 5)).astype(dtype)
-        assert gradcheck(ONLY_ROUNDING[name], x, mode=mode)
+    # Where lengths are powers of two, most sums are exact nearby.
+    shapes = [(2, 4), (3, 5), (8,), (2, 2), (5,)]
+    rng = np.random.default_rng(list(ONLY_ROUNDING).index(name))
+    for shape in rng.permutation(np.array(shapes, object))[: 1 if TIMES == 1 else None]:
+        x = rng.normal(size=shape) * rng.choice([0.1, 1, 1, 2])
+        assert gradcheck(ONLY_ROUNDING[name], x.astype(dtype), mode=mode)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (8,), (4, 4)])
+def test_rounding_that_is_the_same_nearby_is_no_mistake(shape):
+    for seed in range(3 * TIMES):
+        x = np.random.default_rng(seed).normal(size=shape)
+        assert gradcheck(ONLY_ROUNDING["mean of what is centred"], x)
+
+
+@FLOATS
+@pytest.mark.parametrize("factor", [4, 127])
+def test_what_is_rounded_on_purpose_is_not_taken_for_rounding(dtype, factor):
+    # Jumps next to the point, and constant in between: the true derivative is 0.
+    straight_through = primitive(lambda x: np.rint(x * dtype(factor)) / dtype(factor))
+    defvjp(straight_through, lambda g, out, x: g)
+    for near in (0.49, 0.499, 0.4):
+        x = np.array([near, -near, near / 2, near / 3], dtype) / dtype(factor)
+        assert refused(straight_through, x)
+        assert refused(lambda x: np.sum(straight_through(x)), x)
 
 
 @FLOATS

@@ -19,7 +19,7 @@ from ..kinds import Array
 from .adapters import as_outputs
 from .differences import Suspicion
 from .evidence import Evidence, agree, factor_of, gather, lengthened, lengths, perturbed
-from .point import NOT_UNDONE, Point, at, guarded
+from .point import NOT_UNDONE, Line, Point, at, guarded
 from .probes import fault_of_the_engine
 
 
@@ -81,7 +81,8 @@ class Failure:
         self.scale = float(point.scales[k][element])
         self.direction = np.zeros(self.x.shape)
         self.direction.flat[element] = self.scale
-        self.suspicion = Suspicion(point, k, self.direction, self.cotangent, gradient, np.nan, rtol)
+        line = Line(point, k, self.direction)
+        self.suspicion = Suspicion(line, self.cotangent, gradient, np.nan, rtol)
         roughness = attempt(lambda: self.suspicion.roughness) or 0.0
         #: The relative rounding of the values, and the step of differences with it.
         self.precision = float(np.clip(2 * roughness / self.size, point.eps, max(1e-3, point.eps)))

@@ -10,7 +10,6 @@ may compute in float32 inside, or lose digits by cancellation.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..kinds import Array
-from .point import GradcheckError, Point
+from .fits import left_by, norm, slopes, smallest_residual
+from .point import Line, Point
 
 #: What rounding may add to a difference quotient with the usual step at the first look, and what
 #: is let pass if the second look does not tell, both in units of eps / step of the largest output.
@@ -36,6 +36,9 @@ NEAR = np.array([-0.9, -0.37, 0.23, 0.71])
 #: How many values are taken on each side of the point.
 SAMPLES = 14
 SIDES = slice(None, SAMPLES), slice(SAMPLES, None)
+#: Irregular, as equal steps may be whole multiples of what the values are rounded to.
+IRREGULAR = np.arange(SAMPLES) + np.random.default_rng(1).uniform(size=(2, SAMPLES))
+IRREGULAR = np.concatenate([-IRREGULAR[1, ::-1], IRREGULAR[0]]) / SAMPLES
 #: How many of these a polynomial may be fitted to, on either side.
 CUTS = (SAMPLES, 9, 5)
 #: How often a step is halved to see if a jump is left.
@@ -68,12 +71,8 @@ class Suspicion:
 
     Parameters
     ----------
-    point
-        The function, which is called again.
-    k
-        The number of the input.
-    direction
-        v, of the input's shape; its elements are of the size of the input's.
+    line
+        The function along v, whose elements are of the size of the input's; it is called again.
     cotangent
         u.
     gradient
@@ -86,42 +85,31 @@ class Suspicion:
 
     def __init__(
         self,
-        point: Point,
-        k: int,
-        direction: Array,
+        line: Line,
         cotangent: Array,
         gradient: Array,
         error: float,
         rtol: float,
     ) -> None:
-        self.point = point
-        self.k = k
-        self.direction = direction
+        self.line = line
+        self.point = line.point
         self.cotangent = cotangent
         self.rtol = rtol
         #: Only what moves: a nan in the gradient of another element is no concern of this one.
-        self.moving: Any = np.flatnonzero(direction)
-        if len(self.moving) == direction.size:
-            self.moving = slice(None)  # which takes less time
-        self.v = direction.ravel()[self.moving]
-        self.row = gradient[self.moving]
-        #: v, and v / |v|^2, both by the longest of v, whose square might overflow.
-        self.longest = float(np.max(np.abs(self.v)))
-        self.unit = self.v / self.longest
-        self.unit /= np.sum(self.unit**2)
-        self.slope = float(np.sum(self.row * self.v))
+        self.row = gradient[line.moving]
+        self.slope = float(np.sum(self.row * line.v))
         #: What `rtol` is a part of: elements may be in error by that even if they cancel.
-        self.least_slope = float(norm(self.row * self.v))
+        self.least_slope = float(norm(self.row * line.v))
         #: The size of the values, to which their rounding is in proportion.
-        self.size = float(norm(cotangent * point.magnitude))
+        self.size = float(norm(cotangent * self.point.magnitude))
         self.windows: dict[float, tuple[Array, Array]] = {}
-        self.error = error if np.isfinite(error) else abs(self.slope) + point.step * self.size
+        self.error = error if np.isfinite(error) else abs(self.slope) + self.point.step * self.size
 
     @cached_property
     def floor(self) -> float:
         """The rounding of the values; those that do not move are always rounded alike."""
-        ends = self.point.ends(self.k, self.direction)[0]
-        moves = (ends[0] != self.point.flat_values) | (ends[1] != self.point.flat_values)
+        ends = self.line.taken(self.point.step * np.array([-1.0, 1.0]))[2]
+        moves = np.any(ends != self.point.flat_values, axis=0)
         sizes = (self.cotangent * self.point.magnitude)[moves]
         return float(self.point.eps / 2 * norm(sizes))
 
@@ -132,7 +120,7 @@ class Suspicion:
             return True
         if self.is_smooth_and_right or self.is_steep_and_right:
             return False
-        return self.is_unexplained and not self.is_within_rounding
+        return not self.is_within_rounding and self.is_unexplained
 
     @property
     def is_unexplained(self) -> bool:
@@ -155,10 +143,9 @@ class Suspicion:
         # The usual case of a function that rounds several times, which takes few evaluations.
         for width in (2.0**7, 2.0**4):
             t, e = self.window(min(width * self.point.step, WIDEST))
-            for roughness in (self.floor, 2 * self.floor, 4 * self.floor, 8 * self.floor):
-                for estimate in self.polynomial(t, e, roughness):
-                    if self.clears(*estimate):
-                        return True
+            rough = [times * self.floor for times in (1, 2, 4, 8)]
+            if any(self.clears(*estimate) for estimate in slopes(t, e, rough)):
+                return True
         return False
 
     @property
@@ -176,18 +163,15 @@ class Suspicion:
             if not np.isfinite(e).all() or not np.isfinite(t / width).all():
                 continue
             roughness = max(self.floor, *(left_by(t[side] / width, e[side], 5) for side in SIDES))
-            for times in (1, 2, 4):
-                for estimate in self.polynomial(t, e, times * roughness):
-                    if self.clears(*estimate) and estimate[1] <= abs(self.slope) / 100:
-                        return True
+            for estimate in slopes(t, e, [times * roughness for times in (1, 2, 4)]):
+                if self.clears(*estimate) and estimate[1] <= abs(self.slope) / 100:
+                    return True
         return False
 
     @cached_property
     def noise(self) -> float:
         """What rounding on the way scatters the values by; 0 if they are not seen to scatter."""
-        with contextlib.suppress(GradcheckError):  # outside the domain
-            return float(norm(self.cotangent * self.point.scatter))
-        return 0.0
+        return float(norm(self.cotangent * self.point.scatter))
 
     @property
     def is_only_rounding(self) -> bool:
@@ -261,36 +245,33 @@ class Suspicion:
 
     def is_in(self, dtype: np.dtype[Any]) -> bool:
         """Are all values numbers of a coarser dtype?"""
-        values = [self.point.moved(self.k, t * self.direction)[0] for t in self.point.step * NEAR]
-        values = [f[self.cotangent != 0] for f in values]
-        return all(np.array_equal(f.astype(dtype), f) for f in values)
+        values = self.line.taken(self.point.step * NEAR)[2][:, self.cotangent != 0]
+        return np.array_equal(values.astype(dtype), values)
 
     def is_of(self, dtype: np.dtype[Any]) -> bool:
         """Are the values the same for inputs that are the same in a coarser dtype?"""
-        x = self.point.inputs[self.k].astype(np.float64)
-        rounded, moves = x.astype(dtype), self.direction != 0
+        x = self.point.inputs[self.line.k].astype(np.float64)
+        rounded, moves = x.astype(dtype), self.line.direction != 0
         # To a quarter of the way to the next number of that dtype.
         eps = float(np.finfo(dtype).eps) / 8
         near = [rounded.astype(np.float64) * (1 + part * eps) for part in (-1, 0, 1)]
-        values = [self.point.moved(self.k, np.where(moves, y - x, 0))[0] for y in near]
+        values = [self.point.moved(self.line.k, np.where(moves, y - x, 0))[0] for y in near]
         return np.array_equal(values[0], values[1]) and np.array_equal(values[1], values[2])
 
     # ---- estimates of the defect's slope, each with a bound for what roughness does to it
 
     def defect(self, steps: Array) -> tuple[Array, Array]:
         """Return the steps that were really made, after rounding, and e there."""
-        made, values = [], []
-        for t in steps:
-            try:
-                f, change = self.point.moved(self.k, t * self.direction)
-            except GradcheckError:  # outside the domain
-                f, change = np.full(self.cotangent.size, np.nan), t * self.direction.ravel()
-            change = change[self.moving]
-            # Not with @, which for long vectors waits for threads.
-            made.append(np.sum(change / self.longest * self.unit))
-            rise = np.sum(self.cotangent * (f - self.point.flat_values))
-            values.append(rise - np.sum(self.row * change))
-        return np.array(made), np.array(values)
+        found = [self.defect_at(part) for part in self.line.parts(steps)]
+        made, values = zip(*found, strict=True)
+        return np.concatenate(made), np.concatenate(values)
+
+    def defect_at(self, steps: Array) -> tuple[Array, Array]:
+        """Return the same for a few steps."""
+        made, changes, values = self.line.taken(steps)
+        # Not with @, which for long vectors waits for threads.
+        rise = np.sum(self.cotangent * (values - self.point.flat_values), axis=1)
+        return made, rise - np.sum(self.row * changes, axis=1)
 
     def difference(self, step: float, roughness: float) -> tuple[float, float]:
         """Return the slope of a central difference."""
@@ -302,39 +283,18 @@ class Suspicion:
     def polynomials(self) -> Iterator[tuple[float, float]]:
         """Yield the slopes of polynomials that go through all values but for their roughness."""
         widths = [min(width * self.point.step, WIDEST) for width in (*WINDOWS[1:], *OTHERS)]
+        rough = [times * self.roughness for times in (1, 2, 4)]  # of few values, it is too small
         for width in dict.fromkeys(widths):
             t, e = self.window(width)
             # There may be a kink or the end of the domain on either side.
             for left, right in itertools.product(CUTS, CUTS):
                 part = slice(SAMPLES - left, SAMPLES + right)
-                for times in (1, 2, 4):  # of few values, it may be estimated too small
-                    yield from self.polynomial(t[part], e[part], times * self.roughness)
-
-    def polynomial(self, t: Array, e: Array, roughness: float) -> Iterator[tuple[float, float]]:
-        """Yield the slope of a polynomial that fits values, if a low degree does."""
-        if not np.isfinite(e).all() or not t.min() < 0 < t.max() or len(np.unique(t)) < 10:
-            return
-        unit = np.max(np.abs(t))
-        fits = False
-        for degree in (1, 3, 5, 7, 9):
-            powers = np.vander(t / unit, degree + 1)
-            weights = np.linalg.pinv(powers)
-            if fits:
-                # Of two degrees that fit, the higher: what the lower leaves may hide in roughness,
-                # and be a part of its slope. Rounding averages out: four standard deviations.
-                slope = weights[-2] / unit
-                yield float(slope @ e), float(4 * np.linalg.norm(slope) * roughness)
-                return
-            left = e - powers @ (weights @ e)
-            fits = spread(left, degree + 1) <= 1.5 * roughness
+                yield from slopes(t[part], e[part], rough)
 
     def window(self, width: float) -> tuple[Array, Array]:
         """Return steps on both sides of the point, and e there."""
         if width not in self.windows:
-            # Irregular, as equal ones may be whole multiples of what the values are rounded to.
-            rng = np.random.default_rng(1)
-            ahead, behind = (np.arange(SAMPLES) + rng.uniform(size=(2, SAMPLES))) * width / SAMPLES
-            self.windows[width] = self.defect(np.concatenate([-behind[::-1], ahead]))
+            self.windows[width] = self.defect(width * IRREGULAR)
         return self.windows[width]
 
     # ---- roughness
@@ -374,37 +334,3 @@ class Suspicion:
             else:
                 left, low = middle, value
         return float(abs(high - low))
-
-
-def smallest_residual(t: Array, e: Array, enough: float) -> float:
-    """Return what a cubic leaves of values, or two with a kink or a jump somewhere in between."""
-    if not np.isfinite(e).all():
-        return np.inf
-    smallest = left_by(t, e, 3)
-    for k in range(1, len(t)):
-        if smallest <= enough:
-            break
-        parts = [(t[:k], e[:k]), (t[k:], e[k:])]
-        found = [left_by(*part, 3) for part in parts if len(part[0]) > 5]
-        smallest = min(smallest, float(np.sqrt(np.mean(np.square(found)))))
-    return smallest
-
-
-def left_by(t: Array, e: Array, degree: int) -> float:
-    """Return the spread of values around the best polynomial."""
-    powers = np.vander(t, degree + 1)
-    size = np.max(np.abs(e)) or 1.0
-    left = e / size - powers @ np.linalg.lstsq(powers, e / size)[0]
-    return float(size) * spread(left, degree + 1)
-
-
-def spread(left: Array, parameters: int) -> float:
-    """Return the standard deviation that residuals tell of."""
-    return float(norm(left) / np.sqrt(len(left) - parameters))
-
-
-def norm(x: Array, axis: int | None = None) -> Any:
-    """Return the norm of vectors whose squares may overflow."""
-    size = np.max(np.abs(x), axis=axis, keepdims=True, initial=0)
-    size = np.where((size > 0) & np.isfinite(size), size, 1.0)
-    return np.squeeze(size, axis) * np.linalg.norm(x / size, axis=axis)

@@ -25,10 +25,12 @@ from ..kinds import Array
 from ..tensor import Tensor
 from .adapters import MICROGRAND, Adapter, as_outputs
 from .causes import Failure, cause_of_crash
-from .differences import RESOLUTION, Suspicion, allowance, norm
+from .differences import RESOLUTION, Suspicion, allowance
+from .fits import norm
 from .in_float64 import InFloat64
 from .point import (
     GradcheckError,
+    Line,
     Point,
     as_numbers,
     as_sequence,
@@ -289,35 +291,31 @@ def check(point: Point, mode: str, rtol: float | None, rng: np.random.Generator)
         else:
             directions = random_directions(scale, rng)
         for v in directions:
-            for i, distance in mistakes(point, k, v, cotangents, rows, rtol, finer):
+            line = Line(point, k, v.reshape(point.inputs[k].shape))
+            for i, distance in mistakes(line, cotangents, rows, rtol, finer):
                 u, row = cotangents[i], rows[i]
-                if is_too_long(point, k, v, u, row, distance, rtol):
+                if is_too_long(line, u, row, distance, rtol):
                     continue
                 element = locate(point, k, u, row, v)
                 raise GradcheckError(Failure(point, k, element, u, rtol).report())
             if finer is None:
                 continue
             # In few digits, where steps are long, the two may agree by chance.
-            for i in finer.mistakes(k, v, cotangents, rows, rtol):
+            for i in finer.mistakes(line, cotangents, rows, rtol):
                 element = locate(finer.point, k, cotangents[i], rows[i], v)
                 raise GradcheckError(Failure(finer.point, k, element, cotangents[i], rtol).report())
 
 
 def mistakes(
-    point: Point,
-    k: int,
-    v: Array,
-    cotangents: Array,
-    rows: Array,
-    rtol: float,
-    finer: InFloat64 | None = None,
+    line: Line, cotangents: Array, rows: Array, rtol: float, finer: InFloat64 | None = None
 ) -> Iterator[tuple[int, float]]:
-    """Compare along v; yield the number of each cotangent whose gradient is wrong, and the error.
+    """Compare along a line; yield the number of each cotangent whose gradient is wrong, and by
+    how much.
 
     A row is what backward finds for a cotangent. What is right in float64 is right.
     """
-    direction = v.reshape(point.inputs[k].shape)
-    ends, change = point.ends(k, direction)
+    point, v = line.point, line.direction.ravel()
+    ends, change = point.ends(line.k, line.direction)
     # Only what moves: a nan in the gradient of another element is no concern of this one.
     moving = np.flatnonzero(v)
     found = rows[:, moving] @ (change[moving] / (2 * point.step))
@@ -326,25 +324,26 @@ def mistakes(
     # A nan is wrong.
     wrong = ~(distance <= allowance(point, v, cotangents, rows, expected, rtol))
     if wrong.any():  # perhaps one of these evaluations had another draw
-        for again, before in zip(point.ends(k, direction)[0], ends, strict=True):
+        for again, before in zip(point.ends(line.k, line.direction)[0], ends, strict=True):
             point.check_same(again, before)
     for i in np.flatnonzero(wrong):
         u, row = cotangents[i], rows[i]
-        if finer is not None and finer.is_right(k, v, u, row, distance[i], rtol):
+        if finer is not None and finer.is_right(line, u, row, distance[i], rtol):
             continue
-        if Suspicion(point, k, direction, u, row, distance[i], rtol).is_confirmed:
+        if Suspicion(line, u, row, distance[i], rtol).is_confirmed:
             yield int(i), float(distance[i])
 
 
 def is_too_long(
-    point: Point, k: int, v: Array, cotangent: Array, gradient: Array, distance: float, rtol: float
+    line: Line, cotangent: Array, gradient: Array, distance: float, rtol: float
 ) -> bool:
     """Tell whether a mistake is spurious because the steps are too long for small elements.
 
     This is the case if with steps of their own size nothing is wrong, although it could be seen
     there; or if the longer ones lead to where the function is not finite.
     """
-    own, scale = size_of(point.inputs[k]), point.scales[k]
+    point, v = line.point, line.direction.ravel()
+    own, scale = size_of(point.inputs[line.k]), point.scales[line.k]
     tiny = (own < scale) & (v != 0) & (np.abs(v) > own)
     if not tiny.any():
         return False
@@ -352,7 +351,8 @@ def is_too_long(
     least = RESOLUTION * point.eps / point.step * norm(cotangent * point.magnitude)
     if np.isfinite(distance) and not np.all(np.abs(gradient * v)[tiny] > least):
         return False
-    return not any(mistakes(point, k, v, cotangent[None], gradient[None], rtol))
+    shorter = Line(point, line.k, v.reshape(line.direction.shape))
+    return not any(mistakes(shorter, cotangent[None], gradient[None], rtol))
 
 
 def make_cotangents(m: int, mode: str, rng: np.random.Generator) -> Array:

@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 
 from ..kinds import Array
-from .differences import Suspicion, allowance, norm
-from .point import GradcheckError, Point, flat, magnitude_of
+from .differences import WITHIN, Suspicion, allowance
+from .fits import norm
+from .point import GradcheckError, Line, Point, flat, magnitude_of
 
 #: The roughness that rounding leaves is 0.14 to 0.29 of its eps; below this part there is none.
 SMOOTH = 0.02
@@ -36,6 +37,8 @@ class InFloat64:
     def __init__(self, coarse: Point, point: Point) -> None:
         self.coarse = coarse
         self.point = point
+        #: The latest line, and the same in float64.
+        self.lines: tuple[Line, Line] | None = None
 
     @classmethod
     def of(cls, coarse: Point) -> InFloat64 | None:
@@ -54,43 +57,47 @@ class InFloat64:
         point.magnitude = np.maximum(point.magnitude, np.where(raised, coarse.magnitude, 0))
         return cls(coarse, point)
 
-    def mistakes(
-        self, k: int, v: Array, cotangents: Array, rows: Array, rtol: float
-    ) -> Iterator[int]:
+    def mistakes(self, line: Line, cotangents: Array, rows: Array, rtol: float) -> Iterator[int]:
         """Yield the number of each cotangent whose gradient is not the derivative in float64."""
         try:
-            distance, wrong = self.compare(k, v, cotangents, rows, rtol)
+            distance, wrong = self.compare(line, cotangents, rows, rtol)
             for i in np.flatnonzero(wrong):
-                suspicion = self.suspicion(k, v, cotangents[i], rows[i], distance[i], rtol)
+                suspicion = self.suspicion(line, cotangents[i], rows[i], distance[i], rtol)
                 if suspicion.is_confirmed and self.computes(suspicion):
                     yield int(i)
         except GradcheckError:  # which has been evaluated without
             return
 
     def is_right(
-        self, k: int, v: Array, cotangent: Array, gradient: Array, distance: float, rtol: float
+        self, line: Line, cotangent: Array, gradient: Array, distance: float, rtol: float
     ) -> bool:
         """Tell whether a gradient that is in error by `distance` is the derivative in float64."""
         try:
-            (off,), (wrong,) = self.compare(k, v, cotangent[None], gradient[None], rtol)
-            if wrong and self.suspicion(k, v, cotangent, gradient, off, rtol).is_confirmed:
+            (off,), (wrong,) = self.compare(line, cotangent[None], gradient[None], rtol)
+            if wrong and self.suspicion(line, cotangent, gradient, off, rtol).is_confirmed:
                 return False
-            return self.computes(self.suspicion(k, v, cotangent, gradient, distance, rtol))
+            return self.computes(self.suspicion(line, cotangent, gradient, distance, rtol))
         except GradcheckError:
             return False
 
+    def along(self, line: Line) -> Line:
+        """Return the same line in float64, with what has been evaluated on it."""
+        if self.lines is None or self.lines[0] is not line:
+            self.lines = line, Line(self.point, line.k, line.direction)
+        return self.lines[1]
+
     def suspicion(
-        self, k: int, v: Array, cotangent: Array, gradient: Array, distance: float, rtol: float
+        self, line: Line, cotangent: Array, gradient: Array, distance: float, rtol: float
     ) -> Suspicion:
         """Look at the values in float64."""
-        direction = v.reshape(self.point.inputs[k].shape)
-        return Suspicion(self.point, k, direction, cotangent, gradient, distance, rtol)
+        return Suspicion(self.along(line), cotangent, gradient, distance, rtol)
 
     def compare(
-        self, k: int, v: Array, cotangents: Array, rows: Array, rtol: float
+        self, line: Line, cotangents: Array, rows: Array, rtol: float
     ) -> tuple[Array, Array]:
         """Return how far each gradient is from the differences in float64, and if that is wrong."""
-        ends, change = self.point.ends(k, v.reshape(self.point.inputs[k].shape))
+        v = line.direction.ravel()
+        ends, change = self.point.ends(line.k, line.direction)
         moving = np.flatnonzero(v)
         found = rows[:, moving] @ (change[moving] / (2 * self.point.step))
         expected = cotangents @ ((ends[0] - ends[1]) / (2 * self.point.step))
@@ -119,7 +126,9 @@ class InFloat64:
             # Larger values are rounded more.
             is_alike = np.isfinite(error) & (np.abs(exact) <= 2 * self.coarse.magnitude)
             errors.append(np.where(is_alike, error, errors[0]))
-        return self.coarse.pooled(np.nan_to_num(errors, posinf=0, neginf=0))
+        found = self.coarse.pooled(np.nan_to_num(errors, posinf=0, neginf=0))
+        # The value may be 0 here, which no other is alike.
+        return np.maximum(found, WITHIN / ROUNDINGS * self.coarse.scatter)
 
     def computes(self, suspicion: Suspicion) -> bool:
         """Tell whether the function really computes in float64.

@@ -16,9 +16,17 @@ import numpy as np
 from ..checks import broadcasts
 from ..kinds import Array, Shape
 from .adapters import MICROGRAND, Adapter, as_outputs
+from .fits import projection
 
 #: How many values, on either side, show what rounding does to them.
 SCATTERED = 16
+#: Steps to these, of 1 at most: irregular, so that the last digits of what moves vary, too.
+IRREGULAR = (np.arange(SCATTERED) + np.random.default_rng(3).uniform(size=SCATTERED)) / SCATTERED
+#: By what part of its size an element moves at most, to find rounding that does not show nearby;
+#: and how many times more than nearby it may be.
+FAR, ALIKE = 0.25, 32
+#: Of how many numbers at most, elements that move and values, what was evaluated is kept.
+KEPT = 2**13
 
 
 class GradcheckError(AssertionError):
@@ -128,28 +136,43 @@ class Point:
     def scatter(self) -> Array:
         """How far rounding on the way scatters each value; 0 where they are not seen to scatter.
 
-        All elements move at once, by a few units in the last place, along a line and none rounded:
-        what the values leave of a line is their own.
+        All elements move at once along a line: what the values leave of a line is their own. They
+        move by a few units in the last place, none rounded. Over so short a way rounding may be
+        the same everywhere, and then it is looked for over longer ones.
         """
+        units = [np.abs(np.spacing(x)) for x in self.inputs]
+        longer = max(self.eps ** (-1 / 4), 28.0)
+        near = self.scattered(units, np.rint(longer * IRREGULAR), np.rint(longer / 4 * IRREGULAR))
+        sizes = [np.abs(x) / 3 for x in self.inputs]
+        far = self.scattered(sizes, FAR * IRREGULAR, FAR / 4 * IRREGULAR)
+        # What jumps by more, and is constant in between, was made so.
+        largest = max(1.0, *(float(np.max(np.abs(x), initial=0)) for x in self.inputs))
+        most = np.where(np.any(near, axis=0), ALIKE * alike(near), np.sqrt(self.eps) * largest)
+        return np.maximum(alike(near), np.where(alike(far) <= most, alike(far), 0))
+
+    def scattered(self, units: Sequence[Array], *ways: Array) -> Array:
+        """Return what steps of up to three units leave of a line, on each of two ways."""
         rng = np.random.default_rng(0)
         weights = [rng.integers(1, 4, x.shape) * rng.choice([-1, 1], x.shape) for x in self.inputs]
-        longer = max(self.eps ** (-1 / 4), 28.0)
         found = []
-        for most in (longer, longer / 4):
-            steps = np.rint(np.linspace(most / SCATTERED, most, SCATTERED))
-            line = np.vander(steps / most, 2)
-            line = np.eye(SCATTERED) - line @ np.linalg.pinv(line)
-            left = []
+        for steps in ways:
+            left, returns = [], False
             for side in (1, -1):  # there may be a jump at the point
                 values = []
                 for t in side * steps:
-                    pairs = zip(self.inputs, weights, strict=True)
-                    near = [(x + t * w * np.abs(np.spacing(x))).astype(x.dtype) for x, w in pairs]
-                    values.append(self.evaluate(near) - self.flat_values)
-                left.append(line @ np.array(values))
-            found.append(self.pooled(np.concatenate(left)))
-        # More over a longer way is no rounding, but a curve.
-        return np.where(np.maximum(*found) <= 4 * np.minimum(*found), np.minimum(*found), 0)
+                    moves = zip(self.inputs, weights, units, strict=True)
+                    near = [(x + t * w * unit).astype(x.dtype) for x, w, unit in moves]
+                    try:
+                        values.append(self.evaluate(near) - self.flat_values)
+                    except GradcheckError:  # outside the domain
+                        return np.array([np.zeros(self.flat_values.size), np.inf * self.magnitude])
+                left.append(projection(steps.tobytes(), 1) @ np.array(values))
+                rises = np.diff(values, axis=0)
+                returns |= bool(np.any(np.any(rises > 0, axis=0) & np.any(rises < 0, axis=0)))
+            # Rounding goes up and down: what never returns is a curve, or stairs.
+            pooled = self.pooled(np.concatenate(left))
+            found.append(pooled if returns else np.where(pooled > 0, np.inf, 0.0))
+        return np.array(found)
 
     def pooled(self, errors: Array) -> Array:
         """Return the size of the errors of each value, from several of each.
@@ -276,6 +299,63 @@ class Point:
         raise IndexError(i)
 
 
+class Line:
+    """A function along a direction of one input. Steps are taken once, for all cotangents.
+
+    Parameters
+    ----------
+    point
+        The function.
+    k
+        The number of the input.
+    direction
+        Of that input's shape.
+    """
+
+    def __init__(self, point: Point, k: int, direction: Array) -> None:
+        self.point = point
+        self.k = k
+        self.direction = direction
+        #: The elements that move.
+        self.moving: Any = np.flatnonzero(direction)
+        if len(self.moving) == direction.size:
+            self.moving = slice(None)  # which takes less time
+        self.v = direction.ravel()[self.moving]
+        #: v / |v|^2, but for the longest of v, whose square might overflow.
+        self.longest = float(np.max(np.abs(self.v)))
+        self.unit = self.v / self.longest
+        self.unit /= np.sum(self.unit**2)
+        self.is_short = self.v.size + point.flat_values.size <= KEPT
+        self.kept: dict[bytes, tuple[Array, Array, Array]] = {}
+
+    def parts(self, steps: Array) -> list[Array]:
+        """Cut steps up into as many as are taken at once: one, where each takes much memory."""
+        return [steps] if self.is_short else list(steps[:, None])
+
+    def taken(self, steps: Array) -> tuple[Array, Array, Array]:
+        """Return the steps made after rounding, each one's change of what moves, and the values.
+
+        These are nan outside the domain.
+        """
+        key = steps.tobytes()
+        if key in self.kept:
+            return self.kept[key]
+        changes, values = [], []
+        for t in steps:
+            try:
+                value, change = self.point.moved(self.k, t * self.direction)
+            except GradcheckError:
+                value = np.full(self.point.flat_values.size, np.nan)
+                change = t * self.direction.ravel()
+            changes.append(change[self.moving])
+            values.append(value)
+        change = np.array(changes)
+        found = np.sum(change / self.longest * self.unit, axis=1), change, np.array(values)
+        if self.is_short:
+            self.kept[key] = found
+        return found
+
+
 NOT_UNDONE = (
     "broadcasting is not undone; sum the gradient over the axes along which the input was repeated"
 )
@@ -294,6 +374,12 @@ def guarded(role: str, function: Callable[..., Any], *args: Any) -> Any:
         raise GradcheckError(
             f"{role} raised {type(error).__name__}: {error}\ncalled with {given}"
         ) from error
+
+
+def alike(scattered: Array) -> Array:
+    """Return what values scatter on both of two ways; 0 if it is more on one: no rounding does."""
+    least, most = np.min(scattered, axis=0), np.max(scattered, axis=0)
+    return np.where(np.isfinite(most) & (most <= 4 * least), least, 0.0)
 
 
 def describe(value: Any) -> str:
