@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 
 from ..nn.dropout.layers import DropoutBase
-from ..nn.dropout.masks import bernoulli_mask
-from ..nn.dropout.replay import MaskSource
+from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from ..nn.module import Module
 from ..optim.optimizers import Optimizer
-from ..random import default_rng, generator
+from ..random import default_rng
 from ..tensor import Tensor
 from .calls import Method, Variable, raw_bytes
 from .labels import Labels
@@ -565,9 +564,7 @@ class RecordingSource(MaskSource):
 
     def next_mask(self, layer: Any, shape: Any) -> Any:
         """Draw a mask."""
-        if not layer.training:
-            return None
-        rng = generator(layer.rng)
+        rng = layer.rng or default_rng
         if not isinstance(rng, RecordingGenerator):
             rng = RecordingGenerator(rng, self.recorder, "rng")
         if type(layer).draw is DropoutBase.draw:

@@ -23,7 +23,8 @@ from ...grad_mode import no_grad
 from ...kinds import Array, ArrayLike, Mask, Shape
 from ...random import generator
 from .. import checks
-from .replay import MaskSource, Pass, source
+from .masks import MaskSource, source
+from .replay import Pass
 
 
 class Samples(NamedTuple):
@@ -141,6 +142,6 @@ class Sampler(MaskSource):
         return np.asarray(out)
 
     def next_mask(self, layer: Any, shape: Shape) -> Mask:
-        """Draw a mask."""
+        """Draw a mask, and count it."""
         self.calls += 1
-        return layer.draw(shape, self.rng)
+        return super().next_mask(layer, shape)
