@@ -18,7 +18,7 @@ import numpy as np
 
 from ..checks import is_integer
 from ..dispatch import look
-from ..kinds import Array, Mask, Shape
+from ..kinds import Array, DTypeLike, Mask, Shape
 from ..random import generator
 from ..tensor import Tensor
 
@@ -51,7 +51,7 @@ class Checked:
 # ------------------------------------------------------------------------ functions and losses
 
 
-def check_float(dtype: Any, kinds: str = "f") -> None:
+def check_float(dtype: DTypeLike, kinds: str = "f") -> None:
     """Raise if numbers are not of a kind that a layer computes with."""
     if dtype.kind not in kinds:
         raise TypeError(

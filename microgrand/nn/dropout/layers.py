@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...grad_mode import is_grad_enabled
-from ...kinds import ArrayLike, Mask, Shape
+from ...kinds import ArrayLike, DTypeLike, Mask, Shape
 from ...tensor import Tensor
 from .. import checks
 from ..checks import Checked
@@ -444,7 +444,7 @@ class DropConnect(DropoutBase, Linear):
         p: float = 0.5,
         bias: bool = True,
         *,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         DropoutBase.__init__(self, p, rng=rng)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from ...engine import defvjp, primitive
 from ...kinds import Array, Mask, Shape, Value
 from ...random import default_rng
 from ..checks import check_mask
+
+if TYPE_CHECKING:
+    from .layers import DropoutBase
 
 # ----------------------------------------------------------------------------- applying a mask
 
@@ -130,7 +133,7 @@ class MaskSource:
     #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.
     drops_in_evaluation: bool = False
 
-    def next_mask(self, layer: Any, shape: Shape) -> Mask:
+    def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Draw the mask of one call of a layer."""
         return layer.draw(shape, self.rng or layer.rng or default_rng)
 
@@ -142,7 +145,7 @@ chance = MaskSource()
 source: ContextVar[MaskSource] = ContextVar("source", default=chance)
 
 
-def next_mask(layer: Any, shape: Shape) -> Mask | None:
+def next_mask(layer: DropoutBase, shape: Shape) -> Mask | None:
     """Decide which mask one call of a layer gets, or None if nothing is to be dropped.
 
     Every kind of dropout asks here.

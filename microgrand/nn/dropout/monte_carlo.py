@@ -13,16 +13,17 @@ standard deviation, which measures how sure the ensemble is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...checks import is_integer
 from ...dispatch import unwrap
 from ...grad_mode import no_grad
-from ...kinds import Array, ArrayLike, Mask, Shape
+from ...kinds import Array, ArrayLike, Mask, Shape, Value
 from ...random import generator
 from .. import checks
+from .layers import DropoutBase
 from .masks import MaskSource, source
 from .replay import Pass
 
@@ -39,7 +40,7 @@ class Samples(NamedTuple):
 
 
 def mc_dropout(
-    model: Callable[[Any], Any],
+    model: Callable[[ArrayLike], Value],
     x: ArrayLike,
     samples: int,
     *,
@@ -129,7 +130,7 @@ class Sampler(MaskSource):
         self.rng = rng
         self.calls = 0  # how many masks the latest run has drawn
 
-    def run(self, model: Callable[[Any], Any], x: ArrayLike) -> Array:
+    def run(self, model: Callable[[ArrayLike], Value], x: ArrayLike) -> Array:
         """Return the output of one thinned net."""
         self.calls = 0
         token = source.set(self)
@@ -141,7 +142,7 @@ class Sampler(MaskSource):
         checks.check_one_output(out)
         return np.asarray(out)
 
-    def next_mask(self, layer: Any, shape: Shape) -> Mask:
+    def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Draw a mask, and count it."""
         self.calls += 1
         return super().next_mask(layer, shape)

@@ -10,13 +10,16 @@ later pass: inside its block it is the source that masks.py asks for masks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...kinds import Mask, Shape
+from ...kinds import ArrayLike, Mask, Shape
 from .. import checks
 from .masks import MaskSource, read_only, source
+
+if TYPE_CHECKING:
+    from .layers import DropoutBase
 
 
 class DropoutMasks:
@@ -83,9 +86,11 @@ class DropoutMasks:
     Tensor([2., 0.])
     """
 
-    def __init__(self, masks: Iterable[Any] | None = None) -> None:
+    def __init__(self, masks: Iterable[ArrayLike] | None = None) -> None:
         self.masks: list[Mask] | None = None
-        self.owners: list[Any] = []  # the modules whose masks these are, to notice a mix-up
+        self.owners: list[
+            DropoutBase | None
+        ] = []  # the modules whose masks these are, to notice a mix-up
         if masks is not None:
             checks.check_several_masks(masks)
             self.masks = [read_only(np.array(mask)) for mask in masks]
@@ -153,7 +158,7 @@ class Pass(MaskSource):
         self.calls = 0
         self.drops_in_evaluation = outer.drops_in_evaluation
 
-    def next_mask(self, layer: Any, shape: Shape) -> Mask:
+    def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Return the next mask; raise if the pass does not fit the masks."""
         i = self.calls
         self.calls += 1
