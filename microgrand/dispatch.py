@@ -138,15 +138,15 @@ def by_position(
     return args, {name: unwrap(value) for name, value in kwargs.items()}
 
 
-def as_operands(function: Any, args: tuple[Any, ...], operands: int) -> tuple[Any, ...]:
-    """Turn list operands into arrays: inside a VJP, ``g * [1, 2]`` would repeat the list.
+def as_operands(function: Any, args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """Turn lists among the first `count` arguments, which are operands, into arrays.
 
-    Tuples too, but only for ufuncs; elsewhere a tuple is a shape or a set of axes. Other lists are
-    copied: the graph keeps them.
+    Inside a VJP, ``g * [1, 2]`` would repeat the list. Tuples too, but only for ufuncs; elsewhere a
+    tuple is a shape or a set of axes. Other lists are copied: the graph keeps them.
     """
     sequences = (list, tuple) if isinstance(function, np.ufunc) else (list,)
     return tuple(
-        [as_operand(x, sequences) if i < operands else copy_of_list(x) for i, x in enumerate(args)]
+        [as_operand(x, sequences) if i < count else copy_of_list(x) for i, x in enumerate(args)]
     )
 
 
@@ -170,7 +170,7 @@ def copy_of_list(x: Any) -> Any:
 
 
 def as_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:
-    """Make an array of a number or a list; what is recorded by `compile` says itself how."""
+    """Make an array of a number or a list; a value that `compile` records knows how."""
     return x.recorded_as_array(dtype) if hasattr(x, "recorded_as_array") else np.asarray(x, dtype)
 
 
@@ -259,14 +259,14 @@ def unwrap(value: Any) -> Any:
 def look(value: Value) -> Array:
     """Return the numbers themselves, for code that branches on them or raises.
 
-    It asks for them here, so that a recorder of programs can see what depends on them.
+    All such code asks here, so that `compile` sees what depends on values.
     """
     array = unwrap(value)
     return array.looked_at() if hasattr(array, "looked_at") else array
 
 
 def in_one_call(function: Function) -> Function:
-    """Let a function of arrays that looks at many values be one call to a recorder of programs."""
+    """Let `compile` record a function that looks at many values as one call; a decorator."""
 
     @functools.wraps(function)
     def called(*args: Any) -> Any:

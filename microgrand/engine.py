@@ -66,7 +66,7 @@ class Node:
     args: tuple[Any, ...] | None  # what it was called with; None for a leaf and after freeing
     kwargs: Mapping[str, Any]
     retains_grad: bool  # does `backward` store the gradient of this computed value, too?
-    version: int  # of a leaf: it grows when what was computed from it before is out of date
+    version: int  # of a leaf: counts the changes that put earlier results out of date
     saved_version: int  # sum of the arguments' versions when this was computed
     line: str  # where it was computed; set inside `detect_anomaly` only
 
@@ -123,7 +123,7 @@ def apply(
     """Call a primitive on its arguments' data, and record the call if a gradient may flow.
 
     Without tensors among the arguments, the result is an array. For an operator, `compute` is
-    Python's own, which gives the value; the derivative is that of the ufunc `function`.
+    Python's own: it gives the value, while the derivative is that of the ufunc `function`.
     """
     operands = []
     version = 0
@@ -153,7 +153,7 @@ def apply(
 
 
 def unshared(data: Array, operands: Sequence[Any]) -> Array:
-    """Copy a result that may share memory with a parameter, which an optimizer's step changes."""
+    """Copy a result that may share memory with a parameter: an optimizer's step would change it."""
     is_view = getattr(data, "base", None) is not None
     return data.copy() if is_view or any(data is operand for operand in operands) else data
 
@@ -349,9 +349,9 @@ def saved_args(node: Node) -> tuple[Any, ...]:
 def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
     """Count each node's uses: how often it is an argument of nodes that the backward pass visits.
 
-    The pass visits what requires a gradient upstream of `output`; with `ends`, only what lies in
-    between. Raise if any of it was freed, or changed since. A stack, not recursion: a chain of a
-    million operations is no problem.
+    The pass visits what requires a gradient upstream of `output`; with `ends`, only what lies
+    between them and `output`. Raise if any of it was freed, or changed since. A stack, not
+    recursion, so that a chain of a million operations is no problem.
     """
     uses = {output: 0}
     stack = [output]
@@ -403,7 +403,7 @@ def free(output: Node) -> None:
         node.args = None
 
 
-#: From a dtype of few digits to the dtype in which many such numbers are added up.
+#: From a short dtype to the one in which many of its numbers are added up.
 WIDER = {
     np.dtype(np.float16): np.float32,
     np.dtype(np.float32): np.float64,

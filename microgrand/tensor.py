@@ -40,8 +40,8 @@ def binary_operator(ufunc: np.ufunc, compute: Function) -> tuple[Function, Funct
     def reflected(self: Tensor, other: ArrayLike) -> Value:
         other = other if other.__class__ in checks.SIMPLE else as_operand(other)
         # complex.__mul__ accepts np.float64 and returns a plain Python complex.
-        exactly = ufunc if other.__class__ is complex else compute
-        return apply(ufunc, (other, self), NO_KEYWORDS, exactly)
+        operation = ufunc if other.__class__ is complex else compute
+        return apply(ufunc, (other, self), NO_KEYWORDS, operation)
 
     return operate, reflected
 

@@ -75,10 +75,11 @@ class Module:
     """Something with parameters that is called like a function; the base of layers and models.
 
     A subclass assigns parameters and other modules to attributes, also within lists, tuples and
-    dicts, and defines ``forward``. One that is in another container, in an attribute of an object,
-    in ``__slots__`` or an attribute of the class is an error: to leave a module unregistered, keep
-    a function that calls it. Modules behind functions, bound methods, iterators such as ``map`` or
-    ``zip``, or nested objects are not found. What a module keeps but does not learn is a `Buffer`.
+    dicts, and defines ``forward``. Elsewhere (in another container, in an attribute of an object,
+    in ``__slots__`` or an attribute of the class) they are an error. Modules behind functions,
+    bound methods, iterators such as ``map`` or ``zip``, or nested objects are not found: to leave
+    a module unregistered, keep a function that calls it. What a module keeps but does not learn is
+    a `Buffer`.
 
     Examples
     --------

@@ -38,8 +38,8 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
 
     Multiplying by the mask would turn a dropped ``inf`` into ``inf * 0 = nan``. Instead, the bits
     of ``x``, read as an integer, are multiplied by 0 or 1, which is exact. The result is that of
-    ``np.where(mask, x * scale, 0)``, which must choose at each element, and is many times slower
-    for a random mask.
+    ``np.where(mask, x * scale, 0)``, which chooses at each element, and is many times slower for a
+    random mask.
 
     Parameters
     ----------
