@@ -346,6 +346,23 @@ def test_a_block_that_outlives_another_ends_with_an_error():
     assert source.get() is chance
 
 
+def test_the_outermost_of_three_blocks_may_end_first():
+    first, second, third = blocks = [nn.DropoutMasks() for _ in range(3)]
+
+    def run():
+        for block in blocks:
+            block.__enter__()
+        with pytest.raises(RuntimeError, match="in another order than it began"):
+            first.__exit__(None)
+        assert source.get().store is third
+        third.__exit__(None)
+        assert source.get().store is second
+        second.__exit__(None)
+        assert source.get() is chance
+
+    contextvars.copy_context().run(run)
+
+
 def test_a_block_that_ends_in_another_context_is_an_error():
     masks = nn.DropoutMasks()
     context = contextvars.copy_context()
