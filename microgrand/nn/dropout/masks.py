@@ -128,7 +128,7 @@ def read_only(mask: Mask) -> Mask:
 class MaskSource:
     """What gives dropout its masks: this one draws them; that of a block may replay others."""
 
-    #: Draws all masks in place of the layers' own generators; None for these.
+    #: A generator for all masks, in place of the layers' own; None to use those.
     rng: np.random.Generator | None = None
     #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.
     drops_in_evaluation: bool = False
