@@ -141,8 +141,8 @@ def by_position(
 def as_operands(function: Any, args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
     """Turn lists among the first `count` arguments, which are operands, into arrays.
 
-    Inside a VJP, ``g * [1, 2]`` would repeat the list. Tuples too, but only for ufuncs; elsewhere a
-    tuple is a shape or a set of axes. Other lists are copied: the graph keeps them.
+    VJPs compute with them: that of `numpy.power` needs ``y - 1``. Tuples too, but only for ufuncs;
+    elsewhere a tuple is a shape or a set of axes. Other lists are copied: the graph keeps them.
     """
     sequences = (list, tuple) if isinstance(function, np.ufunc) else (list,)
     return tuple(

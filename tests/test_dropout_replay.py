@@ -346,11 +346,13 @@ def test_a_block_that_outlives_another_ends_with_an_error():
     assert source.get() is chance
 
 
-def test_the_outermost_of_three_blocks_may_end_first():
-    first, second, third = blocks = [nn.DropoutMasks() for _ in range(3)]
+@pytest.mark.parametrize("order", ["abc", "aac"])
+def test_the_outermost_of_three_blocks_may_end_first(order):
+    masks = {name: nn.DropoutMasks() for name in order}
+    first, second, third = (masks[name] for name in order)
 
     def run():
-        for block in blocks:
+        for block in first, second, third:
             block.__enter__()
         with pytest.raises(RuntimeError, match="in another order than it began"):
             first.__exit__(None)
