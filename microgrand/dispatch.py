@@ -265,6 +265,11 @@ def look(value: Value) -> Array:
     return array.looked_at() if hasattr(array, "looked_at") else array
 
 
+def may_be(condition: Any) -> bool:
+    """Tell whether a condition holds, or may hold in a later run of what is being recorded."""
+    return hasattr(condition, "looked_at") or bool(condition)
+
+
 def in_one_call(function: Function) -> Function:
     """Let `compile` record a function that looks at many values as one call; a decorator."""
 

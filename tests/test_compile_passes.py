@@ -451,8 +451,8 @@ MISTAKES = {
         "if type(value) in ARRAYS and value.size != 3:",
     ),
     "a mask is drawn once for ever": (
-        state.RecordingSource,
-        "next_mask",
+        tracing.RecordingSource,
+        "draw",
         "mask._variable.read_only = True",
         "mask = mask._value; return mask",
     ),

@@ -1,6 +1,8 @@
 """The source of a program: it can be read, and saved it runs with NumPy alone."""
 
+import collections
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled import assert_same_bits
 
 from microgrand import compile, manual_seed, nn, optim
 from microgrand.nn import functional as F
@@ -98,6 +101,59 @@ def test_what_is_not_numpys_cannot_be_saved(tmp_path):
         compiled(X)
     with pytest.raises(TypeError, match="sorted"):
         compiled.save(tmp_path / "program.py")
+
+
+Pair = collections.namedtuple("Pair", "first second")
+
+
+def saved(function, *args, path):
+    """Compile a function, save its program, and import that."""
+    compiled = compile(function)
+    for _ in range(3):
+        compiled(*args)
+    compiled.save(path / "saved_program.py")
+    spec = importlib.util.spec_from_file_location("saved_program", path / "saved_program.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_saved_program_returns_what_the_function_returns(tmp_path):
+    def f(x, state, k, power, unused):
+        return {
+            "list": [x * k, state["w"].sum()],
+            "numbers": (3, None, "text", 1.5, np.float32(2.5), np.inf, x.dtype),
+            "pair": Pair(x**power, [state["parts"][1] + 1]),
+        }
+
+    state = {"w": np.arange(3.0), "parts": (np.ones(2), np.zeros(2))}
+    module = saved(f, X, state, 2.0, 3, X + 1, path=tmp_path)
+    result, expected = module.step(2 * X, state, 7.0, 3, X), f(2 * X, state, 7.0, 3, X)
+    assert type(result["pair"]).__name__ == "Pair"
+    assert_same_bits(tuple(result.pop("pair")), tuple(expected.pop("pair")))
+    assert_same_bits(result, expected)
+
+
+def test_a_saved_program_takes_one_array_twice(tmp_path):
+    module = saved(lambda x, y: x * y, X, X, path=tmp_path)
+    assert_same_bits(module.step(X, X), X * X)
+    with pytest.raises(ValueError, match="x and y are one array"):
+        module.step(X, 2 * X)
+
+
+def test_a_saved_program_checks_its_arguments(tmp_path):
+    module = saved(lambda x, n, nest: x * n + nest["a"], X, 2, {"a": X}, path=tmp_path)
+    nest = {"a": X}
+    for args, error, match in (
+        ((X.astype(np.float64), 2, nest), TypeError, "x is an array of shape .* got"),
+        ((X[:2], 2, nest), TypeError, "x is an array of shape"),
+        ((np.asfortranarray(X), 2, nest), TypeError, "strides"),
+        ((X.tolist(), 2, nest), TypeError, "x is an array"),
+        ((X, 3, nest), ValueError, "n is 2, as when it was recorded; got 3"),
+        ((X, 2, {"b": X}), ValueError, "nest has the keys"),
+    ):
+        with pytest.raises(error, match=match):
+            module.step(*args)
 
 
 def test_the_example(capsys, monkeypatch, tmp_path):

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..dispatch import in_one_call, may_be
+from ..kinds import Array
 from ..tensor import Tensor
 from . import checks
 
@@ -53,12 +55,7 @@ def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
     weights = checks.checked_parameters(weights)
     for index, weight in enumerate(weights):
         checks.check_rows(index, weight)
-    largest = []
-    for index, weight in enumerate(weights):
-        incoming = tuple(range(1, weight.ndim))
-        largest.append(np.max(np.abs(weight.data), axis=incoming, keepdims=True, initial=0))
-        if np.isinf(largest[-1]).any():
-            checks.refuse_infinite_norm(index)
+    largest = [largest_in_rows(weight.data, index) for index, weight in enumerate(weights)]
     for weight, most in zip(weights, largest, strict=True):
         data, incoming = weight.data, tuple(range(1, weight.ndim))
         # In float64, with the largest of each row scaled to between 1/2 and 1: squares soon leave
@@ -71,7 +68,17 @@ def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
             scaled = np.multiply(data, scale, dtype=wide)
             norms = np.sqrt(np.square(scaled).sum(axis=incoming, keepdims=True))
             too_long = norms > max_norm * scale
-            if too_long.any():
+            if may_be(too_long.any()):
                 scaled *= np.divide(max_norm, norms, out=np.ones_like(norms), where=too_long)
                 weight.version += 1  # tells graphs that have saved the values
                 data[...] = np.where(too_long, scaled, data)
+
+
+@in_one_call
+def largest_in_rows(data: Array, index: int) -> Array:
+    """Return the largest absolute value of each row; raise if one is infinite."""
+    incoming = tuple(range(1, data.ndim))
+    largest: Array = np.max(np.abs(data), axis=incoming, keepdims=True, initial=0)
+    if np.isinf(largest).any():
+        checks.refuse_infinite_norm(index)
+    return largest

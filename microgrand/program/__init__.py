@@ -2,11 +2,24 @@
 
 VJPs are NumPy functions, so the same line runs on arrays, on tensors, on the arrays of other
 libraries, and on arrays that write down each call. The last of these is what this folder is about.
-Read it in this order:
+Of ``grad(lambda x: np.sum(np.tanh(x) ** 2))``, such an array writes down, forward and backward,
 
-- recording.py: the array that writes down what is done with it;
+    tanh = np.tanh(x)
+    power = tanh ** 2
+    sum = np.sum(power)
+    ...
+    power_back_product = 2 * tanh ** 1                      the VJP of ``**``
+    tanh_grad = power_grad * power_back_product
+    tanh_back_difference = 1 - tanh ** 2                    the VJP of `np.tanh`
+    x_grad = tanh_grad * tanh_back_difference
+
+and all that is left to do is to write these lines well. Read on in this order:
+
+- recording.py, functions.py: the array that writes down what is done with it;
 - calls.py: the program, a list of calls on variables;
-- state.py: what a training step closes over, and how it is found, watched and put back;
+- slots.py, state.py, libraries.py: what a training step closes over, and how it is found, watched
+  and put back;
+- standins.py: what stands in the place of generators, caches and classes meanwhile;
 - tracing.py: one call of the function on recorded values, and the program that is made of it;
 - passes.py: how the program becomes shorter and faster without a bit changing;
 - labels.py, source.py, saving.py: the program as Python, with names, to be read and saved;

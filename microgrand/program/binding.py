@@ -19,8 +19,9 @@ from ..tensor import Tensor
 from . import passes
 from .calls import Deviation, Program, Variable, mapped
 from .recording import is_recorded
+from .slots import MISSING, Slot
 from .source import Writer
-from .state import STATIC, HostNumbers, Slot, all_static, same_static
+from .state import STATIC, HostNumbers, all_static, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -38,6 +39,7 @@ class Binding:
             "static": same_static,
             "overlap": np.may_share_memory,
             "PUBLISHED": PUBLISHED,
+            "MISSING": MISSING,
         }
         self.bound_names: dict[int, str] = {}
         self.bound: list[Variable] = []
@@ -50,6 +52,9 @@ class Binding:
         self.in_program = {v for call in program.calls for v in call.operands()} | program.shown
         of_conditions = {v for call in made.conditions for v in call.operands()}
         self.used = self.in_program | of_conditions
+        #: What must be as read-only as it was.
+        self.written = {v.storage for call in program.calls for v in call.writes}
+        self.written |= made.recorder.flags_asked
         self.arg_tensors: dict[int, str] = {}
         self.unread: dict[Variable, str] = {}
         #: The arrays to which the program was bound last: what they are like is known.
@@ -114,6 +119,11 @@ class Binding:
         """Let the program not apply unless a condition holds."""
         self.lines.append(f"if not ({condition}): return None")
 
+    def require_writeable(self, code: str, variable: Variable) -> None:
+        """Check that an array is as read-only as it was: views of it may have been made before."""
+        if variable.is_array and variable.storage in self.written:
+            self.require(f"{code}.flags.writeable is {variable.writeable}")
+
     def enter_tree(self, value: Any, given: Any, code: str) -> None:
         """Check an argument, and what is in it."""
         if not isinstance(value, (list, tuple, dict)):
@@ -136,6 +146,7 @@ class Binding:
         name = self.local(code)
         if is_recorded(given):
             self.require(self.like(name, value))
+            self.require_writeable(name, given._variable)
             if given._variable in self.codes:  # given twice
                 self.require(f"{name} is {self.codes[given._variable]}")
             self.codes.setdefault(given._variable, name)
@@ -168,12 +179,16 @@ class Binding:
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for holder, items in state.wholes:
             self.require(f"{self.bind(holder)} == {self.bind(items)}")
+        for table, keys in state.read:
+            for key in keys:
+                code = f"{self.bind(table)}.get({self.constant(key)}, MISSING)"
+                self.require(self.is_same(code, table.get(key, MISSING)))
         for instance in state.objects:
             self.require(f"{self.bind(instance)}.__class__ is {self.bind(type(instance))}")
         for function in state.functions:
-            for part in ("__code__", "__defaults__", "__kwdefaults__"):
-                value = getattr(function, part)
-                self.require(f"{self.bind(function)}.{part} is {self.bind(value)}")
+            self.require(f"{self.bind(function)}.__code__ is {self.bind(function.__code__)}")
+        for kind, count in dict(state.parents.values()).items():
+            self.require(f"len({self.bind(vars(kind))}) == {count}")
         changed = {id(slot) for slot, _ in self.made.effects}
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
             if (id(slot.holder), slot.key) in state.managed:
@@ -191,6 +206,7 @@ class Binding:
             if isinstance(item, tuple):
                 self.enter_items(f"{code}[{i}]", item)
             elif is_recorded(item) and item._variable in self.used - {*self.bound, *self.codes}:
+                self.require_writeable(f"{code}[{i}]", item._variable)
                 self.bound.append(item._variable)
                 self.bound_codes.append(f"{code}[{i}]")
 
@@ -207,12 +223,14 @@ class Binding:
             return
         if variable not in self.used:
             self.unread[variable] = code
+            self.require_writeable(code, variable)
             if is_gradient:
                 self.require(f"{code} is not None")
             elif not (changed and id(slot.holder) in self.made.state.library_modules):
                 self.require(self.like(self.local(code), before))
             return
         name = self.local(code)
+        self.require_writeable(name, variable)
         self.reads_gradients |= is_gradient
         given = id(slot.holder) in self.arg_tensors
         if isinstance(before, np.ndarray) and not (changed or is_gradient or given):
@@ -234,6 +252,7 @@ class Binding:
         for array, _ in self.made.state.fixed:
             variable = self.made.recorder.known[id(array)]._variable
             if variable in self.used - {*self.bound, *self.codes}:
+                self.require_writeable(self.bind(array), variable)
                 self.bound.append(variable)
                 self.bound_codes.append(self.bind(array))
 

@@ -25,6 +25,17 @@ def refuse_question(asked: str, line: str) -> NoReturn:
     )
 
 
+def refuse_conversion(line: str) -> NoReturn:
+    """Raise, as NumPy asks for an array's values where it does not say what it does with them."""
+    raise NotRecordable(
+        f"{line}: here NumPy makes a plain array of one that is another one in each call. Where it "
+        "is put into an array that np.zeros, np.empty or np.array has made, make that with "
+        "np.zeros(shape, like=x) or np.zeros_like(x), x being an argument or computed; instead of "
+        "np.array([x, y]) write np.stack([x, y]), and leave out np.asarray(x). np.vectorize and "
+        "functions of other libraries are called outside of the compiled function"
+    )
+
+
 def refuse_attribute(name: str, line: str) -> NoReturn:
     """Raise, as what an array is asked for cannot be recorded."""
     raise NotRecordable(
@@ -45,7 +56,36 @@ def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
     raise NotRecordable(
         f"{line}: {name_of(function)} writes into an array that was made inside the compiled "
         "function by np.empty, np.zeros or the like, which leave no trace; make it with "
-        "np.empty_like or np.zeros_like of an array that was computed"
+        "np.zeros(shape, like=x) or np.zeros_like(x), x being an argument or computed"
+    )
+
+
+def explain_recording(error: BaseException) -> None:
+    """Say in an error that the call was recorded, if that may be why it was raised."""
+    is_possible = isinstance(error, TypeError) and not isinstance(error, NotRecordable)
+    if is_possible and hasattr(error, "add_note"):  # from Python 3.11 on
+        error.add_note(
+            "This call of a compiled function was recorded, with values that stand in for arrays "
+            "and floats. If the function does not raise this without compile, leave the part that "
+            "does out of the compiled function"
+        )
+
+
+def refuse_function_made_inside(function: Any, line: str) -> NoReturn:
+    """Raise, as NumPy is to call a function that holds values of one call."""
+    raise NotRecordable(
+        f"{line}: NumPy calls {name_of(function)}, which closes over values of this very call, "
+        "and the program would use them in all others; compute with whole arrays, or leave this "
+        "part out of the compiled function"
+    )
+
+
+def refuse_thread(line: str) -> NoReturn:
+    """Raise, as a thread that the function starts computes out of sight."""
+    raise NotRecordable(
+        f"{line}: a thread that the compiled function has started computes with its values, and "
+        "only the thread that calls the function is recorded; do it there, or start threads that "
+        "call compiled functions"
     )
 
 
@@ -127,9 +167,9 @@ def check_is_compiled(traces: Any) -> None:
 def warn_of_many(function: Any, most: int) -> None:
     """Tell that no more programs are made."""
     warnings.warn(
-        f"{name_of(function)} was compiled for {most} combinations of shapes, modes and numbers; "
-        "others run without a program from now on. Give numbers that change as arguments of type "
-        "float or as arrays",
+        f"{name_of(function)} was called with more combinations of shapes, modes and numbers than "
+        f"the {most} that programs are made for; others run without a program from now on. Give "
+        "numbers that change as arguments of type float or as arrays",
         RuntimeWarning,
         stacklevel=4,
     )
@@ -139,8 +179,8 @@ def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoR
     """Raise, as the program and eager code do not agree."""
     raise RuntimeError(
         f"the program of {name_of(function)} and eager code differ in {name}: {program!r:.80} and "
-        f"{eager!r:.80}. The function depends on something that cannot be seen: an attribute of a "
-        "class, a module's variable, a file, a clock; give it to the function as an argument"
+        f"{eager!r:.80}. The function depends on something that cannot be seen, such as a file, a "
+        "clock, or what code in a text asks for; give it to the function as an argument"
     )
 
 
@@ -149,6 +189,14 @@ def refuse_saving(name: str, value: Any) -> NoReturn:
     raise TypeError(
         f"the program calls {name_of(value) if callable(value) else value!r:.60}, named {name} in "
         "its source, which a module that needs NumPy only cannot do"
+    )
+
+
+def refuse_saving_native() -> NoReturn:
+    """Raise, as native parts are no program of NumPy's."""
+    raise TypeError(
+        'a program with native parts cannot be saved; compile the function with backend="numpy", '
+        "call it twice, and save that program"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ from ..tensor import Tensor
 from . import checks
 from .calls import mapped
 from .recording import leaves, same_bits
-from .state import MISSING, STATIC, State, same_static
+from .slots import MISSING
+from .state import STATIC, State, same_static
 
 
 class Snapshot:
@@ -57,17 +59,21 @@ class Snapshot:
 
 
 def put_items_back(holder: Any, items: Any) -> None:
-    """Make a list or dict what it was."""
+    """Make a container what it was."""
     if isinstance(holder, set):
         holder.intersection_update(items)
         holder.update(items)
-    elif not isinstance(holder, dict):
-        if len(holder) != len(items) or any(a is not b for a, b in zip(holder, items, strict=True)):
+    elif isinstance(holder, dict):
+        if holder.keys() != items.keys():
+            holder.clear()
+        if any(holder.get(key, MISSING) is not item for key, item in items.items()):
+            holder.update(items)
+    elif len(holder) != len(items) or any(a is not b for a, b in zip(holder, items, strict=True)):
+        if isinstance(holder, deque):
             holder.clear()
             holder.extend(items)
-    elif holder.keys() != items.keys():
-        holder.clear()
-        holder.update(items)
+        else:
+            holder[:] = items
 
 
 def copied(value: Any) -> Any:

@@ -53,8 +53,8 @@ def compile(
         A function of arrays, tensors and nests of them, such as ``value_and_grad(loss)``, or a
         training step that closes over modules and optimizers. Left out with ``check``.
     check
-        Run eager code beside each run of the program, from the same state, and raise RuntimeError
-        if anything differs.
+        Run eager code beside each call, recorded ones, too, from the same state, and raise
+        RuntimeError if anything differs.
     backend
         ``"numpy"``, or ``"numba"`` for machine code: chains of elementwise functions and
         reductions become loops. It needs the extra ``numba``.
@@ -85,9 +85,14 @@ def compile(
     and in modules; of floats, the optimizer's ``lr``, a dropout layer's ``p`` and those among the
     arguments, in closures and modules may change. More than 32 programs are not made.
 
-    Arrays that the function closes over are read at each call. What cannot be seen is what the
-    function reads elsewhere, and was the same in the first two calls: attributes of classes, names
-    in other modules, files. ``check=True`` finds it.
+    Arrays that the function closes over are read at each call, and numbers are compared: also where
+    they stand in other modules of yours, in classes, in context variables, or under decorators.
+    Comparing a long list takes time in each call, an array or a tuple in its place does not; of a
+    long dict, only what is read is compared. What cannot be seen is what the function reads by
+    other ways, and was the same in the first two calls: files, the environment, what installed
+    packages and Python's own objects hold, what code in texts asks for, what other threads
+    compute. ``check=True`` finds it. Python itself runs in the first two calls only: what it
+    prints, logs or warns of is seen twice.
 
     Where a check or a shape that depends on values comes out in another way than recorded, eager
     code does the whole call again. So it does inside `grad` and other transforms, where the
@@ -145,6 +150,7 @@ class Compiled:
         self.traces: list[Trace] = []
         self.watched: dict[Any, Trace] = {}
         self.told = False
+        self.recordings = 0
         self.eager_calls = 0
         functools.update_wrapper(self, function, updated=())
 
@@ -185,7 +191,7 @@ class Compiled:
             ):
                 return self.function(*args, **kwargs)  # it becomes part of the graph around it
             checks.check_argument(leaf)
-        if len(self.traces) >= MOST:
+        if len(self.traces) >= MOST or self.recordings >= 4 * MOST:
             if not self.told:
                 self.told = True
                 checks.warn_of_many(self.function, MOST)
@@ -199,16 +205,18 @@ class Compiled:
         That is if the call before has used the same constants: what has changed in between was
         decided out of sight.
         """
+        self.recordings += 1
         made = Tracing(self.function, args, kwargs)
         before = self.watched.get(made.key)
         same_state = before is not None and before.enter(args, kwargs) is not None
-        result = made.run()
+        result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
         # What is made once, as when momentum is switched on, is there in the call after this one.
         if before is not None and made.changes and (same_state or before.made.changes):
             made.undo()
             checks.refuse_changes(made.changes)
         difference = None if before is None else before.made.difference(made)
-        if difference is not None and same_state:
+        same_answers = before is not None and before.made.expected == made.expected
+        if difference is not None and same_state and same_answers:
             made.undo()
             checks.refuse_changing_constant(*difference)
         trace = Trace(made, self.backend)
@@ -247,7 +255,8 @@ class Compiled:
         """Write the latest program as a module that runs with NumPy alone.
 
         Its state, the parameters and what else the program reads, is written beside it as
-        ``.npz``. The module's ``step`` takes the arguments of the compiled function.
+        ``.npz``. The module's ``step`` takes the arguments of the compiled function, arrays for
+        tensors, and returns what that returned; it raises if they are others than were recorded.
 
         Raises
         ------

@@ -6,12 +6,16 @@ where they begin and end. Whatever was called since the last of these marks belo
 
 from __future__ import annotations
 
+import builtins
+import itertools
+import keyword
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .calls import Attribute, Call, Method
+from .calls import Attribute, Call, Method, Variable
 from .recording import Recorder, is_recorded, recording
 
 
@@ -141,3 +145,19 @@ WORDS = {
     "subtract": "difference",
     "truediv": "quotient",
 }
+
+
+def with_names(text: str, names: dict[Variable, str]) -> str:
+    """Put the names of a program's values in the place of those in a part of it, ``v0`` and so on.
+
+    What is compiled keeps the short names: parts that do the same are then one.
+    """
+    taken = set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", text)) | {*keyword.kwlist, *dir(builtins)}
+    chosen: dict[str, str] = {}
+    for variable, short in names.items():
+        wanted = re.sub(r"\W+", "_", variable.name).strip("_") or "value"
+        wanted = f"_{wanted}" if wanted[0].isdigit() else wanted
+        numbered = (f"{wanted}_{n}" for n in itertools.count(2))
+        chosen[short] = next(n for n in itertools.chain([wanted], numbered) if n not in taken)
+        taken |= {chosen[short], f"{chosen[short]}_"}
+    return re.sub(r"\bv\d+", lambda found: chosen.get(found[0], found[0]), text)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .calls import CHECKS, Call, Method, Program, Storage, Variable
+from .labels import with_names
 from .native import is_element, is_native, is_view, may_overlap
 from .parts import PartWriter
 from .passes import asks, has_effect
@@ -33,7 +34,7 @@ class Lowering:
         self.group: list[Call] = []
         self.hoisted: list[Call] = []
         self.made: set[Variable] = set()
-        self.texts: dict[str, str] = {}
+        self.texts: dict[str, str] = {}  # for readers, by name
         self.functions: dict[str, Any] = {}  # by text
         self.left: dict[str, None] = {}  # the functions that NumPy does
         self.uses: dict[Variable, int] = {}
@@ -111,14 +112,15 @@ class Lowering:
             return []
         outputs, _ = self.results_of(run)
         part = Rolled(run, outputs)
-        return self.call_of(part.text, part.parameters, outputs, run)
+        return self.call_of(part.text, part.text_to_read, part.parameters, outputs, run)
 
     def part(self, group: list[Call]) -> list[Call]:
         """Make the call of a part, and the views that are needed after it."""
         outputs, after = self.results_of(group)
         part = PartWriter(group, outputs, self.written)
         text = part.text()
-        return [*self.call_of(text, [*part.parameters], outputs, group), *after]
+        to_read = with_names(text, part.names)
+        return [*self.call_of(text, to_read, [*part.parameters], outputs, group), *after]
 
     def results_of(self, group: list[Call]) -> tuple[list[Variable], list[Call]]:
         """Return what is read outside of a group, and the views that are made after it."""
@@ -146,13 +148,18 @@ class Lowering:
         return outputs, after
 
     def call_of(
-        self, text: str, given: list[Variable], outputs: list[Variable], group: list[Call]
+        self,
+        text: str,
+        to_read: str,
+        given: list[Variable],
+        outputs: list[Variable],
+        group: list[Call],
     ) -> list[Call]:
         """Return the call of a part, and the conversions of the numbers that it returns."""
         if text not in self.functions:
             name = f"part_{len(self.functions)}"
-            self.texts[name] = text.replace("def part(", f"def {name}(", 1)
-            self.functions[text] = self.build(name, self.texts[name])
+            self.texts[name] = to_read.replace("def part(", f"def {name}(", 1)
+            self.functions[text] = self.build(name, text.replace("def part(", f"def {name}(", 1))
         results, conversions = [], []
         for variable in outputs:
             raw = variable

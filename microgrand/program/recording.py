@@ -14,8 +14,9 @@ down that a later run must give the same one. Outside of its recording it is wha
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeGuard
 
@@ -36,43 +37,20 @@ from .calls import (
     expect_shape,
     mapped,
 )
+from .functions import (
+    ARRAYS,
+    FACTS,
+    METHODS,
+    METHODS_IN_PLACE,
+    METHODS_OF_VALUES,
+    OF_ANY_SHAPE,
+    OF_SHAPES,
+    RETURNS_ITS_ARGUMENT,
+    VIEWS,
+)
 
 #: The recorder of this thread or task, if it is recording.
 recording: ContextVar[Recorder | None] = ContextVar("recording", default=None)
-
-#: The classes of arrays that are recorded.
-ARRAYS = (np.ndarray, np.memmap)
-#: Functions that ask about shapes and types only.
-OF_SHAPES = {
-    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type),
-    *(np.common_type, np.iscomplexobj, np.isrealobj, np.shares_memory, np.may_share_memory),
-}
-#: Functions whose result has a shape that depends on values.
-OF_ANY_SHAPE = {
-    *(np.nonzero, np.flatnonzero, np.argwhere, np.extract, np.compress, np.unique, np.repeat),
-    *(np.union1d, np.intersect1d, np.setdiff1d, np.setxor1d, np.trim_zeros, np.bincount),
-    *(np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.delete),
-    *(np.where, np.insert, np.histogram, np.histogram_bin_edges),
-    *(Method("nonzero"), Method("compress"), Method("repeat")),
-}
-#: Functions that may return their argument itself, unchanged.
-RETURNS_ITS_ARGUMENT = {
-    *(np.real, np.real_if_close, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.asarray),
-    *(Attribute("real"), Method("astype"), getattr(np, "astype", None)),
-}
-#: What an array says about itself without its values.
-FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags", "base"}
-VIEWS = {"T", "mT", "real", "imag"}
-METHODS = {
-    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
-    *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
-    *("flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round"),
-    *("searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var"),
-    "view",
-}
-METHODS_IN_PLACE = {"sort", "partition", "fill", "put"}
-#: Methods that give the values to Python.
-METHODS_OF_VALUES = {"item", "tolist", "tobytes", "tofile", "dump", "dumps", "is_integer"}
 
 
 class Recorder:
@@ -91,6 +69,8 @@ class Recorder:
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
         self.errors: Any = np.geterr()
+        self.flags_asked: set[Storage] = set()
+        self.threads: set[threading.Thread] = set()  # that the function has started
 
     # ---- values
 
@@ -110,7 +90,7 @@ class Recorder:
             self.alive.append(value)
             storage = self.storage_of(value)
             variable = Variable(np.ndarray, value.shape, value.dtype, value.strides, storage, name)
-            variable.writeable = value.flags.writeable
+            variable.writeable = is_writeable(value)
             return variable
         dtype = getattr(value, "dtype", None)
         return Variable(type(value), (), dtype, (), Storage(), name)
@@ -190,6 +170,12 @@ class Recorder:
         except checks.NotRecordable as error:
             self.refusal = error
             raise
+
+    def look_at_thread(self) -> None:
+        """Notice if a value is used in a thread that the function has started: nobody records."""
+        if threading.current_thread() in self.threads:
+            with suppress(checks.NotRecordable):  # raised when the function is done
+                self.refuse(checks.refuse_thread)
 
     def save(self, array: Any) -> None:
         """Keep a copy of an array from outside that is about to be written into."""
@@ -318,8 +304,16 @@ def run(function: Any, *args: Any, **kwargs: Any) -> Any:
     """Call a function, and write it down if this thread is recording."""
     recorder = recording.get()
     if recorder is None:
+        look_at_threads(args)
         return function(*plain(args), **plain(kwargs))
     return recorder.call(function, args, kwargs)
+
+
+def look_at_threads(args: Any) -> None:
+    """Notice if recorded values are used in threads that the functions have started."""
+    for x in leaves(args):
+        if is_recorded(x):
+            x._recorder.look_at_thread()
 
 
 def binary(function: Callable[..., Any]) -> tuple[Any, Any]:
@@ -419,6 +413,7 @@ class Recorded:
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         recorder = recording.get()
         if recorder is None:
+            look_at_threads(inputs)
             result = function(*plain(inputs), **plain(kwargs))
             return out[0] if len(out) == 1 else result
         written = inputs[:1] if method == "at" else tuple([x for x in out if x is not None])
@@ -429,7 +424,7 @@ class Recorded:
         recorder = recording.get()
         if recorder is not None:
             if not self._free or isinstance(self._value, np.ndarray):
-                recorder.refuse(checks.refuse_question, "np.asarray() or np.array()")
+                recorder.refuse(checks.refuse_conversion)
             float(self)
         return np.array(self._value, dtype=dtype, copy=copy)
 
@@ -439,6 +434,12 @@ class Recorded:
             return getattr(self._value, name)
         if not hasattr(self._value, name) or name.startswith("__"):
             raise AttributeError(f"{type(self._value).__name__} has no attribute {name!r} here")
+        if name == "flags":
+            recorder.flags_asked.add(self._variable.storage)
+            return self._value.flags
+        if name == "base":
+            base = self._value.base
+            return base if base is None else recorder.known.get(id(base), UnknownBase())
         if name in VIEWS:
             return run(Attribute(name), self)
         if name in METHODS:
@@ -535,7 +536,7 @@ class Recorded:
     __complex__ = question(complex, "complex()")
     __index__ = question(operator.index, "an index or a shape")
     __round__ = question(round, "round()")
-    __hash__ = question(hash, "hash()")
+    __hash__ = question(hash, "hash() (for a key of a dict, a set or a cache)")
     __format__ = question(format, "a text")
     __str__ = question(str, "a text")
 
@@ -559,11 +560,27 @@ class RecordedArray(Recorded):
             return NotImplemented
         recorder = recording.get()
         if recorder is None:
+            look_at_threads((args, kwargs))
             return function(*plain(args), **plain(kwargs))
         written = args[:1] if function in WRITERS else ()
         if kwargs.get("out") is not None:
             written = (kwargs["out"],)
         return recorder.call(function, args, kwargs, written)
+
+
+class UnknownBase:
+    """The array that a recorded one is a view of: whose memory that is may differ in a run."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"the base of a recorded array is not known; it has no {name}")
+
+
+def is_writeable(array: Any) -> bool:
+    """Tell whether an array may be written into."""
+    return bool(array.flags.num & WRITEABLE)  # ``flags.writeable`` may warn
+
+
+WRITEABLE = 0x400
 
 
 def method(recorder: Recorder, name: str, self: Recorded, *args: Any, **kwargs: Any) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .calls import Call, Storage, Variable
+from .labels import with_names
 from .native import is_native_elementwise
 from .parts import PartWriter
 
@@ -123,8 +124,8 @@ class Rolled:
     ----------
     parameters
         The numbers that come from outside, and the tables of places.
-    text
-        The pieces and the function.
+    text, text_to_read
+        The pieces and the function; the second with the program's names.
     """
 
     def __init__(self, run: list[Call], outputs: list[Variable]) -> None:
@@ -139,6 +140,7 @@ class Rolled:
         self.numbers: list[Variable] = []  # from outside
         self.made = made
         texts: dict[str, str] = {}
+        to_read: dict[str, str] = {}
         calls: list[tuple[str, list[list[int]]]] = []
         for piece in cut:
             shown = [call.result for call in piece if call.result in read_elsewhere]
@@ -153,11 +155,12 @@ class Rolled:
             ]
             text = "".join(f"    {line}\n" for line in [*read, *body, *written, "return None"])
             name = texts.setdefault(text, f"piece_{len(texts)}")
+            to_read.setdefault(name, with_names(text, writer.names))
             places = [self.place_of(v) for v in (*given, *shown)]
             if not calls or calls[-1][0] != name:
                 calls.append((name, []))
             calls[-1][1].append(places)
-        self.write(texts, calls, outputs)
+        self.write(texts, to_read, calls, outputs)
 
     def place_of(self, variable: Variable) -> int:
         """Return the place of a number in the table."""
@@ -167,7 +170,13 @@ class Rolled:
                 self.numbers.append(variable)
         return self.place[variable]
 
-    def write(self, texts: dict[str, str], calls: Any, outputs: list[Variable]) -> None:
+    def write(
+        self,
+        texts: dict[str, str],
+        to_read: dict[str, str],
+        calls: Any,
+        outputs: list[Variable],
+    ) -> None:
         """Write the functions."""
         tables = []
         lines = [f"table = np.empty({len(self.place)})"]
@@ -184,6 +193,10 @@ class Rolled:
         parameters = [f"v{i}" for i in range(len(self.numbers))]
         parameters += [f"places_{i}" for i in range(len(tables))]
         body = "".join(f"    {line}\n" for line in lines)
-        functions = [f"def {name}(table, places, k):\n{text}\n" for text, name in texts.items()]
-        self.text = "".join(functions) + f"def part({', '.join(parameters)}):\n{body}"
+        part = f"def part({', '.join(parameters)}):\n{body}"
+        head = "def {}(table, places, k):\n{}\n"
+        self.text = "".join(head.format(name, text) for text, name in texts.items()) + part
+        names = {v: f"v{i}" for i, v in enumerate(self.numbers)}
+        pieces_to_read = "".join(head.format(name, text) for name, text in to_read.items())
+        self.text_to_read = pieces_to_read + with_names(part, names)
         self.parameters = [*self.numbers, *tables]

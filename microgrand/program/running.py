@@ -15,6 +15,7 @@ from ..engine import new_tensor
 from . import lowering, numba_cache, passes
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, mapped
+from .recording import leaves
 from .source import Source
 from .tracing import Tracing
 
@@ -34,7 +35,11 @@ class Trace:
         #: Threads that add to the same gradients take turns, as eager code does.
         self.accumulates = self.binding.reads_gradients
         own = made.own_tensors
-        self.kinds = mapped(lambda leaf: Kind(leaf, id(leaf) in own), (made.args, made.kwargs))
+        kinds: dict[int, Kind] = {}  # an array may be given twice
+        self.kinds = mapped(
+            lambda leaf: kinds.setdefault(id(leaf), Kind(leaf, id(leaf) in own)),
+            (made.args, made.kwargs),
+        )
         if self.binding.replaced_gradients():
             program.release = passes.first_of_backward(program)
         made.forget()
@@ -70,10 +75,12 @@ class Trace:
         text = self.source.text
         return self.parts + text
 
-    def current(self) -> Any:
-        """Return the arrays and numbers of a run with such arguments as were recorded."""
-        args, kwargs = mapped(lambda kind: kind.make(), self.kinds)
-        return self.enter(args, kwargs)
+    def example(self) -> Any:
+        """Return arguments such as were recorded."""
+        made: dict[Kind, Any] = {}
+        for kind in leaves(self.kinds):
+            made.setdefault(kind, kind.make())
+        return mapped(made.get, self.kinds)
 
     def instance(self, arrays: tuple[Any, ...]) -> Any:
         """Bind the program to the arrays that stay the same."""

@@ -1,8 +1,9 @@
 """`save`: a program as a module that runs with NumPy alone.
 
 Beside the module lies its state, an ``.npz`` file: parameters, what the optimizer remembers, large
-constants. The module's `step` takes what the compiled function took, and gives the same numbers
-from the same state; `state` shows what the function's tensors and modules would show.
+constants. The module's `step` takes what the compiled function took, arrays for tensors, and
+returns what that returned from the same state; `state` shows what the function's tensors and
+modules would show.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from ..nn.dropout import masks
+from ..tensor import Tensor
 from . import checks
 from .state import HostNumbers
+from .tracing import Always, Output, parameter_names
 
 HEAD = '''\
 """{name}, as one NumPy program. Written by microgrand's compile; it needs NumPy only."""
@@ -28,12 +31,42 @@ from pathlib import Path
 
 import numpy as np
 
-state = dict(np.load(Path(__file__).with_suffix(".npz")))
+state = _state = dict(np.load(Path(__file__).with_suffix(".npz")))
 
 
 def deviate():
     """Tell that the recorded call went another way."""
     raise ValueError("with these arguments the function would do something else than was recorded")
+
+
+def _check(name, given, shape, dtype, strides):
+    """Raise if an argument is another array than was recorded."""
+    found = tuple(getattr(given, key, None) for key in ("shape", "dtype", "strides"))
+    if found != (shape, np.dtype(dtype), strides):
+        raise TypeError(
+            f"{{name}} is an array of shape {{shape}}, dtype {{dtype}} and strides {{strides}}, "
+            f"as when it was recorded; got shape, dtype and strides {{found}}"
+        )
+
+
+def _check_number(name, given, expected):
+    """Raise if an argument is another number or text than was recorded."""
+    if type(given) is not type(expected) or given != expected:
+        raise ValueError(f"{{name}} is {{expected!r}}, as when it was recorded; got {{given!r}}")
+
+
+def _check_same(name, given, other_name, other):
+    """Raise if two arguments are no longer one array."""
+    if given is not other:
+        raise ValueError(f"{{name}} and {{other_name}} are one array, as when it was recorded")
+
+
+def _check_keys(name, given, expected):
+    """Raise if an argument is another nest than was recorded."""
+    keys = [*given] if isinstance(given, dict) else len(given)
+    if keys != expected:
+        what = "the keys" if isinstance(expected, list) else "the length"
+        raise ValueError(f"{{name}} has {{what}} {{expected}}, as when recorded; got {{keys}}")
 
 '''
 
@@ -48,34 +81,14 @@ def read_only(mask):
 
 def save(trace: Any, path: Any) -> None:
     """Write a program, and its state beside it."""
+    if trace.backend != "numpy":
+        checks.refuse_saving_native()
     path = Path(path)
     binding, program, source = trace.binding, trace.program, trace.source
-    bound_arrays, _, inputs = trace.current()
+    args, kwargs = trace.example()
+    bound_arrays, _, inputs = trace.enter(args, kwargs)
     arrays: dict[str, Any] = {}
-    optimizers: dict[int, str] = {}
-    lines: list[str] = []
-    for name, value in source.namespace.items():
-        if isinstance(value, np.ndarray):
-            arrays[f"constant {name}"] = value
-            lines.append(f"{name} = state.pop({f'constant {name}'!r})")
-        elif isinstance(value, np.generic):
-            lines.append(f"{name} = np.{type(value).__name__}({value.item()!r})")
-        elif value is masks.bernoulli_mask:
-            lines += ["import math", "", READ_ONLY]
-            for function in (masks.random_bytes, masks.bernoulli_mask):
-                lines += ["", without_docstring(function), ""]
-        elif isinstance(value, HostNumbers):
-            owner = optimizers.get(id(value.optimizer))
-            if owner is None:
-                owner = optimizers[id(value.optimizer)] = f"optimizer_{len(optimizers)}"
-                lines += arithmetic_of(value.optimizer, owner)
-            lines += [f"def {name}():", f"    return {owner}.update({value.index})[2]", "", ""]
-        elif isinstance(value, (type, np.dtype)):
-            lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
-        elif name not in ("np", "deviate", "publish", "index", "__name__"):
-            checks.refuse_saving(name, value)
-    if "index" in source.namespace:
-        lines.append("from operator import index")
+    lines = namespace_lines(source.namespace, arrays)
 
     given = dict(zip(program.bound, bound_arrays, strict=True))
     bound = []
@@ -90,22 +103,21 @@ def save(trace: Any, path: Any) -> None:
             bound.append(name)
         else:
             arrays[name] = given[variable]
-            bound.append(f"state[{name!r}]")
+            bound.append(f"_state[{name!r}]")
 
-    early = [source.name(v) for v in program.early]
-    inner, parameters = [], []
+    arguments = Arguments(trace.made.function, args, kwargs)
+    parameters, inner = [*arguments.parameters], []
     for variable, value in zip(program.inputs, inputs, strict=True):
         name = source.name(variable)
-        if variable in binding.from_arguments:
-            parameters.append(name)
-            inner.append(name)
+        if id(value) in arguments.code and variable in binding.from_arguments:
+            inner.append(arguments.code[id(value)])
         elif isinstance(value, float):
             parameters.append(f"{name}={value!r}")
             inner.append(name)
         else:
             arrays[name] = value
-            inner.append(f"state[{name!r}]")
-    parameters.sort(key=lambda text: "=" in text)
+            inner.append(f"_state[{name!r}]")
+    early = [source.name(v) for v in program.early]
     slots = {name: name for name in early}
     late = program.late[len(trace.made.outputs) :]
     slots_of = [*trace.made.early_slots, *trace.made.late_slots]
@@ -120,19 +132,151 @@ def save(trace: Any, path: Any) -> None:
         lines += ["", "", "def release():", '    """Let go of nothing: there is no one else."""']
     lines += ["", "", f"def publish({', '.join(early)}):", '    """Show what others may see."""']
     shown = {name: place for name, place in writes if name in slots}
-    lines += [f"    state[{place!r}] = {name}" for name, place in shown.items()] or ["    pass"]
+    lines += [f"    _state[{place!r}] = {name}" for name, place in shown.items()] or ["    pass"]
     lines += ["", "", source.text, ""]
-    lines += [f"program = prepare({', '.join(bound)})", "", ""]
+    lines += [f"_program = prepare({', '.join(bound)})", "", ""]
+    result = Result(trace.made.outputs)
+    returned = result.code(trace.made.output_tree)
+    lines += result.lines
     lines += [f"def step({', '.join(parameters)}):", '    """Run the program."""']
-    count = len(trace.made.outputs)
-    lines.append(f"    values = program({', '.join(inner)})")
+    lines += arguments.lines
+    lines.append(f"    _values = _program({', '.join(inner)})")
     places = dict(writes)
     for i, variable in enumerate(late):
-        lines.append(f"    state[{places[source.name(variable)]!r}] = values[{count + i}]")
-    lines.append("    return values[0]" if count == 1 else f"    return values[:{count}]")
+        place = places[source.name(variable)]
+        lines.append(f"    _state[{place!r}] = _values[{len(trace.made.outputs) + i}]")
+    lines.append(f"    return {returned}")
     name = getattr(trace.made.function, "__name__", "a function")
     path.write_text(HEAD.format(name=name) + "\n".join(lines) + "\n", encoding="utf-8")
     np.savez(path.with_suffix(".npz"), **arrays)
+
+
+def namespace_lines(namespace: dict[str, Any], arrays: dict[str, Any]) -> list[str]:
+    """Write what the names in a program's source mean; put arrays in `arrays`."""
+    optimizers: dict[int, str] = {}
+    lines: list[str] = []
+    for name, value in namespace.items():
+        if isinstance(value, np.ndarray):
+            arrays[f"constant {name}"] = value
+            lines.append(f"{name} = state.pop({f'constant {name}'!r})")
+        elif isinstance(value, np.generic):
+            lines.append(f"{name} = {number_code(value)}")
+        elif value is masks.bernoulli_mask:
+            lines += ["import math", "", READ_ONLY]
+            for function in (masks.random_bytes, masks.bernoulli_mask):
+                lines += ["", without_docstring(function), ""]
+        elif isinstance(value, HostNumbers):
+            owner = optimizers.get(id(value.optimizer))
+            if owner is None:
+                owner = optimizers[id(value.optimizer)] = f"optimizer_{len(optimizers)}"
+                lines += arithmetic_of(value.optimizer, owner)
+            lines += [f"def {name}():", f"    return {owner}.update({value.index})[2]", "", ""]
+        elif isinstance(value, (type, np.dtype)):
+            lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
+        elif name == "index":
+            lines.append("from operator import index")
+        elif name not in ("np", "deviate", "publish", "__name__"):
+            checks.refuse_saving(name, value)
+    return lines
+
+
+class Arguments:
+    """How `step` takes its arguments apart.
+
+    Attributes
+    ----------
+    parameters
+        Its parameters.
+    lines
+        The checks of what is given.
+    code
+        Where an array or number is found, by the id of that in the example.
+    """
+
+    def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
+        self.parameters: list[str] = []
+        self.lines: list[str] = []
+        self.code: dict[int, str] = {}
+        for name, value in parameter_names(function, args, kwargs):
+            self.parameters.append(name)
+            self.enter(value, name)
+
+    def enter(self, value: Any, code: str) -> None:
+        """Check an argument, or what is in one."""
+        if isinstance(value, (dict, list, tuple)):
+            keys = [*value] if isinstance(value, dict) else len(value)
+            self.lines.append(f"    _check_keys({code!r}, {code}, {keys!r})")
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, item in items:
+                self.enter(item, f"{code}[{key!r}]")
+            return
+        if isinstance(value, Tensor):
+            value = value._array
+        first = self.code.setdefault(id(value), code)
+        if isinstance(value, np.ndarray):
+            if first != code:
+                self.lines.append(f"    _check_same({first!r}, {first}, {code!r}, {code})")
+            kind = f"{value.shape}, {str(value.dtype)!r}, {value.strides}"
+            self.lines.append(f"    _check({code!r}, {code}, {kind})")
+        elif isinstance(value, np.generic):
+            self.lines.append(f"    _check({code!r}, {code}, (), {str(value.dtype)!r}, ())")
+        elif type(value) is not float:
+            self.lines.append(f"    _check_number({code!r}, {code}, {value_code(value)})")
+
+
+class Result:
+    """How `step` builds what it returns.
+
+    Attributes
+    ----------
+    lines
+        The named tuples in it.
+    """
+
+    def __init__(self, outputs: list[Any]) -> None:
+        self.outputs = outputs
+        self.lines: list[str] = []
+
+    def code(self, tree: Any) -> str:
+        """Write what is returned, or what is in it."""
+        if isinstance(tree, Output):
+            if isinstance(tree.place, Always):
+                return value_code(tree.place.value)
+            copy = ".copy()" if self.outputs[tree.place].storage.constant else ""
+            return f"_values[{tree.place}]{copy}"
+        if isinstance(tree, dict):
+            return f"{{{', '.join(f'{k!r}: {self.code(item)}' for k, item in tree.items())}}}"
+        if isinstance(tree, list):
+            return f"[{', '.join(map(self.code, tree))}]"
+        if isinstance(tree, tuple):
+            items = "".join(f"{self.code(item)}, " for item in tree)
+            fields = getattr(tree, "_fields", None)
+            if fields is None:
+                return f"({items})"
+            kind = type(tree).__name__
+            line = f"{kind} = namedtuple({kind!r}, {fields})"
+            if line not in self.lines:
+                self.lines += ["from collections import namedtuple", "", line, "", ""]
+            return f"{kind}({items})"
+        return value_code(tree)
+
+
+def value_code(value: Any) -> str:
+    """Write a number, text or dtype."""
+    if isinstance(value, np.generic):
+        return number_code(value)
+    if isinstance(value, np.dtype):
+        return f"np.dtype({value.str!r})"
+    if isinstance(value, float):
+        return f"float({str(value)!r})"
+    if not isinstance(value, (bool, int, str, bytes, complex, types.NoneType)):
+        checks.refuse_saving("an argument or result", value)
+    return repr(value)
+
+
+def number_code(value: Any) -> str:
+    """Write one of NumPy's scalars, with all its bits."""
+    return f"np.frombuffer({value.tobytes()!r}, {value.dtype.str!r})[0]"
 
 
 def slot_key(slot: Any) -> tuple[int, Any]:

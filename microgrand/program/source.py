@@ -141,7 +141,7 @@ class Writer:
         if type(value) is float and np.isfinite(value):
             return repr(value)
         if isinstance(value, np.dtype) and value.isbuiltin == 1:
-            return f"np.{value.name}" if hasattr(np, value.name) else f"np.dtype({value.str!r})"
+            return f"np.{value.name}" if value.name in vars(np) else f"np.dtype({value.str!r})"
         if isinstance(value, np.generic):
             return self.object(value, f"{type(value).__name__}_number")
         name: str = getattr(value, "__name__", type(value).__name__)

@@ -11,73 +11,49 @@ takes for granted, the modes of modules and all other numbers, is compared befor
 from __future__ import annotations
 
 import argparse
+import dis
+import enum
 import functools
+import gc
 import inspect
-import math
-import operator
-import sys
+import threading
 import types
-from collections import UserDict, UserList, deque
+import weakref
+from array import array
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from ..nn.dropout.layers import DropoutBase
-from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from ..nn.module import Module
 from ..optim.optimizers import Optimizer
 from ..random import default_rng
 from ..tensor import Tensor
-from .calls import Method, Variable, raw_bytes
+from .functions import ARRAYS
 from .labels import Labels
-from .recording import ARRAYS, Recorder, is_recorded, paused, plain, recording
+from .libraries import functions_of, in_library, is_librarys_own, is_module_of_library
+from .recording import Recorder, is_recorded, paused, plain, recording
+from .slots import MISSING, Slot, value_of_context
+from .standins import (
+    CACHED,
+    RecordingGenerator,
+    TypeOf,
+    WatchedDict,
+    around_a_cache,
+    set_class,
+    subclass_in_disguise,
+)
 
+#: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
+OF_A_STATEMENT = 1 << 9
 #: A container of more numbers and texts than this is compared as a whole.
 MANY = 1000
 #: Objects of Python's own classes that only hold what they are given.
-HOLDERS = (types.SimpleNamespace, argparse.Namespace, UserDict, UserList)
-MISSING = object()
+HOLDERS = (types.SimpleNamespace, argparse.Namespace, UserDict, UserList, ChainMap)
 #: Python's values that are compared.
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
-
-
-class Slot:
-    """A place where something stands: an item of a dict or list, a variable of a closure."""
-
-    __slots__ = ("holder", "key", "name")
-
-    def __init__(self, holder: Any, key: Any, name: str) -> None:
-        self.holder = holder
-        self.key = key
-        self.name = name
-
-    def get(self) -> Any:
-        """Return what stands there."""
-        if isinstance(self.holder, types.CellType):
-            return self.holder.cell_contents
-        if isinstance(self.holder, dict):
-            return self.holder.get(self.key, MISSING)
-        if isinstance(self.holder, (list, deque)):
-            return self.holder[self.key] if self.key < len(self.holder) else MISSING
-        return getattr(self.holder, self.key, MISSING)
-
-    def set(self, value: Any) -> None:
-        """Put something there."""
-        if isinstance(self.holder, types.CellType):
-            self.holder.cell_contents = value
-        elif isinstance(self.holder, (dict, list, deque)):
-            self.holder[self.key] = value
-        else:  # also where a class forbids it
-            object.__setattr__(self.holder, self.key, value)
-
-    def code(self, bind: Callable[[Any], str]) -> str:
-        """Write `get` as Python."""
-        holder = bind(self.holder)
-        if isinstance(self.holder, types.CellType):
-            return f"{holder}.cell_contents"
-        is_item = isinstance(self.holder, (dict, list, deque))
-        return f"{holder}[{self.key!r}]" if is_item else f"{holder}.{self.key}"
 
 
 class State:
@@ -91,17 +67,22 @@ class State:
         self.optimizers: dict[int, tuple[Optimizer, str]] = {}
         self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
         self.wholes: list[tuple[Any, Any]] = []  # those that are compared as a whole, and copies
+        self.tables: dict[int, tuple[Any, Any]] = {}  # long dicts, and what watches them
+        self.read: list[tuple[Any, Any]] = []  # long dicts, and the keys that are read
         self.functions: list[types.FunctionType] = []
+        self.named: set[str] = set()  # the names in their code
+        self.unnamed: dict[str, list[Any]] = {}  # in classes and modules, until the name is found
+        self.asking: list[dict[str, Any]] = []  # the global names of functions that call `type`
+        self.parents: dict[Any, tuple[type, int]] = {}  # classes, and how many attributes they have
         self.objects: list[Any] = []
         self.library_modules: set[int] = set()  # their attributes: they set masks, and read none
-        self.called: set[str] = set()  # the names in their code
-        self.methods: dict[str, list[Any]] = {}  # those of classes, until their name is found
         self.attributes: list[tuple[Any, Any]] = []  # those of objects, and copies of them
         self.generators: list[tuple[Any, Any]] = [(default_rng, default_rng.bit_generator.state)]
         self.places: set[tuple[int, Any]] = set()
         self.in_slots: set[int] = set()
         self.fixed: list[tuple[Any, str]] = []  # arrays that cannot be replaced: defaults
         self.seen: dict[int, Any] = {}
+        self.recorded_found = False  # in what the function itself has made
         self.names: dict[int, str] = {}
 
     # ---- the walk
@@ -111,6 +92,7 @@ class State:
         stack = [(root, name)]
         while stack:
             value, name = stack.pop()
+            self.recorded_found |= is_recorded(value)
             if type(value) in ARRAYS and id(value) not in self.in_slots:
                 self.fixed.append((value, name))
             if id(value) in self.seen or isinstance(value, (*STATIC, float, np.ndarray)):
@@ -138,43 +120,68 @@ class State:
             yield from self.below_function(value, name)
         elif isinstance(value, type):
             yield from self.below_class(value)
-        elif isinstance(value, (dict, list, deque, tuple, set, frozenset, bytearray)):
+        elif isinstance(value, types.ModuleType):
+            yield from self.if_named(vars(value), vars(value))
+        elif isinstance(value, (dict, list, deque, tuple, set, frozenset, bytearray, array)):
             yield from self.below_container(value, name)
-        elif isinstance(value, np.random.Generator):
-            self.generators.append((value, value.bit_generator.state))
+        else:
+            yield from self.below_holder(value, name)
         if is_plain_object(value):
-            if isinstance(value, Module):
-                self.modules[id(value)] = value, name
-            if isinstance(value, Optimizer):
-                self.optimizers[id(value)] = value, name
-            numbered = type(value).__name__ == "Sequential"
-            attributes = vars(value)
-            if isinstance(value, Module) and in_library(type(value)):
-                self.library_modules.add(id(attributes))
-            self.objects.append(value)
-            self.seen[id(attributes)] = attributes
-            self.attributes.append((attributes, dict(attributes)))
-            self.names[id(attributes)] = name
-            for key in attributes:
-                inner = name if numbered and key == "layers" else dotted(name, key)
-                yield Slot(attributes, key, inner)
-            for kind in type(value).__mro__:
-                yield from self.below_class(kind, "__init__")
+            yield from self.below_object(value, name)
         for key in names_of_slots(value):
             yield Slot(value, key, dotted(name, key))
         is_numpys = type(value).__module__.startswith("numpy")
         if hasattr(value, "__wrapped__") and not (is_numpys or isinstance(value, type)):
             yield value.__wrapped__, ""
 
+    def below_holder(self, value: Any, name: str) -> Iterator[Any]:
+        """Yield what is in an object of Python's or NumPy's that holds something of the user's."""
+        if isinstance(value, types.MappingProxyType) and "__module__" not in value:
+            yield from ((inner, name) for inner in gc.get_referents(value))
+        elif isinstance(value, np.random.Generator):
+            self.generators.append((value, value.bit_generator.state))
+        elif isinstance(value, np.vectorize):
+            yield Slot(value, "pyfunc", "")
+        elif isinstance(value, np.ufunc):
+            yield from ((function, "") for function in functions_of(value))
+        elif isinstance(value, ContextVar):
+            if value_of_context(value) is not MISSING:
+                yield Slot(value, None, value.name)
+        elif isinstance(value, weakref.ref):
+            yield value(), name
+        elif isinstance(value, threading.local):  # each thread has attributes of its own
+            yield from (Slot(value, key, dotted(name, key)) for key in vars(value))
+
+    def below_object(self, value: Any, name: str) -> Iterator[Any]:
+        """Yield the attributes of an object, and what its class has."""
+        if isinstance(value, Module):
+            self.modules[id(value)] = value, name
+        if isinstance(value, Optimizer):
+            self.optimizers[id(value)] = value, name
+        numbered = type(value).__name__ == "Sequential"
+        attributes = vars(value)
+        if isinstance(value, Module) and in_library(type(value)):
+            self.library_modules.add(id(attributes))
+        self.objects.append(value)
+        self.seen[id(attributes)] = attributes
+        self.attributes.append((attributes, dict(attributes)))
+        self.names[id(attributes)] = name
+        for key in attributes:
+            yield Slot(attributes, key, name if numbered and key == "layers" else dotted(name, key))
+        yield from self.below_class(type(value), "__init__")
+
     def below_container(self, value: Any, name: str) -> Iterator[Any]:
         """Yield what is in a list, a dict, a tuple or a set."""
         is_dict, is_list = isinstance(value, dict), isinstance(value, (list, deque))
-        if isinstance(value, (set, bytearray)):
-            self.wholes.append((value, value.copy()))
-        if isinstance(value, bytearray):
+        if isinstance(value, (bytearray, array)):
+            self.wholes.append((value, value[:]))
             return
+        if isinstance(value, set):
+            self.wholes.append((value, value.copy()))
         if len(value) > MANY and all_static(value.values() if is_dict else value):
-            if is_dict or is_list:
+            if type(value) is dict:
+                self.tables[id(value)] = value, None
+            elif is_dict or is_list:
                 self.wholes.append((value, value.copy()))
             return
         if is_dict or is_list:
@@ -187,19 +194,31 @@ class State:
             yield from ((item, dotted(name, i)) for i, item in enumerate(value))
 
     def below_class(self, kind: type, without: str = "") -> Iterator[Any]:
-        """Yield the methods of a user's class that may be called: by Python, by us, by name."""
-        if in_library(kind):
+        """Yield what a user's class has that may be used: by Python, by us, by name."""
+        if issubclass(kind, enum.Enum):
             return
         ours = {key for base in kind.__mro__ if in_library(base) for key in vars(base)}
-        for key, method in list(vars(kind).items()):
-            for part in ("__func__", "fget", "func"):  # of properties and the like
-                method = getattr(method, part, method)
-            if key == without or not callable(method) or isinstance(method, type):
+        for base in kind.__mro__:
+            is_users = not in_library(base) and base.__flags__ & OF_A_STATEMENT
+            if is_users and (id(base), without) not in self.parents:
+                self.parents[id(base), without] = base, len(vars(base))
+                yield from self.if_named(base, vars(base), ours, without)
+
+    def if_named(
+        self, holder: Any, attributes: Any, ours: Any = (), without: str = ""
+    ) -> Iterator[Any]:
+        """Yield what a class or module has as soon as its name occurs in a function's code."""
+        for key, value in list(attributes.items()):
+            function = under(value)
+            if key.startswith("__"):
+                if callable(function) and key != without:
+                    yield function, ""
                 continue
-            if key in self.called or key in ours or key.startswith("__"):
-                yield method, ""
+            found = [Slot(holder, key, key), (function, "")]
+            if key in self.named or key in ours:
+                yield from found
             else:
-                self.methods.setdefault(key, []).append(method)
+                self.unnamed.setdefault(key, []).extend(found)
 
     def below_function(self, value: Any, name: str) -> Iterator[Any]:
         """Yield what a function can reach: its closure, its defaults, the global names in it."""
@@ -209,7 +228,7 @@ class State:
             return
         if isinstance(value, functools.partial):
             yield value.func, ""
-            yield value.args, ""
+            yield Slot(value, "args", "argument")
             yield value.keywords, ""
             return
         for cell_name, cell in zip(
@@ -217,22 +236,27 @@ class State:
         ):
             if not is_empty(cell):
                 yield Slot(cell, None, cell_name)
-        if value.__defaults__:
-            yield value.__defaults__, "default"
-        if value.__kwdefaults__:
-            yield value.__kwdefaults__, ""
         if in_library(value):
+            yield value.__defaults__, "default"
+            yield value.__kwdefaults__, ""
             return
+        yield Slot(value, "__defaults__", "default")
+        yield Slot(value, "__kwdefaults__", "")
         self.functions.append(value)
         attributes = vars(value)
         self.attributes.append((attributes, dict(attributes)))
         self.names[id(attributes)] = name or value.__name__
         yield from (Slot(attributes, key, key) for key in attributes)
-        for key in names_in(value.__code__):
-            self.called.add(key)
-            yield from ((method, "") for method in self.methods.pop(key, ()))
-            if not isinstance(value.__globals__.get(key, types), types.ModuleType):
-                yield Slot(value.__globals__, key, key)
+        names, global_names = names_in(value.__code__)
+        known = value.__globals__
+        for key in names:
+            self.named.add(key)
+            yield from self.unnamed.pop(key, ())
+        for key in global_names:
+            if key in known and not is_module_of_library(known[key]):
+                yield Slot(known, key, key)
+        if "type" in global_names and "type" not in known:
+            self.asking.append(known)
 
     def shorten_names(self) -> None:
         """Leave the net's own name out of those of its parts, if there is only one net."""
@@ -255,6 +279,7 @@ class State:
     def install(self, recorder: Recorder, labels: Labels) -> None:
         """Put recorded values in the place of arrays and floats."""
         self.recorder, self.labels = recorder, labels
+        self.disguised: list[Any] = []
         self.put: list[Any] = []
         self.managed: set[tuple[int, Any]] = set()
         self.versions = {key: tensor.version for key, (tensor, _) in self.tensors.items()}
@@ -265,16 +290,17 @@ class State:
             for key in vars(optimizer)
             if key != "lr"
         }
-        for array, name in self.fixed:
-            if id(array) not in recorder.known:
-                recorder.input(array, name)
+        for value, name in self.fixed:
+            if id(value) not in recorder.known:
+                recorder.input(value, name)
         for slot, value in zip(self.slots, self.before, strict=True):
             keep = (id(slot.holder), slot.key) in static_floats
             new = value if keep and isinstance(value, float) else self.recorded(value, slot.name)
             self.put.append(new)
             if new is not value:
                 slot.set(new)
-        self.classes: list[tuple[Any, type]] = []
+        for names in self.asking:
+            names["type"] = TypeOf
         for module, name in self.modules.values():
             self.override(module, "forward", labels.in_module(module.forward, module, name))
         for optimizer, _ in self.optimizers.values():
@@ -285,12 +311,8 @@ class State:
 
         Not by an attribute: another thread may be iterating over these.
         """
-        kind = type(instance)
-        self.classes.append((instance, kind))
-        method = staticmethod(function)
-        namespace = {name: method, "__module__": kind.__module__, "__doc__": kind.__doc__}
-        metaclass: Any = type(kind)
-        instance.__class__ = metaclass(kind.__name__, (kind,), namespace)
+        self.disguised.append((instance, type(instance)))
+        set_class(instance, subclass_in_disguise(type(instance), {name: staticmethod(function)}))
 
     def recorded(self, value: Any, name: str) -> Any:
         """Return the recorded value of an array, float or generator, also those in tuples."""
@@ -301,13 +323,22 @@ class State:
             return self.recorder.input(value, name)
         if type(value) is np.random.Generator:
             return RecordingGenerator(value, self.recorder, name)
-        if type(value) is tuple and len(value) <= MANY:
+        if value is type:
+            return TypeOf
+        if id(value) in self.tables:
+            table, watched = self.tables[id(value)]
+            self.tables[id(value)] = table, watched or WatchedDict(table)
+            return self.tables[id(value)][1]
+        if isinstance(value, CACHED):
+            return around_a_cache(value)
+        make: Any = tuple if type(value) is tuple else getattr(value, "_make", None)
+        if isinstance(value, tuple) and make is not None and len(value) <= MANY:
             items = [
                 item if type(item) is float else self.recorded(item, dotted(name, i))
                 for i, item in enumerate(value)
             ]
             same = all(x is y for x, y in zip(items, value, strict=True))
-            return value if same else tuple(items)
+            return value if same else make(items)
         return value
 
     def watched_update(self, optimizer: Optimizer) -> Callable[[int], Any]:
@@ -361,11 +392,14 @@ class State:
         Returns what the function has put in the slots, and the names of those that hold something
         other than arrays now.
         """
-        for instance, kind in self.classes:
-            instance.__class__ = kind
+        for names in self.asking:
+            names.pop("type", None)
+        for instance, kind in self.disguised:
+            set_class(instance, kind)
         effects: list[tuple[Slot, Any]] = []
         changes: list[str] = []
-        for slot, before, put in zip(self.slots, self.before, self.put, strict=True):
+        # After an error in `install`, there are fewer put.
+        for slot, before, put in zip(self.slots, self.before, self.put, strict=False):
             after = slot.get()
             if after is put:
                 if put is not before:
@@ -375,7 +409,7 @@ class State:
                 slot.set(deeply_plain(after))
             if after is before or (id(slot.holder), slot.key) in self.managed:
                 continue
-            if is_array_or_none(slot, after):
+            if is_array_or_none(slot, after) and not isinstance(slot.holder, (type, ContextVar)):
                 effects.append((slot, after))
             elif not (isinstance(after, STATIC) and same_static(after, before)):
                 changes.append(slot.name)
@@ -385,6 +419,14 @@ class State:
                 items = container.items() if isinstance(container, dict) else enumerate(container)
                 for key, value in list(items):
                     container[key] = deeply_plain(value)
+        for table, watched in self.tables.values():
+            if watched is None or watched.is_read_as_a_whole:
+                self.wholes.append((table, table.copy() if watched is None else watched.before))
+            else:
+                self.read.append((table, sorted(watched.read, key=repr)))
+        for kind, count in self.parents.values():
+            if len(vars(kind)) != count:
+                changes.append(f"the attributes of {kind.__name__}")
         changes += ["a set, or a long list" for whole, before in self.wholes if whole != before]
         for attributes, before in self.attributes:
             for key in attributes.keys() - before.keys():
@@ -431,7 +473,7 @@ def deeply_plain(value: Any) -> Any:
     """Take the recorded values out of what a function has put somewhere."""
     if is_recorded(value):
         return value._value
-    if isinstance(value, RecordingGenerator):
+    if isinstance(value, (RecordingGenerator, WatchedDict)):
         return value.original
     if isinstance(value, Tensor):
         value._array, value._grad = plain(value._array), plain(value._grad)
@@ -463,30 +505,34 @@ def is_empty(cell: Any) -> bool:
     return False
 
 
-def names_in(code: Any) -> list[str]:
-    """List the global names in a function's code, and in that of functions within it."""
-    names = list(code.co_names)
+#: What reads and writes global names, in Python's byte code.
+OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"}
+
+
+def names_in(code: Any) -> tuple[dict[str, None], dict[str, None]]:
+    """Return the names in a function's code and in functions within it, and the global ones."""
+    names = dict.fromkeys(code.co_names)
+    global_names = {i.argval: None for i in dis.get_instructions(code) if i.opname in OF_GLOBALS}
+    texts = [x for x in code.co_consts if isinstance(x, str) and x.isidentifier()]
+    names |= dict.fromkeys(texts)  # as for getattr
+    if "globals" in names:
+        global_names |= dict.fromkeys(texts)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names += names_in(constant)
-    return list(dict.fromkeys(names))
+            more, more_global = names_in(constant)
+            names |= more
+            global_names |= more_global
+    return names, global_names
 
 
-def in_library(function: Any) -> bool:
-    """Tell whether a function is NumPy's, Python's or ours."""
-    top = (getattr(function, "__module__", None) or "").split(".")[0]
-    # What is made by exec() says that it is of builtins.
-    is_pythons = top in sys.stdlib_module_names and top not in ("builtins", "__main__")
-    return top in ("microgrand", "numpy") or is_pythons
-
-
-def is_librarys_own(value: Any) -> bool:
-    """Tell whether something is what a library has by its name: there is no user's state in it."""
-    if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
-        return True
-    if not isinstance(value, (types.FunctionType, type)) or not in_library(value):
-        return False
-    return getattr(sys.modules.get(value.__module__), value.__qualname__, None) is value
+def under(value: Any) -> Any:
+    """Return the function under a property or the like in a class."""
+    if isinstance(value, (classmethod, staticmethod)):
+        return value.__func__
+    if isinstance(value, property):
+        return value.fget
+    is_of_functools = isinstance(value, (functools.cached_property, functools.partialmethod))
+    return value.func if is_of_functools else value
 
 
 def all_static(values: Any) -> bool:
@@ -505,90 +551,15 @@ def names_of_slots(value: Any) -> list[str]:
 
 def is_plain_object(value: Any) -> bool:
     """Tell whether an object's attributes are looked into."""
-    if isinstance(
-        value, (type, types.FunctionType, types.MethodType, functools.partial)
-    ) or not hasattr(value, "__dict__"):
+    if isinstance(value, OTHER_OBJECTS) or not hasattr(value, "__dict__"):
         return False
-    return isinstance(value, (Module, Optimizer, *HOLDERS)) or not in_library(type(value))
+    is_of_compile = type(value).__module__.startswith(__package__)
+    is_ours = type(value).__module__.startswith("microgrand.") and not is_of_compile
+    return is_ours or isinstance(value, HOLDERS) or not in_library(type(value))
 
 
-# ---------------------------------------------------------------------------------- chance
-
-
-class RecordingGenerator(np.random.Generator):
-    """A generator whose draws are written down; it draws from the stream of another one."""
-
-    def __init__(self, original: np.random.Generator, recorder: Recorder, name: str) -> None:
-        super().__init__(original.bit_generator)
-        self.original = original
-        self._variable = variable_of_generator(recorder, original, name)
-
-
-def variable_of_generator(recorder: Recorder, rng: np.random.Generator, name: str) -> Variable:
-    """Return the variable of a generator."""
-    rng = getattr(rng, "original", rng)
-    known = recorder.generators
-    if id(rng) not in known:
-        variable = recorder.variable_of(rng, name or "rng")
-        variable.storage.external = True
-        variable.value = type(rng.bit_generator).__name__
-        known[id(rng)] = rng, variable, rng.bit_generator.state
-    return known[id(rng)][1]
-
-
-def draw_by(name: str) -> Callable[..., Any]:
-    """Make a method of generators that is written down."""
-
-    def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
-        recorder = recording.get()
-        if recorder is None:
-            return getattr(np.random.Generator, name)(self, *args, **kwargs)
-        written = args[:1] if name == "shuffle" else ()
-        if kwargs.get("out") is not None:
-            written = (kwargs["out"],)
-        return recorder.call(Method(name), (self, *args), kwargs, written)
-
-    return draw
-
-
-for name in dir(np.random.Generator):
-    if not name.startswith("_") and name not in ("bit_generator", "spawn"):
-        setattr(RecordingGenerator, name, draw_by(name))
-
-
-class RecordingSource(MaskSource):
-    """Draws dropout's masks as always, and writes down that they are drawn."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-
-    def next_mask(self, layer: Any, shape: Any) -> Any:
-        """Draw a mask."""
-        rng = layer.rng or default_rng
-        if not isinstance(rng, RecordingGenerator):
-            rng = RecordingGenerator(rng, self.recorder, "rng")
-        if type(layer).draw is DropoutBase.draw:
-            mask = self.bernoulli_mask(shape, 1 - layer.p, rng)
-        else:
-            mask = self.recorder.call(layer.draw, (shape, rng), {})
-        mask._variable.read_only = True
-        mask._variable.name = "mask"
-        return mask
-
-    def bernoulli_mask(self, shape: Any, keep: Any, rng: RecordingGenerator) -> Any:
-        """Draw a mask as `bernoulli_mask` does; where there are no ties, by calls of NumPy."""
-        call = self.recorder.call
-        scaled = 256 * keep
-        threshold = call(int, (scaled,), {})
-        whole = call(operator.eq, (scaled, threshold), {})
-        is_byte = call(operator.lt, (threshold, 256), {})
-        if not is_recorded(keep):
-            whole, is_byte, threshold = plain((whole, is_byte, threshold))
-        words_of_64_bits = not isinstance(rng.bit_generator, np.random.MT19937)
-        if not (shape and words_of_64_bits and whole and is_byte):
-            return call(bernoulli_mask, (shape, keep, rng), {})
-        size = math.prod(shape)
-        draws = call(raw_bytes, (rng, (size + 7) // 8), {})
-        if size % 8:
-            draws = draws[:size]
-        return draws.reshape(shape) < threshold
+#: What has attributes and is searched in another way.
+OTHER_OBJECTS = (
+    *(type, types.FunctionType, types.MethodType, types.ModuleType, functools.partial),
+    threading.local,
+)

@@ -18,18 +18,18 @@ from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import put_items_back
+from .functions import ARRAYS
 from .labels import Labels
-from .recording import ARRAYS, Recorder, is_recorded, leaves, recording, same_bits
+from .libraries import is_librarys_own
+from .recording import Recorder, is_recorded, leaves, recording, same_bits
+from .slots import Slot
+from .standins import RecordingGenerator, RecordingSource, noting_threads
 from .state import (
     STATIC,
     HostNumbers,
-    RecordingGenerator,
-    RecordingSource,
-    Slot,
     State,
     deeply_plain,
     dotted,
-    is_librarys_own,
 )
 
 
@@ -52,7 +52,8 @@ class Tracing:
         self.find_state()
         try:
             result = self.call_recorded()
-        except BaseException:
+        except BaseException as error:
+            checks.explain_recording(error)
             state.restore()
             if recorder.refusal is not None:
                 self.undo()
@@ -64,6 +65,7 @@ class Tracing:
             key: tensor.version - state.versions[key] for key, (tensor, _) in state.tensors.items()
         }
         try:
+            self.check_functions()
             self.program = self.make_program(result)
         except NotRecordable:
             self.undo()
@@ -108,7 +110,8 @@ class Tracing:
 
         engine.on_record = hook
         try:
-            result = self.function(*args, **kwargs)
+            with noting_threads(recorder.threads):
+                result = self.function(*args, **kwargs)
         finally:
             if engine.on_record is hook:
                 engine.on_record = before
@@ -180,6 +183,12 @@ class Tracing:
         passes.dead_code(program)
         passes.no_copies(program)
         passes.draws_first(program)
+        #: What the checks expect, which is no constant: another answer leads to another program.
+        self.expected = [
+            [x for x in leaves(call.args) if not isinstance(x, Variable)]
+            for call in (*recorder.calls, *self.conditions)
+            if call.function in CHECKS
+        ]
         returned = [x for x in leaves(self.output_tree) if isinstance(x, (*STATIC, float))]
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
@@ -193,6 +202,20 @@ class Tracing:
         program.early = [v for _, v in self.early_slots if v is not None]
         program.late = [*self.outputs, *(v for _, v in self.late_slots if v is not None)]
         return program
+
+    def check_functions(self) -> None:
+        """Refuse functions that NumPy is to call, if they close over values of this very call."""
+        checked: set[int] = set()
+        for call in self.recorder.calls:
+            for leaf in leaves((call.function, call.args, call.kwargs)):
+                ufunc = getattr(leaf, "__self__", None)  # as of np.add.reduce
+                leaf = ufunc if isinstance(ufunc, np.ufunc) else leaf
+                if callable(leaf) and not is_librarys_own(leaf) and id(leaf) not in checked:
+                    checked.add(id(leaf))
+                    state = State()
+                    state.walk(leaf, "")
+                    if state.recorded_found:
+                        checks.refuse_function_made_inside(leaf, call.line)
 
     def variable_in(self, slot: Slot, value: Any) -> Variable | None:
         """Return the variable of what the function has put in a slot."""
@@ -248,7 +271,10 @@ class Tracing:
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
         self.state.functions = self.state.objects = []
         self.state.seen.clear()
-        self.state.methods.clear()
+        self.state.unnamed.clear()
+        self.state.tables.clear()
+        self.state.parents.clear()
+        self.state.asking.clear()
         tensors = self.state.tensors
         self.state.tensors = {key: tensors[key] for key in tensors if self.version_changes[key]}
         recorder = self.recorder
@@ -323,7 +349,7 @@ def constants_in(program: Program) -> list[tuple[Any, str, Any]]:
     """List the constants of a program, with the calls that use them."""
     found: list[tuple[Any, str, Any]] = []
     for call in program.calls:
-        if isinstance(call.function, HostNumbers):
+        if isinstance(call.function, HostNumbers) or call.function in CHECKS:
             continue
         for leaf in leaves((call.args, call.kwargs)):
             if isinstance(leaf, Variable):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 #: Everyone that microgrand can be compared with, beside hand-written NumPy.
-PEERS = ("microgrand-compiled", "microgrand-numba", "torch", "jax", "mygrad", "autograd")
+PEERS = (
+    *("microgrand-compiled", "microgrand-numba", "torch", "torch-compiled", "jax", "mygrad"),
+    *("autograd", "tangent"),
+)
 #: Those that keep a graph of single operations.
 RECORDERS = ("microgrand", "torch", "mygrad", "autograd")
 
@@ -120,7 +123,7 @@ BENCHMARKS = {
             "dropout of a million, forward and backward",
             "dropout",
             {"size": 1_000_000},
-            ("microgrand-compiled", "torch"),
+            ("microgrand-compiled", "torch", "torch-compiled"),
             {"torch": 0.15},
             mask_target=1.0,
         )
@@ -130,7 +133,10 @@ BENCHMARKS = {
             "Adam, 1.86 million parameters",
             "adam",
             {"widths": BIG["widths"]},
-            ("microgrand-compiled", "torch", "torch foreach", "torch fused"),
+            (
+                *("microgrand-compiled", "torch", "torch foreach", "torch fused"),
+                "torch-compiled",
+            ),
             {"torch": 1.0, "torch foreach": 1.0, "torch fused": 4.0},
             {"torch foreach": 1.0},
         )
@@ -140,7 +146,7 @@ BENCHMARKS = {
             "gradient of 200 steps of Runge and Kutta",
             "runge-kutta",
             {"steps": 200},
-            ("numpy", "microgrand-compiled", "microgrand-numba", "torch"),
+            ("numpy", "microgrand-compiled", "microgrand-numba", "torch", "tangent"),
             compiled_targets={"numpy": 3.0, "torch": 0.05},
             numba_targets={"torch": 0.005},
             threaded=False,

@@ -128,14 +128,16 @@ def read_only(mask: Mask) -> Mask:
 class MaskSource:
     """What gives dropout its masks: this one draws them; that of a block may replay others."""
 
-    #: A generator for all masks, in place of the layers' own; None to use those.
-    rng: np.random.Generator | None = None
     #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.
     drops_in_evaluation: bool = False
 
     def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
-        """Draw the mask of one call of a layer."""
-        return layer.draw(shape, self.rng or layer.rng or default_rng)
+        """Return the mask of one call of a layer."""
+        return self.draw(layer, shape, layer.rng or default_rng)
+
+    def draw(self, layer: DropoutBase, shape: Shape, rng: np.random.Generator) -> Mask:
+        """Draw a mask, for this source or for a block within it."""
+        return layer.draw(shape, rng)
 
 
 #: The source outside all blocks.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...checks import is_integer
-from ...dispatch import unwrap
+from ...dispatch import as_array, unwrap
 from ...grad_mode import no_grad
 from ...kinds import Array, ArrayLike, Mask, Shape, Value
 from ...random import generator
@@ -133,6 +133,7 @@ class Sampler(MaskSource):
     def run(self, model: Callable[[ArrayLike], Value], x: ArrayLike) -> Array:
         """Return the output of one thinned net."""
         self.calls = 0
+        self.outer = source.get()
         token = source.set(self)
         try:
             with no_grad():
@@ -140,9 +141,9 @@ class Sampler(MaskSource):
         finally:
             source.reset(token)
         checks.check_one_output(out)
-        return np.asarray(out)
+        return as_array(out)
 
     def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Draw a mask, and count it."""
         self.calls += 1
-        return super().next_mask(layer, shape)
+        return self.outer.draw(layer, shape, self.rng)

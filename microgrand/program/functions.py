@@ -1,0 +1,51 @@
+"""What a recording must know of NumPy's functions, and of the methods of arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .calls import Attribute, Method
+
+#: The classes of arrays that are recorded.
+ARRAYS = (np.ndarray, np.memmap)
+#: Functions that ask about shapes and types only.
+OF_SHAPES = {
+    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type),
+    *(np.common_type, np.iscomplexobj, np.isrealobj, np.shares_memory, np.may_share_memory),
+}
+#: Functions whose result has a shape that depends on values.
+OF_ANY_SHAPE = {
+    *(np.nonzero, np.flatnonzero, np.argwhere, np.extract, np.compress, np.unique, np.repeat),
+    *(np.union1d, np.intersect1d, np.setdiff1d, np.setxor1d, np.trim_zeros, np.bincount),
+    *(np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.delete),
+    *(np.where, np.insert, np.histogram, np.histogram_bin_edges),
+    *(Method("nonzero"), Method("compress"), Method("repeat")),
+}
+#: Functions that may return their argument itself, unchanged.
+RETURNS_ITS_ARGUMENT = {
+    *(np.real, np.real_if_close, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.asarray),
+    *(Attribute("real"), Method("astype"), getattr(np, "astype", None)),
+}
+#: What an array says about itself without its values.
+FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides"}
+VIEWS = {"T", "mT", "real", "imag"}
+METHODS = {
+    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
+    *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),
+    *("flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round"),
+    *("searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var"),
+    "view",
+}
+METHODS_IN_PLACE = {"sort", "partition", "fill", "put"}
+#: Methods that give the values to Python.
+METHODS_OF_VALUES = {
+    "item",
+    "tolist",
+    "tobytes",
+    "tofile",
+    "dump",
+    "dumps",
+    "is_integer",
+    "hex",
+    "as_integer_ratio",
+}

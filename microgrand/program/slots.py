@@ -1,0 +1,80 @@
+"""The places where state stands: attributes, items, variables of closures and modules."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import types
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+MISSING = object()
+
+
+class Slot:
+    """A place where something stands: an item of a dict or list, a variable of a closure."""
+
+    __slots__ = ("holder", "key", "name")
+
+    def __init__(self, holder: Any, key: Any, name: str) -> None:
+        self.holder = holder
+        self.key = key
+        self.name = name
+
+    def get(self) -> Any:
+        """Return what stands there."""
+        holder, key = self.holder, self.key
+        if isinstance(holder, types.CellType):
+            return holder.cell_contents
+        if isinstance(holder, ContextVar):
+            return value_of_context(holder)
+        if isinstance(holder, type):  # not what a base has
+            return vars(holder).get(key, MISSING)
+        if isinstance(holder, dict):
+            return holder.get(key, MISSING)
+        if isinstance(holder, (list, deque)):
+            return holder[key] if key < len(holder) else MISSING
+        return getattr(holder, key, MISSING)
+
+    def set(self, value: Any) -> None:
+        """Put something there."""
+        holder, key = self.holder, self.key
+        if isinstance(holder, types.CellType):
+            holder.cell_contents = value
+        elif isinstance(holder, ContextVar):
+            holder.set(value)
+        elif isinstance(holder, type):
+            type.__setattr__(holder, key, value)
+        elif isinstance(holder, (dict, list, deque)):
+            holder[key] = value
+        elif isinstance(holder, threading.local):
+            setattr(holder, key, value)
+        elif isinstance(holder, functools.partial):
+            state = holder.func, value, holder.keywords, vars(holder)
+            holder.__setstate__(state)  # type: ignore[attr-defined]
+        else:  # also where a class forbids it
+            object.__setattr__(holder, key, value)
+
+    def code(self, bind: Callable[[Any], str]) -> str:
+        """Write `get` as Python."""
+        holder = self.holder
+        if isinstance(holder, types.CellType):
+            return f"{bind(holder)}.cell_contents"
+        if isinstance(holder, ContextVar):
+            return f"{bind(holder)}.get()"
+        if isinstance(holder, type):
+            return f"{bind(vars(holder))}[{self.key!r}]"
+        if isinstance(holder, (dict, list, deque)):
+            key = repr(self.key) if type(self.key) in (bool, int, str) else bind(self.key)
+            return f"{bind(holder)}[{key}]"
+        return f"{bind(holder)}.{self.key}"
+
+
+def value_of_context(variable: ContextVar[Any]) -> Any:
+    """Return what a context variable is in this thread or task."""
+    try:
+        return variable.get()
+    except LookupError:
+        return MISSING

@@ -1,0 +1,254 @@
+"""What stands in the place of what is no array, while a function is recorded.
+
+Generators write down what they draw, and dropout's masks how they were drawn. A cache must not keep
+recorded values. Of a long dict, it is noted what is read. And all that stands in for something
+answers ``type(x)`` as that.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..engine import Node
+from ..nn.dropout.layers import DropoutBase
+from ..nn.dropout.masks import MaskSource, bernoulli_mask
+from .calls import Method, Variable, raw_bytes
+from .recording import Recorded, Recorder, is_recorded, leaves, paused, plain, recording
+
+# ---------------------------------------------------------------------------------- chance
+
+
+class RecordingGenerator(np.random.Generator):
+    """A generator whose draws are written down; it draws from the stream of another one."""
+
+    __class__ = property(lambda self: np.random.Generator)
+
+    def __init__(self, original: np.random.Generator, recorder: Recorder, name: str) -> None:
+        super().__init__(original.bit_generator)
+        self.original = original
+        self._variable = variable_of_generator(recorder, original, name)
+
+
+def variable_of_generator(recorder: Recorder, rng: np.random.Generator, name: str) -> Variable:
+    """Return the variable of a generator."""
+    rng = getattr(rng, "original", rng)
+    known = recorder.generators
+    if id(rng) not in known:
+        variable = recorder.variable_of(rng, name or "rng")
+        variable.storage.external = True
+        variable.value = type(rng.bit_generator).__name__
+        known[id(rng)] = rng, variable, rng.bit_generator.state
+    return known[id(rng)][1]
+
+
+def draw_by(name: str) -> Callable[..., Any]:
+    """Make a method of generators that is written down."""
+
+    def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
+        recorder = recording.get()
+        if recorder is None:
+            return getattr(np.random.Generator, name)(self, *args, **kwargs)
+        written = args[:1] if name == "shuffle" else ()
+        if kwargs.get("out") is not None:
+            written = (kwargs["out"],)
+        return recorder.call(Method(name), (self, *args), kwargs, written)
+
+    return draw
+
+
+for name in dir(np.random.Generator):
+    if not name.startswith("_") and name not in ("bit_generator", "spawn"):
+        setattr(RecordingGenerator, name, draw_by(name))
+
+
+class RecordingSource(MaskSource):
+    """Draws dropout's masks as always, and writes down that they are drawn."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def draw(self, layer: Any, shape: Any, rng: np.random.Generator) -> Any:
+        """Draw a mask; with a generator that the function has made, it is a constant."""
+        if type(rng) is not RecordingGenerator:
+            if all(rng.bit_generator is not bits for bits, _ in self.recorder.streams):
+                return layer.draw(shape, rng)
+            rng = RecordingGenerator(rng, self.recorder, "rng")
+        if type(layer).draw is DropoutBase.draw:
+            mask = self.bernoulli_mask(shape, 1 - layer.p, rng)
+        else:
+            mask = self.recorder.call(layer.draw, (shape, rng), {})
+        mask._variable.read_only = True
+        mask._variable.name = "mask"
+        return mask
+
+    def bernoulli_mask(self, shape: Any, keep: Any, rng: RecordingGenerator) -> Any:
+        """Draw a mask as `bernoulli_mask` does; where there are no ties, by calls of NumPy."""
+        call = self.recorder.call
+        scaled = 256 * keep
+        threshold = call(int, (scaled,), {})
+        whole = call(operator.eq, (scaled, threshold), {})
+        is_byte = call(operator.lt, (threshold, 256), {})
+        if not is_recorded(keep):
+            whole, is_byte, threshold = plain((whole, is_byte, threshold))
+        words_of_64_bits = not isinstance(rng.bit_generator, np.random.MT19937)
+        if not (shape and words_of_64_bits and whole and is_byte):
+            return call(bernoulli_mask, (shape, keep, rng), {})
+        size = math.prod(shape)
+        draws = call(raw_bytes, (rng, (size + 7) // 8), {})
+        if size % 8:
+            draws = draws[:size]
+        return draws.reshape(shape) < threshold
+
+
+# ---------------------------------------------------------------------------------- caches
+
+#: What `functools.lru_cache` makes.
+CACHED = type(functools.lru_cache(lambda: None))
+
+
+def around_a_cache(cached: Any) -> Any:
+    """Make a function for one of `functools.lru_cache` that puts no recorded value in the cache."""
+
+    @functools.wraps(cached)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = leaves((args, kwargs))
+        for x in given:
+            hash(plain(x))
+        if any(is_recorded(x) or isinstance(x, Node) for x in given):
+            return cached.__wrapped__(*args, **kwargs)
+        with paused():
+            result = cached(*args, **kwargs)
+        if any(map(is_recorded, leaves(result))):  # it has returned what it closes over
+            cached.cache_clear()
+            return cached.__wrapped__(*args, **kwargs)
+        return result
+
+    for name in ("cache_info", "cache_clear", "cache_parameters"):
+        setattr(call, name, getattr(cached, name))
+    return call
+
+
+# ---------------------------------------------------------------------------------- tables
+
+
+class WatchedDict(dict[Any, Any]):
+    """A long dict of which it is noted what is read: only that is compared before each run."""
+
+    __class__ = property(lambda self: dict)
+
+    def __init__(self, original: dict[Any, Any]) -> None:
+        super().__init__(original)
+        self.original = original
+        self.before = original.copy()
+        self.read: set[Any] = set()
+        self.is_read_as_a_whole = False
+
+    def __getitem__(self, key: Any) -> Any:
+        self.read.add(plain(key))
+        return super().__getitem__(key)
+
+    def __contains__(self, key: Any) -> bool:
+        self.read.add(plain(key))
+        return super().__contains__(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return an item."""
+        self.read.add(plain(key))
+        return super().get(key, default)
+
+
+def of_the_whole(name: str, changes: bool) -> Callable[..., Any]:
+    """Make a method of a dict that depends on all of it, or changes it."""
+
+    def method(self: WatchedDict, *args: Any, **kwargs: Any) -> Any:
+        self.is_read_as_a_whole = True
+        if changes:
+            getattr(dict, name)(self.original, *args, **kwargs)
+        return getattr(dict, name)(self, *args, **kwargs)
+
+    return method
+
+
+for name in ("__iter__", "__len__", "__reversed__", "__eq__", "__ne__", "__or__", "__ror__"):
+    setattr(WatchedDict, name, of_the_whole(name, False))
+for name in ("keys", "values", "items", "copy", "__repr__", "__reduce_ex__"):
+    setattr(WatchedDict, name, of_the_whole(name, False))
+for name in ("__setitem__", "__delitem__", "update", "pop", "popitem", "clear", "setdefault"):
+    setattr(WatchedDict, name, of_the_whole(name, True))
+WatchedDict.__ior__ = of_the_whole("__ior__", True)  # type: ignore[method-assign]
+
+
+# ---------------------------------------------------------------------------------- classes
+
+
+def subclass_in_disguise(kind: Any, methods: dict[str, Any]) -> Any:
+    """Make a subclass with other methods whose instances say that they are of the class itself."""
+    namespace = {
+        "__class__": property(lambda self: kind),
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+        **methods,
+    }
+    made = type(kind)(kind.__name__, (kind,), namespace)
+    DISGUISES.add(made)
+    return made
+
+
+#: Classes that are asked what they stand for.
+DISGUISES: weakref.WeakSet[type] = weakref.WeakSet()
+
+
+class OfTypeOf(type):
+    """What `TypeOf` does."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return the class of a value; of a recorded one, that of what it holds."""
+        if len(args) == 1 and not kwargs:
+            stands_in = issubclass(type(args[0]), (Recorded, RecordingGenerator, WatchedDict))
+            if stands_in or type(args[0]) in DISGUISES:
+                return args[0].__class__
+        return type(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, type)
+
+    def __subclasscheck__(cls, kind: Any) -> bool:
+        return issubclass(kind, type)
+
+
+class TypeOf(metaclass=OfTypeOf):
+    """What stands for the name `type` in the user's modules."""
+
+
+def set_class(instance: Any, kind: type) -> None:
+    """Give an object another class, also where it hides its own."""
+    vars(object)["__class__"].__set__(instance, kind)
+
+
+# ---------------------------------------------------------------------------------- threads
+
+
+@contextmanager
+def noting_threads(started: set[threading.Thread]) -> Iterator[None]:
+    """Note which threads are started inside the block, by its own thread."""
+    start, thread = threading.Thread.start, threading.current_thread()
+
+    def noting_start(self: threading.Thread) -> None:
+        if threading.current_thread() is thread:
+            started.add(self)
+        start(self)
+
+    threading.Thread.start = noting_start  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]
