@@ -32,6 +32,9 @@ def detect_anomaly() -> Iterator[None]:
     A forward result with infinities is no anomaly if an argument has some, too: scores are masked
     by ``np.where(mask, scores, -np.inf)``. Values that record no gradient are not looked at.
 
+    NumPy's own warnings point into microgrand, where the function is called. Inside
+    ``np.errstate(all="raise", under="ignore")`` they are errors, and the traceback shows your line.
+
     Raises
     ------
     FloatingPointError

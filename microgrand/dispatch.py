@@ -15,17 +15,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from . import checks
 from .engine import Node, apply, defvjp, new_tensor, primitive, rules_of, unshared
 from .grad_mode import is_grad_enabled
-from .kinds import Array, Value
+from .kinds import Array, ArrayLike, DTypeLike, Function, Value, Values
 
 # ---------------------------------------------------------------------------------- tables
+
+
+#: What the tables know a function by: itself, or ``(ufunc, name)`` for a ufunc's method.
+Key: TypeAlias = Any
 
 
 class Formula:
@@ -33,23 +37,21 @@ class Formula:
 
     __slots__ = ("accepts", "compose", "exact", "plain")
 
-    def __init__(self, compose: Callable[..., Any], exact: bool, plain: tuple[int, ...]) -> None:
+    def __init__(self, compose: Function, exact: bool, plain: tuple[int, ...]) -> None:
         self.compose = compose
         self.exact = exact
         self.plain = plain
         self.accepts = checks.Accepts(compose)
 
 
-#: From a function to its formula; from ``(ufunc, name)`` for methods, ``(np.add, "reduce")``.
-formulas: dict[Any, Formula] = {}
+#: From a function's key to its formula.
+formulas: dict[Key, Formula] = {}
 
 #: NumPy functions with a derivative of zero or none at all.
-constant_functions: set[Any] = set()
+constant_functions: set[Key] = set()
 
 
-def formula(
-    *functions: Any, exact: bool = False, plain: tuple[int, ...] = ()
-) -> Callable[..., Any]:
+def formula(*functions: Any, exact: bool = False, plain: tuple[int, ...] = ()) -> Function:
     """Register how NumPy functions are composed of others; a decorator.
 
     Parameters
@@ -64,7 +66,7 @@ def formula(
         in their place.
     """
 
-    def register(compose: Callable[..., Any]) -> Callable[..., Any]:
+    def register(compose: Function) -> Function:
         for function in functions:
             key = getattr(np, function, None) if isinstance(function, str) else function
             if key is not None:
@@ -77,7 +79,7 @@ def formula(
 # ------------------------------------------------------------------------------ the decision
 
 
-def dispatch(function: Any, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def dispatch(function: Any, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
     """Call a NumPy function whose arguments hold tensors.
 
     The tables know the function as `key`.
@@ -104,19 +106,19 @@ def dispatch(function: Any, key: Any, args: tuple[Any, ...], kwargs: dict[str, A
     return all_unshared(values, parameters) if parameters and "out" not in kwargs else values
 
 
-def call_on_data(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def call_on_data(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
     """Call a function on the data of tensors."""
     return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
 
 
-def all_unshared(values: Any, parameters: Sequence[Any]) -> Any:
+def all_unshared(values: Values, parameters: Sequence[Array]) -> Values:
     """Copy the results of a function that are views of a parameter."""
     if isinstance(values, (tuple, list)):
         return in_container(values, [all_unshared(value, parameters) for value in values])
     return unshared(values, parameters) if isinstance(values, np.ndarray) else values
 
 
-def is_constant(key: Any, args: tuple[Any, ...]) -> bool:
+def is_constant(key: Key, args: tuple[Any, ...]) -> bool:
     """Tell whether a function is piecewise constant; the sign of a complex number is not."""
     if key is np.sign and isinstance(args[0], Node) and args[0]._array.dtype.kind == "c":
         return False
@@ -136,15 +138,15 @@ def by_position(
     return args, {name: unwrap(value) for name, value in kwargs.items()}
 
 
-def as_operands(function: Any, args: tuple[Any, ...], operands: int) -> tuple[Any, ...]:
-    """Turn list operands into arrays: inside a VJP, ``g * [1, 2]`` would repeat the list.
+def as_operands(function: Any, args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """Turn lists among the first `count` arguments, which are operands, into arrays.
 
-    Tuples too, but only for ufuncs; elsewhere a tuple is a shape or a set of axes. Other lists are
-    copied: the graph keeps them.
+    VJPs compute with them: that of `numpy.power` needs ``y - 1``. Tuples too, but only for ufuncs;
+    elsewhere a tuple is a shape or a set of axes. Other lists are copied: the graph keeps them.
     """
     sequences = (list, tuple) if isinstance(function, np.ufunc) else (list,)
     return tuple(
-        [as_operand(x, sequences) if i < operands else copy_of_list(x) for i, x in enumerate(args)]
+        [as_operand(x, sequences) if i < count else copy_of_list(x) for i, x in enumerate(args)]
     )
 
 
@@ -167,8 +169,8 @@ def copy_of_list(x: Any) -> Any:
     return [copy_of_list(item) for item in x] if isinstance(x, list) else x
 
 
-def as_array(x: Any, dtype: Any = None) -> Array:
-    """Make an array of a number or a list; what is recorded by `compile` says itself how."""
+def as_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:
+    """Make an array of a number or a list; a value that `compile` records knows how."""
     return x.recorded_as_array(dtype) if hasattr(x, "recorded_as_array") else np.asarray(x, dtype)
 
 
@@ -177,7 +179,7 @@ def as_array(x: Any, dtype: Any = None) -> Array:
 
 def by_formula(
     function: Any, formula: Formula, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+) -> Values:
     """Return NumPy's own value with the derivative of a formula.
 
     The formula may round differently, overflow elsewhere or know fewer options. So unless it is
@@ -197,7 +199,7 @@ def by_formula(
         return with_values(formula.compose(*args, **kwargs), values)
 
 
-def with_values(results: Any, values: Any) -> Any:
+def with_values(results: Values, values: Values) -> Values:
     """Give each result of a formula NumPy's value; None stands for a plain result."""
     if results is None:
         return values
@@ -220,7 +222,9 @@ def with_value(x: Value, value: Array) -> Value:
 defvjp(with_value, lambda g, out, x, value: g)
 
 
-def as_tensors(values: Any, parameters: Sequence[Any] = (), plain: tuple[int, ...] = ()) -> Any:
+def as_tensors(
+    values: Values, parameters: Sequence[Array] = (), plain: tuple[int, ...] = ()
+) -> Values:
     """Turn the floating-point arrays in a NumPy result into tensors outside the graph.
 
     A view of a parameter is copied: the next step must not change it.
@@ -235,7 +239,7 @@ def as_tensors(values: Any, parameters: Sequence[Any] = (), plain: tuple[int, ..
     return new_tensor(unshared(values, parameters) if parameters else values)
 
 
-def in_container(like: Any, items: list[Any]) -> Any:
+def in_container(like: Values, items: list[Value]) -> Values:
     """Put items into a list, tuple or named tuple of the same kind."""
     return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
 
@@ -255,7 +259,7 @@ def unwrap(value: Any) -> Any:
 def look(value: Value) -> Array:
     """Return the numbers themselves, for code that branches on them or raises.
 
-    It asks for them here, so that a recorder of programs can see what depends on them.
+    All such code asks here, so that `compile` sees what depends on values.
     """
     array = unwrap(value)
     return array.looked_at() if hasattr(array, "looked_at") else array
@@ -266,8 +270,8 @@ def may_be(condition: Any) -> bool:
     return hasattr(condition, "looked_at") or bool(condition)
 
 
-def in_one_call(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of arrays that looks at many values be one call to a recorder of programs."""
+def in_one_call(function: Function) -> Function:
+    """Let `compile` record a function that looks at many values as one call; a decorator."""
 
     @functools.wraps(function)
     def called(*args: Any) -> Any:

@@ -43,7 +43,7 @@ from .checks import (
     refuse_freed,
 )
 from .grad_mode import grad_enabled
-from .kinds import Array, Value
+from .kinds import Array, DTypeLike, Function, Value
 
 # ------------------------------------------------------------------------------- the graph
 
@@ -62,11 +62,11 @@ class Node:
     _array: Array  # an array, or a NumPy scalar as NumPy returns for 0-d results
     _grad: Array | None  # the gradient that `Tensor.backward` has accumulated; None until then
     _requires_grad: bool  # is this a leaf that requires a gradient, or is one upstream?
-    primitive: Callable[..., Any] | None
+    primitive: Function | None
     args: tuple[Any, ...] | None  # what it was called with; None for a leaf and after freeing
     kwargs: Mapping[str, Any]
     retains_grad: bool  # does `backward` store the gradient of this computed value, too?
-    version: int  # of a leaf: it grows when what was computed from it before is out of date
+    version: int  # of a leaf: counts the changes that put earlier results out of date
     saved_version: int  # sum of the arguments' versions when this was computed
     line: str  # where it was computed; set inside `detect_anomaly` only
 
@@ -90,7 +90,7 @@ class Node:
 
 def new_tensor(
     data: Array,
-    primitive: Callable[..., Any] | None = None,
+    primitive: Function | None = None,
     args: tuple[Any, ...] | None = None,
     kwargs: Mapping[str, Any] = NO_KEYWORDS,
     saved_version: int = 0,
@@ -115,15 +115,15 @@ on_record: Callable[[Node], Node] | None = None
 
 
 def apply(
-    function: Callable[..., Any],
+    function: Function,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] = NO_KEYWORDS,
-    compute: Callable[..., Any] | None = None,
-) -> Any:
+    compute: Function | None = None,
+) -> Value:
     """Call a primitive on its arguments' data, and record the call if a gradient may flow.
 
     Without tensors among the arguments, the result is an array. For an operator, `compute` is
-    Python's own, which gives the value; the derivative is that of the ufunc `function`.
+    Python's own: it gives the value, while the derivative is that of the ufunc `function`.
     """
     operands = []
     version = 0
@@ -153,14 +153,14 @@ def apply(
 
 
 def unshared(data: Array, operands: Sequence[Any]) -> Array:
-    """Copy a result that may share memory with a parameter, which an optimizer's step changes."""
+    """Copy a result that may share memory with a parameter: an optimizer's step would change it."""
     is_view = getattr(data, "base", None) is not None
     return data.copy() if is_view or any(data is operand for operand in operands) else data
 
 
 # ------------------------------------------------------------------- primitives and their VJPs
 
-VJP = Callable[..., Any]
+VJP = Function
 
 
 class Rules:
@@ -179,10 +179,10 @@ class Rules:
 
 
 #: The table: from a NumPy function or one of our own to its derivative.
-rules_of: dict[Callable[..., Any], Rules] = {}
+rules_of: dict[Function, Rules] = {}
 
 
-def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = None) -> None:
+def defvjp(function: Function, *vjps: VJP | None, joint: VJP | None = None) -> None:
     """Give a NumPy function or a `primitive` its derivative.
 
     Parameters
@@ -227,7 +227,7 @@ def defvjp(function: Callable[..., Any], *vjps: VJP | None, joint: VJP | None = 
     rules_of[getattr(function, "raw", function)] = Rules(vjps, joint)
 
 
-def primitive(function: Callable[..., Any]) -> Callable[..., Any]:
+def primitive(function: Function) -> Function:
     """Let a function of arrays take tensors; a decorator.
 
     Inside the function, tensors are plain arrays; only the call itself is recorded. `defvjp` gives
@@ -257,7 +257,7 @@ def primitive(function: Callable[..., Any]) -> Callable[..., Any]:
     raw = functools.partial(function) if function in rules_of else function
 
     @functools.wraps(function)
-    def on_tensors(*args: Any, **kwargs: Any) -> Any:
+    def on_tensors(*args: Any, **kwargs: Any) -> Value:
         if kwargs:
             check_keywords(raw, kwargs)
         return apply(raw, args, kwargs)
@@ -277,7 +277,7 @@ def backpropagate(
     cotangent: Value,
     ends: Set[Node] = frozenset(),
     create_graph: bool = False,
-) -> dict[Node, Any]:
+) -> dict[Node, Value]:
     """Carry the cotangent of `output` back through its graph; return the cotangents of its ends.
 
     Each node is visited once, when all its uses have added to its cotangent: before the last one,
@@ -349,9 +349,9 @@ def saved_args(node: Node) -> tuple[Any, ...]:
 def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
     """Count each node's uses: how often it is an argument of nodes that the backward pass visits.
 
-    The pass visits what requires a gradient upstream of `output`; with `ends`, only what lies in
-    between. Raise if any of it was freed, or changed since. A stack, not recursion: a chain of a
-    million operations is no problem.
+    The pass visits what requires a gradient upstream of `output`; with `ends`, only what lies
+    between them and `output`. Raise if any of it was freed, or changed since. A stack, not
+    recursion, so that a chain of a million operations is no problem.
     """
     uses = {output: 0}
     stack = [output]
@@ -403,7 +403,7 @@ def free(output: Node) -> None:
         node.args = None
 
 
-#: From a dtype of few digits to the dtype in which many such numbers are added up.
+#: From a short dtype to the one in which many of its numbers are added up.
 WIDER = {
     np.dtype(np.float16): np.float32,
     np.dtype(np.float32): np.float64,
@@ -414,7 +414,7 @@ WIDER = {
 MANY = 1024
 
 
-def wider(dtype: Any, count: int) -> Any:
+def wider(dtype: DTypeLike, count: int) -> Any:
     """Return the dtype in which `count` numbers add up with little rounding; None for their own."""
     return WIDER.get(dtype) if count > MANY or dtype.itemsize == 2 else None
 

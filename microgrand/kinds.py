@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 #: A NumPy array or scalar, or an array of another library that speaks NumPy's protocols.
@@ -10,6 +11,18 @@ Array: TypeAlias = Any
 Value: TypeAlias = Any
 #: What NumPy makes an array of: an array, a tensor, a number, a nested list.
 ArrayLike: TypeAlias = Any
+#: One value, or several in a list, a tuple or a named tuple: what NumPy functions return.
+Values: TypeAlias = Any
+#: A value, or values nested in dicts, lists and tuples.
+Tree: TypeAlias = Any
+#: A function of values: NumPy's, a primitive, or one composed of them.
+Function: TypeAlias = Callable[..., Any]
+#: What NumPy takes for a dtype: a dtype, a scalar class, a name, None for its own choice.
+DTypeLike: TypeAlias = Any
+#: What NumPy is told by keyword and only passed on: a mode, a norm, the name of a method.
+Option: TypeAlias = Any
+#: What stands in the brackets of an array: numbers, slices, arrays, or a tuple of them.
+Index: TypeAlias = Any
 #: A boolean array, True where something is kept; for Gaussian dropout, an array of factors.
 Mask: TypeAlias = Any
 #: The lengths of an array's axes.

@@ -12,7 +12,7 @@ import functools
 import operator
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from inspect import getattr_static
 from typing import Any, NoReturn
 
@@ -21,34 +21,32 @@ import numpy as np
 from . import checks
 from .dispatch import as_array, as_operand, dispatch, records_gradient, unwrap
 from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
-from .kinds import Array, ArrayLike, Axis
+from .kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Value, Values
 
 # -------------------------------------------------------------------------------- operators
 
 
-def binary_operator(
-    ufunc: np.ufunc, compute: Callable[..., Any]
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def binary_operator(ufunc: np.ufunc, compute: Function) -> tuple[Function, Function]:
     """Make ``x + y`` and its reflected form, for when only ``y`` is a tensor.
 
     Python's own operator computes the value. On 0-d results, which are NumPy scalars, it gives
     what the same expression gives without tensors, and is much faster than the ufunc.
     """
 
-    def operate(self: Tensor, other: ArrayLike) -> Any:
+    def operate(self: Tensor, other: ArrayLike) -> Value:
         other = other if other.__class__ in checks.SIMPLE else as_operand(other)
         return apply(ufunc, (self, other), NO_KEYWORDS, compute)
 
-    def reflected(self: Tensor, other: ArrayLike) -> Any:
+    def reflected(self: Tensor, other: ArrayLike) -> Value:
         other = other if other.__class__ in checks.SIMPLE else as_operand(other)
         # complex.__mul__ accepts np.float64 and returns a plain Python complex.
-        exactly = ufunc if other.__class__ is complex else compute
-        return apply(ufunc, (other, self), NO_KEYWORDS, exactly)
+        operation = ufunc if other.__class__ is complex else compute
+        return apply(ufunc, (other, self), NO_KEYWORDS, operation)
 
     return operate, reflected
 
 
-def constant_operator(ufunc: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def constant_operator(ufunc: Function) -> tuple[Function, Function]:
     """Make ``x < y``, ``x // y`` and other operators that return plain arrays."""
 
     def operate(self: Tensor, other: ArrayLike) -> Array:
@@ -60,14 +58,14 @@ def constant_operator(ufunc: Callable[..., Any]) -> tuple[Callable[..., Any], Ca
     return operate, reflected
 
 
-def in_place_operator(ufunc: np.ufunc, change: Callable[..., Any]) -> Callable[..., Any]:
+def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
     """Make ``x += y``: new data for a leaf, but a new tensor where a graph is recorded.
 
     Both keep shape and dtype, as arrays do. The exception is a recorded 0-d tensor, which becomes
     whatever ``x + y`` is.
     """
 
-    def operate(self: Tensor, other: ArrayLike) -> Any:
+    def operate(self: Tensor, other: ArrayLike) -> Value:
         operand = as_operand(unwrap(other), ())
         if self.primitive is not None or (records_gradient(other) and not self._requires_grad):
             new = dispatch(ufunc, ufunc, (self, other), {})
@@ -86,11 +84,11 @@ def in_place_operator(ufunc: np.ufunc, change: Callable[..., Any]) -> Callable[.
     return operate
 
 
-def method(function: Callable[..., Any]) -> Callable[..., Any]:
+def method(function: Function) -> Function:
     """Make an array method of a NumPy function."""
 
     @functools.wraps(function)
-    def of_self(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def of_self(self: Tensor, *args: Any, **kwargs: Any) -> Values:
         checks.check_keywords_are_numpys(function, kwargs)
         return function(self, *args, **kwargs)
 
@@ -138,7 +136,9 @@ class Tensor(Node):
     __slots__ = ()
     __pandas_priority__ = 5000  # pandas leaves `series - tensor` to the tensor
 
-    def __init__(self, data: ArrayLike, *, dtype: Any = None, requires_grad: bool = False) -> None:
+    def __init__(
+        self, data: ArrayLike, *, dtype: DTypeLike = None, requires_grad: bool = False
+    ) -> None:
         checks.check_is_no_tensor(data)
         # Arrays of other libraries that speak NumPy's protocols are kept as they are.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
@@ -158,7 +158,9 @@ class Tensor(Node):
 
     # ---- NumPy's protocols
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: ArrayLike, **kwargs: Any
+    ) -> Values:
         inputs = tuple([as_operand(x, ()) for x in inputs])
         if method == "__call__":
             return dispatch(ufunc, ufunc, inputs, kwargs)
@@ -167,10 +169,10 @@ class Tensor(Node):
             return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y, **kwargs)
         return dispatch(getattr(ufunc, method), (ufunc, method), inputs, kwargs)
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    def __array_function__(self, function: Function, types: Any, args: Any, kwargs: Any) -> Values:
         return dispatch(function, function, args, kwargs)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
         checks.check_becomes_an_array(self)
         return np.array(self._array, dtype=dtype, copy=copy)
 
@@ -351,25 +353,25 @@ class Tensor(Node):
     __ipow__ = in_place_operator(np.power, operator.ipow)
     __imatmul__ = in_place_operator(np.matmul, operator.imatmul)
 
-    def __divmod__(self, other: ArrayLike) -> Any:
+    def __divmod__(self, other: ArrayLike) -> Values:
         return np.divmod(self, other)
 
-    def __rdivmod__(self, other: ArrayLike) -> Any:
+    def __rdivmod__(self, other: ArrayLike) -> Values:
         return np.divmod(other, self)
 
-    def __neg__(self) -> Any:
+    def __neg__(self) -> Value:
         return apply(np.negative, (self,), NO_KEYWORDS, operator.neg)
 
-    def __pos__(self) -> Any:
+    def __pos__(self) -> Value:
         return apply(np.positive, (self,))
 
-    def __abs__(self) -> Any:
+    def __abs__(self) -> Value:
         return apply(np.absolute, (self,))
 
     def __invert__(self) -> Array:
         return np.invert(self._array)
 
-    def __pow__(self, other: ArrayLike, modulus: Any = None) -> Any:
+    def __pow__(self, other: ArrayLike, modulus: Any = None) -> Value:
         checks.check_no_modulus(modulus)
         return self._power(other)
 
@@ -400,17 +402,17 @@ class Tensor(Node):
         checks.check_has_an_axis(self, "len() of")
         return int(self.shape[0])
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Value]:
         checks.check_has_an_axis(self, "iteration over")
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, item: ArrayLike) -> bool:
         return bool(np.any(self._array == unwrap(item)))
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Index) -> Value:
         return apply(operator.getitem, (self, unwrap(index)))  # a list in it is copied
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: Index, value: ArrayLike) -> None:
         checks.refuse_item_assignment()
 
     def __dir__(self) -> list[str]:
@@ -452,38 +454,38 @@ class Tensor(Node):
     real = property(np.real, doc="The real part.")
     imag = property(np.imag, doc="The imaginary part.")
 
-    def reshape(self, *shape: Any, order: Any = "C") -> Any:
+    def reshape(self, *shape: Any, order: Option = "C") -> Value:
         """Give a new shape, ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
 
-    def flatten(self, order: Any = "C") -> Any:
+    def flatten(self, order: Option = "C") -> Value:
         """Flatten to one axis; as `ravel`, since tensors are not written into."""
         return np.ravel(self, order)
 
-    def transpose(self, *axes: Any) -> Any:
+    def transpose(self, *axes: Axis) -> Value:
         """Permute the axes, in reverse order by default; as `numpy.transpose`."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
         return np.transpose(self, order)
 
     @property
-    def T(self) -> Any:
+    def T(self) -> Value:
         """The tensor with its axes in reverse order."""
         return np.transpose(self)
 
     @property
-    def mT(self) -> Any:
+    def mT(self) -> Value:
         """The tensor with its last two axes swapped."""
         return np.matrix_transpose(self)
 
-    def clip(self, min: ArrayLike = None, max: ArrayLike = None) -> Any:
+    def clip(self, min: ArrayLike = None, max: ArrayLike = None) -> Value:
         """Limit the values to ``[min, max]``; as `numpy.clip`."""
         return np.clip(self, min, max)
 
-    def compress(self, condition: ArrayLike, axis: Axis = None) -> Any:
+    def compress(self, condition: ArrayLike, axis: Axis = None) -> Value:
         """Select slices along an axis; as `numpy.compress`."""
         return np.compress(condition, self, axis)
 
-    def astype(self, dtype: Any, copy: bool = True) -> Any:
+    def astype(self, dtype: DTypeLike, copy: bool = True) -> Value:
         """Convert to another float or complex dtype; integers and booleans are a plain array.
 
         With ``copy=False``, a tensor that has the dtype already is returned as it is. Raises
@@ -496,7 +498,7 @@ class Tensor(Node):
             return self._array.astype(dtype)
         return cast(self, dtype)
 
-    def relu(self) -> Any:
+    def relu(self) -> Value:
         """Replace negative elements by zero; the derivative at zero is zero. A nan stays nan."""
         return np.where(~np.less_equal(self._array, 0), self, 0)
 
@@ -506,7 +508,7 @@ checks.explain_missing_attributes(Tensor)  # `Tensor.__dir__` hides what this ad
 
 
 @primitive
-def cast(x: Array, dtype: Any) -> Array:
+def cast(x: Array, dtype: DTypeLike) -> Array:
     """Convert `x` to `dtype`."""
     return x.astype(dtype)
 
@@ -540,7 +542,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=unlock_in_child)
 
 
-def accumulate(cotangents: dict[Any, Array]) -> None:
+def accumulate(cotangents: dict[Node, Array]) -> None:
     """Add each cotangent to the ``grad`` of its tensor, and empty `cotangents`.
 
     Each ``grad`` is a new array that shares memory with nothing: others may hold the old one.
@@ -554,7 +556,7 @@ def accumulate(cotangents: dict[Any, Array]) -> None:
             tensor._grad = gradient
 
 
-def new_gradient(tensor: Tensor, cotangent: Array) -> Array:
+def new_gradient(tensor: Node, cotangent: Array) -> Array:
     """Add a cotangent to a tensor's gradient, if it has one; return a new array."""
     gradient = np.empty_like(tensor._array)
     if tensor._grad is None:

@@ -16,14 +16,15 @@ that its result is part of the outer graph.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .dispatch import as_array, unwrap
-from .engine import apply, backpropagate, count_uses
+from .engine import Node, apply, backpropagate, count_uses
 from .grad_mode import enable_grad, is_grad_enabled
+from .kinds import ArrayLike, Function, Tree, Value
 from .tensor import Tensor
 
 
@@ -38,7 +39,7 @@ class Variable(Tensor):
 # ------------------------------------------------- nested containers of arrays as one argument
 
 
-def map_tree(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+def map_tree(function: Function, tree: Tree, *others: Tree) -> Tree:
     """Apply `function` to each array in nested dicts, lists and tuples; None stays None."""
     if tree is None:
         return None
@@ -53,9 +54,9 @@ def map_tree(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     return function(tree, *others)
 
 
-def leaves_of(tree: Any) -> list[Any]:
+def leaves_of(tree: Tree) -> list[Value]:
     """List the arrays in nested dicts, lists and tuples."""
-    leaves: list[Any] = []
+    leaves: list[Value] = []
     map_tree(leaves.append, tree)
     return leaves
 
@@ -63,7 +64,7 @@ def leaves_of(tree: Any) -> list[Any]:
 # --------------------------------------------------------------------------- vector-Jacobian
 
 
-def make_variable(x: Any) -> Any:
+def make_variable(x: ArrayLike) -> Any:
     """Make the tensor whose cotangent is wanted; it stays connected if `x` has a graph."""
     if isinstance(x, Tensor):
         if x.requires_grad:
@@ -80,7 +81,7 @@ def make_variable(x: Any) -> Any:
     return variable
 
 
-def depends_on_others(output: Tensor, variables: Sequence[Any]) -> bool:
+def depends_on_others(output: Tensor, variables: Sequence[Tensor]) -> bool:
     """Tell whether a derivative of `output` is itself to be differentiated by someone else.
 
     This is the case if the graph has leaves beside our `variables`: a parameter that the function
@@ -95,7 +96,7 @@ def depends_on_others(output: Tensor, variables: Sequence[Any]) -> bool:
     )
 
 
-def as_result(value: Any, in_graph: bool) -> Any:
+def as_result(value: Value, in_graph: bool) -> Value:
     """Give a result as a tensor of the surrounding graph, or as an array of its own."""
     if in_graph:
         return value if isinstance(value, Tensor) else Tensor(value)
@@ -103,7 +104,7 @@ def as_result(value: Any, in_graph: bool) -> Any:
     return value if value.ndim else value[()]
 
 
-def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
     """Call `f`, and return its value with the function that maps cotangents back.
 
     Parameters
@@ -156,14 +157,14 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
         if isinstance(variable, Variable):
             variable.active = False
 
-    def pullback(cotangent: Any) -> tuple[Any, ...]:
+    def pullback(cotangent: Tree) -> tuple[Tree, ...]:
         cotangents = leaves_of(map_tree(check_cotangent, output, cotangent))
         create_graph = in_graph or (
             is_grad_enabled() and any(isinstance(g, Tensor) and g.requires_grad for g in cotangents)
         )
         if not create_graph:
             cotangents = unwrap(cotangents)
-        found: dict[Any, Any] = {}
+        found: dict[Node, Value] = {}
         with enable_grad():
             for value, g in zip(outputs, cotangents, strict=True):
                 if value.requires_grad:
@@ -184,7 +185,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     return map_tree(lambda value: as_result(value, in_graph), output), pullback
 
 
-def check_cotangent(value: Tensor, cotangent: Any) -> Any:
+def check_cotangent(value: Tensor, cotangent: ArrayLike) -> Value:
     """Return the cotangent of an output as an array or tensor, of the output's shape."""
     if not isinstance(cotangent, Tensor):
         cotangent = as_array(cotangent, value.dtype)
@@ -201,7 +202,7 @@ def check_cotangent(value: Tensor, cotangent: Any) -> Any:
 ArgNums = int | tuple[int, ...]
 
 
-def at_positions(f: Callable[..., Any], argnums: ArgNums, args: Any, kwargs: Any) -> Any:
+def at_positions(f: Function, argnums: ArgNums, args: Any, kwargs: Any) -> Any:
     """Make `f` a function of the arguments at `argnums` alone; also return those arguments."""
     numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
     for number in numbers:
@@ -229,7 +230,7 @@ def at_positions(f: Callable[..., Any], argnums: ArgNums, args: Any, kwargs: Any
     return partial, [args[number] for number in numbers]
 
 
-def check_real(value: Any) -> None:
+def check_real(value: Tree) -> None:
     """Raise if a function's value is complex, of which only parts have real derivatives."""
     for part in leaves_of(value):
         if part.dtype.kind == "c":
@@ -239,7 +240,7 @@ def check_real(value: Any) -> None:
             )
 
 
-def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+def value_and_grad(f: Function, argnums: ArgNums = 0) -> Function:
     """Make the function that returns the value of a scalar function and its gradient.
 
     Parameters
@@ -272,7 +273,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
     """
 
     @functools.wraps(f)
-    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+    def value_and_gradient(*args: Tree, **kwargs: Any) -> tuple[Tree, Tree]:
         partial, chosen = at_positions(f, argnums, args, kwargs)
         value, pullback = vjp(partial, *chosen)
         if not hasattr(value, "size") or value.size != 1:
@@ -288,7 +289,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[...,
     return value_and_gradient
 
 
-def grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+def grad(f: Function, argnums: ArgNums = 0) -> Function:
     """Make the function that computes the gradient of a scalar function.
 
     See `value_and_grad` for the parameters and errors.
@@ -305,7 +306,7 @@ def grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
     both = value_and_grad(f, argnums)
 
     @functools.wraps(f)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
+    def gradient(*args: Tree, **kwargs: Any) -> Tree:
         return both(*args, **kwargs)[1]
 
     return gradient
@@ -314,7 +315,7 @@ def grad(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
 # --------------------------------------------------------------- everything else from the vjp
 
 
-def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, Tree]:
     """Return the value of `f` and its derivative ``J t`` along `tangents`.
 
     Parameters
@@ -341,7 +342,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     return value, transposed(tuple(tangents))[0]
 
 
-def jacobian(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+def jacobian(f: Function, argnums: ArgNums = 0) -> Function:
     """Make the function that computes the Jacobian, of shape ``value.shape + argument.shape``.
 
     Where the function returns a nest of arrays, so does this, with a Jacobian in each one's place.
@@ -357,13 +358,13 @@ def jacobian(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
     """
 
     @functools.wraps(f)
-    def jacobian_of_f(*args: Any, **kwargs: Any) -> Any:
+    def jacobian_of_f(*args: Tree, **kwargs: Any) -> Tree:
         partial, chosen = at_positions(f, argnums, args, kwargs)
         value, pullback = vjp(partial, *chosen)
         parts = leaves_of(value)
         check_real(value)
 
-        def rows_of(part: Any) -> Any:
+        def rows_of(part: Value) -> Tree:
             rows = []
             for i in range(max(part.size, 1)):  # an empty part, too, needs the shapes of a row
                 cotangents = [np.zeros(other.shape, other.dtype) for other in parts]
@@ -383,7 +384,7 @@ def jacobian(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
     return jacobian_of_f
 
 
-def hessian(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+def hessian(f: Function, argnums: ArgNums = 0) -> Function:
     """Make the function that computes the second derivatives of a scalar function.
 
     Its shape is ``argument.shape + argument.shape``; for several arguments it is a nest of such
@@ -400,7 +401,7 @@ def hessian(f: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
     return jacobian(grad(f, argnums), argnums)
 
 
-def hvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
     """Return the product ``H t`` of a scalar function's Hessian with `tangents`.
 
     At the cost of a few evaluations, without forming the Hessian.

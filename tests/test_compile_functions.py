@@ -79,6 +79,9 @@ def test_python_numbers_are_inputs():
     assert_runs_as_eager(
         lambda x, a: a * x + a**2, lambda n: np.arange(3, dtype=np.float32), lambda n: 0.1 * n
     )
+    assert_runs_as_eager(
+        lambda x, a: np.multiply(Tensor(x), a), lambda n: np.arange(3.0), lambda n: 0.1 * n
+    )
 
 
 @given(program=strategies.programs(), order=st.sampled_from(["F", "every other", "reversed"]))

@@ -477,7 +477,12 @@ def test_what_is_no_probability_is_refused(p):
 
 @pytest.mark.parametrize("rng", [0, "0", np.random, np.random.RandomState(0)])
 def test_what_is_no_generator_is_refused_at_once(rng):
-    for use in (lambda: nn.Dropout(rng=rng)), (lambda: F.dropout(np.ones(2), rng=rng)):
+    module = nn.Dropout()
+
+    def assign():
+        module.rng = rng
+
+    for use in (lambda: nn.Dropout(rng=rng)), (lambda: F.dropout(np.ones(2), rng=rng)), assign:
         with pytest.raises(TypeError, match=r"np\.random\.default_rng\(seed\)"):
             use()
 

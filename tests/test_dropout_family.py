@@ -585,3 +585,10 @@ def test_gradients_of_the_family(kind, data, p, seed):
     x = data.draw(arrays(shape))
     module = replace(kind, shape=shape).make(p, seed)
     assert gradcheck(nn.DropoutMasks().hold(lambda x: kind.run(module, x)), x, order=2)
+
+
+@pytest.mark.parametrize("cls", [nn.Dropout, nn.Dropout2d, nn.GaussianDropout, nn.AlphaDropout])
+def test_only_p_may_be_given_by_position(cls):
+    assert cls(p=0.25).p == cls(0.25).p == 0.25
+    with pytest.raises(TypeError, match="positional"):
+        cls(0.25, ())

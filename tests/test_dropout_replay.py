@@ -12,7 +12,8 @@ from planting import with_mistake
 from microgrand import Tensor, manual_seed, nn
 from microgrand.nn import checks
 from microgrand.nn import functional as F
-from microgrand.nn.dropout.replay import Pass, source
+from microgrand.nn.dropout.masks import chance, source
+from microgrand.nn.dropout.replay import Pass
 from microgrand.testing import GradcheckError, gradcheck
 
 
@@ -91,7 +92,7 @@ def check_a_block_ends():
         held = module(X)
     with pytest.raises(KeyError), masks:
         raise KeyError
-    assert source.get() is None
+    assert source.get() is chance
     assert any(not np.array_equal(module(X).data, held.data) for _ in range(9))
 
 
@@ -144,7 +145,7 @@ CHECKED = "checks.check_replayed_mask(self, i, layer, shape)"
 
 def drawn_if(condition):
     """Draw a mask, where the right version raises."""
-    drawn = "layer.draw(shape, generator(layer.rng))"
+    drawn = "self.outer.next_mask(layer, shape)"
     return f"if {condition}:\n            return {drawn}\n        {CHECKED}"
 
 
@@ -172,7 +173,7 @@ HELD = {
         (
             "next_mask",
             "mask = self.outer.next_mask(layer, shape)",
-            "mask = layer.draw(shape, generator(layer.rng))",
+            "mask = MaskSource().next_mask(layer, shape)",
         )
     ],
     check_a_block_ends: [],
@@ -328,21 +329,40 @@ def test_a_block_that_outlives_another_ends_with_an_error():
         module(X)
     assert len(inner) == 3
     assert len(outer) == 0
-    assert source.get() is None
+    assert source.get() is chance
     # It begins last, and ends last.
     outer, inner = nn.DropoutMasks(), nn.DropoutMasks()
     outputs = a_generator(inner, module)
     with pytest.raises(RuntimeError, match="in another order than it began"), outer:
         next(outputs)
     outputs.close()
-    assert source.get() is None
+    assert source.get() is chance
     # Two generators, turn by turn.
     first, second = (a_generator(nn.DropoutMasks(), module) for _ in range(2))
     with pytest.raises(RuntimeError, match="masks of several blocks were mixed up"):
         for _ in zip(first, second, strict=True):
             pass
     second.close()
-    assert source.get() is None
+    assert source.get() is chance
+
+
+@pytest.mark.parametrize("order", ["abc", "aac"])
+def test_the_outermost_of_three_blocks_may_end_first(order):
+    masks = {name: nn.DropoutMasks() for name in order}
+    first, second, third = (masks[name] for name in order)
+
+    def run():
+        for block in first, second, third:
+            block.__enter__()
+        with pytest.raises(RuntimeError, match="in another order than it began"):
+            first.__exit__(None)
+        assert source.get().store is third
+        third.__exit__(None)
+        assert source.get().store is second
+        second.__exit__(None)
+        assert source.get() is chance
+
+    contextvars.copy_context().run(run)
 
 
 def test_a_block_that_ends_in_another_context_is_an_error():
@@ -351,7 +371,7 @@ def test_a_block_that_ends_in_another_context_is_an_error():
     context.run(masks.__enter__)
     with pytest.raises(RuntimeError, match="in another context"):
         masks.__exit__(None)
-    assert source.get() is None
+    assert source.get() is chance
 
 
 def test_masks_are_kept_where_p_changes():
@@ -368,7 +388,7 @@ def test_two_first_passes_at_once_are_an_error():
     module = nn.Dropout(0.5)
     with pytest.raises(RuntimeError, match="two passes drew masks at once"), masks:
         masks.hold(module)(X)
-    assert source.get() is None
+    assert source.get() is chance
     # But one that has its masks may begin again within itself.
     with masks:
         module(X)

@@ -348,6 +348,29 @@ def test_ends_count_as_independent_variables():
     assert {node: g.tolist() for node, g in found.items()} == {y: [12.0], x: [1.0]}
 
 
+# ------------------------------------------------------------------ broadcasting and dtypes undone
+
+
+def test_short_sums_of_float16_are_added_in_float32():
+    x = Tensor(np.ones((1, 2), np.float16), requires_grad=True)
+    tenths = np.full((1000, 2), 0.1, np.float16)
+    (x * tenths).backward(np.ones_like(tenths))
+    np.testing.assert_array_equal(x.grad, [np.sum(tenths, axis=0, dtype=float).astype(np.float16)])
+
+
+def test_a_complex_cotangent_of_another_precision_keeps_its_imaginary_part():
+    x = Tensor(np.array([2.0], np.float32), requires_grad=True)
+    np.real(x * np.complex64(1j) * np.array([1j])).sum().backward()  # complex64, then complex128
+    np.testing.assert_array_equal(x.grad, [-1])
+    assert x.grad.dtype == np.float32
+
+
+def test_an_axis_of_length_1_may_be_broadcast_to_length_0():
+    x = Tensor(np.ones((2, 1)), requires_grad=True)
+    (x * np.ones((2, 0))).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.zeros((2, 1)))
+
+
 # ---------------------------------------------------------------------------------------- threads
 
 

@@ -12,8 +12,8 @@ from microgrand import Tensor, manual_seed, nn
 from microgrand.dispatch import unwrap
 from microgrand.nn import functional as F
 from microgrand.nn.dropout import monte_carlo
+from microgrand.nn.dropout.masks import chance, source
 from microgrand.nn.dropout.monte_carlo import Sampler
-from microgrand.nn.dropout.replay import source
 from microgrand.nn.inputs import as_tensor
 from microgrand.random import default_rng
 
@@ -144,8 +144,8 @@ def check_an_error_ends_it(net):
 
     with pytest.raises(KeyError, match="model"):
         nn.mc_dropout(model, X, 5)
-    left, _ = source.get(), source.set(None)  # for the tests that follow a mistake
-    assert left is None
+    left, _ = source.get(), source.set(chance)  # for the tests that follow a mistake
+    assert left is chance
 
 
 def check_nothing_is_recorded(net):
@@ -176,9 +176,15 @@ def test_samples(check, model):
 
 
 MISTAKES = [
-    (check_samples_are_independent, "next_mask", "self.rng", "np.random.default_rng(0)"),
-    (check_samples_are_passes_in_training, "next_mask", "draw(shape,", "draw((1,) + shape[1:],"),
-    (check_samples_are_passes_in_training, "next_mask", "self.rng", "self.rng.spawn(1)[0]"),
+    *(
+        (check, "next_mask", "self.outer.draw(layer, shape, self.rng)", wrong)
+        for check, wrong in [
+            (check_samples_are_independent, "layer.draw(shape, np.random.default_rng(0))"),
+            (check_samples_are_passes_in_training, "layer.draw((1,) + shape[1:], self.rng)"),
+            (check_samples_are_passes_in_training, "layer.draw(shape, self.rng.spawn(1)[0])"),
+            (check_samples_are_passes_in_training, "MaskSource().next_mask(layer, shape)"),
+        ]
+    ),
     (check_masks_that_are_held_are_refused, "run", "self.calls = 0", "pass"),
     (check_an_error_ends_it, "run", "source.reset(token)", "pass"),
     (check_nothing_is_recorded, "run", "no_grad()", "contextlib.nullcontext()"),
@@ -241,7 +247,7 @@ def test_the_model_is_left_as_it_was():
         assert all(module.training is mode for module in net.modules())
         assert (result.std > 0).any()
     assert (rng.bit_generator.state, default_rng.bit_generator.state) == before
-    assert source.get() is None
+    assert source.get() is chance
     np.testing.assert_array_equal(net(X).data, net(X).data)
     assert all(parameter.grad is None for parameter in net.parameters())
     assert net(X).requires_grad, "recording goes on"
@@ -319,7 +325,7 @@ def test_blocks_of_masks_in_and_around_it():
     masks = nn.DropoutMasks()
     with pytest.raises(RuntimeError, match="record none of them"), masks:
         nn.mc_dropout(model, np.ones((3, 4)), 50, rng=0)
-    assert source.get() is None
+    assert source.get() is chance
 
 
 def test_later_samples_may_draw_more_masks():
@@ -396,4 +402,4 @@ def test_one_number_and_classes():
 def test_misuse(use, error, words):
     with pytest.raises(error, match=words):
         use(a_net())
-    assert source.get() is None
+    assert source.get() is chance

@@ -417,6 +417,18 @@ def test_operands_whose_operators_mean_something_else_are_refused(other):
                 operate(*pair)
 
 
+def test_lists_and_tuples_are_operands_of_ufuncs():
+    for exponents in [2.0, 3.0], (2.0, 3.0):
+        x = Tensor([1.0, 2.0], requires_grad=True)
+        np.power(x, exponents).sum().backward()
+        np.testing.assert_array_equal(x.grad, [2, 12])
+
+
+def test_what_is_composed_of_other_functions_gives_arrays_of_integers():
+    assert type(np.diff(Tensor([1, 3, 4]))) is np.ndarray
+    assert type(np.diff(Tensor([1.0, 3.0, 4.0]))) is Tensor
+
+
 def test_0d_tensors_have_no_matrix_product():
     s = Tensor(1.0, requires_grad=True) * 1
     with pytest.raises(ValueError, match="matmul"):

@@ -18,7 +18,8 @@ import numpy as np
 
 from ..checks import is_integer
 from ..dispatch import look
-from ..kinds import Array, Mask, Shape
+from ..kinds import Array, DTypeLike, Mask, Shape
+from ..random import generator
 from ..tensor import Tensor
 
 
@@ -50,7 +51,7 @@ class Checked:
 # ------------------------------------------------------------------------ functions and losses
 
 
-def check_float(dtype: Any, kinds: str = "f") -> None:
+def check_float(dtype: DTypeLike, kinds: str = "f") -> None:
     """Raise if numbers are not of a kind that a layer computes with."""
     if dtype.kind not in kinds:
         raise TypeError(
@@ -353,6 +354,12 @@ def probability_below_1(p: Any) -> float:
     return float(p)
 
 
+def generator_or_none(rng: Any) -> np.random.Generator | None:
+    """Return what draws a layer's masks; None for the library's generator; or raise."""
+    generator(rng)
+    return rng  # type: ignore[no-any-return]
+
+
 def check_mask(mask: Any) -> None:
     """Raise if a mask is not boolean."""
     if mask.dtype.kind != "b":
@@ -365,12 +372,6 @@ def check_noise(noise: Any) -> None:
         raise TypeError(
             f"GaussianDropout was given a mask of dtype {noise.dtype}; its noise is of floats"
         )
-
-
-def check_real(x: Array) -> None:
-    """Raise if ReLU is asked for the sign of a complex number."""
-    if x.dtype.kind == "c":
-        raise TypeError(f"relu is a function of real numbers, got dtype {x.dtype}")
 
 
 def check_training(training: Any) -> None:

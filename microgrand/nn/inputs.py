@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..kinds import ArrayLike
+from ..kinds import ArrayLike, DTypeLike
 from ..tensor import Tensor
 from . import checks
 
 
-def as_tensor(x: ArrayLike, dtype: Any = None, kinds: str = "f") -> Tensor:
+def as_tensor(x: ArrayLike, dtype: DTypeLike = None, kinds: str = "f") -> Tensor:
     """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
     tensor = x if isinstance(x, Tensor) else Tensor(x)
     given = tensor._array.dtype
@@ -20,6 +18,6 @@ def as_tensor(x: ArrayLike, dtype: Any = None, kinds: str = "f") -> Tensor:
     return tensor
 
 
-def cast_to(x: Tensor, dtype: Any) -> Tensor:
+def cast_to(x: Tensor, dtype: DTypeLike) -> Tensor:
     """Convert a tensor's dtype; of integers and booleans, which have no graph, too."""
     return x.astype(dtype) if x.dtype.kind == "f" else Tensor(x.data, dtype=dtype)

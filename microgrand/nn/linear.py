@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..engine import defvjp, primitive, wider
-from ..kinds import ArrayLike, Value
+from ..kinds import ArrayLike, DTypeLike, Value
 from ..random import generator
 from ..tensor import Tensor
 from . import checks
@@ -33,7 +33,9 @@ def rows(x: Value) -> Value:
     return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-def affine_vjp(g: Value, out: Value, needed: Any, x: Value, weight: Value, bias: Value) -> Any:
+def affine_vjp(
+    g: Value, out: Value, needed: Sequence[bool], x: Value, weight: Value, bias: Value
+) -> tuple[Value, ...]:
     """Bias and weight take part in every row of the batch: hence their sums over the rows."""
     g_rows = rows(g)
     return (
@@ -130,7 +132,7 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         *,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         in_features, out_features = checks.features("Linear", in_features, out_features)

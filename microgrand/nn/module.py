@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from ..kinds import ArrayLike
+from ..kinds import Array, ArrayLike, DTypeLike
 from ..tensor import Tensor
 from . import checks
 
@@ -31,7 +29,9 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: ArrayLike, *, dtype: Any = None, requires_grad: bool = True) -> None:
+    def __init__(
+        self, data: ArrayLike, *, dtype: DTypeLike = None, requires_grad: bool = True
+    ) -> None:
         if isinstance(data, Tensor):
             data = data.numpy().copy()  # raises for one whose graph would be lost
         super().__init__(data, dtype=dtype, requires_grad=requires_grad)
@@ -65,7 +65,7 @@ class Buffer(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: ArrayLike, *, dtype: Any = None) -> None:
+    def __init__(self, data: ArrayLike, *, dtype: DTypeLike = None) -> None:
         if isinstance(data, Tensor):
             data = data.numpy().copy()  # raises for one whose graph would be lost
         super().__init__(data, dtype=dtype)
@@ -75,10 +75,11 @@ class Module:
     """Something with parameters that is called like a function; the base of layers and models.
 
     A subclass assigns parameters and other modules to attributes, also within lists, tuples and
-    dicts, and defines ``forward``. One that is in another container, in an attribute of an object,
-    in ``__slots__`` or an attribute of the class is an error: to leave a module unregistered, keep
-    a function that calls it. Modules behind functions, bound methods, iterators such as ``map`` or
-    ``zip``, or nested objects are not found. What a module keeps but does not learn is a `Buffer`.
+    dicts, and defines ``forward``. Elsewhere (in another container, in an attribute of an object,
+    in ``__slots__`` or an attribute of the class) they are an error. Modules behind functions,
+    bound methods, iterators such as ``map`` or ``zip``, or nested objects are not found: to leave
+    a module unregistered, keep a function that calls it. What a module keeps but does not learn is
+    a `Buffer`.
 
     Examples
     --------
@@ -179,7 +180,7 @@ class Module:
         """Yield all buffers with their dotted names; a shared one once, by its first name."""
         yield from self.named_tensors(Buffer)
 
-    def named_tensors(self, kinds: Any) -> Iterator[tuple[str, Any]]:
+    def named_tensors(self, kinds: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
         """Yield parameters or buffers, or both, with their dotted names, each once."""
         seen = set()
         names: set[str] = set()
@@ -222,7 +223,7 @@ class Module:
 
     # ---- saving and loading
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters' and buffers' values by name.
 
         Warns of an attribute with other arrays of floats, as they are not saved: make them a
@@ -244,7 +245,7 @@ class Module:
                         checks.warn_of_lost_state(prefix, name, item, (Module, *STATE))
         return {name: tensor.data.copy() for name, tensor in self.named_tensors(STATE)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Write the values of a `state_dict` into the parameters and buffers, in place.
 
         A loss that was computed before is out of date, and its ``backward`` raises an error. But

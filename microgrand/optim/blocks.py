@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -13,7 +12,9 @@ from ..kinds import Array
 BLOCK_BYTES = 1 << 21
 
 
-def in_blocks(rule: Callable[..., None], data: Array, *others: Array, numbers: Any) -> None:
+def in_blocks(
+    rule: Callable[..., None], data: Array, *others: Array, numbers: Iterable[float]
+) -> None:
     """Apply an optimizer's rule to matching blocks of arrays of one shape.
 
     The rule is called as ``rule(*blocks, scratch, *numbers)``. What it writes into the blocks of

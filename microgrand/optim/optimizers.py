@@ -28,6 +28,8 @@ from .blocks import in_blocks
 from .checks import Number
 
 Scratch = Array | None  # with None as its `out`, NumPy makes a new array
+#: How one parameter changes: a rule, the arrays that it remembers, and the step's numbers.
+Update = tuple[Callable[..., None], tuple[Array, ...], tuple[float, ...]]
 
 
 class Optimizer(ABC):
@@ -82,9 +84,7 @@ class Optimizer(ABC):
                 in_blocks(rule, parameter._array, grad, *memory, numbers=numbers)
 
     @abstractmethod
-    def update(
-        self, index: int
-    ) -> tuple[Callable[..., None], tuple[Array, ...], tuple[float, ...]]:
+    def update(self, index: int) -> Update:
         """Return how ``self.parameters[index]`` changes in this step.
 
         That is a rule, the arrays that it remembers about the parameter, and this step's numbers.
@@ -171,7 +171,7 @@ class SGD(Optimizer):
         self.nesterov = nesterov
         self.velocities: list[Array] = []  # made in the first step with momentum
 
-    def update(self, index: int) -> Any:
+    def update(self, index: int) -> Update:
         """Return the rule with momentum, or without."""
         if self.momentum == 0:
             return descend, (), (self.lr, self.weight_decay)
@@ -281,7 +281,7 @@ class Adam(Optimizer):
         self.square_averages = zeros_like(self.parameters)
         self.steps = [0] * len(self.parameters)
 
-    def update(self, index: int) -> Any:
+    def update(self, index: int) -> Update:
         """Return Adam's rule, with the bias corrections in its numbers."""
         self.steps[index] += 1
         beta1, beta2 = self.betas

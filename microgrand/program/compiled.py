@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import engine, tensor
-from ..nn.dropout import replay
+from ..nn.dropout import masks
 from ..tensor import Tensor
 from ..transforms import Variable as TransformVariable
 from . import checks
@@ -159,7 +159,7 @@ class Compiled:
         if (
             recording.get() is not None
             or engine.observer.get() is not None
-            or replay.source.get() is not None
+            or masks.source.get() is not masks.chance
         ):
             return self.function(*args, **kwargs)
         for trace in self.traces:

@@ -20,9 +20,7 @@ import numpy as np
 
 from ..engine import Node
 from ..nn.dropout.layers import DropoutBase
-from ..nn.dropout.masks import bernoulli_mask
-from ..nn.dropout.replay import MaskSource
-from ..random import generator
+from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from .calls import Method, Variable, raw_bytes
 from .recording import Recorded, Recorder, is_recorded, leaves, paused, plain, recording
 
@@ -77,10 +75,6 @@ class RecordingSource(MaskSource):
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-
-    def next_mask(self, layer: Any, shape: Any) -> Any:
-        """Draw a mask, unless the layer is in evaluation mode."""
-        return self.draw(layer, shape, generator(layer.rng)) if layer.training else None
 
     def draw(self, layer: Any, shape: Any, rng: np.random.Generator) -> Any:
         """Draw a mask; with a generator that the function has made, it is a constant."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import engine
 from ..grad_mode import grad_enabled
-from ..nn.dropout import replay
+from ..nn.dropout import masks
 from ..tensor import Tensor
 from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
@@ -101,7 +101,7 @@ class Tracing:
         args, kwargs = self.given = self.recorded_arguments()
         self.given_leaves = leaves(self.given)
         token = recording.set(recorder)
-        source = replay.source.set(RecordingSource(recorder))
+        source = masks.source.set(RecordingSource(recorder))
         observer = engine.observer.set(labels.observe)
         before = engine.on_record  # of another thread's `detect_anomaly`
 
@@ -116,7 +116,7 @@ class Tracing:
             if engine.on_record is hook:
                 engine.on_record = before
             engine.observer.reset(observer)
-            replay.source.reset(source)
+            masks.source.reset(source)
             recording.reset(token)
         labels.finish()
         if recorder.refusal is not None:  # and the function has swallowed it

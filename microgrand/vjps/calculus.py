@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..dispatch import formula, unwrap
-from ..kinds import ArrayLike, Axis, Value
+from ..kinds import ArrayLike, Axis, DTypeLike, Option, Value, Values
 from .rules import as_array
 
 # -------------------------------------------------------------------- differences, integrals
@@ -44,7 +42,7 @@ def _ediff1d(ary: ArrayLike, to_end: ArrayLike = None, to_begin: ArrayLike = Non
 
 
 @formula(np.gradient)
-def _gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: int = 1) -> Any:
+def _gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: int = 1) -> Values:
     f = as_float(as_array(f))
     axes = range(f.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     spacings = varargs or (1.0,)
@@ -98,11 +96,11 @@ def _linspace(
     num: int = 50,
     endpoint: bool = True,
     retstep: bool = False,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     axis: int = 0,
     *,
-    device: Any = None,
-) -> Any:
+    device: Option = None,
+) -> Values:
     start, stop = as_array(start), as_array(stop)
     if dtype is not None and np.dtype(dtype).kind not in "fc":
         whole = np.linspace(unwrap(start), unwrap(stop), num, endpoint, dtype=dtype, axis=axis)

@@ -209,10 +209,10 @@ defvjp(
 
 
 def direction(x: Value, y: Value) -> tuple[Value, Value, Value]:
-    """Return ``x / r`` with the distance r from the origin, ``scale r`` and the scale.
+    """Return the cosine of the direction of ``(x, y)``, the distance times a scale, and the scale.
 
-    The scale keeps r in the range of the dtype. An r of 0 is 1 here. Two infinities are equal, as
-    they are to arctan2.
+    The scale keeps the distance in the range of the dtype. A distance of 0 is returned as 1. Two
+    infinities are equal, as they are to arctan2.
     """
     x, y = wide(as_array(x)), wide(as_array(y))
     distance = np.hypot(unwrap(x), unwrap(y))  # not a root of squares, which may underflow

@@ -7,14 +7,11 @@ the cotangents of what it mirrors. With ``n``, an argument is cut or padded with
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from ..dispatch import formula
 from ..engine import defvjp
-from ..kinds import ArrayLike, Axis, Value
+from ..kinds import ArrayLike, Axis, Function, Option, Shape, Value
 
 
 def with_length(x: Value, n: int, axis: int) -> Value:
@@ -27,11 +24,16 @@ def with_length(x: Value, n: int, axis: int) -> Value:
     return np.moveaxis(x, -1, axis)
 
 
-def fft_vjp(transform: Callable[..., Any]) -> Callable[..., Any]:
+def fft_vjp(transform: Function) -> Function:
     """Transform the cotangent in the same way."""
 
     def vjp(
-        g: Value, out: Value, a: Value, n: Any = None, axis: int = -1, norm: Any = None
+        g: Value,
+        out: Value,
+        a: Value,
+        n: int | None = None,
+        axis: int = -1,
+        norm: Option = None,
     ) -> Value:
         return with_length(transform(g, axis=axis, norm=norm), a.shape[axis], axis)
 
@@ -39,7 +41,7 @@ def fft_vjp(transform: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def rfft_vjp(
-    g: Value, out: Value, a: Value, n: int | None = None, axis: int = -1, norm: Any = None
+    g: Value, out: Value, a: Value, n: int | None = None, axis: int = -1, norm: Option = None
 ) -> Value:
     """Pad with the zero cotangents of what was left out, and transform."""
     length = a.shape[axis] if n is None else n
@@ -48,7 +50,7 @@ def rfft_vjp(
 
 
 def irfft_vjp(
-    g: Value, out: Value, a: Value, n: int | None = None, axis: int = -1, norm: Any = None
+    g: Value, out: Value, a: Value, n: int | None = None, axis: int = -1, norm: Option = None
 ) -> Value:
     """Transform; double what stands for two: all but the first, and the middle of an even n."""
     length = out.shape[axis]
@@ -65,7 +67,7 @@ defvjp(np.fft.ifft, fft_vjp(np.fft.ifft))
 defvjp(np.fft.rfft, rfft_vjp)
 defvjp(np.fft.irfft, irfft_vjp)
 
-OPPOSITE: dict[Any, Any] = {
+OPPOSITE: dict[Option, Option] = {
     None: "forward",
     "backward": "forward",
     "ortho": "ortho",
@@ -74,16 +76,16 @@ OPPOSITE: dict[Any, Any] = {
 
 
 @formula(np.fft.hfft)
-def _hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Any = None) -> Value:
+def _hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Option = None) -> Value:
     return np.fft.irfft(np.conj(a), n, axis, norm=OPPOSITE[norm])
 
 
 @formula(np.fft.ihfft)
-def _ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Any = None) -> Value:
+def _ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: Option = None) -> Value:
     return np.conj(np.fft.rfft(a, n, axis, norm=OPPOSITE[norm]))
 
 
-def lengths_and_axes(x: Value, s: Any, axes: Axis) -> tuple[list[Any], list[int]]:
+def lengths_and_axes(x: Value, s: Shape | None, axes: Axis) -> tuple[list[int | None], list[int]]:
     """Fill in the defaults of transforms along several axes: all axes, at full length."""
     if axes is None:
         axes = range(x.ndim) if s is None else range(-len(s), 0)
@@ -97,21 +99,21 @@ def lengths_and_axes(x: Value, s: Any, axes: Axis) -> tuple[list[Any], list[int]
 
 
 @formula(np.fft.fftn)
-def _fftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> Value:
+def _fftn(a: ArrayLike, s: Shape | None = None, axes: Axis = None, norm: Option = None) -> Value:
     for n, axis in zip(*lengths_and_axes(a, s, axes), strict=True):
         a = np.fft.fft(a, n, axis, norm)
     return a
 
 
 @formula(np.fft.ifftn)
-def _ifftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> Value:
+def _ifftn(a: ArrayLike, s: Shape | None = None, axes: Axis = None, norm: Option = None) -> Value:
     for n, axis in zip(*lengths_and_axes(a, s, axes), strict=True):
         a = np.fft.ifft(a, n, axis, norm)
     return a
 
 
 @formula(np.fft.rfftn)
-def _rfftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> Value:
+def _rfftn(a: ArrayLike, s: Shape | None = None, axes: Axis = None, norm: Option = None) -> Value:
     lengths, axes = lengths_and_axes(a, s, axes)
     a = np.fft.rfft(a, lengths[-1], axes[-1], norm)
     for n, axis in zip(lengths[:-1], axes[:-1], strict=True):
@@ -120,17 +122,19 @@ def _rfftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> 
 
 
 @formula(np.fft.irfftn)
-def _irfftn(a: ArrayLike, s: Any = None, axes: Axis = None, norm: Any = None) -> Value:
+def _irfftn(a: ArrayLike, s: Shape | None = None, axes: Axis = None, norm: Option = None) -> Value:
     lengths, axes = lengths_and_axes(a, s, axes)
     for n, axis in zip(lengths[:-1], axes[:-1], strict=True):
         a = np.fft.ifft(a, n, axis, norm)
     return np.fft.irfft(a, lengths[-1], axes[-1], norm)
 
 
-def over_two_axes(transform: Callable[..., Any]) -> Callable[..., Any]:
+def over_two_axes(transform: Function) -> Function:
     """Make the version of an n-dimensional transform that is over the last two axes."""
 
-    def transform2(a: ArrayLike, s: Any = None, axes: Axis = (-2, -1), norm: Any = None) -> Value:
+    def transform2(
+        a: ArrayLike, s: Shape | None = None, axes: Axis = (-2, -1), norm: Option = None
+    ) -> Value:
         return transform(a, s, axes, norm)
 
     return transform2

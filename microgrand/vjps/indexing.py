@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import operator
 from types import EllipsisType
-from typing import Any
 
 import numpy as np
 
 from ..dispatch import unwrap
 from ..engine import defvjp, primitive
-from ..kinds import Array
+from ..kinds import Array, Index
 
 
 @primitive
-def add_at(g: Array, index: Any, like: Array) -> Array:
+def add_at(g: Array, index: Index, like: Array) -> Array:
     """Add `g` to zeros of the shape of `like` at ``index``: the transpose of ``like[index]``.
 
     An element that an integer index selects twice receives both of its cotangents.
@@ -30,7 +29,7 @@ def add_at(g: Array, index: Any, like: Array) -> Array:
     return total.astype(g.dtype, copy=False)
 
 
-def selects_once(part: Any) -> bool:
+def selects_once(part: Index) -> bool:
     """Tell whether this part of an index surely selects no element twice."""
     if part is None or isinstance(part, (int, slice, EllipsisType)):
         return True

@@ -20,7 +20,7 @@ from numpy.linalg import LinAlgError
 
 from ..dispatch import formula, look, unwrap
 from ..engine import defvjp, primitive
-from ..kinds import ArrayLike, Axis, Value
+from ..kinds import ArrayLike, Axis, Option, Value, Values
 from ..tensor import Tensor
 from .elementwise import absolute_vjp
 from .reductions import expand, extremum_vjp
@@ -163,13 +163,19 @@ defvjp(log_abs_det, log_abs_det_vjp)
 
 
 @formula(np.linalg.slogdet, plain=(0,))
-def _slogdet(a: ArrayLike) -> Any:
+def _slogdet(a: ArrayLike) -> Values:
     a = check_matrix("slogdet", a)
     return None, log_abs_det(a)
 
 
 def pinv_vjp(
-    g: Value, out: Value, a: Value, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
+    g: Value,
+    out: Value,
+    a: Value,
+    rcond: Option = None,
+    hermitian: bool = False,
+    *,
+    rtol: Option = None,
 ) -> Value:
     """Differentiate among the matrices of one rank (Golub and Pereyra 1973, equation 4.12)."""
     out_h, g_t = np.conj(transposed(out)), transposed(g)
@@ -181,7 +187,7 @@ def pinv_vjp(
 
 
 @primitive
-def pinv(a: Value, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Value:
+def pinv(a: Value, rcond: Option = None, hermitian: bool = False, *, rtol: Option = None) -> Value:
     """Call ``np.linalg.pinv``."""
     given = {} if rtol is None else {"rtol": rtol}
     return np.linalg.pinv(a, rcond, hermitian, **given)
@@ -191,7 +197,9 @@ defvjp(pinv, pinv_vjp)
 
 
 @formula(np.linalg.pinv, exact=True)
-def _pinv(a: ArrayLike, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Value:
+def _pinv(
+    a: ArrayLike, rcond: Option = None, hermitian: bool = False, *, rtol: Option = None
+) -> Value:
     check_finite("pinv", a)
     rcond, rtol = unwrap(rcond), unwrap(rtol)
     cutoff = rtol if rcond is None else rcond
@@ -218,7 +226,7 @@ def check_cut_is_clear(s: Value, cutoff: Value) -> None:
 
 
 @formula(np.linalg.lstsq, plain=(2, 3))
-def _lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> Any:
+def _lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> Values:
     a, b = check_matrix("lstsq", a), as_array(b)
     has_residuals = np.linalg.lstsq(unwrap(a), unwrap(b), rcond)[1].size > 0
     eps = np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps
@@ -328,13 +336,13 @@ def inverse_gaps(values: Value, factor: Value, name: str) -> Value:
 
 
 @primitive
-def eigh(a: Value, UPLO: Any = "L") -> Value:  # noqa: N803  NumPy says so
+def eigh(a: Value, UPLO: Option = "L") -> Value:  # noqa: N803  NumPy says so
     """Return the eigenvectors as columns, below a row of the eigenvalues."""
     w, v = np.linalg.eigh(a, UPLO)
     return np.concatenate([w[..., None, :], v], -2)
 
 
-def eigh_vjp(g: Value, out: Value, a: Value, UPLO: Any = "L") -> Value:  # noqa: N803
+def eigh_vjp(g: Value, out: Value, a: Value, UPLO: Option = "L") -> Value:  # noqa: N803
     """``V (diag(g_w) + F * V^T g_V) V^T`` with ``F_ij = 1 / (w_j - w_i)``."""
     w, v = out[..., 0, :], out[..., 1:, :]
     g_w, g_v = g[..., 0, :], g[..., 1:, :]
@@ -350,12 +358,12 @@ EighResult: Any = type(np.linalg.eigh(np.eye(1)))
 
 
 @formula(np.linalg.eigh, exact=True)
-def _eigh(a: ArrayLike, UPLO: Any = "L") -> Any:  # noqa: N803
+def _eigh(a: ArrayLike, UPLO: Option = "L") -> Values:  # noqa: N803
     out = eigh(check_matrix("eigh", a), UPLO)
     return EighResult(out[..., 0, :], out[..., 1:, :])
 
 
-def eigvalsh_vjp(g: Value, out: Value, a: Value, UPLO: Any = "L") -> Value:  # noqa: N803
+def eigvalsh_vjp(g: Value, out: Value, a: Value, UPLO: Option = "L") -> Value:  # noqa: N803
     """``V diag(g) V^T``; the values alone are computed by other steps than with their vectors."""
     if not is_finite(a):
         return np.full_like(unwrap(a), np.nan)
@@ -364,7 +372,7 @@ def eigvalsh_vjp(g: Value, out: Value, a: Value, UPLO: Any = "L") -> Value:  # n
 
 
 @primitive
-def eigvalsh(a: Value, UPLO: Any = "L") -> Value:  # noqa: N803
+def eigvalsh(a: Value, UPLO: Option = "L") -> Value:  # noqa: N803
     """Call ``np.linalg.eigvalsh``."""
     return np.linalg.eigvalsh(a, UPLO)
 
@@ -373,7 +381,7 @@ defvjp(eigvalsh, eigvalsh_vjp)
 
 
 @formula(np.linalg.eigvalsh, exact=True)
-def _eigvalsh(a: ArrayLike, UPLO: Any = "L") -> Value:  # noqa: N803
+def _eigvalsh(a: ArrayLike, UPLO: Option = "L") -> Value:  # noqa: N803
     return eigvalsh(check_matrix("eigvalsh", a), UPLO)
 
 
@@ -451,7 +459,7 @@ defvjp(svdvals, svdvals_vjp)
 @formula(np.linalg.svd, exact=True)
 def _svd(
     a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
-) -> Any:
+) -> Values:
     a = check_matrix("svd", a)
     if not compute_uv:
         return svdvals(a, hermitian)
@@ -497,7 +505,7 @@ QRResult: Any = type(np.linalg.qr(np.eye(1)))
 
 
 @formula(np.linalg.qr)
-def _qr(a: ArrayLike, mode: str = "reduced") -> Any:
+def _qr(a: ArrayLike, mode: str = "reduced") -> Values:
     a = check_matrix("qr", a)
     m, n = a.shape[-2:]
     if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
@@ -517,7 +525,13 @@ def _qr(a: ArrayLike, mode: str = "reduced") -> Any:
 
 
 def vector_norm_vjp(
-    g: Value, out: Value, x: Value, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2
+    g: Value,
+    out: Value,
+    x: Value,
+    *,
+    axis: Axis = None,
+    keepdims: bool = False,
+    ord: Option = 2,
 ) -> Value:
     """``sign(x) (|x| / norm)^(ord - 1)``, which is 0 where x or the norm is 0, as for `abs`."""
     if not isinstance(axis, (tuple, type(None))):
@@ -551,7 +565,7 @@ defvjp(np.linalg.vector_norm, vector_norm_vjp)
 
 
 @formula(np.linalg.matrix_norm)
-def _matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Any = "fro") -> Value:
+def _matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Option = "fro") -> Value:
     x = as_array(x)
     if ord in (None, "fro", "f"):
         return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
@@ -572,7 +586,7 @@ def _matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Any = "fro") -
 
 
 @formula(np.linalg.norm)
-def _norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Value:
+def _norm(x: ArrayLike, ord: Option = None, axis: Axis = None, keepdims: bool = False) -> Value:
     x = as_array(x)
     axes: Any = axis if isinstance(axis, tuple) or axis is None else (int(axis),)
     if (ord is None and axes is None) or (len(axes) if axes is not None else x.ndim) == 1:
@@ -584,7 +598,7 @@ def _norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = Fal
 
 
 @formula(np.linalg.cond)
-def _cond(x: ArrayLike, p: Any = None) -> Value:
+def _cond(x: ArrayLike, p: Option = None) -> Value:
     x = check_matrix("cond", x)
     if p in (None, 2, -2):
         s = np.linalg.svdvals(x)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..dispatch import formula
 from ..engine import VJP, defvjp, primitive, wider
-from ..kinds import ArrayLike, Shape, Value
+from ..kinds import ArrayLike, Axis, Option, Shape, Value
 from .rules import as_array
 
 # ------------------------------------------------------------------- products of matrices
@@ -48,7 +48,7 @@ defvjp(np.matmul, matmul_vjp_left, matmul_vjp_right)
 Axes = tuple[list[int], list[int]]
 
 
-def paired_axes(a: Value, b: Value, axes: Any) -> Axes:
+def paired_axes(a: Value, b: Value, axes: Axis) -> Axes:
     """Return the numbers of the axes that ``np.tensordot`` sums over."""
     if isinstance(axes, (int, np.integer)):
         axes = (range(a.ndim - int(axes), a.ndim), range(int(axes)))
@@ -148,7 +148,7 @@ def _matmul(x1: ArrayLike, x2: ArrayLike, /) -> Value:
 
 
 @formula(np.linalg.tensordot, exact=True)
-def _array_tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: Any = 2) -> Value:
+def _array_tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: Axis = 2) -> Value:
     return np.tensordot(x1, x2, axes)
 
 
@@ -219,17 +219,17 @@ def _array_cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Value:
 # sum_k g_k v_(k-i), where v runs backwards. The other modes give a part of that.
 
 
-def convolve_vjp_left(g: Value, out: Value, a: Value, v: Value, mode: Any = "full") -> Value:
+def convolve_vjp_left(g: Value, out: Value, a: Value, v: Value, mode: Option = "full") -> Value:
     """Convolve the cotangent of the whole with v backwards."""
     return np.convolve(in_full(g, a, v, mode), np.flip(np.atleast_1d(v)), "valid")
 
 
-def convolve_vjp_right(g: Value, out: Value, a: Value, v: Value, mode: Any = "full") -> Value:
+def convolve_vjp_right(g: Value, out: Value, a: Value, v: Value, mode: Option = "full") -> Value:
     """Convolve the cotangent of the whole with a backwards."""
     return np.convolve(in_full(g, a, v, mode), np.flip(np.atleast_1d(a)), "valid")
 
 
-def in_full(g: Value, a: Value, v: Value, mode: Any) -> Value:
+def in_full(g: Value, a: Value, v: Value, mode: Option) -> Value:
     """Put zeros around the cotangent, where `mode` has left something out."""
     n, m = np.size(a), np.size(v)
     start, length = part_of_full(n, m, mode)
@@ -238,7 +238,7 @@ def in_full(g: Value, a: Value, v: Value, mode: Any) -> Value:
     return np.concatenate([zeros[:start], g, zeros[:after]])
 
 
-def part_of_full(n: int, m: int, mode: Any) -> tuple[int, int]:
+def part_of_full(n: int, m: int, mode: Option) -> tuple[int, int]:
     """Return where a mode's part of the full convolution starts, and how long it is."""
     short, long = sorted([n, m])
     if mode in ("full", 2):
@@ -252,7 +252,7 @@ defvjp(np.convolve, convolve_vjp_left, convolve_vjp_right)
 
 
 @formula(np.correlate)
-def _correlate(a: ArrayLike, v: ArrayLike, mode: Any = "valid") -> Value:
+def _correlate(a: ArrayLike, v: ArrayLike, mode: Option = "valid") -> Value:
     a, v = np.atleast_1d(a), np.atleast_1d(v)
     full = np.convolve(a, np.conj(np.flip(v)))
     start, length = part_of_full(a.size, v.size, mode)
@@ -265,8 +265,13 @@ def _correlate(a: ArrayLike, v: ArrayLike, mode: Any = "valid") -> Value:
 
 
 def einsum_vjp(
-    g: Value, out: Value, needed: Any, *operands: Value, subscripts: str, optimize: Any = False
-) -> list[Any]:
+    g: Value,
+    out: Value,
+    needed: Sequence[bool],
+    *operands: Value,
+    subscripts: str,
+    optimize: Option = False,
+) -> list[Value]:
     """Another einsum each: swap the operand's subscripts with those of the result.
 
     With ``out_ij = x_ik y_kj``, the cotangent of x is ``g_x_ik = g_ij y_kj``. A subscript that
@@ -275,7 +280,7 @@ def einsum_vjp(
     """
     inputs, _, output = subscripts.partition("->")
     terms = inputs.split(",")
-    cotangents: list[Any] = [None] * len(operands)
+    cotangents: list[Value] = [None] * len(operands)
     for i, operand in enumerate(operands):
         if not needed[i]:
             continue
@@ -317,7 +322,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @primitive
-def einsum(*operands: Value, subscripts: str, optimize: Any = False) -> Value:
+def einsum(*operands: Value, subscripts: str, optimize: Option = False) -> Value:
     """Einsum with explicit subscripts: a letter for each axis, and those of the result."""
     return np.einsum(subscripts, *operands, optimize=optimize)
 
@@ -367,7 +372,7 @@ def from_lists(*operands: Any) -> tuple[Any, ...]:
 
 
 @formula(np.einsum, exact=True)
-def _einsum(*operands: ArrayLike, optimize: Any = False) -> Value:
+def _einsum(*operands: ArrayLike, optimize: Option = False) -> Value:
     if not isinstance(operands[0], str):
         operands = from_lists(*operands)
     arrays = [as_array(operand) for operand in operands[1:]]

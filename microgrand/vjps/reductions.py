@@ -7,7 +7,6 @@ ufuncs, which are the same under another name.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from ..checks import check_keywords_have_no_gradient
 from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
-from ..kinds import Array, ArrayLike, Axis, Value
+from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Value
 from .rules import as_array, wide
 
 # ------------------------------------------------------------------------ sums and extrema
@@ -50,7 +49,7 @@ def sum_vjp(
     out: Value,
     x: Value,
     axis: Axis = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     *,
     keepdims: bool = False,
     initial: ArrayLike = None,
@@ -65,7 +64,7 @@ def mean_vjp(
     out: Value,
     x: Value,
     axis: Axis = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     *,
     keepdims: bool = False,
     where: ArrayLike = True,
@@ -94,7 +93,7 @@ def extremum_vjp(
     return np.where(winners, share, 0)
 
 
-def deviations(x: Value, axis: Axis, dtype: Any, where: ArrayLike) -> Value:
+def deviations(x: Value, axis: Axis, dtype: DTypeLike, where: ArrayLike) -> Value:
     """Subtract the mean; 0 for what takes no part, which may be nan."""
     x = wide(x if dtype is None else x.astype(np.result_type(x.dtype, dtype)))
     if where is not True:
@@ -109,7 +108,7 @@ def var_vjp(
     out: Value,
     x: Value,
     axis: Axis = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     *,
     ddof: float = 0,
     correction: float = 0,
@@ -128,7 +127,7 @@ def std_vjp(
     out: Value,
     x: Value,
     axis: Axis = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     *,
     ddof: float = 0,
     correction: float = 0,
@@ -147,7 +146,7 @@ def std_vjp(
     return wide(expand(np.real(g), x, axis, keepdims)) * (np.conj(centered) / spread_out)
 
 
-def check_real_dtype(name: str, x: Value, dtype: Any) -> None:
+def check_real_dtype(name: str, x: Value, dtype: DTypeLike) -> None:
     """Raise TypeError if complex numbers are to be computed with in a real dtype."""
     if dtype is not None and x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
         raise TypeError(
@@ -220,7 +219,7 @@ def prod_vjp(
     out: Value,
     x: Value,
     axis: Axis = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     *,
     keepdims: bool = False,
     initial: ArrayLike = None,
@@ -245,7 +244,9 @@ def prod_vjp(
 defvjp(np.prod, prod_vjp)
 
 
-def cumprod_vjp(g: Value, out: Value, x: Value, axis: Axis = None, dtype: Any = None) -> Value:
+def cumprod_vjp(
+    g: Value, out: Value, x: Value, axis: Axis = None, dtype: DTypeLike = None
+) -> Value:
     """Multiply the product of what is before an element by h, which collects what comes after.
 
     With ``out_k = x_0 ... x_k``, the cotangent of x_i is ``x_0 ... x_(i-1) h_i``, where
@@ -296,13 +297,13 @@ defvjp(np.cumprod, cumprod_vjp)
 # --------------------------------------------------------------- any associative ufunc
 
 
-def fold(ufunc: np.ufunc) -> Callable[..., Any]:
+def fold(ufunc: np.ufunc) -> Function:
     """Make the function that reduces with an associative ufunc, pair by pair."""
 
     def reduction(
         a: ArrayLike,
         axis: Axis = None,
-        dtype: Any = None,
+        dtype: DTypeLike = None,
         *,
         keepdims: bool = False,
         initial: ArrayLike = None,
@@ -330,13 +331,13 @@ def fold(ufunc: np.ufunc) -> Callable[..., Any]:
     return reduction
 
 
-def scan(ufunc: np.ufunc) -> Callable[..., Any]:
+def scan(ufunc: np.ufunc) -> Function:
     """Make the function that accumulates with an associative ufunc.
 
     After the k-th step, each element holds the result of the last 2^k elements up to it.
     """
 
-    def accumulation(a: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
+    def accumulation(a: ArrayLike, axis: int | None = None, dtype: DTypeLike = None) -> Value:
         a = as_array(a) if dtype is None else as_array(a).astype(dtype)
         a = np.reshape(a, -1) if axis is None else np.moveaxis(a, axis, 0)
         step = 1
@@ -351,7 +352,7 @@ def scan(ufunc: np.ufunc) -> Callable[..., Any]:
 # ---------------------------------------------------------------------------- running sums
 
 
-def cumsum_vjp(g: Value, out: Value, x: Value, axis: Axis = None, dtype: Any = None) -> Value:
+def cumsum_vjp(g: Value, out: Value, x: Value, axis: Axis = None, dtype: DTypeLike = None) -> Value:
     """Sum from the end: an element is part of its own and of all later sums."""
     along = -1 if axis is None or x.ndim == 0 else axis
     total = np.flip(np.cumsum(np.flip(wide(g), along), along), along)
@@ -361,7 +362,7 @@ def cumsum_vjp(g: Value, out: Value, x: Value, axis: Axis = None, dtype: Any = N
 defvjp(np.cumsum, cumsum_vjp)
 
 
-def cumulative(function: Callable[..., Any], identity: int) -> Callable[..., Any]:
+def cumulative(function: Function, identity: int) -> Function:
     """Make ``np.cumulative_sum`` of ``np.cumsum``, and the same for products."""
 
     def running(
@@ -369,7 +370,7 @@ def cumulative(function: Callable[..., Any], identity: int) -> Callable[..., Any
         /,
         *,
         axis: int | None = None,
-        dtype: Any = None,
+        dtype: DTypeLike = None,
         include_initial: bool = False,
     ) -> Value:
         x = np.atleast_1d(x)
@@ -412,7 +413,7 @@ def _bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0) ->
 # ---------------------------------------------------------------------------- without the nan
 
 
-def with_nan_as(value: float, function: Callable[..., Any]) -> Callable[..., Any]:
+def with_nan_as(value: float, function: Function) -> Function:
     """Make the version of `function` in which a nan counts as `value`, its neutral element."""
 
     def nan_version(a: Value, axis: Axis = None, **options: Any) -> Value:
@@ -421,7 +422,7 @@ def with_nan_as(value: float, function: Callable[..., Any]) -> Callable[..., Any
     return nan_version
 
 
-def without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
+def without_nan(function: Function) -> Function:
     """Make the version of `function` in which a nan takes no part."""
 
     def nan_version(
@@ -433,7 +434,7 @@ def without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
     return nan_version
 
 
-def nan_where_all_are(function: Callable[..., Any]) -> Callable[..., Any]:
+def nan_where_all_are(function: Function) -> Function:
     """Make the version of an extremum in which a nan loses, unless there is nothing else."""
     worst = -np.inf if function is np.max else np.inf
 
@@ -461,10 +462,10 @@ formula(np.nanmin)(nan_where_all_are(np.min))
 # ------------------------------------------------------------------------ methods of ufuncs
 
 
-def along_first_axis(function: Any) -> Callable[..., Any]:
+def along_first_axis(function: Function) -> Function:
     """Make a ufunc's ``reduce`` or ``accumulate``, whose axis is 0 where the function's is None."""
 
-    def method(array: Value, axis: Axis = 0, *args: Any, **options: Any) -> Any:
+    def method(array: Value, axis: Axis = 0, *args: Any, **options: Any) -> Value:
         given = {"where": options.get("where")}
         check_keywords_have_no_gradient(function, given, records_gradient)
         return function(array, axis, *args, **options)
@@ -472,10 +473,12 @@ def along_first_axis(function: Any) -> Callable[..., Any]:
     return method
 
 
-def first_and_inverses(function: Any, inverse: np.ufunc) -> Callable[..., Any]:
+def first_and_inverses(function: Function, inverse: np.ufunc) -> Function:
     """Make, of sums or products, the methods of subtract or divide: ``a - b - c = a + -b + -c``."""
 
-    def reduce(array: Value, axis: Axis = 0, dtype: Any = None, *, keepdims: bool = False) -> Value:
+    def reduce(
+        array: Value, axis: Axis = 0, dtype: DTypeLike = None, *, keepdims: bool = False
+    ) -> Value:
         if array.ndim == 0 or axis == ():
             return function(array, (), dtype, keepdims=keepdims)
         axis = 0 if axis is None else axis[0] if isinstance(axis, tuple) else axis
@@ -483,7 +486,7 @@ def first_and_inverses(function: Any, inverse: np.ufunc) -> Callable[..., Any]:
             raise ValueError("an empty axis cannot be reduced by a function without an identity")
         return function(after_first(array, axis), axis, dtype, keepdims=keepdims)
 
-    def accumulate(array: Value, axis: int = 0, dtype: Any = None) -> Value:
+    def accumulate(array: Value, axis: int = 0, dtype: DTypeLike = None) -> Value:
         return function(after_first(array, axis), axis, dtype)
 
     def after_first(array: Value, axis: int) -> Value:
@@ -503,13 +506,13 @@ def hypot_reduce(array: Value, *args: Any, **options: Any) -> Value:
 # what is small: of three equal numbers at -1e16, logaddexp twice gives the last half of all.
 
 
-def log_sum(ufunc: np.ufunc, exp: Any, log: Any) -> Callable[..., Any]:
+def log_sum(ufunc: np.ufunc, exp: np.ufunc, log: np.ufunc) -> Function:
     """Make the reduction with ``np.logaddexp``, or the same with base 2."""
 
     def reduction(
         a: ArrayLike,
         axis: Axis = None,
-        dtype: Any = None,
+        dtype: DTypeLike = None,
         *,
         keepdims: bool = False,
         initial: ArrayLike = None,
@@ -535,10 +538,10 @@ def below(a: Value, largest: Value) -> Value:
     return np.where(equal, 0, a) - np.where(equal, 0, largest)
 
 
-def log_scan(exp: Any, log: Any) -> Callable[..., Any]:
+def log_scan(exp: np.ufunc, log: np.ufunc) -> Function:
     """Make the accumulation with ``np.logaddexp``, or the same with base 2."""
 
-    def accumulation(a: ArrayLike, axis: int = 0, dtype: Any = None) -> Value:
+    def accumulation(a: ArrayLike, axis: int = 0, dtype: DTypeLike = None) -> Value:
         a = wide(as_array(a) if dtype is None else as_array(a).astype(dtype))
         a = np.moveaxis(a, axis, 0)
         m = unwrap(a)

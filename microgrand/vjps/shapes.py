@@ -7,7 +7,7 @@ numbers of the elements, see where each one went, and bring its cotangent back (
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,16 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..dispatch import formula, in_one_call, records_gradient, unwrap
 from ..engine import defvjp, primitive
-from ..kinds import Array, ArrayLike, Axis, Shape, Value
+from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Shape, Value, Values
 from ..tensor import Tensor
 from .rules import as_array
 
 # ------------------------------------------------------------------------------------- axes
 
 
-def reshape_vjp(g: Value, out: Value, x: Value, shape: Any, order: Any = "C") -> Value:
+def reshape_vjp(
+    g: Value, out: Value, x: Value, shape: Shape | int | None, order: Option = "C"
+) -> Value:
     """Read the cotangent in the order in which `x` was read."""
     if order == "A":  # as in memory, that of x and not of g
         order = "F" if unwrap(x).flags.fnc else "C"
@@ -49,7 +51,7 @@ defvjp(np.broadcast_to, lambda g, out, x, shape: g)
 defvjp(np.copy, lambda g, out, x, order="K": g)
 
 
-def at_least(ndim: int) -> Callable[..., Any]:
+def at_least(ndim: int) -> Function:
     """Make ``np.atleast_1d`` and its siblings, which take one array or several."""
 
     def single(x: ArrayLike) -> Value:
@@ -60,7 +62,7 @@ def at_least(ndim: int) -> Callable[..., Any]:
             return np.expand_dims(x, 2)
         return np.reshape(x, {1: (1,), 2: (1, -1), 3: (1, -1, 1)}[ndim])
 
-    def several(*arys: ArrayLike) -> Any:
+    def several(*arys: ArrayLike) -> Values:
         return single(arys[0]) if len(arys) == 1 else tuple(single(x) for x in arys)
 
     return several
@@ -98,7 +100,7 @@ defvjp(pick, lambda h, out, g, numbers: put_back(h, numbers, g.shape))
 defvjp(put_back, lambda h, out, g, numbers, shape: pick(h, numbers))
 
 
-def selection_vjp(function: Callable[..., Any]) -> Callable[..., Any]:
+def selection_vjp(function: Function) -> Function:
     """Differentiate any function that only moves, repeats or drops elements of its argument.
 
     Called on the numbers of the elements instead of their values, the function itself tells
@@ -112,12 +114,14 @@ def selection_vjp(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @in_one_call
-def call_on_numbers(function: Any, shape: Any, kwargs: Any, *args: Any) -> Any:
+def call_on_numbers(
+    function: Function, shape: Shape, kwargs: Mapping[str, Any], *args: Any
+) -> Array:
     """Call a function on the numbers of an array's elements."""
     return function(np.reshape(np.arange(1, math.prod(shape) + 1), shape), *args, **kwargs)
 
 
-SELECTIONS: list[Callable[..., Any]] = [
+SELECTIONS: list[Function] = [
     *(np.flip, np.fliplr, np.flipud, np.roll, np.rot90, np.rollaxis),
     *(np.repeat, np.tile, np.resize, np.take, np.take_along_axis, np.delete),
     *(np.diag, np.diagflat, np.diagonal, np.tril, np.triu),
@@ -141,13 +145,13 @@ def _matrix_diagonal(x: ArrayLike, /, *, offset: int = 0) -> Value:
 
 @formula(np.trace)
 def _trace(
-    a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
+    a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DTypeLike = None
 ) -> Value:
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 @formula(np.linalg.trace)
-def _matrix_trace(x: ArrayLike, /, *, offset: int = 0, dtype: Any = None) -> Value:
+def _matrix_trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike = None) -> Value:
     return np.trace(x, offset, -2, -1, dtype)
 
 
@@ -162,7 +166,7 @@ def _extract(condition: ArrayLike, arr: ArrayLike) -> Value:
 
 
 @formula(np.choose)
-def _choose(a: ArrayLike, choices: ArrayLike, *, mode: Any = "raise") -> Value:
+def _choose(a: ArrayLike, choices: ArrayLike, *, mode: Option = "raise") -> Value:
     which = np.choose(unwrap(a), np.arange(len(choices)), mode=mode)  # as `mode` understands it
     which, *arrays = np.broadcast_arrays(which, *choices)
     return np.squeeze(np.take_along_axis(np.stack(arrays), np.expand_dims(which, 0), 0), 0)
@@ -179,7 +183,7 @@ def _select(condlist: ArrayLike, choicelist: ArrayLike, default: ArrayLike = 0) 
 
 
 @formula(np.insert)
-def _insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None) -> Value:
+def _insert(arr: ArrayLike, obj: Index, values: ArrayLike, axis: int | None = None) -> Value:
     # np.insert, called on the numbers of all elements, tells how to pick them.
     arr, values = as_array(arr), as_array(values)
     first = np.reshape(np.arange(1, arr.size + 1), arr.shape)
@@ -194,7 +198,7 @@ PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
 @primitive
-def pad(x: Value, pad_width: Any, mode: Any) -> Value:
+def pad(x: Value, pad_width: ArrayLike, mode: Option) -> Value:
     """Pad with zeros or, in other modes, with elements of `x`."""
     return np.pad(x, pad_width, mode)
 
@@ -205,8 +209,8 @@ defvjp(pad, selection_vjp(np.pad))
 @formula(np.pad)
 def _pad(
     array: ArrayLike,
-    pad_width: Any,
-    mode: Any = "constant",
+    pad_width: ArrayLike,
+    mode: Option = "constant",
     *,
     constant_values: ArrayLike = 0,
     reflect_type: str = "even",
@@ -230,7 +234,9 @@ def _pad(
 # -------------------------------------------------------------------------- joining
 
 
-def concatenate_vjp(g: Value, out: Value, needed: Any, *arrays: Value, axis: int = 0) -> list[Any]:
+def concatenate_vjp(
+    g: Value, out: Value, needed: Sequence[bool], *arrays: Value, axis: int = 0
+) -> list[Value]:
     """Cut the cotangent where the arrays were joined."""
     before = (slice(None),) * (axis % g.ndim)
     cotangents = []
@@ -260,13 +266,13 @@ def _concatenate(arrays: ArrayLike, axis: int | None = 0) -> Value:
 
 @formula(np.block, exact=True)
 def _block(arrays: ArrayLike) -> Value:
-    def depth_of(part: Any) -> int:
+    def depth_of(part: Values) -> int:
         return 1 + depth_of(part[0]) if isinstance(part, list) and part else 0
 
-    def ndim_of(part: Any) -> int:
+    def ndim_of(part: Values) -> int:
         return max(map(ndim_of, part)) if isinstance(part, list) else int(np.ndim(part))
 
-    def join(part: Any, axis: int) -> Any:
+    def join(part: Values, axis: int) -> Value:
         if isinstance(part, list):
             return np.concatenate([join(item, axis + 1) for item in part], axis)
         return np.reshape(part, (1,) * (ndim - np.ndim(part)) + np.shape(part))
@@ -317,10 +323,10 @@ def _append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Value
 # ------------------------------------------------------------------------ splitting
 
 
-def split_like(splitter: Callable[..., Any]) -> Callable[..., Any]:
+def split_like(splitter: Function) -> Function:
     """Make a function that splits a tensor where `splitter` splits the numbers of its rows."""
 
-    def split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    def split(ary: ArrayLike, indices_or_sections: Index, axis: int = 0) -> list[Value]:
         before = (slice(None),) * (axis % ary.ndim)
         parts = []
         for rows in splitter(np.arange(ary.shape[axis]), indices_or_sections):
@@ -336,22 +342,22 @@ formula(np.array_split)(split_like(np.array_split))
 
 
 @formula(np.hsplit)
-def _hsplit(ary: ArrayLike, indices_or_sections: Any) -> Any:
+def _hsplit(ary: ArrayLike, indices_or_sections: Index) -> Values:
     return np.split(ary, indices_or_sections, 1 if ary.ndim > 1 else 0)
 
 
 @formula(np.vsplit)
-def _vsplit(ary: ArrayLike, indices_or_sections: Any) -> Any:
+def _vsplit(ary: ArrayLike, indices_or_sections: Index) -> Values:
     return np.split(ary, indices_or_sections, 0)
 
 
 @formula(np.dsplit)
-def _dsplit(ary: ArrayLike, indices_or_sections: Any) -> Any:
+def _dsplit(ary: ArrayLike, indices_or_sections: Index) -> Values:
     return np.split(ary, indices_or_sections, 2)
 
 
 @formula("unstack", exact=True)
-def _unstack(x: ArrayLike, /, *, axis: int = 0) -> Any:
+def _unstack(x: ArrayLike, /, *, axis: int = 0) -> Values:
     if x.ndim == 0:
         raise ValueError("np.unstack needs at least one axis, got a 0-d array")
     return tuple(np.moveaxis(x, axis, 0))
@@ -361,7 +367,7 @@ def _unstack(x: ArrayLike, /, *, axis: int = 0) -> Any:
 
 
 @formula(np.broadcast_arrays, exact=True)
-def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+def _broadcast_arrays(*args: ArrayLike, subok: bool = False) -> Values:
     arrays = [as_array(array) for array in args]
     shape = np.broadcast_shapes(*[array.shape for array in arrays])
     return tuple(np.broadcast_to(array, shape) for array in arrays)
@@ -371,12 +377,12 @@ def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
 def _full_like(
     a: ArrayLike,
     fill_value: ArrayLike,
-    dtype: Any = None,
-    order: Any = "K",
+    dtype: DTypeLike = None,
+    order: Option = "K",
     subok: bool = True,
     *,
-    shape: Any = None,
-    device: Any = None,
+    shape: Shape | int | None = None,
+    device: Option = None,
 ) -> Value:
     if not isinstance(fill_value, Tensor):
         return fill_value
@@ -386,7 +392,9 @@ def _full_like(
 
 
 @formula(np.meshgrid)
-def _meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+def _meshgrid(
+    *xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> Values:
     arrays = []
     for axis, x in enumerate(xi):
         axis = 1 - axis if indexing == "xy" and axis < 2 <= len(xi) else axis
@@ -396,12 +404,16 @@ def _meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing:
 
 
 @formula(np.astype, exact=True)
-def _astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Value:
+def _astype(
+    x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = True, device: Option = None
+) -> Value:
     return x.astype(dtype)
 
 
 @formula(np.apply_along_axis, exact=True)
-def _apply_along_axis(func1d: Any, axis: int, arr: ArrayLike, *args: Any, **kwargs: Any) -> Any:
+def _apply_along_axis(
+    func1d: Function, axis: int, arr: ArrayLike, *args: Any, **kwargs: Any
+) -> Value:
     place = normalize_axis_index(axis, arr.ndim)
     arr = np.moveaxis(arr, axis, -1)
     others = arr.shape[:-1]
@@ -415,7 +427,7 @@ def _apply_along_axis(func1d: Any, axis: int, arr: ArrayLike, *args: Any, **kwar
 
 
 @formula(np.apply_over_axes, exact=True)
-def _apply_over_axes(func: Any, a: ArrayLike, axes: Axis) -> Value:
+def _apply_over_axes(func: Function, a: ArrayLike, axes: Axis) -> Value:
     for axis in (axes,) if isinstance(axes, int) else axes:
         axis = axis + a.ndim if axis < 0 else axis
         out = func(a, axis)

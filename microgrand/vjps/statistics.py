@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from .. import dispatch
 from ..dispatch import formula, in_one_call, records_gradient, unwrap
 from ..engine import defvjp, primitive
-from ..kinds import ArrayLike, Axis, Value
+from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Option, Value, Values
 from .rules import as_array, wide
 from .shapes import add_up
 
@@ -19,7 +18,13 @@ from .shapes import add_up
 
 
 def sort_vjp(
-    g: Value, out: Value, x: Value, axis: int | None = -1, kind: Any = None, *, stable: Any = None
+    g: Value,
+    out: Value,
+    x: Value,
+    axis: int | None = -1,
+    kind: Option = None,
+    *,
+    stable: Option = None,
 ) -> Value:
     """Send each cotangent to where its element came from."""
     shape = x.shape
@@ -50,7 +55,12 @@ defvjp(average_over_ties, lambda h, out, g, ordered, axis: average_over_ties(h, 
 
 
 def partition_vjp(
-    g: Value, out: Value, a: Value, kth: Any, axis: int | None = -1, kind: Any = "introselect"
+    g: Value,
+    out: Value,
+    a: Value,
+    kth: int | Sequence[int],
+    axis: int | None = -1,
+    kind: Option = "introselect",
 ) -> Value:
     """Sort what has been put in a partial order; the rest is as for `sort`."""
     along = 0 if axis is None else axis
@@ -65,7 +75,7 @@ defvjp(np.partition, partition_vjp)
 
 
 def interpolate_order(
-    a: Value, q: Value, axis: Axis, method: Any, keepdims: bool, skip_nan: bool
+    a: Value, q: Value, axis: Axis, method: Option, keepdims: bool, skip_nan: bool
 ) -> Value:
     """Interpolate between sorted elements, which is what all kinds of quantiles are.
 
@@ -97,7 +107,7 @@ def interpolate_order(
 
 
 @in_one_call
-def places_of_quantiles(counts: Any, q: Any, method: Any) -> Any:
+def places_of_quantiles(counts: Array, q: ArrayLike, method: Option) -> Array:
     """Return where the quantiles of 0, 1, ..., n - 1 lie, for each number n; nan for n = 0."""
     places = np.full((np.size(q), *np.shape(counts)), np.nan)
     for n in set(np.ravel(counts).tolist()) - {0}:
@@ -106,7 +116,7 @@ def places_of_quantiles(counts: Any, q: Any, method: Any) -> Any:
     return places
 
 
-def quantiles(one: float, skip_nan: bool) -> Callable[..., Any]:
+def quantiles(one: float, skip_nan: bool) -> Function:
     """Make the formula of ``np.quantile``, where `one` is 1, or of ``np.percentile``, 100."""
 
     def formula_of(
@@ -115,7 +125,7 @@ def quantiles(one: float, skip_nan: bool) -> Callable[..., Any]:
         axis: Axis = None,
         *,
         overwrite_input: bool = False,
-        method: Any = "linear",
+        method: Option = "linear",
         keepdims: bool = False,
     ) -> Value:
         if records_gradient(q):
@@ -126,7 +136,7 @@ def quantiles(one: float, skip_nan: bool) -> Callable[..., Any]:
     return formula_of
 
 
-def medians(skip_nan: bool) -> Callable[..., Any]:
+def medians(skip_nan: bool) -> Function:
     """Make the formula of ``np.median`` or ``np.nanmedian``."""
 
     def formula_of(
@@ -155,7 +165,7 @@ def _average(
     returned: bool = False,
     *,
     keepdims: bool = False,
-) -> Any:
+) -> Values:
     a = wide(as_array(a))
     if weights is None:
         out = np.mean(a, axis=axis, keepdims=keepdims)
@@ -181,7 +191,7 @@ def _cov(
     fweights: ArrayLike = None,
     aweights: ArrayLike = None,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
 ) -> Value:
     m = as_array(m)
     x = np.atleast_2d(m)
@@ -206,7 +216,7 @@ def _cov(
 
 @formula(np.corrcoef)
 def _corrcoef(
-    x: ArrayLike, y: ArrayLike = None, rowvar: bool = True, *, dtype: Any = None
+    x: ArrayLike, y: ArrayLike = None, rowvar: bool = True, *, dtype: DTypeLike = None
 ) -> Value:
     covariance = np.cov(x, y, rowvar, dtype=dtype)
     if covariance.size == 0:

@@ -28,16 +28,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ...grad_mode import is_grad_enabled
-from ...kinds import ArrayLike, Mask, Shape
-from ...random import generator
+from ...kinds import ArrayLike, DTypeLike, Mask, Shape
 from ...tensor import Tensor
 from .. import checks
 from ..checks import Checked
 from ..inputs import as_tensor
 from ..linear import Linear, linear
 from ..module import Module
-from .masks import apply_mask, bernoulli_mask, read_only
-from .replay import next_mask
+from .masks import apply_mask, bernoulli_mask, next_mask, read_only
 
 
 class DropoutBase(Module):
@@ -56,6 +54,7 @@ class DropoutBase(Module):
     """
 
     p: Any = Checked(checks.probability)
+    rng: Any = Checked(checks.generator_or_none)
     mask: Mask | None = None
     not_state = ("mask",)
 
@@ -68,7 +67,6 @@ class DropoutBase(Module):
     ) -> None:
         self.p = p
         self.shared_axes = checks.axes_of_a_mask(type(self).__name__, shared_axes)
-        generator(rng)  # raises if it is not one
         self.rng = rng
 
     def forward(self, x: ArrayLike) -> Tensor:
@@ -446,7 +444,7 @@ class DropConnect(DropoutBase, Linear):
         p: float = 0.5,
         bias: bool = True,
         *,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         DropoutBase.__init__(self, p, rng=rng)

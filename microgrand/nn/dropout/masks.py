@@ -1,4 +1,4 @@
-"""Masks: draw them, and zero the units that they drop, forward and backward.
+"""Masks: zero the units that a mask drops, draw masks, and decide which one a call gets.
 
 A dropped unit is not there: nothing it computes may reach the loss, and no gradient may reach it.
 Both passes therefore apply the same mask,
@@ -12,13 +12,21 @@ Dropout differ only in where the mask comes from: the sign of the input, or chan
 from __future__ import annotations
 
 import math
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...dispatch import as_array
 from ...engine import defvjp, primitive
 from ...kinds import Array, Mask, Shape, Value
+from ...random import default_rng
 from ..checks import check_mask
+
+if TYPE_CHECKING:
+    from .layers import DropoutBase
+
+# ----------------------------------------------------------------------------- applying a mask
 
 #: Integer type of each float's width, keyed by itemsize.
 INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
@@ -30,8 +38,8 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
 
     Multiplying by the mask would turn a dropped ``inf`` into ``inf * 0 = nan``. Instead, the bits
     of ``x``, read as an integer, are multiplied by 0 or 1, which is exact. The result is that of
-    ``np.where(mask, x * scale, 0)``, which must choose at each element, and is many times slower
-    for a random mask.
+    ``np.where(mask, x * scale, 0)``, which chooses at each element, and is many times slower for a
+    random mask.
 
     Parameters
     ----------
@@ -66,6 +74,9 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
 
 
 defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale))
+
+
+# ------------------------------------------------------------------------------ drawing a mask
 
 
 def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generator) -> Mask:
@@ -109,3 +120,39 @@ def read_only(mask: Mask) -> Mask:
     elif isinstance(mask, np.generic):  # what a 0-d comparison returns
         return read_only(as_array(mask))
     return mask
+
+
+# ------------------------------------------------------------------------------ which mask?
+
+
+class MaskSource:
+    """What gives dropout its masks: this one draws them; that of a block may replay others."""
+
+    #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.
+    drops_in_evaluation: bool = False
+
+    def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
+        """Return the mask of one call of a layer."""
+        return self.draw(layer, shape, layer.rng or default_rng)
+
+    def draw(self, layer: DropoutBase, shape: Shape, rng: np.random.Generator) -> Mask:
+        """Draw a mask, for this source or for a block within it."""
+        return layer.draw(shape, rng)
+
+
+#: The source outside all blocks.
+chance = MaskSource()
+
+# A context variable rather than a global: it holds for one thread or asyncio task only.
+source: ContextVar[MaskSource] = ContextVar("source", default=chance)
+
+
+def next_mask(layer: DropoutBase, shape: Shape) -> Mask | None:
+    """Decide which mask one call of a layer gets, or None if nothing is to be dropped.
+
+    Every kind of dropout asks here.
+    """
+    current = source.get()
+    if layer.training or current.drops_in_evaluation:
+        return current.next_mask(layer, shape)
+    return None

@@ -12,19 +12,20 @@ standard deviation, which measures how sure the ensemble is.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...checks import is_integer
 from ...dispatch import as_array, unwrap
 from ...grad_mode import no_grad
-from ...kinds import Array, ArrayLike, Mask, Shape
+from ...kinds import Array, ArrayLike, Mask, Shape, Value
 from ...random import generator
 from .. import checks
-from .replay import MaskSource, Pass, source
+from .layers import DropoutBase
+from .masks import MaskSource, source
+from .replay import Pass
 
 
 class Samples(NamedTuple):
@@ -39,7 +40,7 @@ class Samples(NamedTuple):
 
 
 def mc_dropout(
-    model: Callable[[Any], Any],
+    model: Callable[[ArrayLike], Value],
     x: ArrayLike,
     samples: int,
     *,
@@ -129,7 +130,7 @@ class Sampler(MaskSource):
         self.rng = rng
         self.calls = 0  # how many masks the latest run has drawn
 
-    def run(self, model: Callable[[Any], Any], x: ArrayLike) -> Array:
+    def run(self, model: Callable[[ArrayLike], Value], x: ArrayLike) -> Array:
         """Return the output of one thinned net."""
         self.calls = 0
         self.outer = source.get()
@@ -142,9 +143,7 @@ class Sampler(MaskSource):
         checks.check_one_output(out)
         return as_array(out)
 
-    def next_mask(self, layer: Any, shape: Shape) -> Mask:
-        """Draw a mask."""
+    def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
+        """Draw a mask, and count it."""
         self.calls += 1
-        draw = layer.draw if self.outer is None else functools.partial(self.outer.draw, layer)
-        mask: Mask = draw(shape, self.rng)
-        return mask
+        return self.outer.draw(layer, shape, self.rng)

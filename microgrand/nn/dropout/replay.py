@@ -1,55 +1,25 @@
-"""Where dropout's masks come from: drawn at random, or replayed from an earlier pass.
+"""Replayed masks: `DropoutMasks` holds those of one pass, for use in others.
 
 A net with dropout in training is a random function: each call of a dropout layer draws a mask,
 so no two passes run the same thinned net. To look at one thinned net more than once (to check its
 gradient, to show it in a lesson, to compare two nets under one mask) its masks must stay the same.
 `DropoutMasks` records the masks of one pass, and replays them, in the order of the calls, in every
-later pass.
+later pass: inside its block it is the source that masks.py asks for masks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...kinds import Mask, Shape
-from ...random import generator
+from ...kinds import ArrayLike, Mask, Shape
 from .. import checks
-from .masks import read_only
+from .masks import MaskSource, read_only, source
 
-
-class MaskSource:
-    """What gives dropout its masks inside a block: a `Pass`, or the samples of `mc_dropout`."""
-
-    #: Whether layers in evaluation mode drop, too, inside the block: Monte Carlo's do.
-    drops_in_evaluation: bool = False
-
-    def next_mask(self, layer: Any, shape: Shape) -> Mask | None:
-        """Return the mask of one call of a layer, or None if nothing is to be dropped."""
-        raise NotImplementedError
-
-    def draw(self, layer: Any, shape: Shape, rng: np.random.Generator) -> Mask:
-        """Draw a mask for a block within this one."""
-        mask: Mask = layer.draw(shape, rng)
-        return mask
-
-
-# A context variable rather than a global: it holds for one thread or asyncio task only.
-source: ContextVar[MaskSource | None] = ContextVar("source", default=None)
-
-
-def next_mask(layer: Any, shape: Shape) -> Mask | None:
-    """Return the mask of one call of a layer, or None if nothing is to be dropped.
-
-    Every kind of dropout gets its masks here: from the innermost block, or else by chance.
-    """
-    block = source.get()
-    if block is not None:
-        return block.next_mask(layer, shape)
-    return layer.draw(shape, generator(layer.rng)) if layer.training else None
+if TYPE_CHECKING:
+    from .layers import DropoutBase
 
 
 class DropoutMasks:
@@ -116,9 +86,11 @@ class DropoutMasks:
     Tensor([2., 0.])
     """
 
-    def __init__(self, masks: Iterable[Any] | None = None) -> None:
+    def __init__(self, masks: Iterable[ArrayLike] | None = None) -> None:
         self.masks: list[Mask] | None = None
-        self.owners: list[Any] = []  # the modules whose masks these are, to notice a mix-up
+        self.owners: list[
+            DropoutBase | None
+        ] = []  # the modules whose masks these are, to notice a mix-up
         if masks is not None:
             checks.check_several_masks(masks)
             self.masks = [read_only(np.array(mask)) for mask in masks]
@@ -177,28 +149,23 @@ class DropoutMasks:
 class Pass(MaskSource):
     """One pass through a net, inside a block: it records its masks in a store, or replays them."""
 
-    def __init__(self, store: DropoutMasks, outer: MaskSource | None) -> None:
+    def __init__(self, store: DropoutMasks, outer: MaskSource) -> None:
         self.store = store
         self.outer = outer
         self.records = store.masks is None
         self.masks = list(store.masks or ())
         self.owners = list(store.owners)
         self.calls = 0
-        self.drops_in_evaluation = outer is not None and outer.drops_in_evaluation
+        self.drops_in_evaluation = outer.drops_in_evaluation
 
-    def next_mask(self, layer: Any, shape: Shape) -> Mask | None:
+    def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Return the next mask; raise if the pass does not fit the masks."""
-        if not (layer.training or self.drops_in_evaluation):
-            return None
         i = self.calls
         self.calls += 1
         if not self.records:
             checks.check_replayed_mask(self, i, layer, shape)
             return self.masks[i]
-        if self.outer is None:
-            mask = layer.draw(shape, generator(layer.rng))
-        else:
-            mask = self.outer.next_mask(layer, shape)
+        mask = self.outer.next_mask(layer, shape)
         self.masks.append(mask)
         self.owners.append(layer)
         return mask
