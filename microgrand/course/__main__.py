@@ -128,14 +128,14 @@ def check(options: Any) -> int:
     result = result_for(options)
     shown = stage_of(result, options.stage)
     progress = Progress(path.resolve().parent)
-    last = {"stage": shown["stage"], **(shown["fault"] or {})} if shown else None
-    progress.remember(result, last if shown and not shown["status"].endswith("passed") else None)
+    open_yet = shown is not None and not shown["status"].endswith("passed")
+    progress.remember(result, shown if open_yet else None)
     if options.json:
         if options.stage:
             result["stages"] = [s for s in result["stages"] if s["stage"] == options.stage]
         print(json.dumps(result))
     else:
-        rung = progress.rung(shown["stage"]) if shown else 0
+        rung = progress.rung(shown) if shown else 0
         print(report(result, options.stage, options.lang, rung))
         count = sum(len(s["properties"]) for s in result["stages"])
         print(f"({path}, {result['hash']}; {count} properties of the stages that were looked at)")
@@ -168,7 +168,9 @@ def hint(options: Any) -> int:
     """Show the next rung of the ladder."""
     number = number_for(options)
     progress = Progress(Path(options.file).resolve().parent)
-    rung = progress.rung(number)
+    last = progress.data["last"]
+    shown = last if last and last["stage"] == number else {"stage": number}
+    rung = progress.rung(shown)
     hints = STAGES[number].hints
     if rung < len(hints):
         print(f"{number}.{rung + 1}: {say(hints[rung], options.lang)}")
@@ -178,8 +180,7 @@ def hint(options: Any) -> int:
         )
     else:
         print(lines_of(STAGES[number]))
-    progress.stage(number)["hints"] = min(rung + 1, len(hints) + 2)
-    progress.save()
+    progress.climb(shown, len(hints) + 2)
     return PASSED
 
 

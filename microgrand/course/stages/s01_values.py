@@ -179,7 +179,8 @@ def lacks_reflected(name, op):
 for method, op in (("radd", "+"), ("rsub", "-"), ("rmul", "*"), ("rtruediv", "/")):
     stage.suspect(
         f"Python finds no `__{method}__` in Tensor: it is asked for when the left side of `{op}` "
-        "is a number"
+        "is a number",
+        where=OPERATORS[f"z = x {op} y"],
     )(lacks_reflected(method, op))
 
 

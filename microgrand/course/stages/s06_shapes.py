@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..case import Plain
-from ..compare import check_gradients, numbers
+from ..compare import check_gradients, mind_own_calls, numbers
 from ..stage import Fault, Stage, Suspect
 
 stage = Stage(
@@ -129,6 +129,31 @@ def together(door, draw):
     ):
         check_gradients(door, *lines, where="Tensor.backward", x=x)
 
+
+mind_own_calls(
+    stage,
+    [
+        ("{0}.sum(axis=0)", "{0}.sum(axis=1)", "Tensor.sum"),
+        ("{0}.sum(axis=0)", "{0}.sum(axis=0, keepdims=True)", "Tensor.sum"),
+        ("{0}.mean(axis=0)", "{0}.mean()", "Tensor.mean"),
+        ("{0}.reshape(9, 1)", "{0}.reshape(1, 9)", "Tensor.reshape"),
+        (
+            "{0}.reshape(3, 1, 3).transpose(1, 0, 2)",
+            "{0}.reshape(3, 1, 3).transpose(2, 0, 1)",
+            "Tensor.transpose",
+        ),
+        ("{0}[0]", "{0}[1]", "Tensor.__getitem__"),
+        ("{0}[1:]", "{0}[[0, 0]]", "Tensor.__getitem__"),
+    ],
+    needs=(1, 2, 3),
+)
+mind_own_calls(
+    stage,
+    [("{0}.sum()", "{0}.sum()", "Tensor.sum"), ("{0}.mean()", "{0}.mean()", "Tensor.mean")],
+    again=False,
+    shapes={"x": (2, 3), "u": (4,)},
+    sentence="and so it is for other shapes",
+)
 
 # ------------------------------------------------------------------------------- suspects
 

@@ -223,7 +223,23 @@ def infinite(door, draw):
             "nan where inf was dropped" if np.isnan(found).any() else "not 0 where inf was dropped",
             "0 where dropped, inf where kept",
             WHERE,
-            infinite=True,
+            infinite=bool(np.isnan(found).any()),
+        )
+
+
+@stage.property("a dropped unit has gradient 0, also for an infinite g", layers=True)
+def infinite_gradient(door, draw):
+    run, _ = started(door, draw, (4, 5))
+    kept = kept_of(run("y = layer(x)"))
+    found = run.backward("y", np.full((4, 5), np.inf)).gradient("x")
+    if found is None or not np.array_equal(found, np.where(kept, np.inf, 0)):
+        nan = found is not None and np.isnan(found).any()
+        raise Fault(
+            "nan where a unit was dropped" if nan else "not 0 where a unit was dropped",
+            "0 where dropped, inf where kept",
+            WHERE,
+            infinite=bool(nan),
+            nothing=found is None,
         )
 
 
@@ -335,7 +351,7 @@ def scales_in_evaluation(door, fault):
 
 @stage.suspect("inf * 0 is nan: choose with np.where instead of multiplying by the mask")
 def inf_times_zero(door, fault):
-    return "infinite" in fault.data
+    return bool(fault.data.get("infinite"))
 
 
 @stage.suspect(
@@ -353,7 +369,20 @@ def mask_gone(door, fault):
 
 @stage.suspect("the mask is drawn once, when the layer is made: draw one in each call")
 def drawn_once(door, fault):
-    return fault.data.get("same") == "calls"
+    return fault.data.get("same") == "calls" and same_without_a_seed(door)
+
+
+def same_without_a_seed(door):
+    """Tell whether two calls of a layer that was given no seed drop the same units."""
+    run = door.start(x=np.ones((6, 40)))("layer = Dropout(0.5)", "y = layer(x)", "w = layer(x)")
+    return np.array_equal(kept_of(run), kept_of(run, "w"))
+
+
+@stage.suspect(
+    "each call makes a generator of the same seed, which begins anew: make it once, in `__init__`"
+)
+def new_generator(door, fault):
+    return fault.data.get("same") == "calls" and not same_without_a_seed(door)
 
 
 @stage.suspect("the mask has the shape of one row or column: draw it with the shape of x")

@@ -149,6 +149,25 @@ def other_nets(door, draw):
             )
 
 
+DEFAULT = "class Net(Module):\n    def __init__(self):\n        self.a = 1"
+
+
+@stage.property(
+    "a module trains from the beginning, also where its `__init__` calls no other", examples=1
+)
+def default(door, draw):
+    for made in ("Net()", "ReLU()", "Sequential(ReLU())", "Linear(2, 2)"):
+        run = door.start()
+        run(DEFAULT, f"net = {made}")
+        if not getattr(run["net"], "training", False):
+            raise Fault(
+                "net.training is missing" if not hasattr(run["net"], "training") else "it is false",
+                "net.training is true before train() or eval() is called",
+                "Module.train",
+                default=True,
+            )
+
+
 @stage.property("parameters are the same before and after", examples=4)
 def same_parameters(door, draw):
     run = door.start()("net = Sequential(Linear(2, 3, rng=1), Dropout(0.5), Linear(3, 1, rng=2))")
@@ -161,9 +180,10 @@ def same_parameters(door, draw):
             f"the same {len(before)}",
             "Module.eval",
         )
-    result = run("c = net.eval()")["c"]
-    if result is not run["net"]:
+    if run("c = net.eval()")["c"] is not run["net"]:
         door.note("eval() does not return the net, so net = Net().eval() would not work.")
+    if run("c = net.train()")["c"] is not run["net"]:
+        door.note("train() does not return the net, so net.train().parameters() would not work.")
 
 
 # ------------------------------------------------------------------------------- suspects
@@ -196,12 +216,34 @@ def lists_not_searched(door, fault):
     return "net" in fault.data and not fails(door, "an attribute") and fails(door, "a list")
 
 
+@stage.suspect("tuples are not searched for layers, as lists are")
+def tuples_not_searched(door, fault):
+    return "net" in fault.data and not fails(door, "a list") and fails(door, "a tuple")
+
+
+@stage.suspect("a list in a list is not searched: let the walk go on in what it finds")
+def lists_in_lists(door, fault):
+    passes = ("a list", "a tuple", "a dict", "an attribute of an attribute")
+    return (
+        "net" in fault.data
+        and not any(fails(door, where) for where in passes)
+        and fails(door, "a list in a list")
+    )
+
+
+@stage.suspect(
+    "a module has no mode before train() or eval(): give the class Module a default, "
+    "`training = True`, as not every `__init__` calls that of Module"
+)
+def no_default(door, fault):
+    return "default" in fault.data
+
+
 @stage.suspect("dicts are not searched for layers")
 def dicts_not_searched(door, fault):
     return (
         "net" in fault.data
-        and not fails(door, "a list")
-        and not fails(door, "an attribute of an attribute")
+        and not any(fails(door, w) for w in ("a list", "a tuple", "an attribute of an attribute"))
         and fails(door, "a dict")
     )
 

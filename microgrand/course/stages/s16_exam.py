@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...testing import strategies
-from ..compare import RIGHT, check_gradients, numbers
+from ..compare import check_gradients, is_right, numbers
 from ..stage import Stage, Suspect
 
 stage = Stage(
@@ -53,14 +53,6 @@ LINES = [
 ]
 
 
-@stage.property("an operation that is used twice, with other arguments", examples=3, seconds=40)
-def twice(door, draw):
-
-    x, y = numbers(draw, (3, 3)), numbers(draw, (3, 3))
-    for lines in PAIRS.values():
-        check_gradients(door, *lines, where="", x=x, y=y)
-
-
 @stage.property("an operation beside another that is given the same gradient", examples=3)
 def beside(door, draw):
     x, y = numbers(draw, (3, 3), low=0.5), numbers(draw, (3, 3))
@@ -69,13 +61,13 @@ def beside(door, draw):
             check_gradients(door, f"a = {text}", last, where="", x=x, y=y)
 
 
-@stage.property("random programs of all operations", points=3, examples=80, seconds=40)
+@stage.property("random programs of all operations", points=3, examples=50, seconds=40)
 def programs(door, draw):
     program = draw(strategies.programs(max_lines=10, expressions=LINES))
     check_program(door, draw, program)
 
 
-@stage.property("and of few, which meet more often", points=2, examples=60, seconds=40)
+@stage.property("and of few, which meet more often", points=2, examples=40, seconds=40)
 def sums_and_moves(door, draw):
     few = [
         LINES[0],
@@ -99,44 +91,13 @@ def check_program(door, draw, program):
     check_gradients(door, *lines, where="", **inputs)
 
 
-PAIRS = {
-    "sum": ("a = x.sum(axis=0)", "b = y.sum(axis=1)", "z = a * b"),
-    "mean": ("a = x.mean(axis=0)", "b = y.mean()", "z = a * b"),
-    "index": ("a = x[0]", "b = y[1]", "z = a * b"),
-    "transpose": (
-        "a = x.reshape(3, 3, 1).transpose(1, 2, 0)",
-        "b = y.reshape(3, 1, 3).transpose(0, 2, 1)",
-        "z = a * b",
-    ),
-    "reshape": ("a = x.transpose().reshape(9)", "b = y.reshape(9)", "z = a * b"),
-    "exp": ("a = x.exp()", "b = (x * 0.5).exp()", "z = a * b"),
-    "@": ("a = x @ y", "b = y.transpose() @ a", "z = a * b"),
-}
-
 # ------------------------------------------------------------------------------- suspects
 
 X, Y = (np.random.default_rng(s).uniform(0.5, 2, (3, 3)) for s in (1, 2))
 
 
-def is_right(door, *lines):
-    right = RIGHT.start(x=X, y=Y)(*lines)
-    g = np.random.default_rng(3).uniform(0.5, 2, right.value("z").shape)
-    right.backward("z", g)
-    try:
-        run = door.start(x=X, y=Y)(*lines)
-        run.backward("z", g)
-        found = {name: run.gradient(name) for name in "xy"}
-    except Exception:
-        return False
-    return all(
-        right.gradient(name) is None
-        or (
-            found[name] is not None
-            and found[name].shape == (3, 3)
-            and np.allclose(found[name], right.gradient(name))
-        )
-        for name in "xy"
-    )
+def right(door, *lines):
+    return is_right(door, *lines, x=X, y=Y)
 
 
 FUNCTIONS = {
@@ -152,8 +113,8 @@ FUNCTIONS = {
 
 def changes_g(name, text):
     def explains(door, fault):
-        alone = is_right(door, f"z = {text}")
-        beside = is_right(door, f"a = {text}", "z = a + y") and is_right(
+        alone = right(door, f"z = {text}")
+        beside = right(door, f"a = {text}", "z = a + y") and is_right(
             door, f"a = {text}", "z = y + a"
         )
         return alone and not beside
@@ -165,37 +126,14 @@ def changes_g(name, text):
     )
 
 
-def remembers_outside(name):
-    alone = {
-        "sum": "z = x.sum(axis=0)",
-        "mean": "z = x.mean(axis=0)",
-        "index": "z = x[0]",
-        "exp": "z = x.exp()",
-        "@": "z = x @ y",
-        "transpose": "z = x.transpose(1, 0)",
-    }
-
-    def explains(door, fault):
-        return is_right(door, alone[name]) and not is_right(door, *PAIRS[name])
-
-    return Suspect(
-        f"{name} remembers its arguments or results outside of its own call, where the next one "
-        "overwrites them: keep them in the vjp's closure",
-        explains,
-    )
-
-
 stage.suspects += [changes_g(name, text) for name, text in FUNCTIONS.items()]
-stage.suspects += [
-    remembers_outside(name) for name in ("sum", "mean", "index", "exp", "@", "transpose")
-]
 
 
 @stage.suspect(
     "reshape does not keep the order of elements after a transpose: give it no order, or order='C'"
 )
 def order_of_elements(door, fault):
-    return is_right(door, "z = x.reshape(9)") and not is_right(
+    return right(door, "z = x.reshape(9)") and not is_right(
         door, "a = x.reshape(9)", "z = a.reshape(3, 3).transpose()"
     )
 
@@ -206,4 +144,4 @@ def order_of_elements(door, fault):
 def read_only(door, fault):
     if fault.data.get("kind") != "ValueError" or "read-only" not in fault.found:
         return False
-    return all(is_right(door, f"a = {text}", "z = y + a") for text in FUNCTIONS.values())
+    return all(right(door, f"a = {text}", "z = y + a") for text in FUNCTIONS.values())

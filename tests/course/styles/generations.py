@@ -328,8 +328,7 @@ def check_gradient(f, x):
 
 
 class Module:
-    def __init__(self):
-        self.training = True
+    training = True
 
     def _walk(self):
         queue = list(vars(self).values())
