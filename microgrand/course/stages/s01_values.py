@@ -155,6 +155,13 @@ def integers_kept(door, fault):
 
 
 @stage.suspect(
+    "the data is float32, of seven digits: dtype=float is float64, which the checks need"
+)
+def single_precision(door, fault):
+    return "kept" in fault.data and door.start()("x = Tensor([1])").value("x").dtype == np.float32
+
+
+@stage.suspect(
     "NumPy on the left does the operation itself, element by element: put "
     "`__array_ufunc__ = None` into Tensor, then it leaves it to your reflected method"
 )

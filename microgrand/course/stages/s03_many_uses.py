@@ -165,7 +165,7 @@ X, Y = np.array(1.5), np.array(0.75)
 
 
 def is_right(door, *lines, **inputs):
-    g = np.array(1.25)
+    g = np.full(np.shape(inputs["x"]), 1.25)
     right = RIGHT.start(**inputs)(*lines).backward("z", g)
     run = door.start(**inputs)(*lines).backward("z", g)
     found = {name: run.gradient(name) for name in inputs}
@@ -210,6 +210,18 @@ def wrong_order(door, fault):
     return is_right(door, "z = x * x", x=X) and not (
         is_right(door, *PARTED, x=X) and is_right(door, *UNEVEN, x=X)
     )
+
+
+@stage.suspect(
+    "gradients are added in place, in an array that another Tensor was given, too: compute a new "
+    "one, `a + b`"
+)
+def added_in_place(door, fault):
+    if any(key in fault.data for key in ("twice", "second", "shared")):
+        return False
+    right = all(is_right(door, *lines, x=X) for lines in (["z = x * x"], PARTED, UNEVEN))
+    shared = [("v = x + x", "w = v + x", "z = w * 1.5"), ("v = x + x", "w = x + v", "z = w * 1.5")]
+    return right and not all(is_right(door, *lines, x=np.array([1.5])) for lines in shared)
 
 
 @stage.suspect(

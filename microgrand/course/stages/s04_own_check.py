@@ -255,8 +255,7 @@ def integers(door, fault):
 )
 def absolute(door, fault):
     small = fault.data.get("accepted") == 1e-4 or fault.data.get("refused") == 1e6
-    if "hidden" in fault.data:
-        return False
+    small = small or "hidden" in fault.data
     others = [
         answer(door, with_derivative("array(t) ** 2", WRONG["of the wrong sign"], size), np.ones(3))
         for size in (1.0, 1e-4)
@@ -281,7 +280,7 @@ def partly(door, fault):
         return False
     x = np.array([0.5, 0.8, 1.1])
     said = {kind: answer(door, with_derivative("array(t) ** 2", WRONG[kind]), x) for kind in WRONG}
-    return not said["of the wrong sign"] and (
+    return not said["1 % too large"] and (
         said["wrong in its last element"] or said["wrong in its first element"]
     )
 
@@ -291,7 +290,7 @@ def partly(door, fault):
     "element by itself, np.abs(a - b) with a limit for each"
 )
 def all_at_once(door, fault):
-    return "hidden" in fault.data
+    return "hidden" in fault.data and not absolute(door, fault)
 
 
 @stage.suspect(
@@ -307,8 +306,4 @@ def too_generous(door, fault):
         return False
     x = np.array([0.5, 0.8, 1.1])
     said = {kind: answer(door, with_derivative("array(t) ** 2", WRONG[kind]), x) for kind in WRONG}
-    return (
-        said["1 % too large"]
-        and not said["of the wrong sign"]
-        and not said["wrong in its last element"]
-    )
+    return said["1 % too large"] and not said["of the wrong sign"]

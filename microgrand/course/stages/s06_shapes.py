@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..case import Plain
-from ..compare import check_gradients, mind_own_calls, numbers
+from ..compare import check_gradients, leave_in_memory, mind_own_calls, numbers
 from ..stage import Fault, Stage, Suspect
 
 stage = Stage(
@@ -254,6 +254,21 @@ def not_put_back(door, fault):
         return False
     found, g = found_for(door, "z = x[0]", np.ones((2, 3)))
     return found is not None and (found.shape == (3,) or np.allclose(found, [g, g]))
+
+
+@stage.suspect(
+    "what was not taken has gradient 0, and not what was in memory by chance: begin with "
+    "np.zeros, as np.empty fills in nothing"
+)
+def not_zeros(door, fault):
+    if "[" not in str(fault.data.get("line", "")):
+        return False
+    x = np.ones((3, 3))
+    run = door.start(x=x)("z = x[0]")
+    leave_in_memory({"x": x})
+    found = run.backward("z", np.array([1.0, 2.0, 3.0])).gradient("x")
+    rows = [tuple(row) for row in found]
+    return found.shape == (3, 3) and bool(found[1:].any()) and rows[0] != rows[1]
 
 
 @stage.suspect("keepdims is not handed on: NumPy's sum takes it, too")

@@ -241,6 +241,15 @@ def each_once(door, draw):
             "Module.parameters",
             shared=True,
         )
+    run = door.start()("net = Sequential(Linear(3, 3, rng=1), Linear(3, 3, rng=1))")
+    found = run("found = list(net.parameters())")["found"]
+    if len(found) != 4:
+        raise Fault(
+            f"{len(found)} parameters of two layers with the same numbers",
+            "4: two weights and two biases",
+            "Module.parameters",
+            equal_numbers=True,
+        )
 
 
 @stage.property("Sequential applies its layers in order, and ReLU is relu", layers=True, examples=8)
@@ -397,6 +406,14 @@ def is_missed(part):
 
 for part, cause in PARTS_MISSED.items():
     stage.suspect(cause)(is_missed(part))
+
+
+@stage.suspect(
+    "parameters that have the same numbers are taken for one: tell them apart by identity, `is` "
+    "or `id`"
+)
+def told_by_value(door, fault):
+    return "equal_numbers" in fault.data
 
 
 @stage.suspect("a parameter is listed twice: keep each once, by identity")

@@ -214,6 +214,23 @@ def logarithm_of_zero(door, fault):
 
 
 @stage.suspect(
+    "the largest of all logits is subtracted, and far below it exp is 0: take that of each row, "
+    "with axis=1 and keepdims=True"
+)
+def one_maximum(door, fault):
+    mixed, far = X.copy(), np.array([[-1e4, 0.0, 0.0]] * 4)
+    mixed[0] += 1e4
+    fine = all(np.isfinite(values_at(door, x)) for x in (1e4 + X, far))
+    return bool(fault.data.get("large")) and fine and not np.isfinite(values_at(door, mixed))
+
+
+@stage.suspect("it is averaged over the classes, too: the loss is the mean over the rows")
+def over_classes(door, fault):
+    said = -np.log(softmax(X))[np.arange(4), LABELS].sum() / X.size
+    return fault.data.get("value") == "cross" and close(values_of(door, CROSS, LABELS), said)
+
+
+@stage.suspect(
     "`logp[:, labels]` takes every label for every row: `logp[np.arange(n), labels]` takes pairs"
 )
 def all_pairs(door, fault):

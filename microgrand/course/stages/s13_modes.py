@@ -201,6 +201,11 @@ def not_reached(door, fault):
     return "net" in fault.data and fails(door, "an attribute") and not fails(door, "a layer")
 
 
+@stage.suspect("the mode of the module itself is not set, only that of what is in it")
+def not_itself(door, fault):
+    return "net" in fault.data and fails(door, "a layer") and not fails(door, "an attribute")
+
+
 @stage.suspect("only one level is reached: layers may be inside layers, so ask each to go on")
 def one_level(door, fault):
     return (

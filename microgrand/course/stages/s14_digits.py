@@ -335,7 +335,18 @@ def too_slow(door, fault):
     if not 0.5 < fault.data.get("accuracy", 0.0) < 0.93:
         return False
     seen = Watched(door)
-    return 1 < seen.steps <= seen.zeroed and not seen.mixed_up()
+    return 1 < seen.steps <= seen.zeroed and not seen.mixed_up() and not left_out(door)
+
+
+def left_out(door):
+    """Tell whether fit does not come to all images."""
+    seen = {row for rows, _ in looked_at(door, 1) for row in rows}
+    return 0 < len(seen) < 40
+
+
+@stage.suspect("not all images are learned from: an epoch goes through every batch, to the end")
+def images_left_out(door, fault):
+    return is_about_learning(fault) and left_out(door)
 
 
 @stage.suspect("no step is taken: optimizer.step() after backward")

@@ -114,9 +114,7 @@ FUNCTIONS = {
 def changes_g(name, text):
     def explains(door, fault):
         alone = right(door, f"z = {text}")
-        beside = right(door, f"a = {text}", "z = a + y") and is_right(
-            door, f"a = {text}", "z = y + a"
-        )
+        beside = right(door, f"a = {text}", "z = a + y") and right(door, f"a = {text}", "z = y + a")
         return alone and not beside
 
     return Suspect(
@@ -133,7 +131,7 @@ stage.suspects += [changes_g(name, text) for name, text in FUNCTIONS.items()]
     "reshape does not keep the order of elements after a transpose: give it no order, or order='C'"
 )
 def order_of_elements(door, fault):
-    return right(door, "z = x.reshape(9)") and not is_right(
+    return right(door, "z = x.reshape(9)") and not right(
         door, "a = x.reshape(9)", "z = a.reshape(3, 3).transpose()"
     )
 
