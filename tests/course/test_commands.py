@@ -1,6 +1,7 @@
 """The commands, as a student and a teacher use them: what they print, write, and end with."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,42 @@ def test_a_fault_from_the_check_to_the_lines(folder, capsys):
     run = subprocess.run([sys.executable, "case.py"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "x.grad is" in run.stdout
+
+
+def test_hints_begin_anew_with_another_fault_of_the_stage(folder, capsys):
+    write(folder, SWAPPED)
+    printed(capsys)
+    assert [printed(capsys, "hint")[1][:3] for _ in range(2)] == ["2.1", "2.2"]
+    assert "(3 of 4)" in printed(capsys)[1]
+    write(folder, SOURCE.replace("g * n * x ** (n - 1)", "g * x ** (n - 1)"))
+    assert "(1 of 4)" in printed(capsys)[1]
+    assert printed(capsys, "hint")[1].startswith("2.1")
+    write(folder, SWAPPED)
+    assert "(3 of 4)" in printed(capsys)[1]
+
+
+def test_a_report_in_chinese_is_chinese(folder, capsys):
+    write(folder, SWAPPED)
+    text = printed(capsys, "--lang", "zh")[1]
+    said = [line.partition("  ")[2].strip() for line in text.splitlines()[1:]]
+    assert "x.grad 是" in text
+    assert "x = " in text
+    assert not re.search(r"[A-Za-z]+ (is|of|array) ", " ".join(said))
+    for command in (["start"], ["case"], ["add", "12"], ["add", "2"]):
+        assert re.search("[\u4e00-\u9fff]", printed(capsys, *command, "--lang", "zh")[1])
+
+
+def test_what_is_no_fault_is_noted(folder, capsys):
+    source = SOURCE.replace("            module.training = mode\n        return self\n", TRAINED)
+    assert source != SOURCE
+    write(folder, source)
+    status, text = printed(capsys, "check", "13")
+    assert status == 0
+    assert text.count("note:") == 2
+    assert "train() does not return the net" in text.replace("\n           ", " ")
+
+
+TRAINED = "            module.training = mode\n"
 
 
 def test_json_is_one_object(folder, capsys):

@@ -33,7 +33,7 @@ stage = Stage(
         *REFLECTED.values(),
     ),
     optional=tuple(REFLECTED.values()),  # whose absence is a fault with a cause
-    lines=("Tensor", "node"),
+    lines=("Tensor", "is_tensor", "as_tensor", "node"),
     hints=(
         "What does Python try for `3 - a`, and what for `array - a`?",
         "An operator whose left side does not know Tensors asks the right side's reflected method: "

@@ -16,7 +16,7 @@ stage = Stage(
     number=15,
     name="long and lean",
     contract=("no_grad",),
-    lines=("in_order", "no_grad"),
+    lines=("in_order", "RECORDING", "node", "no_grad"),
     needs=(1, 2, 3),
     hints=(
         "Who still holds the first graph?",
