@@ -294,6 +294,7 @@ def result_of(path: Path, wanted: Sequence[int], records: list[dict[str, Any]]) 
                 "status": status,
                 "properties": [
                     {"name": p.sentence, "status": r["status"] if r else "not checked"}
+                    | ({"fault": r["fault"]} if r and r["status"] == "fault" else {})
                     for p, r in zip(stage.properties, mine, strict=True)
                 ],
                 "fault": fault,

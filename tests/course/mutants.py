@@ -1301,12 +1301,12 @@ MUTANTS = [
         "use a set",
     ),
     Mutant(
-        16,
+        2,
         "power changes g",
         POW,
         "x**n, (self,), lambda g: (np.multiply(g, n * x ** (n - 1), out=g) if np.ndim(g) "
         "else g * n * x ** (n - 1),)",
-        "changes g in place",
+        "",
     ),
     Mutant(
         16,
@@ -1314,6 +1314,21 @@ MUTANTS = [
         RELU,
         "lambda g: (np.copyto(g, 0.0, where=~positive) or g if np.ndim(g) "
         "else np.where(positive, g, 0.0),)",
-        "",
+        "writes into its g",
+    ),
+    Mutant(
+        16,
+        "mean changes g",
+        MEAN,
+        "n = self.data.size / total.data.size\n        return node(total.data / n, (total,), "
+        "lambda g: (np.divide(g, n, out=g) if np.ndim(g) else g / n,))",
+        "changes g in place",
+    ),
+    Mutant(
+        16,
+        "reshape changes the shape of g",
+        "lambda g: (g.reshape(old),)",
+        "lambda g: (setattr(g, 'shape', old) or g,)",
+        "changes g in place",
     ),
 ]

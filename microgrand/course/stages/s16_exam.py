@@ -55,8 +55,9 @@ LINES = [
 
 @stage.property("an operation beside another that is given the same gradient", examples=3)
 def beside(door, draw):
-    x, y = numbers(draw, (3, 3), low=0.5), numbers(draw, (3, 3))
-    for text in FUNCTIONS.values():
+    x = numbers(draw, (3, 3), low=0.5)
+    for name, text in FUNCTIONS.items():
+        y = numbers(draw, SHAPES.get(name, (3, 3)))
         for last in ("z = a + y", "z = y + a"):
             check_gradients(door, f"a = {text}", last, where="", x=x, y=y)
 
@@ -96,8 +97,9 @@ def check_program(door, draw, program):
 X, Y = (np.random.default_rng(s).uniform(0.5, 2, (3, 3)) for s in (1, 2))
 
 
-def right(door, *lines):
-    return is_right(door, *lines, x=X, y=Y)
+def right(door, *lines, shape=(3, 3)):
+    y = Y if shape == (3, 3) else np.random.default_rng(3).uniform(0.5, 2, shape)
+    return is_right(door, *lines, x=X, y=y)
 
 
 FUNCTIONS = {
@@ -108,14 +110,20 @@ FUNCTIONS = {
     "-x": "(-x)",
     "x ** 2": "(x ** 2)",
     "x * y": "(x * y)",
+    "sum": "x.sum(axis=0)",
+    "mean": "x.mean(axis=0)",
+    "reshape": "x.reshape(9)",
+    "transpose": "x.transpose()",
+    "index": "x[0]",
 }
+SHAPES = {"sum": (3,), "mean": (3,), "reshape": (9,), "index": (3,)}
 
 
 def changes_g(name, text):
     def explains(door, fault):
-        alone = right(door, f"z = {text}")
-        beside = right(door, f"a = {text}", "z = a + y") and right(door, f"a = {text}", "z = y + a")
-        return alone and not beside
+        shape = SHAPES.get(name, (3, 3))
+        beside = [right(door, f"a = {text}", z, shape=shape) for z in ("z = a + y", "z = y + a")]
+        return right(door, f"z = {text}", shape=shape) and not all(beside)
 
     return Suspect(
         f"the vjp of {name} changes g in place, and another operand was given the same array: "
@@ -137,9 +145,14 @@ def order_of_elements(door, fault):
 
 
 @stage.suspect(
-    "np.broadcast_to gives an array that cannot be written to: add with a + b instead of +="
+    "a vjp writes into its g, which np.broadcast_to may have made and nobody can write to: compute "
+    "a new array"
 )
 def read_only(door, fault):
-    if fault.data.get("kind") != "ValueError" or "read-only" not in fault.found:
-        return False
-    return all(right(door, f"a = {text}", "z = y + a") for text in FUNCTIONS.values())
+    return (
+        fault.data.get("kind") == "ValueError" and "read-only" in fault.found and beside_right(door)
+    )
+
+
+def beside_right(door):
+    return all(right(door, f"a = {FUNCTIONS[name]}", "z = y + a") for name in ("exp", "x * y"))
