@@ -205,7 +205,7 @@ def mind_own_calls(
     sentence
         What the student is shown.
     """
-    cases = {}
+    cases: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {}
     for first, second, where in pairs:
         for other, one in (("u", "v"), ("x", "v"))[: 1 + again]:
             a, last = f"a = {first.format('x', 'y')}", "z = a - b"
