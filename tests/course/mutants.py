@@ -1325,9 +1325,23 @@ MUTANTS = [
         "changes g in place",
     ),
     Mutant(
-        16,
+        6,
         "reshape changes the shape of g",
         "lambda g: (g.reshape(old),)",
         "lambda g: (setattr(g, 'shape', old) or g,)",
+    ),
+    Mutant(
+        6,
+        "sum changes the shape of g",
+        SUM_VJP,
+        SUM_VJP.replace("g = np.expand_dims(g, axis)", "g.shape = np.expand_dims(g, axis).shape"),
+    ),
+    Mutant(
+        16,
+        "transpose in place where it is square",
+        "lambda g: (g.transpose(),)",
+        "lambda g: (np.copyto(g, g.T.copy()) or g if len(set(g.shape)) == 1 and g.ndim == 2 "
+        "else g.transpose(),)",
+        "changes g in place",
     ),
 ]
