@@ -1032,14 +1032,6 @@ MUTANTS = [
         "outside of it",
     ),
     # ------------------------------------------------------- infinite, small, and hidden things
-    Mutant(8, "g times mask", RELU, "lambda g: (g * positive,)", "on the way back"),
-    Mutant(
-        12,
-        "g times mask",
-        DROPPED,
-        "return node(value, (x,), lambda g: (g * kept * scale,))",
-        "np.where",
-    ),
     Mutant(
         4,
         "norm of all",
@@ -1105,13 +1097,6 @@ MUTANTS = [
         .replace("np.random.default_rng(rng), True", "rng, True")
         .replace("self.rng.random", "np.random.default_rng(self.seed).random"),
         "begins anew",
-    ),
-    Mutant(
-        13,
-        "no default",
-        "class Module:\n    training = True\n",
-        "class Module:\n    def __init__(self):\n        self.training = True\n",
-        "give the class Module a default",
     ),
     Mutant(
         14,

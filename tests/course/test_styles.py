@@ -61,7 +61,6 @@ MISTAKES = [
     ("closures", 6, "np.add.at(self.grad, index, g)", "self.grad[index] += g"),
     ("closures", 7, "self._get(g @ b.swapaxes(-1, -2))", "self._get(g @ b.T)"),
     ("closures", 8, "g * (1 - t * t)", "g * (1 - t)"),
-    ("closures", 8, "np.where(self.data > 0, g, 0)", "g * (self.data > 0)"),
     ("closures", 9, "math.sqrt(2 / n_in)", "1.0"),
     ("closures", 10, "logits - logits.data.max(axis=1, keepdims=True)", "logits - 0.0"),
     (
@@ -70,13 +69,7 @@ MISTAKES = [
         "v = self.mu * self.vs.get(id(p), 0.0) + p.grad",
         "v = self.mu * self.vs.get(0, 0.0) + p.grad",
     ),
-    (
-        "closures",
-        12,
-        "lambda g: (np.where(mask, g / keep, 0.0),)",
-        "lambda g: (g / (1 - self.p),)",
-    ),
-    ("closures", 12, "np.where(mask, g / keep, 0.0)", "mask * (g / keep)"),
+    ("closures", 12, "lambda g: (factor * g,)", "lambda g: (g / (1 - self.p),)"),
     ("operations", 1, "return lift(other) / self", "return self / lift(other)"),
     ("operations", 2, "-(g * a) / b**2", "-(g * a) / b"),
     (
@@ -107,12 +100,6 @@ MISTAKES = [
         13,
         "            if isinstance(v, Module):\n                yield from v.modules()",
         "            if isinstance(v, Module):\n                yield v",
-    ),
-    (
-        "operations",
-        13,
-        "class Module:\n    training = True\n",
-        "class Module:\n    def __init__(self):\n        self.training = True\n",
     ),
     ("operations", 14, "            opt.step()\n", ""),
     ("generations", 2, "return g, -g", "return g, g"),
@@ -161,7 +148,6 @@ MISTAKES = [
     ("tape", 5, "if n == 1), keepdims", "if n == 9), keepdims"),
     ("tape", 6, "np.argsort(axes) if axes", "axes if axes"),
     ("tape", 8, "1 - y * y", "1 - y"),
-    ("tape", 8, "np.where(x.data > 0, g, 0)", "g * (x.data > 0)"),
     ("tape", 10, "x - x.data.max(1)[:, None]", "x * 1.0"),
     ("tape", 11, "self.mu * self.s[i] + g", "self.mu * self.s[i] + (1 - self.mu) * g"),
     ("tape", 12, "lambda g: [np.where(m, k * g, 0)]", "lambda g: [np.where(m, g, 0)]"),

@@ -82,16 +82,6 @@ def relu_of_inf(door, draw):
     found = run.gradient("x")
     if found is None or not np.array_equal(found, [2, 0, 4]):
         raise Fault(f"x.grad is {found}", "[2, 0, 4]", "Tensor.relu", infinite=True)
-    for g in (np.inf, np.nan):
-        run = door.start(x=np.array([1.5, -1.5, 0.0]))("z = x.relu()")
-        found = run.backward("z", np.array([g, g, g])).gradient("x")
-        if found is None or not np.array_equal(found, [g, 0, 0], equal_nan=True):
-            raise Fault(
-                f"x.grad is {found}",
-                f"[{g}, 0, 0]: where x is not above 0, nothing passes, whatever g is",
-                "Tensor.relu",
-                infinite=True,
-            )
 
 
 mind_own_calls(
@@ -220,10 +210,7 @@ stage.suspects += [
 ]
 
 
-@stage.suspect(
-    "inf * 0 is nan: choose with np.where or np.maximum, instead of multiplying by a mask, and so "
-    "on the way back"
-)
+@stage.suspect("inf * 0 is nan: choose with np.where or np.maximum, instead of x * mask")
 def inf_times_zero(door, fault):
     return "infinite" in fault.data
 

@@ -227,22 +227,6 @@ def infinite(door, draw):
         )
 
 
-@stage.property("a dropped unit has gradient 0, also for an infinite g", layers=True)
-def infinite_gradient(door, draw):
-    run, _ = started(door, draw, (4, 5))
-    kept = kept_of(run("y = layer(x)"))
-    found = run.backward("y", np.full((4, 5), np.inf)).gradient("x")
-    if found is None or not np.array_equal(found, np.where(kept, np.inf, 0)):
-        nan = found is not None and np.isnan(found).any()
-        raise Fault(
-            "nan where a unit was dropped" if nan else "not 0 where a unit was dropped",
-            "0 where dropped, inf where kept",
-            WHERE,
-            infinite=bool(nan),
-            nothing=found is None,
-        )
-
-
 @stage.property("x stays as it was", layers=True)
 def input_stays(door, draw):
     run, _ = started(door, draw, (3, 4))

@@ -149,25 +149,6 @@ def other_nets(door, draw):
             )
 
 
-DEFAULT = "class Net(Module):\n    def __init__(self):\n        self.a = 1"
-
-
-@stage.property(
-    "a module trains from the beginning, also where its `__init__` calls no other", examples=1
-)
-def default(door, draw):
-    for made in ("Net()", "ReLU()", "Sequential(ReLU())", "Linear(2, 2)"):
-        run = door.start()
-        run(DEFAULT, f"net = {made}")
-        if not getattr(run["net"], "training", False):
-            raise Fault(
-                "net.training is missing" if not hasattr(run["net"], "training") else "it is false",
-                "net.training is true before train() or eval() is called",
-                "Module.train",
-                default=True,
-            )
-
-
 @stage.property("parameters are the same before and after", examples=4)
 def same_parameters(door, draw):
     run = door.start()("net = Sequential(Linear(2, 3, rng=1), Dropout(0.5), Linear(3, 1, rng=2))")
@@ -234,14 +215,6 @@ def lists_in_lists(door, fault):
         and not any(fails(door, where) for where in passes)
         and fails(door, "a list in a list")
     )
-
-
-@stage.suspect(
-    "a module has no mode before train() or eval(): give the class Module a default, "
-    "`training = True`, as not every `__init__` calls that of Module"
-)
-def no_default(door, fault):
-    return "default" in fault.data
 
 
 @stage.suspect("dicts are not searched for layers")

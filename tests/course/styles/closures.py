@@ -132,7 +132,7 @@ class Tensor:
 
     def relu(self):
         return self._result(
-            np.maximum(self.data, 0), (self,), lambda g: self._get(np.where(self.data > 0, g, 0))
+            np.maximum(self.data, 0), (self,), lambda g: self._get(g * (self.data > 0))
         )
 
     def exp(self):
@@ -315,10 +315,10 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         mask = self.rng.random(x.data.shape) < 1 - self.p
-        keep = max(1 - self.p, 1e-300)
+        factor = np.where(mask, 1 / max(1 - self.p, 1e-300), 0.0)
         value = np.zeros(x.data.shape)
         value[mask] = x.data[mask] / (1 - self.p)
-        return node(value, (x,), lambda g: (np.where(mask, g / keep, 0.0),))
+        return node(value, (x,), lambda g: (factor * g,))
 
 
 def fit(net, x, y, epochs, rng):

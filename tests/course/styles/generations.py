@@ -328,7 +328,8 @@ def check_gradient(f, x):
 
 
 class Module:
-    training = True
+    def __init__(self):
+        self.training = True
 
     def _walk(self):
         queue = list(vars(self).values())

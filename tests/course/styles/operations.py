@@ -303,7 +303,7 @@ class Relu(Op):
         return np.where(a > 0, a, 0)
 
     def gradient(self, g, node):
-        return Tensor(np.where(node.realized > 0, g.realized, 0))
+        return g * Tensor(node.realized > 0)
 
 
 class Exp(Op):
@@ -371,7 +371,8 @@ def check_gradient(f, x):
 
 
 class Module:
-    training = True
+    def __init__(self):
+        self.training = True
 
     def parameters(self):
         seen = []
