@@ -102,10 +102,12 @@ def the_file(options: Any) -> Path:
     """Return the student's file; raise if there is none."""
     path = Path(options.file)
     if not path.is_file():
-        raise UsageError(
-            f"There is no file {path} in {Path.cwd()}: begin with `{COMMAND} start`, or name "
-            "yours with --file."
+        text = say(
+            "There is no file {path} in {folder}: begin with `{command} start`, or name yours with "
+            "--file.",
+            options.lang,
         )
+        raise UsageError(text.format(path=path, folder=Path.cwd(), command=COMMAND))
     return path
 
 
@@ -113,10 +115,11 @@ def start(options: Any) -> int:
     """Write the student's file, and show the first lesson."""
     path = Path(options.file)
     if path.exists():
-        print(f"{path} is there already, and left as it is.")
+        text = say("{path} is there already, and left as it is.", options.lang)
     else:
         path.write_text(first_file(), encoding="utf-8")
-        print(f"{path} is written: fill in its lines. Lesson 1 says how.")
+        text = say("{path} is written: fill in its lines. Lesson 1 says how.", options.lang)
+    print(text.format(path=path))
     print()
     print(lesson(1, options.lang))
     return PASSED
@@ -128,17 +131,20 @@ def check(options: Any) -> int:
     result = result_for(options)
     shown = stage_of(result, options.stage)
     progress = Progress(path.resolve().parent)
-    last = {"stage": shown["stage"], **(shown["fault"] or {})} if shown else None
-    progress.remember(result, last if shown and not shown["status"].endswith("passed") else None)
+    open_yet = shown is not None and not shown["status"].endswith("passed")
+    progress.remember(result, shown if open_yet else None)
     if options.json:
         if options.stage:
             result["stages"] = [s for s in result["stages"] if s["stage"] == options.stage]
         print(json.dumps(result))
     else:
-        rung = progress.rung(shown["stage"]) if shown else 0
+        rung = progress.rung(shown) if shown else 0
         print(report(result, options.stage, options.lang, rung))
         count = sum(len(s["properties"]) for s in result["stages"])
-        print(f"({path}, {result['hash']}; {count} properties of the stages that were looked at)")
+        text = say(
+            "({path}, {hash}; {count} properties of the stages that were looked at)", options.lang
+        )
+        print(text.format(path=path, hash=result["hash"], count=count))
     return FAULT if shown and not shown["status"].endswith("passed") else PASSED
 
 
@@ -168,7 +174,9 @@ def hint(options: Any) -> int:
     """Show the next rung of the ladder."""
     number = number_for(options)
     progress = Progress(Path(options.file).resolve().parent)
-    rung = progress.rung(number)
+    last = progress.data["last"]
+    shown = last if last and last["stage"] == number else {"stage": number}
+    rung = progress.rung(shown)
     hints = STAGES[number].hints
     if rung < len(hints):
         print(f"{number}.{rung + 1}: {say(hints[rung], options.lang)}")
@@ -178,8 +186,7 @@ def hint(options: Any) -> int:
         )
     else:
         print(lines_of(STAGES[number]))
-    progress.stage(number)["hints"] = min(rung + 1, len(hints) + 2)
-    progress.save()
+    progress.climb(shown, len(hints) + 2)
     return PASSED
 
 
@@ -188,10 +195,14 @@ def case(options: Any) -> int:
     path = the_file(options)
     last = Progress(path.resolve().parent).data["last"]
     if not last or not last.get("program"):
-        raise UsageError(f"There is no case of a fault: `{COMMAND} check` finds the first one.")
+        text = say(
+            "There is no case of a fault: `{command} check` finds the first one.", options.lang
+        )
+        raise UsageError(text.format(command=COMMAND))
     target = path.resolve().parent / "case.py"
     target.write_text(last["program"], encoding="utf-8")
-    print(f"{target} is written: run it with python, and shorten it.")
+    text = say("{path} is written: run it with python, and shorten it.", options.lang)
+    print(text.format(path=target))
     return PASSED
 
 
@@ -209,15 +220,18 @@ def add(options: Any) -> int:
     try:
         skeleton = without_names(stage.skeleton, text)
     except SyntaxError as error:
-        raise UsageError(f"{path} has an error in line {error.lineno}: mend that first.") from error
+        said = say("{path} has an error in line {line}: mend that first.", options.lang)
+        raise UsageError(said.format(path=path, line=error.lineno)) from error
     if not skeleton.strip() or skeleton.strip() in text:
-        print(f"All names of stage {stage.number} are in {path} already.")
+        said = say("All names of stage {number} are in {path} already.", options.lang)
+        print(said.format(number=stage.number, path=path))
         return PASSED
     title = "\n\n"
     if not skeleton.startswith("#"):
         title += f"# Stage {stage.number}, {stage.name}\n\n"
     path.write_text(text.rstrip("\n") + "\n" + title + skeleton, encoding="utf-8")
-    print(f"The skeleton of stage {stage.number}, {stage.name}, is at the end of {path}.")
+    said = say("The skeleton of stage {number}, {name}, is at the end of {path}.", options.lang)
+    print(said.format(number=stage.number, name=say(stage.name, options.lang), path=path))
     return PASSED
 
 
@@ -225,9 +239,11 @@ def solution(options: Any) -> int:
     """Show the course's lines for a stage."""
     number = number_for(options)
     if not options.yes:
-        question = f"Show the course's lines for stage {number}? It is remembered. [y/N] "
+        question = say(
+            "Show the course's lines for stage {number}? It is remembered. [y/N]", options.lang
+        )
         try:
-            answer = input(question)
+            answer = input(question.format(number=number) + " ")
         except EOFError:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+#: The size of numbers that are what a case is about.
+FAR = 100.0
+
 
 class Plain:
     """An input that stays an array, rather than becoming a tensor."""
@@ -93,7 +96,10 @@ def in_short(name: str, given: Any) -> str:
         return f"{name} = {given!r}"
     if given.size <= 3:
         return f"{name} = {kind}{given.tolist()}"
-    return f"{name} {'an array ' if kind else ''}of shape {given.shape}"
+    text = f"{name} {'an array ' if kind else ''}of shape {given.shape}"
+    if given.dtype.kind == "f" and not np.abs(given).max() < FAR:
+        text += f" from {given.min():g} to {given.max():g}"
+    return text
 
 
 def in_full(array: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from . import reference
 from .case import Plain
 from .door import Door
-from .stage import Fault, Suspect
+from .stage import Fault, Stage, Suspect
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -33,16 +34,26 @@ def close(found: Array, expected: Array, rtol: float = 1e-6) -> bool:
         return bool(np.allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
 
 
-def shown(array: Any) -> str:
+def shown(array: Any, digits: int = 6) -> str:
     """Return an array in at most about 60 characters."""
     if array is None:
         return "None"
     array = np.asarray(array)
     if array.size > 6:
         return f"an array of shape {array.shape}"
-    return np.array2string(array, precision=6, separator=", ", suppress_small=True).replace(
+    return np.array2string(array, precision=digits, separator=", ", suppress_small=True).replace(
         "\n", ""
     )
+
+
+def apart(found: Any, expected: Any, show: Callable[[Any, int], str] = shown) -> tuple[str, str]:
+    """Show two values with as many digits as tell them apart."""
+    said = ("", "")
+    for digits in (6, 9, 12, 17):
+        said = show(found, digits), show(expected, digits)
+        if said[0] != said[1]:
+            break
+    return said
 
 
 def differing(found: Array, expected: Array) -> tuple[str, str]:
@@ -50,12 +61,13 @@ def differing(found: Array, expected: Array) -> tuple[str, str]:
     if found.shape != expected.shape:
         return f"shape {found.shape}", f"shape {expected.shape}"
     if found.size <= 6:
-        return shown(found), shown(expected)
+        return apart(found, expected)
     with np.errstate(all="ignore"):
         distance = np.nan_to_num(np.abs(found - expected), nan=np.inf)
     place = np.unravel_index(int(np.argmax(distance)), found.shape)
     at = f"[{', '.join(map(str, place))}]"
-    return f"{found[place]:.6g} at {at}", f"{expected[place]:.6g}"
+    said = apart(found[place], expected[place], lambda number, digits: f"{number:.{digits}g}")
+    return f"{said[0]} at {at}", said[1]
 
 
 # ----------------------------------------------------------------------------- the numbers
@@ -116,10 +128,18 @@ def check_gradients(door: Door, *lines: str, where: str = "", **inputs: Any) -> 
     if not close(found, value):
         said = differing(found, value)
         raise Fault(f"z is {said[0]}", said[1], where, line=lines[-1], values=found)
+    leave_in_memory(inputs)
     run.backward("z", g)
     for name, given in inputs.items():
         if isinstance(given, np.ndarray):
             compare_gradient(run, name, right.gradient(name), where, line=lines[-1], g=g, **inputs)
+
+
+def leave_in_memory(inputs: dict[str, Any]) -> None:
+    """Leave numbers in the memory that `np.empty` may be given next, so that it is no zeros."""
+    for given in inputs.values():
+        if isinstance(given, np.ndarray):
+            _ = [np.full(given.shape, 77.0) for _ in range(6)]
 
 
 def value_of(run: Any, where: str) -> Array:
@@ -144,6 +164,98 @@ def compare_gradient(run: Any, name: str, right: Any, where: str, **data: Any) -
         said = differing(found, expected)
         nothing = found.shape == expected.shape and not np.any(found)
         raise Fault(f"{name}.grad is {said[0]}", said[1], where, nothing=nothing, **data)
+
+
+def is_right(door: Door, *lines: str, **inputs: Any) -> bool:
+    """Tell whether the gradients of ``z`` are right; what raises is not."""
+    try:
+        check_gradients(door, *lines, **inputs)
+    except Exception:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------ calls by themselves
+
+OWN_CALL = "two calls before one way back: each remembers what is its own"
+OUTSIDE = (
+    "what a call has to remember is kept outside of it, in an object, a class or a global, where "
+    "the next call overwrites it: keep it in variables of the call, which its vjp still sees"
+)
+
+
+def mind_own_calls(
+    stage: Stage,
+    pairs: Sequence[tuple[str, str, str]],
+    again: bool = True,
+    shapes: dict[str, Shape] | None = None,
+    sentence: str = OWN_CALL,
+    **options: Any,
+) -> None:
+    """Add a property to a stage: calls do not know of each other. And the suspect for it.
+
+    Parameters
+    ----------
+    pairs
+        Two calls in the names ``{0}`` and ``{1}``, as ``"{0} * {1}"``, and the code to look at.
+    again
+        Whether the second call may use what the first one has used.
+    shapes
+        Those of x, y, u and v, if they are not all the same.
+    sentence
+        What the student is shown.
+    """
+    cases: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {}
+    for first, second, where in pairs:
+        for other, one in (("u", "v"), ("x", "v"))[: 1 + again]:
+            a, last = f"a = {first.format('x', 'y')}", "z = a - b"
+            lines = (a, f"b = {second.format(other, one)}", last)
+            twin = (a, f"b = {first.format(other, one if other == 'u' else 'y')}", last)
+            cases[lines] = (twin, where)
+
+    @stage.property(sentence, examples=3, **options)
+    def own_calls(door: Door, draw: Any) -> None:
+        for lines, (_, where) in cases.items():
+            inputs = {
+                name: numbers(draw, () if door.scalar else (shapes or {}).get(name, (3, 3)), 0.5)
+                for name in names_in(lines)
+            }
+            check_gradients(door, *lines, where=where, **inputs)
+
+    @stage.suspect(OUTSIDE)
+    def outside(door: Door, fault: Fault) -> bool:
+        lines = tuple(door.case.lines[:3])
+        if lines in cases:
+            return only_together(lines, door, door.case.inputs)
+        if fault.where != "Tensor.backward":  # a graph of many calls
+            return False
+        rng = np.random.default_rng(2)
+        drawn = {
+            n: rng.uniform(0.5, 2, () if door.scalar else (shapes or {}).get(n, (3, 3)))
+            for n in "xyuv"
+        }
+        return any(
+            not is_right(door, *lines, **{n: drawn[n] for n in names_in(lines)})
+            and only_together(lines, door, drawn)
+            for lines in cases
+        )
+
+    def only_together(lines: tuple[str, ...], door: Door, inputs: dict[str, Any]) -> bool:
+        given = {name: inputs[name] for name in names_in(lines)}
+        twin = cases[lines][0]
+        same = {
+            name: given.get({"u": "x", "v": "y"}.get(name, name), given.get(name))
+            for name in names_in(twin)
+        }
+        return is_right(door, *twin, **same) and all(
+            is_right(door, f"z{line[1:]}", **{n: given[n] for n in names_in([line])})
+            for line in lines[:2]
+        )
+
+
+def names_in(lines: Sequence[str]) -> list[str]:
+    """Return which of x, y, u and v are used."""
+    return [name for name in "xyuv" if re.search(rf"\b{name}\b", " ".join(lines))]
 
 
 # --------------------------------------------------------------------- formulas as suspects

@@ -28,16 +28,16 @@ def as_json(results: list[Result], options: Any) -> str:
     return json.dumps(results[0] if len(results) == 1 else results, indent=1)
 
 
-def output_of(stage: Result, status: str) -> str:
+def output_of(stage: Result, entry: Result) -> str:
     """Say in words what there is to say of a property that does not pass."""
-    fault = stage["fault"]
-    if fault and (
-        status == "fault" or not any(p["status"] == "fault" for p in stage["properties"])
-    ):
-        return "\n".join(fault_lines(stage["fault"], "en"))
+    fault = entry.get("fault")
+    if fault is None and not any("fault" in other for other in stage["properties"]):
+        fault = stage["fault"]  # of the whole file
+    if fault:
+        return "\n".join(fault_lines(fault, "en"))
     if stage["status"] == "missing":
         return f"not written yet: {', '.join(stage['missing'])}"
-    return status
+    return str(entry["status"])
 
 
 def gradescope(results: list[Result], options: Any) -> str:
@@ -54,7 +54,7 @@ def gradescope(results: list[Result], options: Any) -> str:
                     "score": entry["score"],
                     "max_score": entry["max_score"],
                     "status": "passed" if passed else "failed",
-                    "output": "" if passed else output_of(stage, entry["status"]),
+                    "output": "" if passed else output_of(stage, entry),
                     "visibility": "visible",
                     "tags": [f"stage {stage['stage']}"],
                 }
@@ -104,7 +104,7 @@ def junit(results: list[Result], options: Any) -> str:
                     suite, "testcase", name=entry["name"], classname=f"stage{stage['stage']}"
                 )
                 if not passed:
-                    said = output_of(stage, entry["status"])
+                    said = output_of(stage, entry)
                     failure = ElementTree.SubElement(case, "failure", message=entry["status"])
                     failure.text = "".join(c if c.isprintable() or c == "\n" else "?" for c in said)
     ElementTree.indent(root)
@@ -128,7 +128,7 @@ def github(results: list[Result], options: Any) -> str:
                 continue
             line = (stage["fault"] or {}).get("line") or {}
             place = f",line={line['line']}" if line.get("line") else ""
-            said = output_of(stage, "fault" if stage["fault"] else stage["status"])
+            said = output_of(stage, {"status": stage["status"], "fault": stage["fault"]})
             name = title.replace(",", "").replace(":", "")
             lines.append(f"::error file={result['file']}{place},title={name}::{escaped(said)}")
     score = sum(result["score"] for result in results)

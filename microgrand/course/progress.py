@@ -41,16 +41,32 @@ class Progress:
         found: dict[str, Any] = self.data["stages"].setdefault(str(number), {})
         return found
 
-    def rung(self, number: int) -> int:
-        """Return how many hints of a stage have been seen."""
-        rung = self.stage(number).get("hints", 0)
+    def rung(self, shown: dict[str, Any]) -> int:
+        """Return how many hints have been seen for what is shown of a stage: for each fault anew.
+
+        `shown` is a stage of a result, or what is remembered of the last one.
+        """
+        rung = self.hints(shown["stage"]).get(property_of(shown), 0)
         return rung if isinstance(rung, int) else 0
 
-    def remember(self, result: dict[str, Any], fault: dict[str, Any] | None) -> None:
-        """Remember which stages pass, and the fault that is shown."""
+    def climb(self, shown: dict[str, Any], last: int) -> None:
+        """Remember that one more hint has been seen, of `last` ones."""
+        self.hints(shown["stage"])[property_of(shown)] = min(self.rung(shown) + 1, last)
+        self.save()
+
+    def hints(self, number: int) -> dict[str, Any]:
+        """Return how many hints of a stage have been seen, by the property that failed."""
+        stage = self.stage(number)
+        if not isinstance(stage.get("hints"), dict):
+            stage["hints"] = {}
+        found: dict[str, Any] = stage["hints"]
+        return found
+
+    def remember(self, result: dict[str, Any], shown: dict[str, Any] | None) -> None:
+        """Remember which stages pass, and the stage and fault that are shown, if any."""
         for number in result["passed"]:
             self.stage(number).setdefault("passed", time.strftime("%Y-%m-%d %H:%M"))
-        self.data["last"] = fault
+        self.data["last"] = shown and {"stage": shown["stage"], **(shown["fault"] or {})}
         self.save()
 
     def save(self) -> None:
@@ -61,3 +77,9 @@ class Progress:
             os.replace(new, self.path)
         except OSError as error:
             print(f"{NAME} cannot be written: {error}", file=sys.stderr)
+
+
+def property_of(shown: dict[str, Any]) -> str:
+    """Return the property that failed: of a stage of a result, or of what is remembered."""
+    fault = shown.get("fault") or shown
+    return str(fault.get("property", ""))

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Any
 
-from .sentences import say
+from .sentences import say, say_filled
 from .stages import STAGES
 
 WIDTH, INDENT = 80, 11
@@ -42,6 +42,41 @@ WORDS = {
     "missing.",
     "Line {line} uses the inside of your Tensor: write it with node(), or mend stage {stage}.",
     "It looks at what stage {stage} makes: mend that first.",
+}
+
+#: What is said of cases and of processes, with places.
+CASES = {
+    "an array of shape {a}",
+    "shape {a}",
+    "{a} = array {b}",
+    "{a} of shape {b}",
+    "{a} of shape {b} from {c} to {d}",
+    "{a} an array of shape {b}",
+    "{a} an array of shape {b} from {c} to {d}",
+    "{a} at {b}",
+    "{a} (shapes there: {b})",
+    "{a}, an error of {b}",
+    "the step is {a}",
+    "the second step is {a}",
+    "step {a} is {b}",
+    "after the first step p is {a}",
+    "after two steps {a} has moved by {b}",
+    "the file as it is imported",
+    "the import of the file",
+    "not known, as the process has ended",
+    "an end, and that the process goes on",
+    "a file that Python can run",
+    "still running after {a} s",
+    "still running, in a call that does not return",
+    "the code crashes Python: segmentation fault",
+    "the code crashes Python: the stack is full, by too deep a recursion",
+    "the code takes more than 2 GiB of memory",
+    "the process was ended by signal {a}",
+    "the code ends the process, with status {a}",
+    "the code ends the process: os._exit was called",
+    "the code ends the process: sys.exit was called",
+    "the file ends the process: sys.exit was called",
+    "the file replaces numpy.{a}",
 }
 
 
@@ -138,7 +173,8 @@ def report(result: dict[str, Any], number: int | None, lang: str, rung: int = 0)
             lang,
         )
         lines += folded(text.format(numbers=spans(stage["replaced"])), WIDTH)
-    return "\n".join([*lines, *notes_of([stage], lang)])
+    looked_at = [s for s in result["stages"] if number is None or s["stage"] == number]
+    return "\n".join([*lines, *notes_of(looked_at, lang)])
 
 
 def first_faulty(result: dict[str, Any]) -> list[int]:
@@ -155,9 +191,9 @@ def fault_lines(fault: dict[str, Any], lang: str, rung: int = 0) -> list[str]:
     """Return the lines of a fault."""
     lines = [
         entry("property", say(fault["property"], lang), lang),
-        entry("case", fault["case"], lang),
-        entry("found", fault["found"], lang),
-        entry("expected", fault["expected"], lang),
+        entry("case", "; ".join(say_filled(p, lang) for p in fault["case"].split("; ")), lang),
+        entry("found", say_filled(fault["found"], lang), lang),
+        entry("expected", say_filled(fault["expected"], lang), lang),
     ]
     if fault["cause"]:
         lines.append(entry("cause", say(fault["cause"], lang), lang))
@@ -168,9 +204,10 @@ def fault_lines(fault: dict[str, Any], lang: str, rung: int = 0) -> list[str]:
         lines.append(entry("line", f"{place['file']}, {place['line']}{within}{text}", lang))
     printed = fault["printed"].splitlines()[-4:]
     lines.append(entry("printed", "\n".join(printed) or say("nothing", lang), lang))
-    following = [f"{COMMAND} hint     ({min(rung + 1, 4)} of 4)"]
+    rungs = say("({number} of 4)", lang).format(number=min(rung + 1, 4))
+    following = [f"{COMMAND} hint     {rungs}"]
     if fault["program"]:
-        following.append(f"{COMMAND} case     writes it to case.py")
+        following.append(f"{COMMAND} case     {say('writes it to case.py', lang)}")
     return [*lines, entry("next", "\n".join(following), lang)]
 
 

@@ -13,19 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .examine import EXAMPLES
 from .stages import EDITION, STAGES
 
 Result = dict[str, Any]
+Hear = Callable[[list[dict[str, Any]]], None]
 
 #: How long a child may say nothing; its own limits are narrower.
 SILENCE = 90.0
 #: How often a new child goes on after what ended the one before.
 RESTARTS = 12
-EXAMPLES = 30
 
 
 class GraderError(Exception):
@@ -33,9 +34,12 @@ class GraderError(Exception):
 
 
 class Child:
-    """A process that has imported all that it needs, and waits for a job."""
+    """A process that has imported all that it needs, and waits for a job.
 
-    def __init__(self, folder: Path) -> None:
+    With `warm` it has tried the checks, too, for what is only made when it is needed first.
+    """
+
+    def __init__(self, folder: Path, warm: bool = False) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="microgrand-course-"))
         self.records = self.place / "records"
         self.nonce = secrets.token_hex(16)
@@ -51,7 +55,7 @@ class Child:
         }
         with self.stream("stdout") as out, self.stream("stderr") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-X", "utf8", "-m", "microgrand.course.child"],
+                [sys.executable, "-X", "utf8", "-m", "microgrand.course.child", *["warm"] * warm],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
@@ -64,8 +68,8 @@ class Child:
         """Open a file for what the child prints."""
         return open(self.place / name, "wb")
 
-    def run(self, job: dict[str, Any]) -> list[dict[str, Any]]:
-        """Send the job, wait, and return the records."""
+    def run(self, job: dict[str, Any], hear: Hear | None = None) -> list[dict[str, Any]]:
+        """Send the job, wait, and return the records; `hear` is given all that there are yet."""
         assert self.process.stdin is not None
         job = {**job, "records": str(self.records), "nonce": self.nonce}
         with contextlib.suppress(OSError):
@@ -78,6 +82,8 @@ class Child:
             now = self.records.stat().st_size if self.records.exists() else 0
             if now != size:
                 size, since = now, time.monotonic()
+                if hear is not None:
+                    hear(self.read())
             if time.monotonic() - since > SILENCE:
                 self.kill()
         return self.read()
@@ -130,6 +136,8 @@ def examine_file(
     substitute: bool = True,
     child: Child | None = None,
     patience: float | None = None,
+    first: int | None = None,
+    hear: Hear | None = None,
 ) -> Result:
     """Check a file in child processes, and return the result.
 
@@ -152,6 +160,10 @@ def examine_file(
         A process that waits already.
     patience
         How much longer than usual a property may take; by default as many more cases need.
+    first
+        A stage to look at before the others.
+    hear
+        Called with the records that there are yet, while the child goes on.
     """
     path = Path(file).resolve()
     wanted = list(STAGES) if stages is None else list(stages)
@@ -162,14 +174,15 @@ def examine_file(
         "seed": seed,
         "examples": examples,
         "substitute": substitute,
-        "patience": max(1.0, examples / (2 * EXAMPLES)) if patience is None else patience,
+        "first": first,
+        "patience": max(1.0, examples / 60) if patience is None else patience,
     }
     records: list[dict[str, Any]] = []
     for _ in range(RESTARTS):
         known = [[r["stage"], r["index"], r["status"]] for r in records if r["event"] == "result"]
         child = child or Child(path.parent)
         try:
-            found = child.run({**job, "known": known})
+            found = child.run({**job, "known": known}, hear)
             ended = end_of(child, found)
         finally:
             child.close()
@@ -183,7 +196,7 @@ def examine_file(
         if ended is None:
             break
         records.append(ended)
-        if ended["stage"] == 0 or not go_on:
+        if ended["stage"] == 0 or not (go_on or first):
             break
     return result_of(path, wanted, records)
 
@@ -281,6 +294,7 @@ def result_of(path: Path, wanted: Sequence[int], records: list[dict[str, Any]]) 
                 "status": status,
                 "properties": [
                     {"name": p.sentence, "status": r["status"] if r else "not checked"}
+                    | ({"fault": r["fault"]} if r and r["status"] == "fault" else {})
                     for p, r in zip(stage.properties, mine, strict=True)
                 ],
                 "fault": fault,

@@ -12,6 +12,7 @@ import hashlib
 import json
 import locale
 import os
+import re
 from pathlib import Path
 
 TEXT = Path(__file__).parent / "text"
@@ -37,6 +38,44 @@ def translations(lang: str) -> dict[str, str]:
 def say(sentence: str, lang: str) -> str:
     """Return a sentence in a language, or in English where it is not translated."""
     return translations(lang).get(sentence, sentence)
+
+
+def say_filled(text: str, lang: str) -> str:
+    """Return what was made of a sentence with places in a language, or as it is.
+
+    Such a sentence is ``"{a} has shape {b}"``: what stands in its places is said by itself.
+    """
+    found = translations(lang).get(text)
+    if found is not None or not translations(lang) or EXCEPTION.match(text):
+        return found or text
+    for pattern, translated in patterns(lang):
+        match = pattern.fullmatch(text)
+        if match:
+            places = {place: say_filled(said, lang) for place, said in match.groupdict().items()}
+            return translated.format(**places)
+    return text
+
+
+@functools.cache
+def patterns(lang: str) -> list[tuple[re.Pattern[str], str]]:
+    """Return the sentences with places as patterns, the longest first, with their translations."""
+    found = [text for text in translations(lang) if PLACE.search(text)]
+    found.sort(key=lambda text: (-len(PLACE.sub("", text)), text))
+    return [(pattern_of(text), translations(lang)[text]) for text in found]
+
+
+def pattern_of(text: str) -> re.Pattern[str]:
+    """Return the pattern of what may be made of a sentence with places."""
+    parts = PLACE.split(text)  # every second one is the name of a place
+    return re.compile(
+        "".join(f"(?P<{p}>.+?)" if i % 2 else re.escape(p) for i, p in enumerate(parts)), re.DOTALL
+    )
+
+
+#: What Python says of an exception.
+EXCEPTION = re.compile(r"[A-Z]\w*: ")
+#: A place in what is said of a case: one letter, as other sentences are filled by their own code.
+PLACE = re.compile(r"\{([a-h])\}")
 
 
 def lesson(number: int, lang: str) -> str:

@@ -16,10 +16,17 @@ def first_file() -> str:
     return head + STAGES[1].skeleton
 
 
+#: Names that the reference's lines use, and that students have from a later stage on.
+LATER = {"undo_broadcasting": 5, "RECORDING": 15}
+
+
 def lines_of(stage: Stage) -> str:
-    """Return the reference's lines for the names of a stage."""
+    """Return the reference's lines for the names of a stage, without what later ones add."""
     parts = []
     for name in stage.lines or stage.contract:
+        if name == "RECORDING":
+            parts.append("RECORDING = [True]")
+            continue
         found = reference
         for attribute in name.split("."):
             found = getattr(found, attribute)
@@ -27,8 +34,25 @@ def lines_of(stage: Stage) -> str:
         if name == "Tensor":  # as far as the operators: the rest belongs to later stages
             source = source.split("    # ----", 2)[0] + "    # ----" + source.split("    # ----")[1]
             source = "\n".join(line for line in source.splitlines() if "# ----" not in line)
+        for later, number in LATER.items():
+            if stage.number < number:
+                source = without_lines(source, later)
         parts.append(source.strip("\n"))
     return "\n\n\n".join(parts) + "\n"
+
+
+def without_lines(source: str, name: str) -> str:
+    """Return lines without those that use a name; what such an `if` holds is done in any case."""
+    kept: list[str] = []
+    inside = -1
+    for line in source.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if name in line:
+            inside = indent if line.lstrip().startswith("if ") else -1
+            continue
+        inside = inside if line.strip() and indent > inside else -1
+        kept.append(line[4:] if inside >= 0 else line)
+    return "\n".join(kept)
 
 
 def without_names(skeleton: str, text: str) -> str:

@@ -71,10 +71,13 @@ class Suspect:
         One sentence, that says how to mend it.
     explains
         Called as ``explains(door, fault)``; what it raises counts as no.
+    where
+        The contract's name of the code to look at, if the fault does not say so.
     """
 
     cause: str
     explains: Callable[[Any, Fault], bool]
+    where: str = ""
 
 
 @dataclass
@@ -119,11 +122,11 @@ class Stage:
 
         return add
 
-    def suspect(self, cause: str) -> Callable[[Callable[[Any, Fault], bool]], Any]:
+    def suspect(self, cause: str, where: str = "") -> Callable[[Callable[[Any, Fault], bool]], Any]:
         """Add a suspect: a decorator for its experiment."""
 
         def add(explains: Callable[[Any, Fault], bool]) -> Any:
-            self.suspects.append(Suspect(cause, explains))
+            self.suspects.append(Suspect(cause, explains, where))
             return explains
 
         return add

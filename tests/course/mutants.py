@@ -70,6 +70,20 @@ PASS_ON = """\
                 if id(parent) in gradients:
                     part = gradients[id(parent)] + part
 """
+MADE_AND_CALLED = """\
+        self.p, self.rng, self.training = p, np.random.default_rng(rng), True
+
+    def __call__(self, x):
+        if not self.training:
+            return x
+        kept = self.rng.random(x.data.shape) >= self.p
+"""
+ADAM_LINES = f"""\
+            self.m[i] = b1 * self.m[i] + (1 - b1) * g
+            self.v[i] = b2 * self.v[i] + (1 - b2) * g**2
+            {ADAM_M}
+            {ADAM_STEP}
+"""
 NO_GRAD = """\
     RECORDING.append(False)
     try:
@@ -878,12 +892,12 @@ MUTANTS = [
         "changes g in place",
     ),
     Mutant(
-        16,
+        6,
         "sum remembers outside",
         "        shape = self.data.shape\n\n        def vjp(g):\n            if axis is not None",
         "        shape = self.data.shape\n        Tensor.axis = axis\n\n        def vjp(g):\n"
         "            axis = Tensor.axis\n            if axis is not None",
-        "outside of its own call",
+        "outside of it",
     ),
     Mutant(
         6,
@@ -891,7 +905,7 @@ MUTANTS = [
         "        shape = self.data.shape\n\n        def vjp(g):\n            total",
         "        shape = self.data.shape\n        Tensor.index = index\n\n        def vjp(g):\n"
         "            index = Tensor.index\n            total",
-        "",
+        "outside of it",
     ),
     Mutant(
         6,
@@ -913,22 +927,406 @@ MUTANTS = [
         "        a, b = self.data, other.data\n\n        def vjp(g):\n",
         "        a, b = Tensor.factors = self.data, other.data\n\n        def vjp(g):\n"
         "            a, b = Tensor.factors\n",
-        "outside of its own call",
+        "outside of it",
     ),
     Mutant(
-        16,
+        6,
         "transpose remembers outside",
         "        return node(value, (self,), lambda g: (g.transpose(back),))",
         "        Tensor.back = back\n        return node(value, (self,), "
         "lambda g: (g.transpose(Tensor.back),))",
-        "outside of its own call",
+        "outside of it",
     ),
     Mutant(
-        16,
+        8,
         "exp remembers outside",
         "        out = np.exp(self.data)\n        return node(out, (self,), lambda g: (g * out,))",
         "        out = Tensor.out = np.exp(self.data)\n"
         "        return node(out, (self,), lambda g: (g * Tensor.out,))",
-        "outside of its own call",
+        "outside of it",
+    ),
+    # ---------------------------------------------------- what is kept outside of its own call
+    Mutant(
+        2,
+        "factors in the class",
+        "a, b = self.data, other.data\n        return node(a * b, (self, other), "
+        "lambda g: (g * b, g * a))",
+        "a, b = Tensor.factors = self.data, other.data\n        return node(a * b, (self, other), "
+        "lambda g: (g * Tensor.factors[1], g * Tensor.factors[0]))",
+        "outside of it",
+    ),
+    Mutant(
+        2,
+        "exponent in the class",
+        f"return node({POW})",
+        "Tensor.n = n\n        return node(x**n, (self,), "
+        "lambda g: (g * Tensor.n * x ** (Tensor.n - 1),))",
+        "outside of it",
+    ),
+    Mutant(
+        3,
+        "divisor in the object",
+        f"return node({DIV})",
+        "self.divisor = b\n        "
+        f"return node({DIV.replace('g / b, -g * a / b**2', 'g / self.divisor, -g * a / b**2')})",
+        "outside of it",
+    ),
+    Mutant(
+        6,
+        "shape of a sum in the function",
+        "        shape = self.data.shape\n\n        def vjp(g):\n            if axis is not None",
+        "        Tensor.sum.shape = self.data.shape\n\n        def vjp(g):\n"
+        "            shape = Tensor.sum.shape\n            if axis is not None",
+        "outside of it",
+    ),
+    Mutant(
+        6,
+        "axis in the object",
+        "        shape = self.data.shape\n\n        def vjp(g):\n            if axis is not None",
+        "        shape = self.data.shape\n        self.axis = axis\n\n        def vjp(g):\n"
+        "            axis = self.axis\n            if axis is not None",
+        "outside of it",
+    ),
+    Mutant(
+        8,
+        "tanh in the class",
+        "        out = np.tanh(self.data)\n"
+        "        return node(out, (self,), lambda g: (g * (1 - out**2),))",
+        "        out = Tensor.out = np.tanh(self.data)\n"
+        "        return node(out, (self,), lambda g: (g * (1 - Tensor.out**2),))",
+        "outside of it",
+    ),
+    Mutant(
+        8,
+        "relu's mask in a global",
+        "        positive = self.data > 0\n        value = np.where(positive, self.data, 0.0)\n"
+        f"        return node(value, (self,), {RELU})",
+        "        global MASK\n        MASK = self.data > 0\n"
+        "        value = np.where(MASK, self.data, 0.0)\n"
+        "        return node(value, (self,), lambda g: (np.where(MASK, g, 0.0),))",
+        "outside of it",
+    ),
+    Mutant(
+        9,
+        "input kept in the layer",
+        "        return x @ self.weight + self.bias",
+        "        self.x = x.data\n        w = self.weight\n"
+        "        return node(x.data @ w.data + self.bias.data, (x, w, self.bias), "
+        "lambda g: (g @ w.data.T, self.x.T @ g, g.sum(axis=0)))",
+        "outside of it",
+    ),
+    Mutant(
+        9,
+        "mask kept in ReLU",
+        "        return x.relu()",
+        "        self.on = x.data > 0\n        return node(np.where(self.on, x.data, 0.0), (x,), "
+        "lambda g: (np.where(self.on, g, 0.0),))",
+        "outside of it",
+    ),
+    Mutant(
+        10,
+        "probabilities kept in the function",
+        "    loss = -logp[rows, labels].mean()\n\n    def vjp(g):\n        p = np.exp(logp)\n",
+        "    loss = -logp[rows, labels].mean()\n    cross_entropy.p = np.exp(logp)\n\n"
+        "    def vjp(g):\n        p = cross_entropy.p.copy()\n",
+        "outside of it",
+    ),
+    # ------------------------------------------------------- infinite, small, and hidden things
+    Mutant(
+        4,
+        "norm of all",
+        COMPARE,
+        "assert np.linalg.norm(tensor.grad - expected) <= 1e-3 * np.linalg.norm(expected)",
+        "hides among",
+    ),
+    Mutant(
+        4,
+        "largest of all",
+        COMPARE,
+        "assert np.abs(tensor.grad - expected).max() <= 1e-3 * np.abs(expected).max()",
+        "hides among",
+    ),
+    Mutant(
+        6,
+        "empty for zeros",
+        "total = np.zeros(shape)",
+        "total = np.empty(shape)",
+        "np.zeros",
+    ),
+    Mutant(7, "no rmatmul", "def __rmatmul__", "def no_rmatmul", "__rmatmul__"),
+    # --------------------------------------------------------------- layers, optimizers, modes
+    Mutant(
+        9,
+        "a list in a list",
+        "        for value in place:\n            yield from found_in(value, kind)",
+        "        for value in place:\n            if isinstance(value, list) and value and "
+        "isinstance(value[0], list):\n                continue\n"
+        "            yield from found_in(value, kind)",
+        "list in a list",
+    ),
+    Mutant(
+        9,
+        "tuples not searched",
+        "    if isinstance(place, (list, tuple)):\n        for value in place:",
+        "    if isinstance(place, list):\n        for value in place:",
+        "tuples",
+    ),
+    Mutant(
+        11,
+        "velocity in the gradient",
+        f"            {SGD_V}\n            p.data = p.data - self.lr * self.v[i]\n",
+        "            p.grad = self.momentum * self.v[i] + p.grad\n"
+        "            self.v[i] = p.grad\n            p.data = p.data - self.lr * p.grad\n",
+        "changes the gradient",
+    ),
+    Mutant(
+        11,
+        "t counts parameters",
+        "        self.t += 1\n        b1, b2 = self.betas\n"
+        "        for i, p in enumerate(self.parameters):\n",
+        "        b1, b2 = self.betas\n"
+        "        for i, p in enumerate(self.parameters):\n            self.t += 1\n",
+        "count it once",
+    ),
+    Mutant(11, "no eps", "(np.sqrt(v) + self.eps)", "np.sqrt(v)", "eps is missing"),
+    Mutant(
+        12,
+        "a generator in each call",
+        MADE_AND_CALLED,
+        MADE_AND_CALLED.replace("self.rng, self", "self.seed, self")
+        .replace("np.random.default_rng(rng), True", "rng, True")
+        .replace("self.rng.random", "np.random.default_rng(self.seed).random"),
+        "begins anew",
+    ),
+    Mutant(
+        14,
+        "a generator of its own",
+        "    rng = np.random.default_rng(rng)\n    optimizer",
+        "    rng = np.random.default_rng(0)\n    optimizer",
+        "does not come from rng",
+    ),
+    Mutant(14, "not put into training", "    net.train()\n    for", "    for", "net.train()"),
+    Mutant(
+        15,
+        "Adam keeps Tensors",
+        ADAM_LINES,
+        ADAM_LINES.replace("(1 - b1) * g\n", "(1 - b1) * Tensor(g)\n").replace(
+            "self.lr * m /", "self.lr * m.data /"
+        ),
+        "update is recorded",
+    ),
+    # ------------------------------------------------------ as students of other courses make them
+    Mutant(
+        1,
+        "the right side's reflected method returns the left",
+        "return as_tensor(other) + self",
+        "return as_tensor(other)",
+        "",
+    ),
+    Mutant(1, "float32", "else data, float)", "else data, np.float32)", "float32"),
+    Mutant(
+        2,
+        "negative by a product of the wrong sign",
+        SUB,
+        SUB.replace("(g, -g)", "(-g, g)"),
+        "",
+    ),
+    Mutant(
+        2,
+        "power by logarithms",
+        POW,
+        "x**n, (self,), lambda g: (g * x**n * np.log(np.abs(x)),)",
+        "",
+    ),
+    Mutant(
+        3,
+        "added in place to a shared array",
+        PASS_ON,
+        "                if id(parent) in gradients:\n"
+        "                    part, more = gradients[id(parent)], part\n"
+        "                    part += more\n",
+        "in place",
+    ),
+    Mutant(
+        3,
+        "only the first use of a value counts",
+        "                if id(parent) in gradients:\n"
+        "                    part = gradients[id(parent)] + part\n"
+        "                gradients[id(parent)] = part\n",
+        "                gradients.setdefault(id(parent), part)\n",
+        "overwrites",
+    ),
+    Mutant(
+        4,
+        "relative to itself",
+        COMPARE,
+        "assert np.all(np.abs(tensor.grad - expected) <= np.abs(tensor.grad))",
+        "too generous",
+    ),
+    Mutant(
+        4,
+        "one call for all elements",
+        "        x[i] = old + h\n        ahead = f(x.copy())\n        x[i] = old - h\n",
+        "        ahead = f(x + h)\n        x = x - h\n",
+        "",
+    ),
+    Mutant(
+        5,
+        "summed when sizes differ only",
+        "    if g.shape == shape:\n        return g\n    g = g.sum",
+        "    if g.size == np.prod(shape):\n        return g\n    g = g.sum",
+        "",
+    ),
+    Mutant(
+        5,
+        "bias summed over the first axis only",
+        UNDO,
+        "    if g.ndim > len(shape):\n        g = g.sum(axis=0)\n"
+        "    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)\n"
+        "    return g.sum(axis=stretched, keepdims=True)\n",
+        "along several axes",
+    ),
+    Mutant(
+        6,
+        "mean of the gradient",
+        MEAN,
+        "return total * (1 / self.data.size)",
+        "along the axis only",
+    ),
+    Mutant(
+        6,
+        "spread by ones of the input's shape",
+        SUM_VJP,
+        "            return (np.ones(shape) * g,)\n",
+        "not put back",
+    ),
+    Mutant(
+        7,
+        "einsum of the wrong letters",
+        "np.swapaxes(row, -1, -2) @ g,",
+        "np.einsum('...ij,...jk->...ik', np.swapaxes(row, -1, -2), g).sum(axis=-1, keepdims=True) "
+        "* np.ones(g.shape[-1]),",
+        "",
+    ),
+    Mutant(8, "leaky", RELU, "lambda g: (np.where(positive, g, 0.01 * g),)", ""),
+    Mutant(8, "tanh of the gradient", "(g * (1 - out**2),)", "(g - out**2,)", ""),
+    Mutant(
+        9,
+        "parameters once by value",
+        PARAMETERS,
+        "found = {p.data.tobytes(): p for p in found_in(self, Tensor)}\n"
+        "        return list(found.values())",
+        "by identity",
+    ),
+    Mutant(9, "last layer left out", "for layer in self.layers:", "for layer in self.layers[:-1]:"),
+    Mutant(
+        10,
+        "mean over classes, too",
+        LOGP,
+        "loss = -logp[rows, labels].sum() / logp.size",
+        "over the classes",
+    ),
+    Mutant(
+        10,
+        "one maximum for all rows",
+        "logits.data.max(axis=1, keepdims=True)",
+        "logits.data.max()",
+        "of each row",
+    ),
+    Mutant(11, "decay forgotten in v", "(1 - b2) * g**2", "g**2", ""),
+    Mutant(
+        11,
+        "AdaGrad's sum",
+        "self.v[i] = b2 * self.v[i] + (1 - b2) * g**2",
+        "self.v[i] = self.v[i] + g**2",
+        "",
+    ),
+    Mutant(
+        12,
+        "units drawn with a permutation",
+        KEPT,
+        "kept = (self.rng.permutation(x.data.size) >= self.p * x.data.size / 2)"
+        ".reshape(x.data.shape)",
+        "",
+    ),
+    Mutant(
+        12,
+        "one coin for all units",
+        KEPT,
+        "kept = np.full(x.data.shape, self.rng.random() >= self.p)",
+        "",
+    ),
+    Mutant(
+        13,
+        "eval forgets itself",
+        TRAIN,
+        "        for module in found_in(list(vars(self).values()), Module):\n"
+        "            module.training = mode\n",
+        "itself is not set",
+    ),
+    Mutant(
+        14,
+        "loss of the first batch only",
+        "range(0, len(x), 32)",
+        "range(0, 32, 32)",
+        "not all images",
+    ),
+    Mutant(
+        14,
+        "gradients cleared once an epoch",
+        "            optimizer.zero_grad()\n            cross",
+        "            if start == 0:\n                optimizer.zero_grad()\n            cross",
+        "not cleared",
+    ),
+    Mutant(
+        15,
+        "visited by value",
+        "elif id(tensor) not in seen:\n            seen.add(id(tensor))",
+        "elif not any(tensor is s for s in seen):\n            seen.add(tensor)",
+        "use a set",
+    ),
+    Mutant(
+        2,
+        "power changes g",
+        POW,
+        "x**n, (self,), lambda g: (np.multiply(g, n * x ** (n - 1), out=g) if np.ndim(g) "
+        "else g * n * x ** (n - 1),)",
+        "",
+    ),
+    Mutant(
+        16,
+        "relu changes g",
+        RELU,
+        "lambda g: (np.copyto(g, 0.0, where=~positive) or g if np.ndim(g) "
+        "else np.where(positive, g, 0.0),)",
+        "writes into its g",
+    ),
+    Mutant(
+        16,
+        "mean changes g",
+        MEAN,
+        "n = self.data.size / total.data.size\n        return node(total.data / n, (total,), "
+        "lambda g: (np.divide(g, n, out=g) if np.ndim(g) else g / n,))",
+        "changes g in place",
+    ),
+    Mutant(
+        6,
+        "reshape changes the shape of g",
+        "lambda g: (g.reshape(old),)",
+        "lambda g: (setattr(g, 'shape', old) or g,)",
+    ),
+    Mutant(
+        6,
+        "sum changes the shape of g",
+        SUM_VJP,
+        SUM_VJP.replace("g = np.expand_dims(g, axis)", "g.shape = np.expand_dims(g, axis).shape"),
+    ),
+    Mutant(
+        16,
+        "transpose in place where it is square",
+        "lambda g: (g.transpose(),)",
+        "lambda g: (np.copyto(g, g.T.copy()) or g if len(set(g.shape)) == 1 and g.ndim == 2 "
+        "else g.transpose(),)",
+        "changes g in place",
     ),
 ]

@@ -1,6 +1,7 @@
 """The commands, as a student and a teacher use them: what they print, write, and end with."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_start_writes_a_file_that_is_not_written_yet(folder, capsys):
     assert len((folder / "mygrad.py").read_text().splitlines()) <= 36
     status, text = printed(capsys)
     assert status == 1
-    assert "Stage 1 of 16, values: not written yet." in text
+    assert f"Stage 1 of {len(STAGES)}, values: not written yet." in text
     write(folder, "mine = 1\n")
     assert "left as it is" in printed(capsys, "start")[1]
     assert (folder / "mygrad.py").read_text() == "mine = 1\n"
@@ -50,7 +51,7 @@ def test_a_fault_from_the_check_to_the_lines(folder, capsys):
     write(folder, SWAPPED)
     status, text = printed(capsys)
     assert status == 1
-    assert text.startswith("Stage 2 of 16, one use: fault. Stages passed: 1.")
+    assert text.startswith(f"Stage 2 of {len(STAGES)}, one use: fault. Stages passed: 1.")
     for word in ("property:", "case:", "found:", "expected:", "cause:", "line:", "printed:"):
         assert f"\n{word}" in text
     assert "in __mul__" in text
@@ -64,6 +65,42 @@ def test_a_fault_from_the_check_to_the_lines(folder, capsys):
     run = subprocess.run([sys.executable, "case.py"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "x.grad is" in run.stdout
+
+
+def test_hints_begin_anew_with_another_fault_of_the_stage(folder, capsys):
+    write(folder, SWAPPED)
+    printed(capsys)
+    assert [printed(capsys, "hint")[1][:3] for _ in range(2)] == ["2.1", "2.2"]
+    assert "(3 of 4)" in printed(capsys)[1]
+    write(folder, SOURCE.replace("g * n * x ** (n - 1)", "g * x ** (n - 1)"))
+    assert "(1 of 4)" in printed(capsys)[1]
+    assert printed(capsys, "hint")[1].startswith("2.1")
+    write(folder, SWAPPED)
+    assert "(3 of 4)" in printed(capsys)[1]
+
+
+def test_a_report_in_chinese_is_chinese(folder, capsys):
+    write(folder, SWAPPED)
+    text = printed(capsys, "--lang", "zh")[1]
+    said = [line.partition("  ")[2].strip() for line in text.splitlines()[1:]]
+    assert "x.grad 是" in text
+    assert "x = " in text
+    assert not re.search(r"[A-Za-z]+ (is|of|array) ", " ".join(said))
+    for command in (["start"], ["case"], ["add", "12"], ["add", "2"]):
+        assert re.search("[\u4e00-\u9fff]", printed(capsys, *command, "--lang", "zh")[1])
+
+
+def test_what_is_no_fault_is_noted(folder, capsys):
+    source = SOURCE.replace("            module.training = mode\n        return self\n", TRAINED)
+    assert source != SOURCE
+    write(folder, source)
+    status, text = printed(capsys, "check", "13")
+    assert status == 0
+    assert text.count("note:") == 2
+    assert "train() does not return the net" in text.replace("\n           ", " ")
+
+
+TRAINED = "            module.training = mode\n"
 
 
 def test_json_is_one_object(folder, capsys):
@@ -206,6 +243,9 @@ def test_gradescope_has_all_points_even_if_there_is_no_file(folder, capsys):
             } <= set(test)
             assert (test["status"] == "passed") == (test["score"] == test["max_score"])
             assert test["output"] or test["status"] == "passed"
+            said = test["output"].replace("\n           ", " ")
+            if "property:" in said and name == "a.py":
+                assert f"property:  {test['name'].partition(': ')[2]}\n" in said
         maximum.append(round(sum(test["max_score"] for test in found["tests"]), 3))
         assert abs(sum(t["score"] for t in found["tests"]) - found["score"]) < 1e-3
     assert maximum == [20, 20, 20]
@@ -255,7 +295,7 @@ def test_a_table_over_several_files(folder, capsys):
 
 @pytest.mark.parametrize("text", ["0", "17", "3-", "a", "5-3"])
 def test_stages_that_there_are_not(text):
-    with pytest.raises(ValueError, match=r"stages 1 to 16|invalid literal"):
+    with pytest.raises(ValueError, match=r"there are stages 1 to|invalid literal"):
         grade.numbers_of(text)
 
 

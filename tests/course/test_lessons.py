@@ -11,7 +11,7 @@ import pytest
 
 from microgrand import course
 from microgrand.course import reference, sentences
-from microgrand.course.report import WORDS
+from microgrand.course.report import CASES, WORDS
 from microgrand.course.stages import STAGES
 from microgrand.course.stages.s14_digits import EPOCHS, MADE
 
@@ -38,10 +38,25 @@ def spoken():
                 given = node.args[0]
                 if called in ("say", "note") and isinstance(given, ast.Constant):
                     found[given.value] = None
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Fault":
+                found.update(dict.fromkeys(t for a in node.args[:2] for t in templates(a)))
     found["the file can be imported"] = None  # the property of stage 0
+    found.update(dict.fromkeys(sorted(CASES)))
     for stage in STAGES.values():
         found.update(dict.fromkeys(stage.sentences()))
     return list(found)
+
+
+def templates(node):
+    """Yield the sentences of a fault, with places for what is filled in, if they have words."""
+    if isinstance(node, ast.IfExp):
+        yield from templates(node.body)
+        yield from templates(node.orelse)
+    parts = [node] if isinstance(node, ast.Constant) else getattr(node, "values", [])
+    places = iter("abcdefgh")
+    text = "".join(p.value if isinstance(p, ast.Constant) else f"{{{next(places)}}}" for p in parts)
+    if re.search("[A-Za-z]", sentences.PLACE.sub("", text)):
+        yield text
 
 
 @pytest.mark.parametrize("number", STAGES)

@@ -17,7 +17,7 @@ def test_a_mistake_is_found_at_its_own_stage(mutant):
     # Earlier stages that run none of the changed lines pass as they do for the reference.
     changed = changed_lines(mutant.right, mutant.wrong)
     before = [n for n in STAGES if n < mutant.stage and changed & lines_by_stage()[n]]
-    assert first_fault(examined(source, before, examples=12)) == (None, None)
+    assert first_fault(examined(source, before, examples=6)) == (None, None)
     stage, fault = first_fault(examined(source, [mutant.stage]))
     assert stage == mutant.stage
     if mutant.cause:

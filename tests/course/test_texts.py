@@ -1,6 +1,7 @@
 """Skeletons, solutions and sentences: all there, and giving nothing away."""
 
 import ast
+import builtins
 import inspect
 import json
 import subprocess
@@ -83,6 +84,18 @@ def test_checks_use_names_of_their_own_and_earlier_stages_only(number):
     removed = sorted(later - {"Module", "node"})  # which its own classes rest on
     source = inspect.getsource(reference) + "\n" + "\n".join(f"del {name}" for name in removed)
     assert statuses(examined(source, [number])) == {number: "passed"}
+
+
+def test_the_lines_of_a_stage_use_names_of_it_and_of_earlier_ones_only():
+    known = {"np", "contextlib", "Module", *dir(builtins)}  # the skeleton has class Module
+    for stage in STAGES.values():
+        tree = list(ast.walk(ast.parse(lines_of(stage))))
+        known |= {n.name for n in tree if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+        names = [n for n in tree if isinstance(n, ast.Name)]
+        made = {n.arg for n in tree if isinstance(n, ast.arg)}
+        made |= {n.id for n in names if isinstance(n.ctx, ast.Store)}
+        assert {n.id for n in names} <= known | made, stage.number
+        known |= made & {"RECORDING"}
 
 
 # -------------------------------------------------------------------------------- the package

@@ -33,7 +33,7 @@ stage = Stage(
         *REFLECTED.values(),
     ),
     optional=tuple(REFLECTED.values()),  # whose absence is a fault with a cause
-    lines=("Tensor", "node"),
+    lines=("Tensor", "is_tensor", "as_tensor", "node"),
     hints=(
         "What does Python try for `3 - a`, and what for `array - a`?",
         "An operator whose left side does not know Tensors asks the right side's reflected method: "
@@ -155,6 +155,13 @@ def integers_kept(door, fault):
 
 
 @stage.suspect(
+    "the data is float32, of seven digits: dtype=float is float64, which the checks need"
+)
+def single_precision(door, fault):
+    return "kept" in fault.data and door.start()("x = Tensor([1])").value("x").dtype == np.float32
+
+
+@stage.suspect(
     "NumPy on the left does the operation itself, element by element: put "
     "`__array_ufunc__ = None` into Tensor, then it leaves it to your reflected method"
 )
@@ -179,7 +186,8 @@ def lacks_reflected(name, op):
 for method, op in (("radd", "+"), ("rsub", "-"), ("rmul", "*"), ("rtruediv", "/")):
     stage.suspect(
         f"Python finds no `__{method}__` in Tensor: it is asked for when the left side of `{op}` "
-        "is a number"
+        "is a number",
+        where=OPERATORS[f"z = x {op} y"],
     )(lacks_reflected(method, op))
 
 

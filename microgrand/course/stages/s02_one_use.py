@@ -13,6 +13,7 @@ from ..compare import (
     check_gradients,
     close,
     compare_gradient,
+    mind_own_calls,
     numbers,
     wrong_gradient,
 )
@@ -23,7 +24,7 @@ stage = Stage(
     number=2,
     name="one use",
     contract=("Tensor.backward", "node"),
-    lines=("Tensor.backward", "node"),
+    lines=("Tensor.__init__", "Tensor.backward", "in_order", "node", "is_tensor", "as_tensor"),
     needs=(1,),
     hints=(
         "If z = a * b and a grows by 1, by how much does z grow?",
@@ -38,7 +39,8 @@ stage = Stage(
 #     def backward(self, g=None):
 #         ...  # g stands at this Tensor, of its shape; without one it is 1
 #
-# After z.backward(g), x.grad is the gradient of x, for every x that z was made of directly.
+# After z.backward(g), x.grad is the gradient of x, for every leaf x that z was made of, by one
+# operator or by several in a row. A leaf is a Tensor that was not computed from others.
 # Let every operator make its result with the function below.
 
 
@@ -48,6 +50,7 @@ def node(value, parents, vjp):
 ''',
 )
 
+BINARY = (("+", "add"), ("-", "sub"), ("*", "mul"), ("/", "truediv"))
 POWERS = {f"z = x ** {n}": "Tensor.__pow__" for n in (2, 3, -1, 0.5)}
 
 
@@ -104,13 +107,28 @@ def trees(draw, names):
     return f"({left} {op} {right})"
 
 
-@stage.property("the chain rule: gradients pass through trees, in which every value is used once")
+@stage.property(
+    "the chain rule: gradients pass through trees, in which every value is used once", examples=25
+)
 def through_trees(door, draw):
     names = "xyuv"[: draw(st.integers(2, 4))]
     line = f"z = {draw(trees(names))}"
     shape = a_shape(draw, door, max_dims=1)
     inputs = {name: numbers(draw, shape, low=0.5) for name in names}
     check_gradients(door, line, where="Tensor.backward", **inputs)
+
+
+mind_own_calls(
+    stage,
+    [
+        *((f"{{0}} {op} {{1}}", f"{{0}} {op} {{1}}", f"Tensor.__{name}__") for op, name in BINARY),
+        ("-{0}", "-{0}", "Tensor.__neg__"),
+        ("{0} ** 2", "{0} ** 3", "Tensor.__pow__"),
+        ("2 / {0}", "3 / {0}", REFLECTED["/"]),
+        ("2 * {0}", "3 * {0}", REFLECTED["*"]),
+    ],
+    again=False,
+)
 
 
 @stage.property("node(value, parents, vjp) makes an operation of one's own", arrays=True)

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from ...testing import strategies
 from ..case import Plain
-from ..compare import RIGHT, a_cotangent, a_shape, check_gradients, close, numbers, shown
+from ..compare import (
+    RIGHT,
+    a_cotangent,
+    a_shape,
+    check_gradients,
+    close,
+    mind_own_calls,
+    numbers,
+    shown,
+)
 from ..stage import Fault, Stage
 
 stage = Stage(
@@ -40,6 +49,16 @@ def used_twice(door, draw):
         check_gradients(door, line, where="Tensor.backward", x=x)
 
 
+mind_own_calls(
+    stage,
+    [
+        ("{0} * {1}", "{0} * {1}", "Tensor.__mul__"),
+        ("{0} - {1}", "{0} - {1}", "Tensor.__sub__"),
+        ("{0} / {1}", "{0} / {1}", "Tensor.__truediv__"),
+        ("{0} ** 2", "{0} ** 3", "Tensor.__pow__"),
+    ],
+)
+
 DIAMONDS = (
     ("w = x * y", "a = 2 * w", "b = w * w", "z = a + b"),
     ("w = x + y", "a = w * w", "z = a * w"),
@@ -61,7 +80,7 @@ def diamonds(door, draw):
 KNOWN = ["{0} + {1}", "{0} * {1}", "{0} - {1}", "-{0}", "0.7 * {0}", "1.3 - {0}", "{0} ** 2"]
 
 
-@stage.property("gradients of any graph of up to eight operations")
+@stage.property("gradients of any graph of up to eight operations", examples=25)
 def graphs(door, draw):
     program = draw(strategies.programs(max_lines=8, expressions=KNOWN))
     shapes = {x.shape for x in program.inputs}
@@ -146,7 +165,7 @@ X, Y = np.array(1.5), np.array(0.75)
 
 
 def is_right(door, *lines, **inputs):
-    g = np.array(1.25)
+    g = np.full(np.shape(inputs["x"]), 1.25)
     right = RIGHT.start(**inputs)(*lines).backward("z", g)
     run = door.start(**inputs)(*lines).backward("z", g)
     found = {name: run.gradient(name) for name in inputs}
@@ -191,6 +210,18 @@ def wrong_order(door, fault):
     return is_right(door, "z = x * x", x=X) and not (
         is_right(door, *PARTED, x=X) and is_right(door, *UNEVEN, x=X)
     )
+
+
+@stage.suspect(
+    "gradients are added in place, in an array that another Tensor was given, too: compute a new "
+    "one, `a + b`"
+)
+def added_in_place(door, fault):
+    if any(key in fault.data for key in ("twice", "second", "shared")):
+        return False
+    right = all(is_right(door, *lines, x=X) for lines in (["z = x * x"], PARTED, UNEVEN))
+    shared = [("v = x + x", "w = v + x", "z = w * 1.5"), ("v = x + x", "w = x + v", "z = w * 1.5")]
+    return right and not all(is_right(door, *lines, x=np.array([1.5])) for lines in shared)
 
 
 @stage.suspect(

@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from ...testing import strategies
 from ..case import Plain
-from ..compare import RIGHT, a_cotangent, check_gradients, numbers
+from ..compare import RIGHT, a_cotangent, check_gradients, mind_own_calls, numbers
 from ..stage import Fault, Stage
 from .s01_values import OPERATORS, REFLECTED
+from .s02_one_use import BINARY
 
 stage = Stage(
     number=5,
     name="broadcasting",
     contract=("Tensor.__add__",),
-    lines=("undo_broadcasting",),
+    lines=("undo_broadcasting", "Tensor.backward"),
     needs=(1, 2),
     hints=(
         "y has 3 numbers, and the gradient that comes back 6. Which of the 6 belong to y[0]?",
@@ -50,7 +51,7 @@ def two_shapes(draw):
     return shapes
 
 
-@stage.property("the gradient of an operand has the operand's shape")
+@stage.property("the gradient of an operand has the operand's shape", examples=20)
 def shapes(door, draw):
     if door.scalar:
         raise Fault(
@@ -76,7 +77,7 @@ def shapes(door, draw):
                 )
 
 
-@stage.property("and it is right: the sum over all copies")
+@stage.property("and it is right: the sum over all copies", examples=20)
 def sums(door, draw):
     x, y = (numbers(draw, s, low=0.5) for s in two_shapes(draw))
     for line, where in OPERATORS.items():
@@ -97,6 +98,13 @@ def used_twice(door, draw):
     x, y = (numbers(draw, s, low=0.5) for s in two_shapes(draw))
     check_gradients(door, "w = x * y", "z = w * x + y", where="Tensor.backward", x=x, y=y)
 
+
+mind_own_calls(
+    stage,
+    [(f"{{0}} {op} {{1}}", f"{{0}} {op} {{1}}", f"Tensor.__{name}__") for op, name in BINARY],
+    again=False,
+    shapes={"x": (2, 3), "y": (3,), "u": (2, 1), "v": (2, 3)},
+)
 
 # ------------------------------------------------------------------------------- suspects
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..case import Plain
-from ..compare import check_gradients, numbers
+from ..compare import check_gradients, leave_in_memory, mind_own_calls, numbers
 from ..stage import Fault, Stage, Suspect
 
 stage = Stage(
@@ -130,6 +130,31 @@ def together(door, draw):
         check_gradients(door, *lines, where="Tensor.backward", x=x)
 
 
+mind_own_calls(
+    stage,
+    [
+        ("{0}.sum(axis=0)", "{0}.sum(axis=1)", "Tensor.sum"),
+        ("{0}.sum(axis=0)", "{0}.sum(axis=0, keepdims=True)", "Tensor.sum"),
+        ("{0}.mean(axis=0)", "{0}.mean()", "Tensor.mean"),
+        ("{0}.reshape(9, 1)", "{0}.reshape(1, 9)", "Tensor.reshape"),
+        (
+            "{0}.reshape(3, 1, 3).transpose(1, 0, 2)",
+            "{0}.reshape(3, 1, 3).transpose(2, 0, 1)",
+            "Tensor.transpose",
+        ),
+        ("{0}[0]", "{0}[1]", "Tensor.__getitem__"),
+        ("{0}[1:]", "{0}[[0, 0]]", "Tensor.__getitem__"),
+    ],
+    needs=(1, 2, 3),
+)
+mind_own_calls(
+    stage,
+    [("{0}.sum()", "{0}.sum()", "Tensor.sum"), ("{0}.mean()", "{0}.mean()", "Tensor.mean")],
+    again=False,
+    shapes={"x": (2, 3), "u": (4,)},
+    sentence="and so it is for other shapes",
+)
+
 # ------------------------------------------------------------------------------- suspects
 
 CUBE = np.random.default_rng(3).uniform(0.5, 2, (3, 3, 3))
@@ -229,6 +254,21 @@ def not_put_back(door, fault):
         return False
     found, g = found_for(door, "z = x[0]", np.ones((2, 3)))
     return found is not None and (found.shape == (3,) or np.allclose(found, [g, g]))
+
+
+@stage.suspect(
+    "what was not taken has gradient 0, and not what was in memory by chance: begin with "
+    "np.zeros, as np.empty fills in nothing"
+)
+def not_zeros(door, fault):
+    if "[" not in str(fault.data.get("line", "")):
+        return False
+    x = np.ones((3, 3))
+    run = door.start(x=x)("z = x[0]")
+    leave_in_memory({"x": x})
+    found = run.backward("z", np.array([1.0, 2.0, 3.0])).gradient("x")
+    rows = [tuple(row) for row in found]
+    return found.shape == (3, 3) and bool(found[1:].any()) and rows[0] != rows[1]
 
 
 @stage.suspect("keepdims is not handed on: NumPy's sum takes it, too")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from ..compare import a_shape, check_gradients, numbers, wrong_gradient
+from ..compare import a_shape, check_gradients, mind_own_calls, numbers, wrong_gradient
 from ..stage import Fault, Stage
 
 stage = Stage(
@@ -28,6 +28,9 @@ stage = Stage(
 #     def tanh(self): ...
 """,
 )
+
+
+FUNCTIONS = ("exp", "log", "tanh", "relu")
 
 
 @stage.property("x.exp(): its value and its gradient")
@@ -79,6 +82,20 @@ def relu_of_inf(door, draw):
     found = run.gradient("x")
     if found is None or not np.array_equal(found, [2, 0, 4]):
         raise Fault(f"x.grad is {found}", "[2, 0, 4]", "Tensor.relu", infinite=True)
+
+
+mind_own_calls(
+    stage,
+    [(f"{{0}}.{name}()", f"{{0}}.{name}()", f"Tensor.{name}") for name in FUNCTIONS],
+    again=False,
+    needs=(1, 2, 3),
+)
+mind_own_calls(
+    stage,
+    [("({0} - 1).relu()", "({0} - 1.3).relu()", "Tensor.relu")],
+    needs=(1, 2, 3),
+    sentence="the same for relu, where some of x is below 0",
+)
 
 
 @stage.property("functions of functions, and of values that are used twice")

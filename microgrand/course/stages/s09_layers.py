@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from ..compare import close, numbers, shown
+from ..compare import OUTSIDE, OWN_CALL, close, differing, numbers, shown
 from ..door import Bridge
 from ..stage import Fault, Stage
 
@@ -224,7 +224,7 @@ def found_everywhere(door, draw):
                 f"{expected}",
                 "Module.parameters",
                 part=where,
-                count=len(found),
+                twice=len(found) > expected,
             )
         for p in found:
             door.value(p, "a parameter")
@@ -240,6 +240,15 @@ def each_once(door, draw):
             "2: weight and bias",
             "Module.parameters",
             shared=True,
+        )
+    run = door.start()("net = Sequential(Linear(3, 3, rng=1), Linear(3, 3, rng=1))")
+    found = run("found = list(net.parameters())")["found"]
+    if len(found) != 4:
+        raise Fault(
+            f"{len(found)} parameters of two layers with the same numbers",
+            "4: two weights and two biases",
+            "Module.parameters",
+            equal_numbers=True,
         )
 
 
@@ -269,7 +278,47 @@ def in_order(door, draw):
         )
 
 
+def weighed(door, layer, calls, **inputs):
+    """Run calls of a layer, and go back from the weighed sum; return all gradients."""
+    run = door.start(**inputs)(f"layer = {layer}")
+    for name, text in calls.items():
+        run(f"{name} = {text}")
+    run("z = " + " + ".join(f"{name} * {w}" for name, w in zip(calls, (1.5, 1.0), strict=False)))
+    run.backward("z", np.arange(1.0, 1 + run.value("z").size).reshape(run.value("z").shape))
+    found = [run.gradient(name) for name in inputs]
+    return [*found, *(door.gradient(p) for p in door.parameters(run["layer"]))]
+
+
+@stage.property(OWN_CALL, examples=3)
+def own_calls(door, draw):
+    x, u = numbers(draw, (4, 3)), numbers(draw, (4, 3))
+    for layer in ("ReLU()", "Linear(3, 3, rng=1)", "Sequential(Linear(3, 3, rng=1), ReLU())"):
+        none = np.zeros_like(x)
+        apart = [
+            weighed(door, layer, {"a": "layer(x)"}, x=x),
+            weighed(door, layer, {"a": "layer(u) * (1 / 1.5)"}, u=u),
+        ]
+        expected = [apart[0][0], apart[1][0]]
+        expected += [p + q for p, q in zip(apart[0][1:], apart[1][1:], strict=True)]
+        found = weighed(door, layer, {"a": "layer(x)", "b": "layer(u)"}, x=x, u=u)
+        for name, f, e in zip(("x", "u", *["a parameter"] * 9), found, expected, strict=False):
+            f = none if f is None else f
+            if f.shape != e.shape or not close(f, e):
+                said = differing(f, e)
+                raise Fault(
+                    f"the gradient of {name} is {said[0]}",
+                    f"{said[1]}, as each call has alone",
+                    f"{layer.partition('(')[0]}.__call__",
+                    calls=True,
+                )
+
+
 # ------------------------------------------------------------------------------- suspects
+
+
+@stage.suspect(OUTSIDE)
+def outside(door, fault):
+    return "calls" in fault.data
 
 
 @stage.suspect("all weights are equal, so all units stay equal for ever: draw them at random")
@@ -341,16 +390,32 @@ def bias_not_used(door, fault):
     return bool(fault.data.get("nothing")) and fault.data.get("weight") is False
 
 
-@stage.suspect("lists and tuples are not searched for parameters")
-def lists_not_searched(door, fault):
-    return fault.data.get("part") in ("lists", "tuples", "lists of lists", "nests")
+PARTS_MISSED = {
+    "attributes": "not every attribute is looked at: it may be a Tensor, or a module",
+    "lists": "lists and tuples are not searched for parameters",
+    "tuples": "tuples are not searched for parameters, as lists are",
+    "dicts": "dicts are not searched for parameters",
+    "nests": "modules in modules in modules are not reached: let the walk go on in what it finds",
+    "lists of lists": "a list in a list is not searched: let the walk go on in what it finds",
+}
 
 
-@stage.suspect("dicts are not searched for parameters")
-def dicts_not_searched(door, fault):
-    return fault.data.get("part") == "dicts"
+def is_missed(part):
+    return lambda door, fault: fault.data.get("part") == part and not fault.data.get("twice")
+
+
+for part, cause in PARTS_MISSED.items():
+    stage.suspect(cause)(is_missed(part))
+
+
+@stage.suspect(
+    "parameters that have the same numbers are taken for one: tell them apart by identity, `is` "
+    "or `id`"
+)
+def told_by_value(door, fault):
+    return "equal_numbers" in fault.data
 
 
 @stage.suspect("a parameter is listed twice: keep each once, by identity")
 def listed_twice(door, fault):
-    return "shared" in fault.data
+    return "shared" in fault.data or bool(fault.data.get("twice"))

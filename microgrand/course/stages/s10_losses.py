@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..case import Plain
-from ..compare import RIGHT, check_gradients, close, numbers
+from ..compare import OUTSIDE, OWN_CALL, RIGHT, check_gradients, close, is_right, numbers
 from ..stage import Fault, Stage
 
 stage = Stage(
@@ -148,7 +148,30 @@ def cross_gradient(door, x, a, g):
         )
 
 
+@stage.property(OWN_CALL, examples=5)
+def own_calls(door, draw):
+    x, a = batch(draw)
+    u, b = batch(draw)
+    check_gradients(door, *TWO_CROSS, where="cross_entropy", x=x, a=a, u=u, b=b)
+    t, s = Plain(numbers(draw, x.shape)), Plain(numbers(draw, u.shape))
+    check_gradients(door, *TWO_MSE, where="mse", x=x, a=t, u=u, b=s)
+
+
+TWO_CROSS = ("v = cross_entropy(x, a)", "w = cross_entropy(u, b)", "z = v + w * 2.0")
+TWO_MSE = ("v = mse(x, a)", "w = mse(u, b)", "z = v + w * 2.0")
+
+
 # ------------------------------------------------------------------------------- suspects
+
+
+@stage.suspect(OUTSIDE)
+def outside(door, fault):
+    given, lines = door.case.inputs, door.case.lines
+    if not {"u", "b"} <= set(given):
+        return False
+    alone = [("x", "a", lines[0]), ("u", "b", lines[1])]
+    return all(is_right(door, f"z{t[1:]}", **{n: given[n], m: given[m]}) for n, m, t in alone)
+
 
 X = np.random.default_rng(1).uniform(-1, 1, (4, 3))
 LABELS = np.array([0, 2, 1, 2])
@@ -188,6 +211,23 @@ def logarithm_of_zero(door, fault):
     far = np.array([[-1e4, 0.0, 0.0]] * 4)
     lost = np.isfinite(values_at(door, 1e4 + X)) and not np.isfinite(values_at(door, far))
     return bool(fault.data.get("large")) and bool(lost)
+
+
+@stage.suspect(
+    "the largest of all logits is subtracted, and far below it exp is 0: take that of each row, "
+    "with axis=1 and keepdims=True"
+)
+def one_maximum(door, fault):
+    mixed, far = X.copy(), np.array([[-1e4, 0.0, 0.0]] * 4)
+    mixed[0] += 1e4
+    fine = all(np.isfinite(values_at(door, x)) for x in (1e4 + X, far))
+    return bool(fault.data.get("large")) and fine and not np.isfinite(values_at(door, mixed))
+
+
+@stage.suspect("it is averaged over the classes, too: the loss is the mean over the rows")
+def over_classes(door, fault):
+    said = -np.log(softmax(X))[np.arange(4), LABELS].sum() / X.size
+    return fault.data.get("value") == "cross" and close(values_of(door, CROSS, LABELS), said)
 
 
 @stage.suspect(

@@ -161,9 +161,10 @@ def same_parameters(door, draw):
             f"the same {len(before)}",
             "Module.eval",
         )
-    result = run("c = net.eval()")["c"]
-    if result is not run["net"]:
+    if run("c = net.eval()")["c"] is not run["net"]:
         door.note("eval() does not return the net, so net = Net().eval() would not work.")
+    if run("c = net.train()")["c"] is not run["net"]:
+        door.note("train() does not return the net, so net.train().parameters() would not work.")
 
 
 # ------------------------------------------------------------------------------- suspects
@@ -181,6 +182,11 @@ def not_reached(door, fault):
     return "net" in fault.data and fails(door, "an attribute") and not fails(door, "a layer")
 
 
+@stage.suspect("the mode of the module itself is not set, only that of what is in it")
+def not_itself(door, fault):
+    return "net" in fault.data and fails(door, "a layer") and not fails(door, "an attribute")
+
+
 @stage.suspect("only one level is reached: layers may be inside layers, so ask each to go on")
 def one_level(door, fault):
     return (
@@ -196,12 +202,26 @@ def lists_not_searched(door, fault):
     return "net" in fault.data and not fails(door, "an attribute") and fails(door, "a list")
 
 
+@stage.suspect("tuples are not searched for layers, as lists are")
+def tuples_not_searched(door, fault):
+    return "net" in fault.data and not fails(door, "a list") and fails(door, "a tuple")
+
+
+@stage.suspect("a list in a list is not searched: let the walk go on in what it finds")
+def lists_in_lists(door, fault):
+    passes = ("a list", "a tuple", "a dict", "an attribute of an attribute")
+    return (
+        "net" in fault.data
+        and not any(fails(door, where) for where in passes)
+        and fails(door, "a list in a list")
+    )
+
+
 @stage.suspect("dicts are not searched for layers")
 def dicts_not_searched(door, fault):
     return (
         "net" in fault.data
-        and not fails(door, "a list")
-        and not fails(door, "an attribute of an attribute")
+        and not any(fails(door, w) for w in ("a list", "a tuple", "an attribute of an attribute"))
         and fails(door, "a dict")
     )
 

@@ -59,17 +59,20 @@ def trained_once(door, seed):
     return kept[seed]
 
 
-def trained(door, seed, y=None):
+def trained(door, seed, y=None, epochs=EPOCHS, images=TRAINED_ON):
     """Train a net; the case says how."""
     x, labels, _, _ = digits()
     run = door.start()
     run.case.lines = [
         IMAGES,
         MADE.format(seed),
-        f"fit(net, x, y, epochs={EPOCHS}, rng=np.random.default_rng({seed}))",
+        f"fit(net, x, y, epochs={epochs}, rng=np.random.default_rng({seed}))",
     ]
+    if images != TRAINED_ON:
+        run.case.lines.insert(2, f"x, y = x[:{images}], y[:{images}]")
     exec(MADE.format(seed), run.names)
-    run.names.update(x=x.copy(), y=(labels if y is None else y).copy())
+    y = labels if y is None else y
+    run.names.update(x=x[:images].copy(), y=y[:images].copy())
     exec(run.case.lines[-1], run.names)
     return run
 
@@ -169,7 +172,8 @@ def loss_falls(door, draw):
 def nothing_leaks(door, draw):
     _, y, x, right = digits()
     shuffled = np.random.default_rng(5).permutation(y)
-    found = float(np.mean(answers(door, trained(door, 11, shuffled)["net"], x) == right))
+    net = trained(door, 11, shuffled, epochs=10)["net"]
+    found = float(np.mean(answers(door, net, x) == right))
     if found > 0.3:
         raise Fault(
             f"{found:.1%} of unseen digits are right, though no label was",
@@ -184,7 +188,7 @@ def nothing_leaks(door, draw):
 )
 def repeatable(door, draw):
     x, y, _, _ = digits()
-    runs = [trained_once(door, 11), trained(door, 11)]
+    runs = [trained(door, 11, epochs=3, images=300) for _ in range(2)]
     first, second = (answers_of(door, run["net"]) for run in runs)
     if not np.array_equal(first, second):
         raise Fault(
@@ -193,8 +197,51 @@ def repeatable(door, draw):
             "fit",
             chance=True,
         )
-    if not np.array_equal(runs[0]["x"], x) or not np.array_equal(runs[0]["y"], y):
+    if not np.array_equal(runs[0]["x"], x[:300]) or not np.array_equal(runs[0]["y"], y[:300]):
         raise Fault("fit has changed x or y", "the arrays as they were", "fit", changed=True)
+
+
+LOOKED_AT = """\
+class Net(Module):
+    def __init__(self):
+        self.a, self.drop = Linear(3, 3, rng=1), Dropout(0.5, rng=1)
+
+    def __call__(self, x):
+        seen.append((x.data[:, 0].tolist(), self.drop.training))
+        return self.a(x)
+"""
+FEW = ["y = np.arange(40) % 3", "x = np.stack([np.arange(40) / 40, y * 0.0, y * 0.0 + 1], axis=1)"]
+
+
+def looked_at(door, seed):
+    """Let fit train a net in evaluation; return what it saw: batches, and its mode."""
+    run = door.start()("seen = []", *FEW, LOOKED_AT, "net = Net()", "net.eval()")
+    run.case.shown.append("seen[:2]")
+    run(f"fit(net, x, y, epochs=2, rng=np.random.default_rng({seed}))")
+    return run["seen"]
+
+
+@stage.property("another rng gives another order of the images, if there is any", examples=1)
+def order(door, draw):
+    first, second = ([rows for rows, _ in looked_at(door, seed)] for seed in (1, 2))
+    if first == second and any(rows != sorted(rows) for rows in first):
+        raise Fault(
+            "two rngs give the same order",
+            "other ones: all chance comes from the rng that is given",
+            "fit",
+            chance=True,
+        )
+
+
+@stage.property("fit puts the net into training", examples=1)
+def trains(door, draw):
+    if not any(training for _, training in looked_at(door, 1)):
+        raise Fault(
+            "the net is in evaluation while it learns",
+            "in training, whatever it was before",
+            "fit",
+            untrained=True,
+        )
 
 
 def answers_of(door, net):
@@ -288,7 +335,18 @@ def too_slow(door, fault):
     if not 0.5 < fault.data.get("accuracy", 0.0) < 0.93:
         return False
     seen = Watched(door)
-    return 1 < seen.steps <= seen.zeroed and not seen.mixed_up()
+    return 1 < seen.steps <= seen.zeroed and not seen.mixed_up() and not left_out(door)
+
+
+def left_out(door):
+    """Tell whether fit does not come to all images."""
+    seen = {row for rows, _ in looked_at(door, 1) for row in rows}
+    return 0 < len(seen) < 40
+
+
+@stage.suspect("not all images are learned from: an epoch goes through every batch, to the end")
+def images_left_out(door, fault):
+    return is_about_learning(fault) and left_out(door)
 
 
 @stage.suspect("no step is taken: optimizer.step() after backward")
@@ -337,6 +395,13 @@ def wrong_answers(door, fault):
         return False
     right = float(np.mean(fault.data["logits"].argmax(axis=1) == fault.data["labels"]))
     return abs(number - (1 - right)) < 1e-9 and right != 0.5
+
+
+@stage.suspect(
+    "fit does not put the net into training: call net.train() first, as it may have been evaluated"
+)
+def not_in_training(door, fault):
+    return "untrained" in fault.data
 
 
 @stage.suspect("the order of the batches does not come from rng: shuffle with rng.permutation")
