@@ -57,8 +57,8 @@ class Binding:
         self.written |= made.recorder.flags_asked
         self.arg_tensors: dict[int, str] = {}
         self.unread: dict[Variable, str] = {}
-        #: The arrays to which the program was bound last: what they are like is known.
-        self.latest: list[Any] = [None] * len(made.recorder.inputs)
+        #: The arrays to which the program was bound last, and the numbers that were fine last.
+        self.latest: list[Any] = [(), ()]
         self.namespace["latest"] = self.latest
         self.enter = self.make_enter()
         self.finish = self.make_finish()
@@ -86,6 +86,7 @@ class Binding:
         self.lines: list[str] = []
         self.codes: dict[Variable, str] = {}
         self.bound_codes: list[str] = []
+        self.bound_conditions: list[str] = []
         self.tensor_codes: list[str] = []
         self.require(f"grad_enabled.get() is {made.grad_enabled}")
         self.require(f"len(args) == {len(made.args)} and len(kwargs) == {len(made.kwargs)}")
@@ -101,12 +102,11 @@ class Binding:
         self.enter_state()
         self.enter_fixed()
         self.enter_generators()
-        self.enter_apart()
+        self.enter_bound()
         self.enter_conditions()
         used = [code for v, code in self.codes.items() if v in self.in_program]
         self.inputs = [v for v in self.codes if v in self.in_program]
-        parts = as_tuple(self.bound_codes), as_tuple(self.tensor_codes), as_tuple(used)
-        self.lines.append(f"return {', '.join(parts)}")
+        self.lines.append(f"return arrays, {as_tuple(self.tensor_codes)}, {as_tuple(used)}")
         return self.define("enter(args, kwargs)", guarded(self.lines))
 
     def local(self, code: str) -> str:
@@ -117,7 +117,7 @@ class Binding:
 
     def require(self, condition: str) -> None:
         """Let the program not apply unless a condition holds."""
-        self.lines.append(f"if not ({condition}): return None")
+        self.lines.append(must(condition))
 
     def require_writeable(self, code: str, variable: Variable) -> None:
         """Check that an array is as read-only as it was: views of it may have been made before."""
@@ -234,8 +234,7 @@ class Binding:
         self.reads_gradients |= is_gradient
         given = id(slot.holder) in self.arg_tensors
         if isinstance(before, np.ndarray) and not (changed or is_gradient or given):
-            latest = f"latest[{len(self.bound)}]"
-            self.require(f"{name} is {latest} or ({self.like(name, before)})")
+            self.bound_conditions.append(self.like(name, before))
             self.bound.append(variable)
             self.bound_codes.append(name)
         else:
@@ -264,24 +263,56 @@ class Binding:
                 self.bound.append(variable)
                 self.bound_codes.append(self.bind(rng))
 
-    def enter_apart(self) -> None:
-        """Check that arrays do not overlap where the order of reading and writing has changed."""
-        places = [*self.codes.items(), *zip(self.bound, self.bound_codes, strict=True)]
-        for x, code_of_x in places:
-            for y, code_of_y in places:
-                if x.is_array and y.is_array and (x.storage, y.storage) in self.made.apart:
-                    self.require(f"not overlap({code_of_x}, {code_of_y})")
+    def enter_bound(self) -> None:
+        """Check the arrays to which the program is bound, unless they are those of the last run."""
+        conditions = [*self.bound_conditions, *self.conditions_apart(of_bound=True)]
+        self.unless_latest(0, "arrays", self.bound_codes, [must(x) for x in conditions])
+        self.lines += map(must, self.conditions_apart(of_bound=False))
+
+    def unless_latest(
+        self, place: int, name: str, codes: list[str], lines: list[str], keep: str = ""
+    ) -> None:
+        """Write lines that are left out where objects are those of the last time."""
+        known = [f"{name}_{i}" for i in range(len(codes))]
+        same = " and ".join(f"{code} is {x}" for code, x in zip(codes, known, strict=True))
+        if not codes:
+            self.lines += [*lines, f"{name} = ()"]
+            return
+        self.lines += [
+            f"{name} = latest[{place}]",
+            f"if {name}: {as_tuple(known)} = {name}",
+            f"if not ({name} and {same}):",
+            *(f"    {line}" for line in lines),
+            f"    {name} = {as_tuple(codes)}",
+            *([f"    {keep}"] if keep else []),
+        ]
+
+    def conditions_apart(self, of_bound: bool) -> list[str]:
+        """List that arrays do not overlap where the order of reading and writing has changed."""
+        bound = dict(zip(self.bound, self.bound_codes, strict=True))
+        places = [*self.codes.items(), *bound.items()]
+        return [
+            f"not overlap({code_of_x}, {code_of_y})"
+            for x, code_of_x in places
+            for y, code_of_y in places
+            if x.is_array and y.is_array and (x.storage, y.storage) in self.made.apart
+            if (x in bound and y in bound) is of_bound
+        ]
 
     def enter_conditions(self) -> None:
-        """Check the answers that depend on Python's numbers."""
+        """Check the answers that depend on Python's numbers, unless they are those of last time."""
         writer = Writer()
         writer.otherwise = "return None"
         writer.names = dict(self.codes)
         writer.taken |= dict.fromkeys(self.namespace, 1)
         conditions = Program(self.made.conditions, [], [])
         passes.share(conditions)
-        self.lines += [writer.statement(call) for call in conditions.calls]
+        lines = [writer.statement(call) for call in conditions.calls]
         self.namespace |= writer.namespace
+        if lines:
+            read = {v: None for call in conditions.calls for v in call.operands()}
+            codes = [self.codes[v] for v in read if v in self.codes]
+            self.unless_latest(1, "numbers", codes, lines, keep="latest[1] = numbers")
         if self.made.probes:
             self.namespace["probe"] = Probe(self.made.probes)
             self.require("probe()")
@@ -311,7 +342,8 @@ class Binding:
         if type(value) is str:
             return f"{code} == {value!r}"
         if isinstance(value, (*STATIC, float)) or (type(value) is tuple and all_static(value)):
-            return f"static({code}, {self.constant(value)})"
+            constant = self.bind(value)
+            return f"({code} is {constant} or static({code}, {constant}))"
         return f"{code} is {self.bind(value)}"
 
     def constant(self, value: Any) -> str:
@@ -418,6 +450,11 @@ class Binding:
         return self.define("finish(values, holder)", lines)
 
 
+def must(condition: str) -> str:
+    """Write that a program does not apply unless a condition holds."""
+    return f"if not ({condition}): return None"
+
+
 def guarded(lines: list[str]) -> list[str]:
     """Take what is no longer there, and numbers that lead to an error, for something else."""
     return [
@@ -432,17 +469,13 @@ class Probe:
 
     def __init__(self, probes: Any) -> None:
         self.probes = probes
+        asked = [call.function for _, needed in probes for call in needed]
+        self.optimizers = {x.optimizer: None for x in asked if isinstance(x, HostNumbers)}
         self.before: Any = None
 
     def __call__(self) -> bool:
         """Ask, if numbers of an optimizer have changed since the last time."""
-        optimizers = {
-            id(call.function.optimizer): call.function.optimizer
-            for _, needed in self.probes
-            for call in needed
-            if isinstance(call.function, HostNumbers)
-        }
-        now = [x for o in optimizers.values() for x in vars(o).values() if type(x) is float]
+        now = [x for o in self.optimizers for x in vars(o).values() if type(x) is float]
         if now == self.before:
             return True
         for check, needed in self.probes:

@@ -84,7 +84,7 @@ class Trace:
 
     def instance(self, arrays: tuple[Any, ...]) -> Any:
         """Bind the program to the arrays that stay the same."""
-        self.binding.latest[: len(arrays)] = arrays
+        self.binding.latest[0] = arrays
         holder: list[Any] = []
         publish = self.binding.publisher(holder)
         names = {**self.source.namespace, "publish": publish}
@@ -110,11 +110,13 @@ class Trace:
             instance = self.pool.pop()
         except IndexError:
             instance = None
-        if instance is None or not all(map(operator.is_, instance[0], arrays)):
+        if instance is None or (
+            instance[0] is not arrays and not all(map(operator.is_, instance[0], arrays))
+        ):
             instance = self.instance(arrays)
         _, holder, step = instance
         holder[:] = tensors
-        states = [generator.bit_generator.state for generator in self.others]
+        states = self.others and [generator.bit_generator.state for generator in self.others]
         try:
             values = step(*inputs)
         except Exception as error:
