@@ -11,7 +11,7 @@ from test_compile_steps import Training, batch, copies
 
 from microgrand import Tensor, compile, manual_seed, nn, value_and_grad
 from microgrand.nn import functional as F
-from microgrand.program import passes, state, tracing
+from microgrand.program import buffers, operands, passes, state, tracing
 from microgrand.program.calls import (
     Call,
     Program,
@@ -162,7 +162,7 @@ def test_a_copy_of_what_nobody_needs():
 def test_small_powers():
     calls = [Call(operator.pow, (X, n), {}, variable("y")) for n in (1, 2, 2.0, 3, -1)]
     program = Program(calls, [X], [])
-    passes.powers(program)
+    operands.powers(program)
     assert functions(program) == [np.positive, np.square, np.square, operator.pow, operator.pow]
 
 
@@ -175,7 +175,7 @@ def test_numbers_become_arrays_of_the_dtype():
         Call(operator.mul, (x, number), {}, variable("z", dtype=np.float32)),
     ]
     program = Program(calls, [x, number], [])
-    passes.numbers_as_arrays(program)
+    operands.numbers_as_arrays(program)
     assert functions(program) == [operator.mul, operator.setitem, operator.mul]
     assert program.calls[0].args[1].value == np.float32(0.1)
     assert program.calls[0].args[1].dtype == np.float32
@@ -196,7 +196,7 @@ def test_small_operands_are_spread():
         Call(np.add, (rows, result), {}, variable("w", (4, 3))),
     ]
     program = Program(calls, [], [])
-    passes.operands_alike(program)
+    operands.operands_alike(program)
     spread = [np.empty_like, operator.setitem]
     assert functions(program) == [
         *(*spread, np.add),
@@ -209,7 +209,7 @@ def test_small_operands_are_spread():
 def test_buffers_are_used_again_and_in_place():
     calls = [Call(np.sin, (X,), {}, A), Call(np.cos, (A,), {}, B), Call(np.add, (B, X), {}, C)]
     program = Program(calls, [X], [], late=[C])
-    passes.buffers_and_views(program)
+    buffers.buffers_and_views(program)
     assert program.buffers == {A, B}
     assert [call.function for call in program.once] == [np.empty, in_the_memory_of]
 
@@ -222,7 +222,7 @@ def test_views_of_buffers_are_made_once():
         Call(np.add, (view, A), {}, C),
     ]
     program = Program(calls, [X], [], late=[C])
-    passes.buffers_and_views(program)
+    buffers.buffers_and_views(program)
     assert functions(program) == [np.sin, np.add]
     assert [call.function for call in program.once] == [np.empty, np.transpose]
 
@@ -349,25 +349,25 @@ def evaluate():
 BATTERY = [train, write, compute_again, differentiate, close_over, evaluate]
 MISTAKES = {
     "an operand is overwritten that is still needed": (
-        passes,
+        buffers,
         "buffers_and_views",
         "and last[v.storage] <= number",
         "",
     ),
     "a buffer is used again too early": (
-        passes,
+        buffers,
         "buffers_and_views",
         "for s in room.living if last[s] <= number]",
         "for s in room.living if last[s] <= number + 2]",
     ),
     "uses through views do not count": (
-        passes,
+        buffers,
         "buffers_and_views",
         "last[variable.storage] = number",
         "last.setdefault(variable.storage, number)",
     ),
     "a buffer is handed out": (
-        passes,
+        buffers,
         "is_own",
         "result.storage not in handed_out and",
         "",
@@ -427,19 +427,19 @@ MISTAKES = {
         "slice(0, 8 * count)",
     ),
     "a scale is folded wrongly": (
-        passes,
+        operands,
         "numbers_as_arrays",
         "value = np.array(arg, dtype)",
         "value = np.array(arg, np.float16).astype(dtype)",
     ),
     "an operand is spread before it is there": (
-        passes,
+        operands,
         "operands_alike",
         "calls += [room, copy]",
         "calls[:0] = [room, copy]",
     ),
     "a learning rate is a constant": (
-        passes,
+        operands,
         "numbers_as_arrays",
         "args[i] = converted[arg, dtype]",
         "args[i] = converted[arg, dtype]; program.calls.append(calls.pop())",

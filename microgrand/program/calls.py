@@ -236,3 +236,41 @@ IN_PLACE: dict[Any, Any] = {
     operator.ior: np.bitwise_or,
     operator.ixor: np.bitwise_xor,
 }
+
+
+# --------------------------------------------------------------------- what a call is like
+
+
+def is_elementwise(call: Call) -> bool:
+    """Tell whether each element of the result depends on the elements in its place only."""
+    function = UFUNC_OF.get(call.function, call.function)
+    return isinstance(function, np.ufunc) and function.signature is None
+
+
+def is_contiguous(variable: Variable) -> bool:
+    """Tell whether an array lies in memory row by row."""
+    stride = variable.dtype.itemsize
+    for length, step in zip(reversed(variable.shape), reversed(variable.strides), strict=True):
+        if length != 1 and step != stride:
+            return False
+        stride *= length
+    return True
+
+
+def is_dense(variable: Variable) -> bool:
+    """Tell whether an array fills its memory, in whatever order of its axes."""
+    if 0 in variable.shape:
+        return False
+    stride = variable.dtype.itemsize
+    axes = sorted(zip(variable.strides, variable.shape, strict=True))
+    for step, length in axes:
+        if length != 1:
+            if step != stride:
+                return False
+            stride *= length
+    return True
+
+
+def alike(x: Variable, y: Variable) -> bool:
+    """Tell whether two arrays look the same in memory, and the first may be written into."""
+    return x.writeable and x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides

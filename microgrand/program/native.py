@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .calls import CHECKS, IN_PLACE, UFUNC_OF, Attribute, Call, Method, Variable
-from .passes import asks, draws, is_contiguous
+from .calls import CHECKS, IN_PLACE, UFUNC_OF, Attribute, Call, Method, Variable, is_contiguous
+from .passes import asks, draws
 
 #: So many float64 are added one after the other; NumPy adds more than that in pairs, and is exact
 #: for longer. Sums of float32 are computed in float64.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import new_tensor
-from . import lowering, numba_cache, passes
+from . import buffers, lowering, numba_cache, operands, passes
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, mapped
 from .recording import leaves
@@ -57,11 +57,11 @@ class Trace:
         program = self.program
         if self.backend == "numba":
             self.parts = lowered(program)
-        passes.powers(program)
-        passes.numbers_as_arrays(program)
-        passes.masks_as_integers(program)
-        passes.operands_alike(program)
-        passes.buffers_and_views(program)
+        operands.powers(program)
+        operands.numbers_as_arrays(program)
+        operands.masks_as_integers(program)
+        operands.operands_alike(program)
+        buffers.buffers_and_views(program)
         source = Source(program)
         name = f"<program {next(numbers)}>"
         source.namespace |= {"deviate": deviate, "__name__": name}
