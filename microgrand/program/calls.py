@@ -105,6 +105,8 @@ class Program:
     release: Call | None = None
     #: Calls that are made once, for all runs: memory, and views of it and of bound arrays.
     once: list[Call] = dataclasses.field(default_factory=list)
+    #: Calls that only depend on Python's numbers: made where one of these has changed.
+    numbers: list[Call] = dataclasses.field(default_factory=list)
     #: Which values are computed into such memory.
     buffers: set[Variable] = dataclasses.field(default_factory=set)
 
@@ -147,6 +149,11 @@ def raw_bytes(rng: np.random.Generator, count: int) -> Any:
 def in_the_memory_of(array: Any) -> Any:
     """Return an array that is there, for another value to be computed into."""
     return array
+
+
+def same(value: Any) -> Any:
+    """Return a number as it is."""
+    return value
 
 
 class Deviation(Exception):  # noqa: N818

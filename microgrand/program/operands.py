@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from .calls import UFUNC_OF, Call, Program, Storage, Variable, is_contiguous, is_elementwise
+from .calls import (
+    CHECKS,
+    UFUNC_OF,
+    Call,
+    Method,
+    Program,
+    Storage,
+    Variable,
+    is_contiguous,
+    is_elementwise,
+    same,
+)
 
 #: Conversions are worth it for arrays of up to this many bytes: for large ones, memory counts.
 SMALL = 1 << 18
@@ -55,6 +66,34 @@ def numbers_as_arrays(program: Program) -> None:
     program.calls = calls
 
 
+def numbers_first(program: Program) -> None:
+    """Compute with Python's numbers only when one of them has changed.
+
+    They lead to 0-d arrays, which stay as they are from run to run.
+    """
+    of_numbers = {v for v in program.inputs if v.dtype is None and not v.is_generator}
+    found: list[Call] = []
+    for call in program.calls:
+        operands = set(call.operands())
+        rooms = {v for v in call.writes if v in program.buffers and v.shape == ()}
+        numbers = operands - rooms
+        if numbers and numbers <= of_numbers and rooms.issuperset(call.writes):
+            of_numbers.update(v for v in call.results() if v not in rooms)
+            found.append(call)
+    needed: set[Variable] = set()
+    for call in reversed(found):
+        if call.writes or call.function in CHECKS or needed.intersection(call.results()):
+            program.numbers.insert(0, call)
+            needed.update(call.operands())
+    moved = {id(call) for call in program.numbers}
+    following = None
+    for call in reversed(program.calls):
+        following = following if id(call) in moved else call
+        if call is program.release:
+            program.release = following
+    program.calls = [call for call in program.calls if id(call) not in moved]
+
+
 def powers(program: Program) -> None:
     """Call what NumPy calls for the powers 1 and 2 of an array."""
     for call in program.calls:
@@ -64,6 +103,15 @@ def powers(program: Program) -> None:
             if is_array and type(exponent) in (int, float) and exponent in (1, 2):
                 call.function = np.square if exponent == 2 else np.positive
                 call.args = (base,)
+
+
+def same_numbers(program: Program) -> None:
+    """Leave out conversions of NumPy's scalars to the dtype that they have."""
+    for call in program.calls:
+        if call.function == Method("astype") and len(call.args) == 2 and not call.kwargs:
+            value, result = call.args[0], call.result
+            if isinstance(value, Variable) and not value.is_array and value.kind is result.kind:
+                call.function, call.args = same, (value,)
 
 
 #: The numbers that NumPy converts to the dtype of an array beside them, by its kind.
@@ -103,39 +151,6 @@ def dtype_of_numbers(call: Call) -> Any:
     if dtype is None or result.dtype not in (dtype, bool):  # float_power has dtypes of its own
         return None
     return dtype if dtype.kind in "fu" else None
-
-
-def masks_as_integers(program: Program) -> None:
-    """Convert a mask once, rather than in each of its products with integers."""
-    uses: dict[Variable, list[tuple[Call, int]]] = {}
-    for call in program.calls:
-        if call.function in (operator.mul, np.multiply) and call.result.is_array:
-            for i, arg in enumerate(call.args):
-                if isinstance(arg, Variable) and arg.dtype == bool and arg.nbytes <= SMALL:
-                    other = call.args[1 - i]
-                    if isinstance(other, Variable) and other.dtype.kind == "i":
-                        uses.setdefault(arg, []).append((call, i))
-    converted: dict[Any, Variable] = {}
-    calls = []
-    for call in program.calls:
-        calls.append(call)
-        for mask in call.results():
-            products = uses.get(mask, [])
-            for dtype in {c.args[1 - i].dtype for c, i in products}:
-                of_dtype = [(c, i) for c, i in products if c.args[1 - i].dtype == dtype]
-                if len(of_dtype) > 1 and is_contiguous(mask):
-                    strides = tuple(step * dtype.itemsize for step in mask.strides)
-                    name = f"{mask.name}_as_{dtype}" if mask.name else ""
-                    room = Variable(np.ndarray, mask.shape, dtype, strides, Storage(), name)
-                    make_room(program, room)
-                    args = (room, Ellipsis, mask)
-                    calls.append(
-                        Call(operator.setitem, args, {}, None, (room,), section=call.section)
-                    )
-                    converted[mask, dtype] = room
-                    for c, i in of_dtype:
-                        c.args = tuple(room if j == i else arg for j, arg in enumerate(c.args))
-    program.calls = calls
 
 
 #: Spreading is worth it for results of up to this many bytes.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import new_tensor
-from . import buffers, lowering, numba_cache, operands, passes
+from . import buffers, lowering, masks, numba_cache, operands, passes
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, mapped
 from .recording import leaves
@@ -58,8 +58,11 @@ class Trace:
         if self.backend == "numba":
             self.parts = lowered(program)
         operands.powers(program)
+        operands.same_numbers(program)
+        masks.join_masks(program)
         operands.numbers_as_arrays(program)
-        operands.masks_as_integers(program)
+        operands.numbers_first(program)
+        masks.masks_as_integers(program)
         operands.operands_alike(program)
         buffers.buffers_and_views(program)
         source = Source(program)
@@ -116,7 +119,7 @@ class Trace:
             instance = self.instance(arrays)
         _, holder, step = instance
         holder[:] = tensors
-        states = self.others and [generator.bit_generator.state for generator in self.others]
+        states: Any = self.others and [rng.bit_generator.state for rng in self.others]
         try:
             values = step(*inputs)
         except Exception as error:

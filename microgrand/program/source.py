@@ -32,6 +32,7 @@ from .calls import (
     expect_shape,
     in_the_memory_of,
     raw_bytes,
+    same,
 )
 from .passes import has_effect
 from .state import HostNumbers
@@ -200,6 +201,8 @@ class Writer:
             del kwargs["out"]
         if function in INFIX:
             return f"{self.term(args[0])} {INFIX[function]} {self.term(args[1])}"
+        if function is same:
+            return self.literal(args[0])
         if function in PREFIX:
             return f"{PREFIX[function]}{self.term(args[0])}"
         if function is operator.abs:
@@ -291,7 +294,7 @@ class Source(Writer):
         }
         uses = Counter(v for call in program.calls for v in call.operands())
         uses.update(dict.fromkeys(program.shown, 2))
-        body: list[str] = []
+        body, kept = self.numbers(uses)
         section = origin = ""
         errstate: tuple[tuple[str, str], ...] = ()
         for call in [*program.calls, None]:
@@ -326,16 +329,36 @@ class Source(Writer):
         )
         lines = [f"def prepare({', '.join(bound)}):"]
         lines += [f"    {line}" for line in once]
+        lines += [f"    {' = '.join(kept)} = None"] if kept else []
         lines += [f"    def step({', '.join(inputs)}):"]
         lines += [f"        {line}" if line else "" for line in body]
         lines += ["    return step", ""]
         return "\n".join(lines)
 
+    def numbers(self, uses: Counter[Variable]) -> tuple[list[str], list[str]]:
+        """Write what is computed of numbers where one has changed; also what stays until then."""
+        calls = self.program.numbers
+        if not calls:
+            return [], []
+        own = Counter(v for call in calls for v in call.operands())
+        given = [self.name(v) for v in own if v in self.program.inputs]
+        latest = [self.unique(f"latest_{name}") for name in given]
+        kept = [*latest, *(self.name(v) for c in calls for v in c.results() if uses[v])]
+        changed = " or ".join(f"{a} is not {b}" for a, b in zip(given, latest, strict=True))
+        body = [f"nonlocal {', '.join(kept)}", f"if {changed}:"]
+        for call in calls:
+            if not uses[call.result] and self.can_stand_in_place(call, own):
+                self.names[call.result] = self.enclosed(call)
+            else:
+                body += [f"    {line}" for line in self.lines(call)]
+        body.append(f"    {', '.join(latest)} = {', '.join(given)}")
+        return body, kept
+
     def lines(self, call: Call) -> list[str]:
         """Write a call, with what comes after it."""
         lines = [self.statement(call) + self.comment(call)]
         lines += [
-            f"{self.name(v)}.setflags(write=False)"
+            f"{self.name(v)}.setflags({'' if self.terse else 'write='}False)"
             for v in call.results()
             if v.read_only and v in self.program.shown and v not in call.writes
         ]
