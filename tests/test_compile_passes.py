@@ -11,15 +11,18 @@ from test_compile_steps import Training, batch, copies
 
 from microgrand import Tensor, compile, manual_seed, nn, value_and_grad
 from microgrand.nn import functional as F
-from microgrand.program import buffers, operands, passes, state, tracing
+from microgrand.nn.dropout.masks import apply_mask
+from microgrand.program import buffers, masks, operands, passes, source, state, tracing
 from microgrand.program.calls import (
     Call,
+    Method,
     Program,
     Storage,
     Variable,
     expect,
     in_the_memory_of,
     raw_bytes,
+    same,
 )
 
 # ------------------------------------------------------------------ what a pass leaves
@@ -179,6 +182,70 @@ def test_numbers_become_arrays_of_the_dtype():
     assert functions(program) == [operator.mul, operator.setitem, operator.mul]
     assert program.calls[0].args[1].value == np.float32(0.1)
     assert program.calls[0].args[1].dtype == np.float32
+
+
+def test_conversions_of_numbers_to_their_dtype():
+    x, y, z = (Variable(np.float32, (), np.dtype("f4"), (), Storage(), n) for n in "xyz")
+    wide = Variable(np.float64, (), np.dtype("f8"), (), Storage(), "wide")
+    astype = Method("astype")
+    calls = [Call(astype, (x, np.float32), {}, y), Call(astype, (x, np.float64), {}, wide)]
+    program = Program([*calls, Call(astype, (wide, np.float32), {}, z)], [x], [])
+    operands.same_numbers(program)
+    assert functions(program) == [same, astype, astype]
+
+
+def test_numbers_are_computed_when_they_change():
+    p, rest, scale = (Variable(float, (), None, (), Storage(), n) for n in ("p", "rest", "scale"))
+    x = variable("x", external=True)
+    calls = [
+        Call(operator.sub, (1, p), {}, rest),
+        Call(np.sin, (x,), {}, A),
+        Call(operator.truediv, (1, rest), {}, scale),
+        Call(operator.mul, (A, scale), {}, B),
+    ]
+    program = Program(calls, [x, p], [], late=[B])
+    operands.numbers_as_arrays(program)
+    operands.numbers_first(program)
+    assert functions(program) == [np.sin, operator.mul]
+    assert [call.function for call in program.numbers] == [
+        operator.sub,
+        operator.truediv,
+        operator.setitem,
+    ]
+
+
+def zeroings(*between):
+    """A program that zeroes floats by two masks, with calls in between."""
+    x, first, second = (variable(n, external=True, dtype=np.float32) for n in ("x", "a", "b"))
+    ones, twos = variable("ones", dtype=bool), variable("twos", dtype=bool)
+    calls = [Call(np.less, (x, first), {}, ones), Call(np.less, (x, second), {}, twos)]
+    value = x
+    for step in (ones, *between, twos):
+        bits = variable("bits", dtype=np.int32, storage=value.storage)
+        if isinstance(step, Variable) and step.is_array:
+            product = variable("product", dtype=np.int32)
+            calls.append(Call(Method("view"), (value, np.int32), {}, bits))
+            calls.append(Call(operator.mul, (bits, step), {}, product))
+            value = variable("floats", dtype=np.float32, storage=product.storage)
+            calls.append(Call(Method("view"), (product, np.float32), {}, value))
+        else:
+            product = variable("scaled", dtype=np.float32)
+            calls.append(Call(operator.mul, (value, step), {}, product))
+            value = product
+    scales = [step for step in between if isinstance(step, Variable)]
+    return Program(calls, [x, first, second, *scales], [], late=[value])
+
+
+def test_two_masks_in_turn_are_one():
+    program = zeroings()
+    masks.join_masks(program)
+    assert functions(program).count(operator.mul) == functions(program).count(np.bitwise_and) == 1
+
+
+def test_two_masks_with_a_scale_between_stay_apart_unless_they_are_joined_already():
+    program = zeroings(2.0)
+    masks.join_masks(program)
+    assert functions(program).count(operator.mul) == 3
 
 
 def test_small_operands_are_spread():
@@ -346,7 +413,31 @@ def evaluate():
     assert_same_bits(results(compile(step)), results(step))
 
 
-BATTERY = [train, write, compute_again, differentiate, close_over, evaluate]
+def drop_in_turn():
+    """Two masks and a scale: from run to run another one, also one that changes zeros."""
+    w = Tensor(np.arange(1.0, 7.0).reshape(2, 3), requires_grad=True)
+
+    def step(x, scale, shift):
+        w.grad = None
+        hidden = x * w
+        kept = apply_mask(apply_mask(hidden, np.less(x, 2.0)), np.greater(x, -1.0), scale)
+        loss = (kept * x * shift).sum()
+        loss.backward()
+        return loss.detach()
+
+    def results(step):
+        found = []
+        for number, scale in enumerate((2.0, 2.0, 2.0, 3.0, 3.0, -1.0, np.inf, 0.5, 0.0)):
+            with np.errstate(all="ignore"):
+                x = np.arange(-3.0, 3.0).reshape(2, 3) + number / 2
+                loss = step(x, scale, 1.0 + number // 4)
+            found.append(copies([w.grad, loss.numpy()]))
+        return found
+
+    assert_same_bits(results(compile(step)), results(step))
+
+
+BATTERY = [train, write, compute_again, differentiate, close_over, evaluate, drop_in_turn]
 MISTAKES = {
     "an operand is overwritten that is still needed": (
         buffers,
@@ -437,6 +528,30 @@ MISTAKES = {
         "operands_alike",
         "calls += [room, copy]",
         "calls[:0] = [room, copy]",
+    ),
+    "two masks in turn, of which one is forgotten": (
+        masks,
+        "join_masks",
+        "left_out = chain[:-1]",
+        "left_out = chain[:-1]; call.args = (first.bits, second.mask)",
+    ),
+    "two masks in turn, of which one is forgotten backward": (
+        masks,
+        "join_masks",
+        "first.call.args = (first.bits, joined[key])",
+        "first.call.args = (first.bits, first.mask)",
+    ),
+    "a scale that changes zeros comes later": (
+        masks,
+        "can_come_later",
+        "program.calls[place:place] = checks",
+        "pass",
+    ),
+    "numbers are computed only if all have changed": (
+        source.Source,
+        "numbers",
+        '" or ".join',
+        '" and ".join',
     ),
     "a learning rate is a constant": (
         operands,
