@@ -37,6 +37,7 @@ class Lowering:
         self.texts: dict[str, str] = {}  # for readers, by name
         self.functions: dict[str, Any] = {}  # by text
         self.left: dict[str, None] = {}  # the functions that NumPy does
+        self.published: int | None = None  # after so many calls, if that is after a part
         self.uses: dict[Variable, int] = {}
         for call in program.calls:
             for variable in {*call.operands()}:
@@ -45,9 +46,12 @@ class Lowering:
 
     def run(self) -> None:
         """Walk over the program."""
-        for call in self.program.calls:
-            if call is self.program.commit:
+        program = self.program
+        for call in program.calls:
+            if call is program.commit and not is_native(call):
                 self.flush()
+            if call is program.release and any(other.function in CHECKS for other in self.group):
+                self.flush()  # nothing is let go before the checks
             if is_native(call) and not self.is_written_copy(call):
                 self.group.append(call)
                 self.made.update(call.results())
@@ -60,7 +64,9 @@ class Lowering:
                 self.flush()
                 self.calls.append(call)
         self.flush()
-        self.program.calls = self.calls
+        program.calls = self.calls
+        if self.published is not None:
+            program.commit = next(iter(self.calls[self.published :]), None)
 
     @property
     def text(self) -> str:
@@ -78,31 +84,35 @@ class Lowering:
         """Tell whether a call may be made before the calls that are being gathered."""
         if not self.group or (has_effect(call) and not asks(call)):
             return False
-        if asks(call):
-            return True  # the first to ask, or to write, is the commitment: others see it by now
+        if asks(call):  # others see what was computed before: no part that does both is open
+            return not any(other is self.program.commit for other in self.group)
         written = [v for other in self.group for v in other.writes]
         return not any(
             v in self.made or any(may_overlap(v, w) for w in written) for v in call.operands()
         )
 
     def flush(self) -> None:
-        """Make a part of the calls that are gathered."""
+        """Make a part of the calls that are gathered.
+
+        Nothing can fail in it once it has begun to write into arrays from outside. So what it has
+        computed is shown afterwards.
+        """
         group, hoisted = self.group, self.hoisted
         self.group, self.hoisted, self.made = [], [], set()
         before, run, rest = arranged(group)
         made = [*hoisted, *self.native(before), *self.rolled(run), *self.native(rest)]
-        if made and group[0] is self.program.commit:
-            self.program.commit = made[0]
-        elif any(call is self.program.release for call in group):
+        if any(call is self.program.release for call in group):
             self.program.release = made[0]
         self.calls += made
+        if any(call is self.program.commit for call in group):
+            self.published = len(self.calls)
 
     def native(self, group: list[Call]) -> list[Call]:
         """Make parts of calls, if that is worth it."""
         made = []
         for start in range(0, len(group), MOST):
             some = group[start : start + MOST]
-            worth = [call for call in some if not (is_view(call) or is_element(call))]
+            worth = [call for call in some if not is_free(call)]
             made += some if len(worth) < FEWEST else self.part(some)
         return made
 
@@ -181,6 +191,11 @@ class Lowering:
             section=group[0].section,
         )
         return [call, *conversions]
+
+
+def is_free(call: Call) -> bool:
+    """Tell whether a call takes so little time that it is no reason for a part."""
+    return is_view(call) or is_element(call) or call.function in CHECKS
 
 
 def name_of(function: Any) -> str:

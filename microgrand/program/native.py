@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from .calls import CHECKS, IN_PLACE, UFUNC_OF, Attribute, Call, Method, Variable, is_contiguous
+from .calls import (
+    CHECKS,
+    IN_PLACE,
+    UFUNC_OF,
+    Attribute,
+    Call,
+    Method,
+    Variable,
+    expect,
+    is_contiguous,
+)
 from .passes import asks, draws
 
 #: So many float64 are added one after the other; NumPy adds more than that in pairs, and is exact
@@ -314,8 +324,19 @@ def is_filling(call: Call) -> bool:
     return is_known(target) and is_number and is_place
 
 
+def is_native_check(call: Call) -> bool:
+    """Tell whether a call is a check of one number that native code can make."""
+    if call.function is not expect:
+        return False
+    convert, value, expected = call.args
+    is_number = isinstance(value, Variable) and not value.is_array and value.dtype in DTYPES
+    return convert in (bool, operator.index) and is_number and type(expected) in (bool, int)
+
+
 def is_native(call: Call) -> bool:
     """Tell whether there is native code for a call."""
+    if is_native_check(call):
+        return True
     if call.function in CHECKS or draws(call) or asks(call):
         return False
     if call.function is operator.setitem:

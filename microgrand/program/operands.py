@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .calls import (
-    CHECKS,
     UFUNC_OF,
     Call,
     Method,
@@ -69,7 +68,7 @@ def numbers_as_arrays(program: Program) -> None:
 def numbers_first(program: Program) -> None:
     """Compute with Python's numbers only when one of them has changed.
 
-    They lead to 0-d arrays, which stay as they are from run to run.
+    What they lead to stays as it is from run to run.
     """
     of_numbers = {v for v in program.inputs if v.dtype is None and not v.is_generator}
     found: list[Call] = []
@@ -80,12 +79,10 @@ def numbers_first(program: Program) -> None:
         if numbers and numbers <= of_numbers and rooms.issuperset(call.writes):
             of_numbers.update(v for v in call.results() if v not in rooms)
             found.append(call)
-    needed: set[Variable] = set()
-    for call in reversed(found):
-        if call.writes or call.function in CHECKS or needed.intersection(call.results()):
-            program.numbers.insert(0, call)
-            needed.update(call.operands())
-    moved = {id(call) for call in program.numbers}
+    if len(found) == len(program.calls):
+        return
+    program.numbers = found
+    moved = {id(call) for call in found}
     following = None
     for call in reversed(program.calls):
         following = following if id(call) in moved else call

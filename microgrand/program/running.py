@@ -14,7 +14,8 @@ import numpy as np
 from ..engine import new_tensor
 from . import buffers, lowering, masks, numba_cache, operands, passes
 from .binding import PUBLISHED, Binding
-from .calls import Deviation, Program, mapped
+from .calls import Deviation, Program, Variable, mapped
+from .operands import SMALL
 from .recording import leaves
 from .source import Source
 from .tracing import Tracing
@@ -40,7 +41,7 @@ class Trace:
             lambda leaf: kinds.setdefault(id(leaf), Kind(leaf, id(leaf) in own)),
             (made.args, made.kwargs),
         )
-        if self.binding.replaced_gradients():
+        if self.binding.replaced_gradients() and not self.are_small(program.early):
             program.release = passes.first_of_backward(program)
         made.forget()
         program.inputs, program.bound = self.binding.inputs, self.binding.bound
@@ -50,6 +51,10 @@ class Trace:
         drawn = [generator for generator, _ in self.drawn_first]
         self.others = [g for g in self.binding.generators if not any(g is x for x in drawn)]
         self.pool: list[Any] = []
+
+    def are_small(self, shown: list[Variable]) -> bool:
+        """Tell whether arrays are so small that old ones may stay beside them, for longer parts."""
+        return self.backend == "numba" and sum(v.nbytes for v in shown if v.is_array) <= SMALL
 
     @functools.cached_property
     def source(self) -> Source:
@@ -125,6 +130,8 @@ class Trace:
         except Exception as error:
             if (holder and holder[-1] is PUBLISHED) or numba_cache.is_of_numba(error):
                 raise
+            if self.backend == "numba" and isinstance(error, MemoryError):
+                raise  # a part may have begun to change arrays
             for generator, state in zip(self.others, states, strict=True):
                 generator.bit_generator.state = state
             for generator, words in self.drawn_first:
