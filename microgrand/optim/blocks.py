@@ -9,7 +9,7 @@ import numpy as np
 from ..kinds import Array
 
 #: The operands of a block of this size stay in the cache from one NumPy call to the next.
-BLOCK_BYTES = 1 << 21
+BLOCK_BYTES = 1 << 18
 
 
 def in_blocks(
@@ -19,9 +19,10 @@ def in_blocks(
 
     The rule is called as ``rule(*blocks, scratch, *numbers)``. What it writes into the blocks of
     `data` ends up in `data`; for the others, this is certain only if they are contiguous. A small
-    array is one block, without scratch space: there NumPy's own allocation is faster.
+    array is one block, without scratch space: there NumPy's own allocation is faster. So is an
+    array of another library, which has a cache of its own, or none.
     """
-    if data.nbytes <= BLOCK_BYTES:
+    if data.nbytes <= BLOCK_BYTES or type(data) is not np.ndarray:
         rule(data, *others, None, *numbers)
         return
     # Views of contiguous arrays, copies of others.

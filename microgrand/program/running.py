@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import new_tensor
-from . import buffers, lowering, masks, numba_cache, operands, passes
+from . import blocks, buffers, lowering, masks, numba_cache, operands, passes
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, Variable, mapped
 from .operands import SMALL
@@ -69,6 +69,7 @@ class Trace:
         operands.numbers_first(program)
         masks.masks_as_integers(program)
         operands.operands_alike(program)
+        blocks.updates_in_blocks(program)
         buffers.buffers_and_views(program)
         source = Source(program)
         name = f"<program {next(numbers)}>"

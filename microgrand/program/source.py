@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import Blocks
 from .calls import (
     IN_PLACE,
     UFUNC_OF,
@@ -65,6 +66,9 @@ RESERVED = {
     *keyword.kwlist,
     *dir(builtins),
     "np",
+    "block",
+    "room",
+    "start",
     "publish",
     "deviate",
     "release",
@@ -311,7 +315,7 @@ class Source(Writer):
                 body += ["", f"# ---- {section}", ""]
             if call.origin and call.origin != origin:
                 origin = call.origin
-                if id(call) in longer:
+                if id(call) in longer or isinstance(call.function, Blocks):
                     body.append(f"# {origin}")
             if call.errstate != errstate:
                 errstate = call.errstate
@@ -356,6 +360,8 @@ class Source(Writer):
 
     def lines(self, call: Call) -> list[str]:
         """Write a call, with what comes after it."""
+        if isinstance(call.function, Blocks):
+            return self.loop(call.function)
         lines = [self.statement(call) + self.comment(call)]
         lines += [
             f"{self.name(v)}.setflags({'' if self.terse else 'write='}False)"
@@ -363,6 +369,20 @@ class Source(Writer):
             if v.read_only and v in self.program.shown and v not in call.writes
         ]
         return lines
+
+    def loop(self, loop: Blocks) -> list[str]:
+        """Write calls in a loop over the blocks of arrays."""
+        size, length = loop.size, loop.length
+        block = f"slice(start, start + {length})"
+        room = f", slice(min({length}, {size} - start))" if loop.scratch else ""
+        lines = [f"block{', room' if room else ''} = {block}{room}"]
+        for part, array in loop.parts.items():
+            place = "room" if part in loop.scratch else "block"
+            lines.append(f"{self.name(part)} = {self.name(array)}[{place}]")
+        for call in loop.calls:
+            out = None if call.writes else call.result
+            lines.append(self.statement(call) if out is None else self.expression(call, out))
+        return [f"for start in range(0, {size}, {length}):", *(f"    {line}" for line in lines)]
 
     def can_stand_in_place(self, call: Call, uses: Counter[Variable]) -> bool:
         """Tell whether what a call computes may stand where it is used: a number, or a view."""
