@@ -26,6 +26,7 @@ from microgrand.program.calls import (
     raw_bytes,
     same,
 )
+from microgrand.program.errstates import Errstate
 
 # ------------------------------------------------------------------ what a pass leaves
 
@@ -630,3 +631,32 @@ def test_mistakes_are_caught(mistake, monkeypatch):
         except (*REJECTED, TypeError, RuntimeError, IndexError, NameError):
             caught += 1
     assert caught
+
+
+# ------------------------------------------------------------------ what is made for one run
+
+
+@pytest.mark.parametrize("around", [{}, {"over": "raise"}, {"invalid": "raise"}])
+def test_an_errstate_that_is_entered_again(around):
+    inner = Errstate({"over": "ignore"})
+    for state_around in ({}, around, {}):
+        with np.errstate(**state_around):
+            before = np.geterr()
+            for _ in range(2):
+                with inner:
+                    assert np.geterr() == before | {"over": "ignore"}
+                assert np.geterr() == before
+            with pytest.raises(ZeroDivisionError), inner:
+                raise ZeroDivisionError
+            assert np.geterr() == before
+
+
+def test_overflow_where_eager_code_ignores_it():
+    slope = value_and_grad(lambda x: F.cross_entropy(x, np.array([1, 0])))
+    x = np.array([[-1, 1], [1, -1]], np.float32) * np.float32(3e38)
+    compiled = compile(slope)
+    with np.errstate(over="raise"):
+        for _ in range(4):
+            result = compiled(x)
+    assert_same_bits(result, slope(x))
+    assert compiled.eager_calls == 0

@@ -15,7 +15,8 @@ from ..engine import new_tensor
 from . import blocks, buffers, lowering, masks, numba_cache, operands, passes
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, Variable, mapped
-from .operands import SMALL
+from .errstates import Errstate
+from .operands import SMALL, TINY
 from .recording import leaves
 from .source import Source
 from .tracing import Tracing
@@ -53,8 +54,12 @@ class Trace:
         self.pool: list[Any] = []
 
     def are_small(self, shown: list[Variable]) -> bool:
-        """Tell whether arrays are so small that old ones may stay beside them, for longer parts."""
-        return self.backend == "numba" and sum(v.nbytes for v in shown if v.is_array) <= SMALL
+        """Tell whether arrays are so small that old ones may stay beside them.
+
+        That makes native parts longer.
+        """
+        most = SMALL if self.backend == "numba" else TINY
+        return sum(v.nbytes for v in shown if v.is_array) <= most
 
     @functools.cached_property
     def source(self) -> Source:
@@ -99,7 +104,9 @@ class Trace:
         names = {**self.source.namespace, "publish": publish}
         if self.program.release is not None:
             names["release"] = self.binding.releaser(holder)
-        names |= {name: function for function, name in self.source.terse_names.items()}
+        names |= {name: direct(function) for function, name in self.source.terse_names.items()}
+        for options, name in self.source.terse_errstates.items():
+            names[name] = Errstate(dict(options))
         exec(self.code, names)
         return arrays, holder, names["prepare"](*arrays)
 
@@ -142,6 +149,12 @@ class Trace:
         holder.clear()
         self.pool.append(instance)
         return result
+
+
+def direct(function: Any) -> Any:
+    """Return what a NumPy function calls when it has looked for arrays of other libraries."""
+    looks = isinstance(function, type(np.dot))
+    return getattr(function, "_implementation", function) if looks else function
 
 
 def lowered(program: Program) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from . import errstates
 from .blocks import Blocks
 from .calls import (
     IN_PLACE,
@@ -92,6 +93,7 @@ class Writer:
         self.objects: dict[int, tuple[str, Any]] = {}  # what the source cannot write
         self.namespace: dict[str, Any] = {"np": np}
         self.terse_names: dict[Any, str] = {}
+        self.terse_errstates: dict[tuple[tuple[str, str], ...], str] = {}
         self.buffers: set[Variable] = set()
 
     # ---- names
@@ -320,8 +322,7 @@ class Source(Writer):
             if call.errstate != errstate:
                 errstate = call.errstate
                 if errstate:
-                    options = ", ".join(f"{kind}={how!r}" for kind, how in errstate)
-                    body.append(f"with np.errstate({options}):")
+                    body.append(f"with {self.errstate(errstate)}:")
             if self.can_stand_in_place(call, uses):
                 self.names[call.result] = self.enclosed(call)
                 continue
@@ -338,6 +339,12 @@ class Source(Writer):
         lines += [f"        {line}" if line else "" for line in body]
         lines += ["    return step", ""]
         return "\n".join(lines)
+
+    def errstate(self, options: tuple[tuple[str, str], ...]) -> str:
+        """Write how floating-point errors are treated."""
+        if self.terse and errstates.state is not None:
+            return self.terse_errstates.setdefault(options, self.unique("_errstate"))
+        return f"np.errstate({', '.join(f'{kind}={how!r}' for kind, how in options)})"
 
     def numbers(self, uses: Counter[Variable]) -> tuple[list[str], list[str]]:
         """Write what is computed of numbers where one has changed; also what stays until then."""
