@@ -94,6 +94,9 @@ def compile(
     compute. ``check=True`` finds it. Python itself runs in the first two calls only: what it
     prints, logs or warns of is seen twice.
 
+    What two masks drop in turn is zeroed at once: an overflow on the way, which eager code warns
+    of, may go without a warning.
+
     Where a check or a shape that depends on values comes out in another way than recorded, eager
     code does the whole call again. So it does inside `grad` and other transforms, where the
     function becomes part of their graph, under `detect_anomaly`, and inside `DropoutMasks`.

@@ -300,10 +300,14 @@ class Source(Writer):
         }
         uses = Counter(v for call in program.calls for v in call.operands())
         uses.update(dict.fromkeys(program.shown, 2))
-        body, kept = self.numbers(uses)
+        numbers, kept = self.numbers(uses)
+        body = [f"nonlocal {', '.join(kept)}"] if kept else []
         section = origin = ""
         errstate: tuple[tuple[str, str], ...] = ()
         for call in [*program.calls, None]:
+            if numbers and (call is None or call.function is not raw_bytes):
+                body += numbers  # after the draws: if a run fails, these are taken back
+                numbers = []
             if call is program.commit:
                 errstate = ()
                 body.append(f"publish({', '.join(map(self.name, program.early))})")
@@ -356,7 +360,7 @@ class Source(Writer):
         latest = [self.unique(f"latest_{name}") for name in given]
         kept = [*latest, *(self.name(v) for c in calls for v in c.results() if uses[v])]
         changed = " or ".join(f"{a} is not {b}" for a, b in zip(given, latest, strict=True))
-        body = [f"nonlocal {', '.join(kept)}", f"if {changed}:"]
+        body = [f"if {changed}:"]
         for call in calls:
             if not uses[call.result] and self.can_stand_in_place(call, own):
                 self.names[call.result] = self.enclosed(call)
