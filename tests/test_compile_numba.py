@@ -11,11 +11,11 @@ from compiled import assert_same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_compile_functions import as_function, same_inputs
-from test_compile_steps import FLOATS, LAYERS, OPTIMIZERS, Training, run
+from test_compile_steps import FLOATS, LAYERS, OPTIMIZERS, Training, batch, copies, run
 
-from microgrand import Tensor, compile, grad, hvp, value_and_grad
+from microgrand import Tensor, compile, grad, hvp, manual_seed, value_and_grad
 from microgrand.nn import functional as F
-from microgrand.program import lowering, native, numba_cache, rolling
+from microgrand.program import lowering, native, numba_cache, rolling, running
 from microgrand.testing import strategies
 
 pytest.importorskip("numba")
@@ -143,6 +143,44 @@ def test_layers(layer, dtype, in_python):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizers(optimizer, dtype, in_python):
     assert_trains("dropout", optimizer, dtype)
+
+
+@pytest.mark.parametrize(
+    ("build", "parts"), [(run_in_python, 1), (run_in_python, 2), (numba_cache.build, 1)]
+)
+def test_checks_in_a_part_that_also_updates(build, parts, monkeypatch):
+    """A label that is none: nothing has changed, and the next step is as if nothing had been."""
+    monkeypatch.setattr(numba_cache, "build", build)
+    if parts == 2:  # large gradients are let go once the checks are made
+        monkeypatch.setattr(running, "SMALL", 0)
+
+    def run_with_a_wrong_label(training, backend=None):
+        def step(x, labels):
+            loss = training.loss(training.net(x), labels)
+            training.optimizer.zero_grad()
+            loss.backward()
+            training.optimizer.step()
+            return loss
+
+        step = step if backend is None else compile(step, backend=backend)
+        manual_seed(2)
+        seen = []
+        for number in range(6):
+            x, labels = batch(number, np.float32)
+            if number == 4:
+                with pytest.raises(ValueError, match="label"):
+                    step(x, labels + 2)
+            else:
+                step(x, labels)
+            seen.append(copies(training.seen()))
+        return seen, step
+
+    expected, _ = run_with_a_wrong_label(Training("dropout", "SGD", np.float32))
+    result, step = run_with_a_wrong_label(Training("dropout", "SGD", np.float32), "numba")
+    assert_close(result, expected, 4096)
+    assert step.eager_calls == 1
+    assert "raise ValueError" in step.source
+    assert step.source.count("def part_") == parts
 
 
 def test_rates_that_change(in_python):
