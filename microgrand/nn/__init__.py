@@ -3,6 +3,7 @@
 from . import functional
 from .activations import ReLU
 from .containers import Sequential
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .dropout.layers import (
     AlphaDropout,
     DropConnect,
@@ -30,6 +31,10 @@ from .module import Buffer, Module, Parameter
 __all__ = [
     "AlphaDropout",
     "Buffer",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "DropConnect",
     "DropPath",

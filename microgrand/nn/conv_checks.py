@@ -1,0 +1,214 @@
+"""What convolution, pooling and normalisation refuse, and what to do instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..checks import is_integer
+from ..kinds import Shape
+from ..tensor import Tensor
+from .checks import integer
+
+Pairs = Sequence[tuple[int, int]]
+
+#: How the spatial axes of a function are called, by their number.
+AXES = {1: ("length",), 2: ("height", "width")}
+
+# --------------------------------------------------------------------------------- options
+
+
+def per_axis(who: str, what: str, value: Any, axes: int, least: int) -> Shape:
+    """Return an option as one number for each spatial axis, or raise."""
+    given = value if isinstance(value, (tuple, list)) else (value,) * axes
+    if len(given) != axes or not all(is_integer(number) for number in given):
+        raise TypeError(
+            f"{who}'s {what} is an integer, or {axes} in a tuple, ({', '.join(AXES[axes])}), "
+            f"got {value!r}"
+        )
+    if min(given) < least:
+        raise ValueError(f"{who}'s {what} must be at least {least}, got {value!r}")
+    return tuple([int(number) for number in given])
+
+
+def steps(who: str, axes: int, stride: Any, dilation: Any) -> tuple[Shape, Shape]:
+    """Return stride and dilation for each axis, or raise."""
+    return (
+        per_axis(who, "stride", stride, axes, 1),
+        per_axis(who, "dilation", dilation, axes, 1),
+    )
+
+
+def paddings(
+    who: str, axes: int, padding: Any, kernel: Shape, stride: Shape, dilation: Shape
+) -> Pairs:
+    """Return how many zeros there are before and after each axis, or raise."""
+    if padding == "same":
+        if max(stride) > 1:
+            raise ValueError(
+                f"{who}'s padding='same' gives an output of the input's size, which a stride of "
+                f"{stride} does not; for its size divided by the stride, give padding as numbers, "
+                "(kernel_size - 1) // 2"
+            )
+        spare = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return [(zeros // 2, zeros - zeros // 2) for zeros in spare]
+    if padding == "valid":
+        return [(0, 0)] * axes
+    if isinstance(padding, str):
+        raise ValueError(
+            f"{who}'s padding is 'same', 'valid' or a number of zeros, got {padding!r}"
+        )
+    return [(zeros, zeros) for zeros in per_axis(who, "padding", padding, axes, 0)]
+
+
+def output_paddings(
+    who: str, axes: int, output_padding: Any, stride: Shape, dilation: Shape
+) -> Shape:
+    """Return the output's padding for each axis, or raise."""
+    more = per_axis(who, "output_padding", output_padding, axes, 0)
+    if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=True)):
+        raise ValueError(
+            f"{who}'s output_padding must be less than the stride or the dilation, got "
+            f"{output_padding!r} with stride {stride} and dilation {dilation}; for zeros around "
+            "the output, np.pad it"
+        )
+    return more
+
+
+def check_mode_of_padding(who: str, padding_mode: Any) -> None:
+    """Raise if something else than zeros is to be put around an input."""
+    if padding_mode != "zeros":
+        raise ValueError(
+            f"{who}'s padding_mode is 'zeros', got {padding_mode!r}; pad the input before, as in "
+            "np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), 'reflect')"
+        )
+
+
+# ------------------------------------------------------------------------ convolution's shapes
+
+
+def layout(axes: int) -> str:
+    """Describe the shape of an input."""
+    spatial = ", ".join(AXES[axes])
+    return f"(n, channels, {spatial}), or (channels, {spatial}) for one example"
+
+
+def check_axes(who: str, x: Tensor, axes: int) -> None:
+    """Raise if an input has too many axes, or too few."""
+    shape = x._array.shape
+    if len(shape) not in (axes + 1, axes + 2):
+        mend = ""
+        if len(shape) == axes:
+            mend = (
+                "; give it an axis for its channels, x[None] for one example, x[:, None] for more"
+            )
+        raise ValueError(f"{who} got an input of shape {shape}, expected {layout(axes)}{mend}")
+
+
+def check_channels(who: str, x: Tensor, channels: int, axes: int, why: str) -> None:
+    """Raise if an input has other channels than a layer takes."""
+    shape = x._array.shape
+    place = len(shape) - axes - 1
+    if shape[place] == channels:
+        return
+    mend = ""
+    if shape[-1] == channels:
+        mend = f"; its channels seem to come last: give np.moveaxis(x, -1, {place})"
+    elif channels == 1 and place == 0:
+        mend = "; if it is a batch without an axis for its one channel, give x[:, None]"
+    raise ValueError(
+        f"{who} got an input of shape {shape}, which is {layout(axes)}, so that it has "
+        f"{shape[place]} channels; {why}, expected {channels}{mend}"
+    )
+
+
+def check_conv(
+    who: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: Any, axes: int
+) -> None:
+    """Raise if input, weight and bias of a convolution do not fit."""
+    shape = weight._array.shape
+    names = f"(out_channels, channels / groups, {', '.join(AXES[axes])})"
+    check_weight(who, shape, names, groups, axes)
+    if shape[0] % groups:
+        raise ValueError(
+            f"{who} got a weight of shape {shape}, which is {names}, and groups={groups}, which "
+            f"does not divide its {shape[0]} output channels"
+        )
+    check_axes(who, x, axes)
+    why = f"for a weight of shape {shape}" + (f" and groups={groups}" if groups > 1 else "")
+    check_channels(who, x, shape[1] * groups, axes, why)
+    check_bias_of(who, bias, shape[0])
+
+
+def check_conv_transpose(
+    who: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: Any, axes: int
+) -> None:
+    """Raise if input, weight and bias of a transposed convolution do not fit."""
+    shape = weight._array.shape
+    names = f"(channels, out_channels / groups, {', '.join(AXES[axes])})"
+    check_weight(who, shape, names, groups, axes)
+    if shape[0] % groups:
+        raise ValueError(
+            f"{who} got a weight of shape {shape}, which is {names}, and groups={groups}, which "
+            f"does not divide its {shape[0]} channels"
+        )
+    check_axes(who, x, axes)
+    check_channels(who, x, shape[0], axes, f"for a weight of shape {shape}")
+    check_bias_of(who, bias, shape[1] * groups)
+
+
+def check_weight(who: str, shape: Shape, names: str, groups: Any, axes: int) -> None:
+    """Raise if a weight has other axes or no elements, or if groups is no number."""
+    if len(shape) != axes + 2 or not all(shape):
+        raise ValueError(f"{who} needs a weight of shape {names}, got {shape}")
+    integer(f"{who}'s groups", groups, 1)
+
+
+def check_bias_of(who: str, bias: Tensor | None, channels: int) -> None:
+    """Raise if there is not one bias for each channel."""
+    if bias is not None and bias._array.shape != (channels,):
+        raise ValueError(
+            f"{who} got a bias of shape {bias.shape}, expected ({channels},), one for each output "
+            "channel"
+        )
+
+
+def check_places(
+    who: str, x: Tensor, places: Shape, kernel: Shape, dilation: Shape, pads: Pairs
+) -> None:
+    """Raise if a kernel is larger than the padded input."""
+    if min(places) < 1:
+        span = tuple([d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)])
+        spans = f"spans {span}" if span != kernel else f"is {kernel}"
+        raise ValueError(
+            f"{who} got an input of shape {x.shape} for a kernel that {spans}, which does not fit "
+            f"in with padding {pads[0] if len(pads) == 1 else tuple(pads)}, (before, after) each "
+            "axis; pad more, or take a smaller kernel or fewer strides and poolings before"
+        )
+
+
+def check_lengths(who: str, x: Tensor, lengths: Shape, pads: Shape) -> None:
+    """Raise if a transposed convolution's padding leaves nothing of the output."""
+    if min(lengths) < 1:
+        raise ValueError(
+            f"{who} got an input of shape {x.shape}, whose output would have the lengths "
+            f"{lengths}, as padding={pads} takes away that much on each side; give less padding"
+        )
+
+
+def channels_in_groups(
+    who: str, in_channels: Any, out_channels: Any, groups: Any
+) -> tuple[int, int, int]:
+    """Return the sizes of a layer, or raise if it cannot have them."""
+    sizes = (
+        integer(f"{who}'s in_channels", in_channels, 1),
+        integer(f"{who}'s out_channels", out_channels, 1),
+        integer(f"{who}'s groups", groups, 1),
+    )
+    if math.gcd(*sizes) != sizes[2]:
+        raise ValueError(
+            f"{who}'s groups must divide both its in_channels and its out_channels, got {groups} "
+            f"for {in_channels} and {out_channels}"
+        )
+    return sizes
