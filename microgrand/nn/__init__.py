@@ -27,9 +27,26 @@ from .dropout.schedules import (
 from .linear import Linear
 from .losses import CrossEntropyLoss, MSELoss
 from .module import Buffer, Module, Parameter
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from .resizing import Flatten, Upsample
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AlphaDropout",
+    "AvgPool1d",
+    "AvgPool2d",
     "Buffer",
     "Conv1d",
     "Conv2d",
@@ -44,13 +61,17 @@ __all__ = [
     "Dropout3d",
     "DropoutMasks",
     "FeatureAlphaDropout",
+    "Flatten",
     "GaussianDropout",
     "Linear",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "Module",
     "Parameter",
     "ReLU",
     "Sequential",
+    "Upsample",
     "WordDropout",
     "cosine_schedule",
     "curriculum_schedule",

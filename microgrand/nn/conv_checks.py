@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -212,3 +213,117 @@ def channels_in_groups(
             f"for {in_channels} and {out_channels}"
         )
     return sizes
+
+
+# -------------------------------------------------------------------------------- pooling
+
+
+def paddings_of_pool(who: str, axes: int, padding: Any, kernel: Shape, dilation: Shape) -> Shape:
+    """Return how far a window may reach out along each axis, or raise."""
+    pads = per_axis(who, "padding", padding, axes, 0)
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    if any(2 * pad > span for pad, span in zip(pads, spans, strict=True)):
+        raise ValueError(
+            f"{who}'s padding is at most half its window, which spans {tuple(spans)}, got {padding}"
+        )
+    return pads
+
+
+def check_pool(who: str, pool: Any) -> None:
+    """Raise if a layer cannot have its options."""
+    kernel = per_axis(who, "kernel_size", pool.kernel_size, pool.axes, 1)
+    _, dilation = steps(who, pool.axes, pool.stride, getattr(pool, "dilation", 1))
+    paddings_of_pool(who, pool.axes, pool.padding, kernel, dilation)
+    for name in "ceil_mode", "count_include_pad":
+        if not isinstance(getattr(pool, name, True), bool):
+            raise TypeError(f"{who}'s {name} is True or False, got {getattr(pool, name)!r}")
+
+
+def check_sizes(who: str, output_size: Any, axes: int) -> tuple[Any, ...]:
+    """Return the size of an output along each axis, None for that of the input, or raise."""
+    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
+    if len(given) != axes or not all(size is None or is_integer(size) for size in given):
+        raise TypeError(
+            f"{who}'s output_size is an integer, or {axes} in a tuple, ({', '.join(AXES[axes])}), "
+            f"where None stands for the input's, got {output_size!r}"
+        )
+    if any(size is not None and size < 1 for size in given):
+        raise ValueError(f"{who}'s output_size must be at least 1, got {output_size!r}")
+    return tuple(given)
+
+
+def sizes_of_output(who: str, x: Tensor, output_size: Any, axes: int) -> Shape:
+    """Return the lengths of an adaptive pool's output, or raise."""
+    check_axes(who, x, axes)
+    given = check_sizes(who, output_size, axes)
+    lengths = x._array.shape[-axes:]
+    if min(lengths) < 1:
+        raise ValueError(f"{who} got an input of shape {x.shape}, which has no elements to pool")
+    return tuple([n if size is None else int(size) for n, size in zip(lengths, given, strict=True)])
+
+
+# ------------------------------------------------------------------------------- resizing
+
+
+def check_one_of(who: str, size: Any, scale_factor: Any) -> None:
+    """Raise if not just one of an output's size and scale is given."""
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            f"{who} needs either size or scale_factor, got size={size!r} and "
+            f"scale_factor={scale_factor!r}"
+        )
+
+
+def axes_to_resize(who: str, x: Tensor, mode: Any) -> int:
+    """Return how many spatial axes an input has, or raise."""
+    if mode != "nearest":
+        raise ValueError(f"{who}'s mode is 'nearest', got {mode!r}")
+    shape = x._array.shape
+    if len(shape) not in (3, 4) or not all(shape[2:]):
+        raise ValueError(
+            f"{who} got an input of shape {shape}, expected (n, channels, length) or (n, channels, "
+            "height, width); give a single example a batch axis, x[None]"
+        )
+    return len(shape) - 2
+
+
+def sizes_after(
+    who: str, lengths: Shape, size: Any, scale_factor: Any
+) -> tuple[Shape, list[tuple[float, float]]]:
+    """Return the lengths of a resized output, and as pairs the ratios to them, or raise."""
+    check_one_of(who, size, scale_factor)
+    axes = len(lengths)
+    if size is not None:
+        sizes = per_axis(who, "size", size, axes, 1)
+        return sizes, list(zip(lengths, sizes, strict=True))
+    given = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * axes
+    if len(given) != axes or not all(isinstance(scale, numbers.Real) for scale in given):
+        raise TypeError(
+            f"{who}'s scale_factor is a number, or {axes} in a tuple, ({', '.join(AXES[axes])}), "
+            f"got {scale_factor!r}"
+        )
+    scaled = [n * float(scale) for n, scale in zip(lengths, given, strict=True)]
+    if not all(1 <= length < math.inf for length in scaled):
+        raise ValueError(
+            f"{who}'s scale_factor {scale_factor!r} makes lengths {scaled} of {lengths}"
+        )
+    return tuple([int(length) for length in scaled]), [(1, float(scale)) for scale in given]
+
+
+def check_dims(start_dim: Any, end_dim: Any) -> None:
+    """Raise if axes to be flattened are no integers."""
+    for name, dim in ("start_dim", start_dim), ("end_dim", end_dim):
+        if not is_integer(dim):
+            raise TypeError(f"Flatten's {name} is the number of an axis, got {dim!r}")
+
+
+def axes_to_flatten(layer: Any, shape: Shape, start_dim: int, end_dim: int) -> tuple[int, int]:
+    """Return the first and the last of the axes to be flattened, or raise."""
+    ndim = len(shape)
+    start, end = (dim + ndim if dim < 0 else dim for dim in (start_dim, end_dim))
+    if not 0 <= start <= end < ndim:
+        raise ValueError(
+            f"{layer!r} got an input of shape {shape}, which has no axes from {start_dim} to "
+            f"{end_dim}; for one example without a batch axis, Flatten(0)"
+        )
+    return start, end
