@@ -2,6 +2,7 @@
 
 from . import functional
 from .activations import ReLU
+from .batch_norm import BatchNorm1d, BatchNorm2d
 from .containers import Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .dropout.layers import (
@@ -27,6 +28,13 @@ from .dropout.schedules import (
 from .linear import Linear
 from .losses import CrossEntropyLoss, MSELoss
 from .module import Buffer, Module, Parameter
+from .normalization import (
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -47,6 +55,8 @@ __all__ = [
     "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Buffer",
     "Conv1d",
     "Conv2d",
@@ -63,12 +73,17 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "GaussianDropout",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "LayerNorm",
     "Linear",
     "MSELoss",
     "MaxPool1d",
     "MaxPool2d",
     "Module",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "Upsample",

@@ -1,6 +1,7 @@
 """What layers and losses compute, as functions: all of them by PyTorch's names."""
 
 from .activations import log_softmax, relu, softmax
+from .batch_norm import batch_norm
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .dropout.functional import (
     alpha_dropout,
@@ -12,6 +13,7 @@ from .dropout.functional import (
 )
 from .linear import linear
 from .losses import cross_entropy, mse_loss
+from .normalization import group_norm, layer_norm, rms_norm
 from .pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -32,6 +34,7 @@ __all__ = [
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
@@ -42,12 +45,15 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "feature_alpha_dropout",
+    "group_norm",
     "interpolate",
+    "layer_norm",
     "linear",
     "log_softmax",
     "max_pool1d",
     "max_pool2d",
     "mse_loss",
     "relu",
+    "rms_norm",
     "softmax",
 ]

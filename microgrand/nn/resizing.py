@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from . import conv_checks
 from .inputs import as_tensor
 from .module import Module
-from .pooling import scatter
+from .shares import scatter
 from .windows import Windows
 
 
