@@ -1,6 +1,6 @@
 """Convolutions: the derivatives of all orders, shapes, dtypes and misuse.
 
-What PyTorch gives for the same is compared in test_layers.py.
+What PyTorch gives for the same is compared in test_recorded_images.py.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Normalisation: values, derivatives of all orders, running statistics, dtypes and misuse.
 
-What PyTorch gives for the same is compared in test_layers.py.
+What PyTorch gives for the same is compared in test_recorded_images.py.
 """
 
 import copy
@@ -314,11 +314,12 @@ def test_reprs_are_pytorchs():
             nn.LayerNorm((2, 3)), nn.GroupNorm(2, 4), nn.RMSNorm(4), nn.InstanceNorm1d(3),
         )
     ] == [
-        "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)",
-        "BatchNorm1d(3, eps=0.1, momentum=None, affine=False, track_running_stats=False)",
-        "LayerNorm((4,), eps=1e-05, elementwise_affine=True)",
-        "LayerNorm((2, 3), eps=1e-05, elementwise_affine=True)",
-        "GroupNorm(2, 4, eps=1e-05, affine=True)",
+        "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)",
+        "BatchNorm1d(3, eps=0.1, momentum=None, affine=False, bias=False, "
+        "track_running_stats=False)",
+        "LayerNorm((4,), eps=1e-05, elementwise_affine=True, bias=True)",
+        "LayerNorm((2, 3), eps=1e-05, elementwise_affine=True, bias=True)",
+        "GroupNorm(2, 4, eps=1e-05, affine=True, bias=True)",
         "RMSNorm((4,), eps=None, elementwise_affine=True)",
         "InstanceNorm1d(3, eps=1e-05, affine=False)",
     ]  # fmt: skip

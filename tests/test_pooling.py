@@ -1,6 +1,6 @@
 """Pooling and resizing: values, derivatives of all orders, ties, shapes and misuse.
 
-What PyTorch gives for the same is compared in test_layers.py.
+What PyTorch gives for the same is compared in test_recorded_images.py.
 """
 
 import re

@@ -308,7 +308,7 @@ class GroupNorm(Norm):
     >>> from microgrand import nn
     >>> norm = nn.GroupNorm(2, 6)
     >>> norm
-    GroupNorm(2, 6, eps=1e-05, affine=True)
+    GroupNorm(2, 6, eps=1e-05, affine=True, bias=True)
     >>> norm(np.ones((5, 6, 8, 8))).shape
     (5, 6, 8, 8)
     """
@@ -337,7 +337,7 @@ class GroupNorm(Norm):
         """Return the options."""
         return (
             f"{self.num_groups}, {self.num_channels}, eps={self.eps}, "
-            f"affine={self.weight is not None}"
+            f"affine={self.weight is not None}, bias={self.bias is not None}"
         )
 
 
@@ -368,7 +368,7 @@ class LayerNorm(Norm):
     >>> from microgrand import nn
     >>> norm = nn.LayerNorm(128)
     >>> norm
-    LayerNorm((128,), eps=1e-05, elementwise_affine=True)
+    LayerNorm((128,), eps=1e-05, elementwise_affine=True, bias=True)
     >>> norm(np.ones((16, 64, 128))).shape
     (16, 64, 128)
     """
@@ -393,7 +393,8 @@ class LayerNorm(Norm):
     def extra_repr(self) -> str:
         """Return the options."""
         return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.weight is not None}, bias={self.bias is not None}"
         )
 
 
