@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -11,9 +12,9 @@ from ..kinds import ArrayLike, Shape
 from ..random import generator
 from ..tensor import Tensor
 from . import checks, conv_checks
-from .inputs import as_tensor
+from .inputs import as_tensor, hashable
 from .module import Module, Parameter
-from .trilinear import correlate, correlate_input
+from .trilinear import add_to_channels, correlate, correlate_input
 from .windows import Windows
 
 # ------------------------------------------------------------------------------- functions
@@ -31,26 +32,30 @@ def convolve(
 ) -> Tensor:
     """Convolve along any number of axes."""
     who = f"conv{axes}d"
-    weight = as_tensor(weight)
-    dtype = weight._array.dtype
-    x = as_tensor(x, dtype)
-    bias = None if bias is None else as_tensor(bias, dtype)
+    x, weight, bias = of_one_dtype(x, weight, bias)
     conv_checks.check_conv(who, x, weight, bias, groups, axes)
     lengths, kernel = x._array.shape[-axes:], weight._array.shape[2:]
+    windows = windows_of(who, lengths, kernel, *hashable(stride, padding, dilation))
+    return with_bias(correlate, x, weight, bias, windows, groups)
+
+
+@functools.lru_cache(typed=True)
+def windows_of(
+    who: str, lengths: Shape, kernel: Shape, stride: Any, padding: Any, dilation: Any
+) -> Windows:
+    """Find the places of a kernel on an input; once, not at each step."""
+    axes = len(lengths)
     stride, dilation = conv_checks.steps(who, axes, stride, dilation)
     pads = conv_checks.paddings(who, axes, padding, kernel, stride, dilation)
-    places = tuple(
-        [
-            (length + before + after - d * (k - 1) - 1) // s + 1
-            for length, (before, after), d, k, s in zip(
-                lengths, pads, dilation, kernel, stride, strict=True
-            )
-        ]
-    )
-    conv_checks.check_places(who, x, places, kernel, dilation, pads)
+    places = [
+        (length + before + after - d * (k - 1) - 1) // s + 1
+        for length, (before, after), d, k, s in zip(
+            lengths, pads, dilation, kernel, stride, strict=True
+        )
+    ]
+    conv_checks.check_places(who, lengths, places, kernel, dilation, pads)
     before = tuple([pad[0] for pad in pads])
-    windows = Windows(lengths, kernel, stride, before, dilation, places)
-    return with_bias(correlate, x, weight, bias, windows, groups)
+    return Windows(lengths, kernel, stride, before, dilation, tuple(places))
 
 
 def convolve_transposed(
@@ -66,26 +71,42 @@ def convolve_transposed(
 ) -> Tensor:
     """Convolve transposed along any number of axes: what `convolve` calls its output is given."""
     who = f"conv_transpose{axes}d"
-    weight = as_tensor(weight)
-    dtype = weight._array.dtype
-    x = as_tensor(x, dtype)
-    bias = None if bias is None else as_tensor(bias, dtype)
+    x, weight, bias = of_one_dtype(x, weight, bias)
     conv_checks.check_conv_transpose(who, x, weight, bias, groups, axes)
     places, kernel = x._array.shape[-axes:], weight._array.shape[2:]
+    options = hashable(stride, padding, output_padding, dilation)
+    windows = windows_of_transposed(who, places, kernel, *options)
+    return with_bias(correlate_input, x, weight, bias, windows, groups)
+
+
+@functools.lru_cache(typed=True)
+def windows_of_transposed(
+    who: str,
+    places: Shape,
+    kernel: Shape,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    dilation: Any,
+) -> Windows:
+    """Find the input on which a kernel has these places; once, not at each step."""
+    axes = len(places)
     stride, dilation = conv_checks.steps(who, axes, stride, dilation)
     pads = conv_checks.per_axis(who, "padding", padding, axes, 0)
     more = conv_checks.output_paddings(who, axes, output_padding, stride, dilation)
-    lengths = tuple(
-        [
-            s * (p - 1) - 2 * pad + d * (k - 1) + 1 + extra
-            for p, s, pad, d, k, extra in zip(
-                places, stride, pads, dilation, kernel, more, strict=True
-            )
-        ]
-    )
-    conv_checks.check_lengths(who, x, lengths, pads)
-    windows = Windows(lengths, kernel, stride, pads, dilation, places)
-    return with_bias(correlate_input, x, weight, bias, windows, groups)
+    lengths = [
+        s * (p - 1) - 2 * pad + d * (k - 1) + 1 + extra
+        for p, s, pad, d, k, extra in zip(places, stride, pads, dilation, kernel, more, strict=True)
+    ]
+    conv_checks.check_lengths(who, places, lengths, pads)
+    return Windows(tuple(lengths), kernel, stride, pads, dilation, places)
+
+
+def of_one_dtype(x: ArrayLike, weight: ArrayLike, bias: ArrayLike) -> tuple[Tensor, Tensor, Any]:
+    """Make tensors of the weight's dtype."""
+    weight = as_tensor(weight)
+    dtype = weight._array.dtype
+    return as_tensor(x, dtype), weight, None if bias is None else as_tensor(bias, dtype)
 
 
 def with_bias(
@@ -96,7 +117,7 @@ def with_bias(
     is_batch = x._array.ndim == axes + 2
     out = contraction(x if is_batch else np.expand_dims(x, 0), weight, windows, groups)
     if bias is not None:
-        out = out + np.reshape(bias, (bias._array.size,) + (1,) * axes)
+        out = add_to_channels(out, bias)
     return out if is_batch else np.squeeze(out, 0)  # type: ignore[no-any-return]
 
 

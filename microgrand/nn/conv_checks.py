@@ -176,25 +176,27 @@ def check_bias_of(who: str, bias: Tensor | None, channels: int) -> None:
 
 
 def check_places(
-    who: str, x: Tensor, places: Shape, kernel: Shape, dilation: Shape, pads: Pairs
+    who: str, lengths: Shape, places: Sequence[int], kernel: Shape, dilation: Shape, pads: Pairs
 ) -> None:
     """Raise if a kernel is larger than the padded input."""
     if min(places) < 1:
         span = tuple([d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)])
         spans = f"spans {span}" if span != kernel else f"is {kernel}"
         raise ValueError(
-            f"{who} got an input of shape {x.shape} for a kernel that {spans}, which does not fit "
-            f"in with padding {pads[0] if len(pads) == 1 else tuple(pads)}, (before, after) each "
-            "axis; pad more, or take a smaller kernel or fewer strides and poolings before"
+            f"{who} got an input that is {lengths} in space for a kernel that {spans}, which does "
+            f"not fit in with padding {pads[0] if len(pads) == 1 else tuple(pads)}, (before, "
+            "after) each axis; pad more, or take a smaller kernel or fewer strides and poolings "
+            "before"
         )
 
 
-def check_lengths(who: str, x: Tensor, lengths: Shape, pads: Shape) -> None:
+def check_lengths(who: str, places: Shape, lengths: Sequence[int], pads: Shape) -> None:
     """Raise if a transposed convolution's padding leaves nothing of the output."""
     if min(lengths) < 1:
         raise ValueError(
-            f"{who} got an input of shape {x.shape}, whose output would have the lengths "
-            f"{lengths}, as padding={pads} takes away that much on each side; give less padding"
+            f"{who} got an input that is {places} in space, whose output would have the lengths "
+            f"{tuple(lengths)}, as padding={pads} takes away that much on each side; give less "
+            "padding"
         )
 
 

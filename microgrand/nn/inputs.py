@@ -21,3 +21,8 @@ def as_tensor(x: ArrayLike, dtype: DTypeLike = None, kinds: str = "f") -> Tensor
 def cast_to(x: Tensor, dtype: DTypeLike) -> Tensor:
     """Convert a tensor's dtype; of integers and booleans, which have no graph, too."""
     return x.astype(dtype) if x.dtype.kind == "f" else Tensor(x.data, dtype=dtype)
+
+
+def hashable(*options: Any) -> list[Any]:
+    """Make tuples of lists."""
+    return [tuple(option) if isinstance(option, list) else option for option in options]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..kinds import Array, ArrayLike
+from ..kinds import Array, ArrayLike, Shape
 from ..tensor import Tensor
 from ..vjps.rules import wide
 from . import conv_checks
-from .inputs import as_tensor
+from .inputs import as_tensor, hashable
 from .module import Module
 from .shares import gather, largest
 from .windows import Windows
@@ -22,19 +23,18 @@ Sizes: TypeAlias = int | tuple[int, ...]
 # -------------------------------------------------------------------------------- functions
 
 
-def windows_on(
+@functools.lru_cache(typed=True)
+def windows_of(
     who: str,
-    x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None,
-    padding: Sizes,
-    dilation: Sizes,
+    lengths: Shape,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
     ceil_mode: bool,
-    axes: int,
 ) -> Windows:
-    """Find the places of a window on an input; with `ceil_mode`, also one that ends outside."""
-    conv_checks.check_axes(who, x, axes)
-    lengths = x._array.shape[-axes:]
+    """Find the places of a window on an input; once, not at each step."""
+    axes = len(lengths)
     kernel = conv_checks.per_axis(who, "kernel_size", kernel_size, axes, 1)
     steps, spread = conv_checks.steps(who, axes, kernel if stride is None else stride, dilation)
     pads = conv_checks.paddings_of_pool(who, axes, padding, kernel, spread)
@@ -46,7 +46,7 @@ def windows_on(
             number += 1
         places.append(number)
     both = [(pad, pad) for pad in pads]
-    conv_checks.check_places(who, x, tuple(places), kernel, spread, both)
+    conv_checks.check_places(who, lengths, places, kernel, spread, both)
     return Windows(lengths, kernel, steps, pads, spread, tuple(places))
 
 
@@ -61,8 +61,10 @@ def max_pool(
 ) -> Tensor:
     """Pool along any number of axes."""
     x = as_tensor(x)
-    how = (kernel_size, stride, padding, dilation, ceil_mode, axes)
-    return largest(x, windows_on(f"max_pool{axes}d", x, *how))  # type: ignore[no-any-return]
+    who = f"max_pool{axes}d"
+    conv_checks.check_axes(who, x, axes)
+    options = hashable(kernel_size, stride, padding, dilation, ceil_mode)
+    return largest(x, windows_of(who, x._array.shape[-axes:], *options))  # type: ignore[no-any-return]
 
 
 def avg_pool(
@@ -76,7 +78,10 @@ def avg_pool(
 ) -> Tensor:
     """Pool along any number of axes."""
     x = as_tensor(x)
-    windows = windows_on(f"avg_pool{axes}d", x, kernel_size, stride, padding, 1, ceil_mode, axes)
+    who = f"avg_pool{axes}d"
+    conv_checks.check_axes(who, x, axes)
+    options = hashable(kernel_size, stride, padding, 1, ceil_mode)
+    windows = windows_of(who, x._array.shape[-axes:], *options)
     mean = gather(x, windows) / counts(windows, count_include_pad).astype(wide(x._array).dtype)
     return mean.astype(x.dtype) if mean.dtype != x.dtype else mean  # type: ignore[no-any-return]
 

@@ -36,7 +36,7 @@ def gather(x: Value, windows: Windows, winners: list[Mask] | None = None) -> Val
     """Sum what each window meets, or only the winners."""
     x = wide(x)
     y = at_places(x, windows)
-    for i, (_, met, places) in enumerate(windows.meetings()):
+    for i, (_, met, places) in enumerate(windows.meetings):
         there, part = y[(..., *places)], x[(..., *met)]
         np.add(there, part if winners is None else apply_mask(part, winners[i]), out=there)
     return y
@@ -47,7 +47,7 @@ def scatter(y: Value, windows: Windows, winners: list[Mask] | None = None) -> Va
     """Add each output to what its window meets, or only to the winners."""
     y = wide(y)
     x = np.zeros_like(y, shape=(*y.shape[: -len(windows.places)], *windows.lengths))
-    for i, (_, met, places) in enumerate(windows.meetings()):
+    for i, (_, met, places) in enumerate(windows.meetings):
         there, part = x[(..., *met)], y[(..., *places)]
         np.add(there, part if winners is None else apply_mask(part, winners[i]), out=there)
     return x
@@ -61,7 +61,7 @@ defvjp(scatter, lambda g, out, y, windows, winners=None: gather(g, windows, winn
 def largest(x: Value, windows: Windows) -> Value:
     """Find the largest of what each window meets; a nan wins."""
     y = at_places(x, windows, -math.inf)
-    for _, met, places in windows.meetings():
+    for _, met, places in windows.meetings:
         there = y[(..., *places)]
         np.maximum(there, x[(..., *met)], out=there)
     return y
@@ -72,7 +72,7 @@ def largest_vjp(g: Value, out: Value, x: Value, windows: Windows) -> Value:
     x, out = unwrap(x), unwrap(out)
     ties = at_places(wide(x), windows)
     winners = []
-    for _, met, places in windows.meetings():
+    for _, met, places in windows.meetings:
         part, there = x[(..., *met)], ties[(..., *places)]
         winners.append(np.equal(part, out[(..., *places)]) | np.isnan(part))
         np.add(there, winners[-1], out=there)

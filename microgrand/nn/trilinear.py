@@ -22,6 +22,7 @@ pass. The batch comes last in memory, where long stretches of what an element me
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,13 @@ from .windows import Windows
 
 def batch_last(x: Array) -> Array:
     """Bring the batch, the first axis, to the end, also in memory; float16 becomes float32."""
-    x = np.moveaxis(x, 0, -1)
+    x = np.transpose(x, (*range(1, x.ndim), 0))
     return x.astype(wider(x.dtype, 1) or x.dtype, order="C", copy=False)
+
+
+def batch_first(x: Array, dtype: Any) -> Array:
+    """Call the last axis the first again, and convert the result to the dtype of the operands."""
+    return np.transpose(x, (x.ndim - 1, *range(x.ndim - 1))).astype(dtype, copy=False)
 
 
 def columns(x: Array, windows: Windows, groups: int) -> Array:
@@ -42,7 +48,7 @@ def columns(x: Array, windows: Windows, groups: int) -> Array:
     x = batch_last(x)
     channels, n = len(x), x.shape[-1]
     found = np.zeros_like(x, shape=(channels, *windows.kernel, *windows.places, n))
-    for k, met, places in windows.meetings():
+    for k, met, places in windows.meetings:
         found[(slice(None), *k, *places)] = x[(slice(None), *met)]
     rows = channels // groups * math.prod(windows.kernel)
     return np.reshape(found, (groups, rows, math.prod(windows.places) * n))
@@ -64,7 +70,7 @@ def correlate(x: Value, w: Value, windows: Windows, groups: int) -> Value:
     """dT/dy: at each place, sum what the kernel meets, weighted."""
     product = np.matmul(kernels(w, groups), columns(x, windows, groups))
     y = np.reshape(product, (len(w), *windows.places, len(x)))
-    return np.moveaxis(y, -1, 0).astype(x.dtype, copy=False)
+    return batch_first(y, x.dtype)
 
 
 @primitive
@@ -74,10 +80,10 @@ def correlate_input(y: Value, w: Value, windows: Windows, groups: int) -> Value:
     channels, n = groups * w.shape[1], len(y)
     shares = np.reshape(product, (channels, *windows.kernel, *windows.places, n))
     x = np.zeros_like(shares, shape=(channels, *windows.lengths, n))
-    for k, met, places in windows.meetings():
+    for k, met, places in windows.meetings:
         there = x[(slice(None), *met)]
         np.add(there, shares[(slice(None), *k, *places)], out=there)
-    return np.moveaxis(x, -1, 0).astype(y.dtype, copy=False)
+    return batch_first(x, y.dtype)
 
 
 @primitive
@@ -102,4 +108,27 @@ defvjp(
     correlate_weight,
     lambda g, out, x, y, *how: correlate_input(y, g, *how),
     lambda g, out, x, y, *how: correlate(x, g, *how),
+)
+
+
+# ------------------------------------------------------------------------------------- bias
+
+
+@primitive
+def add_to_channels(y: Value, bias: Value) -> Value:
+    """Add a number to each channel, the axis after that of the batch."""
+    return y + np.reshape(bias, (len(bias),) + (1,) * (y.ndim - 2))
+
+
+@primitive
+def sum_of_channels(g: Value) -> Value:
+    """Sum all elements of each channel."""
+    axes = (0, *range(2, g.ndim))
+    return np.add.reduce(g, axes, wider(g.dtype, g.size // max(g.shape[1], 1)))
+
+
+defvjp(add_to_channels, lambda g, out, y, bias: g, lambda g, out, y, bias: sum_of_channels(g))
+defvjp(
+    sum_of_channels,
+    lambda h, out, g: np.broadcast_to(np.reshape(h, (len(h),) + (1,) * (g.ndim - 2)), g.shape),
 )

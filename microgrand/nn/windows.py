@@ -9,8 +9,8 @@ Places ``p`` at which ``i`` lies outside of the input meet nothing: there is the
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,9 @@ class Windows:
     dilation: Shape
     places: Shape
 
-    def meetings(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Yield each element of the kernel, what it meets of the input, and at which places.
+    @functools.cached_property
+    def meetings(self) -> list[tuple[Any, Any, Any]]:
+        """List each element of the kernel, what it meets of the input, and at which places.
 
         All three index the spatial axes of an array: by integers, by slices, and by slices.
         """
@@ -53,9 +54,8 @@ class Windows:
             *(self.lengths, self.kernel, self.stride, self.padding, self.dilation, self.places),
             strict=True,
         )
-        for element in itertools.product(*[meetings_along(*axis) for axis in axes]):
-            k, met, places = zip(*element, strict=True)
-            yield k, met, places
+        elements = itertools.product(*[meetings_along(*axis) for axis in axes])
+        return [tuple(zip(*element, strict=True)) for element in elements]
 
 
 def meetings_along(
