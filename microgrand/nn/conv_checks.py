@@ -118,9 +118,10 @@ def check_channels(who: str, x: Tensor, channels: int, axes: int, why: str) -> N
         mend = f"; its channels seem to come last: give np.moveaxis(x, -1, {place})"
     elif channels == 1 and place == 0:
         mend = "; if it is a batch without an axis for its one channel, give x[:, None]"
+    form = ", ".join(("n", "channels", *AXES[axes])[-len(shape) :])
     raise ValueError(
-        f"{who} got an input of shape {shape}, which is {layout(axes)}, so that it has "
-        f"{shape[place]} channels; {why}, expected {channels}{mend}"
+        f"{who} got an input of shape {shape}, ({form}), with {shape[place]} channels; {why}, "
+        f"expected {channels}{mend}"
     )
 
 
@@ -182,11 +183,13 @@ def check_places(
     if min(places) < 1:
         span = tuple([d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)])
         spans = f"spans {span}" if span != kernel else f"is {kernel}"
+        padded = tuple(
+            [n + before + after for n, (before, after) in zip(lengths, pads, strict=True)]
+        )
         raise ValueError(
-            f"{who} got an input that is {lengths} in space for a kernel that {spans}, which does "
-            f"not fit in with padding {pads[0] if len(pads) == 1 else tuple(pads)}, (before, "
-            "after) each axis; pad more, or take a smaller kernel or fewer strides and poolings "
-            "before"
+            f"{who} got an input that is {lengths} in space, {padded} with its padding, for a "
+            f"kernel that {spans}; pad more, or take a smaller kernel, or fewer strides and "
+            "poolings before"
         )
 
 

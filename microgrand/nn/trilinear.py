@@ -47,7 +47,8 @@ def columns(x: Array, windows: Windows, groups: int) -> Array:
     """Lay out what the kernel meets: (group, channel and element, place and example)."""
     x = batch_last(x)
     channels, n = len(x), x.shape[-1]
-    found = np.zeros_like(x, shape=(channels, *windows.kernel, *windows.places, n))
+    blank = np.empty_like if windows.stay_inside else np.zeros_like
+    found = blank(x, shape=(channels, *windows.kernel, *windows.places, n))
     for k, met, places in windows.meetings:
         found[(slice(None), *k, *places)] = x[(slice(None), *met)]
     rows = channels // groups * math.prod(windows.kernel)

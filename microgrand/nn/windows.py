@@ -45,6 +45,15 @@ class Windows:
     places: Shape
 
     @functools.cached_property
+    def stay_inside(self) -> bool:
+        """Whether each element of the kernel meets the input at all places."""
+        return all(
+            places == slice(0, number)
+            for _, _, at in self.meetings
+            for places, number in zip(at, self.places, strict=True)
+        )
+
+    @functools.cached_property
     def meetings(self) -> list[tuple[Any, Any, Any]]:
         """List each element of the kernel, what it meets of the input, and at which places.
 
