@@ -1,7 +1,7 @@
 """Neural networks: modules that hold parameters, and the functions they apply."""
 
 from . import functional
-from .activations import ReLU
+from .activations import LogSoftmax, ReLU, Softmax
 from .batch_norm import BatchNorm1d, BatchNorm2d
 from .containers import Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
@@ -19,22 +19,12 @@ from .dropout.layers import (
 )
 from .dropout.monte_carlo import mc_dropout
 from .dropout.replay import DropoutMasks
-from .dropout.schedules import (
-    cosine_schedule,
-    curriculum_schedule,
-    linear_schedule,
-    set_dropout,
-)
+from .dropout.schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
 from .linear import Linear
 from .losses import CrossEntropyLoss, MSELoss
 from .module import Buffer, Module, Parameter
-from .normalization import (
-    GroupNorm,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    LayerNorm,
-    RMSNorm,
-)
+from .normalization import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
+from .piecewise import ELU, SELU, Hardtanh, LeakyReLU
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -46,8 +36,12 @@ from .pooling import (
     MaxPool2d,
 )
 from .resizing import Flatten, Upsample
+from .smooth import GELU, LogSigmoid, Sigmoid, SiLU, Softplus, Tanh
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool1d",
@@ -74,10 +68,14 @@ __all__ = [
     "Flatten",
     "GaussianDropout",
     "GroupNorm",
+    "Hardtanh",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool1d",
     "MaxPool2d",
@@ -86,6 +84,11 @@ __all__ = [
     "RMSNorm",
     "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
     "Upsample",
     "WordDropout",
     "cosine_schedule",

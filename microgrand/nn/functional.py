@@ -1,6 +1,6 @@
 """What layers and losses compute, as functions: all of them by PyTorch's names."""
 
-from .activations import log_softmax, relu, softmax
+from .activations import log_softmax, logsumexp, relu, softmax, xlogy
 from .batch_norm import batch_norm
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .dropout.functional import (
@@ -14,6 +14,7 @@ from .dropout.functional import (
 from .linear import linear
 from .losses import cross_entropy, mse_loss
 from .normalization import group_norm, layer_norm, rms_norm
+from .piecewise import elu, hardtanh, leaky_relu, selu
 from .pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -25,6 +26,7 @@ from .pooling import (
     max_pool2d,
 )
 from .resizing import interpolate
+from .smooth import gelu, logsigmoid, sigmoid, silu, softplus, tanh
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -44,16 +46,28 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "elu",
     "feature_alpha_dropout",
+    "gelu",
     "group_norm",
+    "hardtanh",
     "interpolate",
     "layer_norm",
+    "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
+    "logsumexp",
     "max_pool1d",
     "max_pool2d",
     "mse_loss",
     "relu",
     "rms_norm",
+    "selu",
+    "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
+    "tanh",
+    "xlogy",
 ]

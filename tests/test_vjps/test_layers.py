@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from microgrand import tensor
 from microgrand.dispatch import unwrap
-from microgrand.nn import functional, linear, losses
+from microgrand.nn import activations, functional, linear, losses, normal, smooth
 from microgrand.nn.dropout import masks
 
 from .cases import (
@@ -39,6 +39,26 @@ def softmaxes(draw, function):
     x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(an_axis(x.ndim))
     return Case(lambda x: function(x, axis=axis), [x])
+
+
+@covers(activations.logsumexp)
+@st.composite
+def sums_of_exponentials(draw, function):
+    x = draw(arrays(shapes(1, min_side=1)))
+    axis, keepdims = draw(an_axis(x.ndim)), draw(st.booleans())
+    return Case(lambda x: function(x, axis=axis, keepdims=keepdims), [x])
+
+
+@covers(activations.xlogy)
+@st.composite
+def products_with_logarithms(draw, function):
+    values = [draw(arrays(shape, 0.3, 2)) for shape in draw(broadcastable_shapes(2))]
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(normal.normal_cdf, smooth.logistic, smooth.swish, smooth.gaussian_unit, smooth.tanh_unit)
+def units(function):
+    return st.builds(lambda x: Case(function, [x]), arrays(shapes(), -4, 4))
 
 
 @covers(losses.mean_cross_entropy)
