@@ -5,6 +5,7 @@ from .activations import LogSoftmax, ReLU, Softmax
 from .batch_norm import BatchNorm1d, BatchNorm2d
 from .containers import Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .distances import HuberLoss, KLDivLoss, L1Loss, MSELoss, SmoothL1Loss
 from .dropout.layers import (
     AlphaDropout,
     DropConnect,
@@ -21,7 +22,7 @@ from .dropout.monte_carlo import mc_dropout
 from .dropout.replay import DropoutMasks
 from .dropout.schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
 from .linear import Linear
-from .losses import CrossEntropyLoss, MSELoss
+from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from .module import Buffer, Module, Parameter
 from .normalization import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 from .piecewise import ELU, SELU, Hardtanh, LeakyReLU
@@ -49,6 +50,8 @@ __all__ = [
     "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "Buffer",
@@ -69,8 +72,11 @@ __all__ = [
     "GaussianDropout",
     "GroupNorm",
     "Hardtanh",
+    "HuberLoss",
     "InstanceNorm1d",
     "InstanceNorm2d",
+    "KLDivLoss",
+    "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -80,12 +86,14 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "Module",
+    "NLLLoss",
     "Parameter",
     "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Tanh",

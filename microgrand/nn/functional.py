@@ -3,6 +3,7 @@
 from .activations import log_softmax, logsumexp, relu, softmax, xlogy
 from .batch_norm import batch_norm
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from .distances import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from .dropout.functional import (
     alpha_dropout,
     dropout,
@@ -12,7 +13,7 @@ from .dropout.functional import (
     feature_alpha_dropout,
 )
 from .linear import linear
-from .losses import cross_entropy, mse_loss
+from .losses import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from .normalization import group_norm, layer_norm, rms_norm
 from .piecewise import elu, hardtanh, leaky_relu, selu
 from .pooling import (
@@ -37,6 +38,8 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
@@ -51,7 +54,10 @@ __all__ = [
     "gelu",
     "group_norm",
     "hardtanh",
+    "huber_loss",
     "interpolate",
+    "kl_div",
+    "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
@@ -61,11 +67,13 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "mse_loss",
+    "nll_loss",
     "relu",
     "rms_norm",
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
     "tanh",

@@ -1,4 +1,4 @@
-"""Record what torch.nn computes, for tests/test_layers.py to compare with: writes nn.json.
+"""Record what torch.nn computes, for the tests to compare with: writes nn.json.
 
 Run by hand, ``python tests/recorded/record_nn.py``, where PyTorch is installed; the tests only
 read the file. It was made with PyTorch 2.13.0 on a CPU.
@@ -12,6 +12,8 @@ import numpy as np
 STEPS = 8
 LEARNING_RATE = 0.5
 INF, NAN = float("inf"), float("nan")
+#: PyTorch's names of arguments that have others here.
+NAMES = {"axis": "dim", "labels": "target"}
 
 
 def function_cases(rng):
@@ -41,21 +43,103 @@ def function_cases(rng):
     yield "mse_loss", "mse_loss", [normal(4, 2), normal(4, 2)], {}
     yield "mse_loss, 0-d", "mse_loss", [np.array(2.0), np.array(-1.0)], {}
     yield "mse_loss, empty", "mse_loss", [np.zeros((0, 2)), np.zeros((0, 2))], {}
+    yield from activation_cases(rng)
+    yield from loss_cases(rng)
+
+
+def activation_cases(rng):
+    """Give the activations with their options, at kinks, in between and far out."""
+    x = np.array([-30.0, -4.0, -1.0, -0.5, -0.0, 0.0, 0.3, 0.5, 1.0, 1.5, 3.0, 19.0, 40.0])
+    for name, options in [
+        ("tanh", {}),
+        ("sigmoid", {}),
+        ("logsigmoid", {}),
+        ("softplus", {}),
+        ("softplus", {"beta": 0.5, "threshold": 10.0}),
+        ("silu", {}),
+        ("gelu", {}),
+        ("gelu", {"approximate": "tanh"}),
+        ("leaky_relu", {}),
+        ("leaky_relu", {"negative_slope": 0.2}),
+        ("elu", {}),
+        ("elu", {"alpha": 0.5}),
+        ("selu", {}),
+        ("hardtanh", {}),
+        ("hardtanh", {"min_val": -0.5, "max_val": 1.5}),
+    ]:
+        yield f"{name}, {options}", name, [x], options
+    yield "logsumexp", "logsumexp", [rng.normal(size=(3, 4)).round(3)], {"axis": 0}
+    x, y = np.array([0.0, 0.0, 1.0, -2.0]), np.array([0.5, 2.0, 0.25, 3.0])
+    yield "xlogy", "xlogy", [x, y], {}
+
+
+def loss_cases(rng):
+    """Give the losses with their options."""
+
+    def normal(*shape):
+        return rng.normal(size=shape).round(3)
+
+    weight = np.array([0.5, 2.0, 1.5])
+    targets = {
+        "batch": ((4, 3), np.array([0, 2, 1, 2])),
+        "ignored": ((4, 3), np.array([0, -100, 1, -100])),
+        "images": ((2, 3, 2, 2), np.array([[[0, 1], [2, -100]], [[1, 1], [0, 2]]])),
+        "one": ((3,), np.array(1)),
+    }
+    for reduction in "mean", "sum", "none":
+        for title, (shape, labels) in targets.items():
+            for options in {}, {"weight": weight}:
+                given = {"labels": labels, "reduction": reduction, **options}
+                title_ = f"{title}, {reduction}, {list(options)}"
+                scores = -np.abs(normal(*shape))
+                yield f"nll_loss, {title_}", "nll_loss", [scores], given
+                given = given | {"label_smoothing": 0.2}
+                yield f"cross_entropy, {title_}, smooth", "cross_entropy", [normal(*shape)], given
+        for shape in (4, 3), (2, 3, 2), (3,):
+            target = np.abs(normal(*shape))
+            for options in {}, {"weight": weight, "label_smoothing": 0.1}:
+                title = f"cross_entropy, probabilities, {shape}, {reduction}, {list(options)}"
+                given = {"reduction": reduction, **options}
+                yield title, "cross_entropy", [normal(*shape), target], given
+        given = {"reduction": reduction}
+        p, t = rng.uniform(size=(3, 2)).round(3), rng.uniform(size=(3, 2)).round(3)
+        yield f"binary_cross_entropy, {reduction}", "binary_cross_entropy", [p, t], given
+        name, x = "binary_cross_entropy_with_logits", np.array([[-40.0, 3.0], [0.0, 1.0], [9, 2]])
+        yield f"{name}, {reduction}", name, [x, t], given
+        weights = {"weight": np.array([[1.0], [2.0], [3.0]]), "pos_weight": np.array([0.5, 3.0])}
+        yield f"{name}, weights, {reduction}", name, [x, t], given | weights
+        pair = [normal(4, 3) * 2, normal(4, 3)]
+        for name, options in [
+            ("mse_loss", {}),
+            ("l1_loss", {}),
+            ("huber_loss", {}),
+            ("huber_loss", {"delta": 0.5}),
+            ("smooth_l1_loss", {}),
+            ("smooth_l1_loss", {"beta": 0.5}),
+            ("smooth_l1_loss", {"beta": 0.0}),
+        ]:
+            yield f"{name}, {reduction}, {options}", name, pair, given | options
+    p, t = np.log(rng.dirichlet(np.ones(3), 4)).round(3), rng.dirichlet(np.ones(3), 4).round(3)
+    for reduction in "mean", "batchmean", "sum", "none":
+        given = {"reduction": reduction}
+        yield f"kl_div, {reduction}", "kl_div", [p, t], given
+        given = given | {"log_target": True}
+        yield f"kl_div, {reduction}, logarithms", "kl_div", [p, np.log(t)], given
 
 
 def torch_function(name, tensors, constants):
     """Call PyTorch's function of the same meaning."""
-    F = torch.nn.functional
-    if name == "cross_entropy":
-        return F.cross_entropy(*tensors, torch.tensor(constants["labels"]))
-    if name in ("softmax", "log_softmax"):
-        return getattr(F, name)(*tensors, dim=constants["axis"])
-    return getattr(F, name)(*tensors)
+    function = getattr(torch.nn.functional, name, None) or getattr(torch, name)
+    options = {
+        NAMES.get(key, key): torch.tensor(value) if isinstance(value, np.ndarray) else value
+        for key, value in constants.items()
+    }
+    return function(*tensors, **options)
 
 
 def run_function(name, arrays, constants, rng):
     """Return what one case is given and what comes out of it, as lists for JSON."""
-    tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+    tensors = [torch.tensor(array.copy("C"), requires_grad=True) for array in arrays]
     out = torch_function(name, tensors, constants)
     cotangent = rng.normal(size=tuple(out.shape)).round(3)
     out.backward(torch.tensor(cotangent))

@@ -71,6 +71,13 @@ def cross_entropies(draw, function):
     return Case(lambda x: function(x, one_hot, functional.log_softmax(unwrap(x))), [x])
 
 
+@covers(losses.bernoulli_surprise)
+@st.composite
+def surprises(draw, function):
+    values = [draw(arrays(shape, 0.1, 0.9)) for shape in draw(broadcastable_shapes(2))]
+    return draw(some_constant(function, values, ["array"]))
+
+
 @covers(masks.apply_mask)
 @st.composite
 def masked(draw, function):
