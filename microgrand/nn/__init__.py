@@ -1,6 +1,6 @@
 """Neural networks: modules that hold parameters, and the functions they apply."""
 
-from . import functional
+from . import functional, init
 from .activations import LogSoftmax, ReLU, Softmax
 from .batch_norm import BatchNorm1d, BatchNorm2d
 from .containers import Sequential
@@ -102,6 +102,7 @@ __all__ = [
     "cosine_schedule",
     "curriculum_schedule",
     "functional",
+    "init",
     "linear_schedule",
     "mc_dropout",
     "set_dropout",
