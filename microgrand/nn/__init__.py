@@ -21,6 +21,7 @@ from .dropout.layers import (
 from .dropout.monte_carlo import mc_dropout
 from .dropout.replay import DropoutMasks
 from .dropout.schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
+from .embedding import Embedding
 from .linear import Linear
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from .module import Buffer, Module, Parameter
@@ -67,6 +68,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "DropoutMasks",
+    "Embedding",
     "FeatureAlphaDropout",
     "Flatten",
     "GaussianDropout",

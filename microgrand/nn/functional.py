@@ -12,6 +12,7 @@ from .dropout.functional import (
     dropout3d,
     feature_alpha_dropout,
 )
+from .embedding import embedding
 from .linear import linear
 from .losses import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from .normalization import group_norm, layer_norm, rms_norm
@@ -50,6 +51,7 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "embedding",
     "feature_alpha_dropout",
     "gelu",
     "group_norm",

@@ -10,6 +10,12 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from ..checks import is_integer
+from ..dispatch import look
+from ..kinds import Array, Shape
+
 # ------------------------------------------------------------------------------ options
 
 
@@ -37,3 +43,42 @@ def check_limits(low: Any, high: Any) -> None:
     """Raise if `hardtanh` has no room between its limits."""
     if not number("hardtanh's min_val", low) < number("hardtanh's max_val", high):
         raise ValueError(f"hardtanh needs min_val < max_val, got {low} and {high}")
+
+
+# --------------------------------------------------------------------------- embeddings
+
+
+def words(given: Array, shape: Shape) -> Array:
+    """Return the numbers of words to be looked up in a matrix of a shape, or raise."""
+    check_vectors(shape)
+    if given.dtype.kind not in "iu":
+        if given.size:  # the empty list has no dtype of its own
+            raise TypeError(
+                f"an embedding looks up integers, got dtype {given.dtype}; convert them with "
+                "words.astype(int)"
+            )
+        return given.astype(int)
+    if look(np.any(np.less(given, 0) | np.greater_equal(given, shape[0]))):
+        outside = look(given)[(look(given) < 0) | (look(given) >= shape[0])]
+        raise IndexError(
+            f"word {outside[0]} is not in the vocabulary: a weight of shape {shape} has the words "
+            f"0 to {shape[0] - 1}"
+        )
+    return given
+
+
+def check_vectors(shape: Shape) -> None:
+    """Raise if vectors for words are no rows of a matrix."""
+    if len(shape) != 2:
+        raise ValueError(
+            f"an embedding's weight is of shape (vocabulary, features), got shape {shape}"
+        )
+
+
+def padding(word: Any, vocabulary: int) -> int:
+    """Return the number of the word for padding, from 0, or raise."""
+    if not is_integer(word):
+        raise TypeError(f"padding_idx is an integer or None, got {word!r}")
+    if not -vocabulary <= word < vocabulary:
+        raise ValueError(f"padding_idx must be a word, below {vocabulary}, got {word}")
+    return int(word) % vocabulary
