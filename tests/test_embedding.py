@@ -1,5 +1,7 @@
 """Embeddings: the rows that are looked up, the sum of their cotangents, padding, misuse."""
 
+import runpy
+
 import numpy as np
 import pytest
 from compiled import assert_runs_as_eager
@@ -7,7 +9,7 @@ from helpers import FLOATS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgrand import Tensor, grad, nn
+from microgrand import Tensor, compile, grad, nn
 from microgrand.nn import functional as F
 from microgrand.testing import gradcheck
 from microgrand.vjps.indexing import add_rows
@@ -78,6 +80,16 @@ def test_compiled_it_has_the_same_bits():
             return np.sum(np.square(F.embedding(words, weight, padding)))
 
         assert_runs_as_eager(grad(loss), lambda i: weight[i], lambda i: words[i])
+
+
+def test_its_compiled_program_can_be_saved(tmp_path):
+    weight, words = np.arange(6.0).reshape(3, 2), np.array([0, 2, 2])
+    program = compile(grad(lambda weight: np.sum(np.square(F.embedding(words, weight)))))
+    for _ in range(3):
+        expected = program(weight)
+    program.save(tmp_path / "lookup.py")
+    names = runpy.run_path(str(tmp_path / "lookup.py"))
+    np.testing.assert_array_equal(names["step"](weight), expected)
 
 
 # -------------------------------------------------------------------------------- modules
