@@ -154,6 +154,65 @@ def run_function(name, arrays, constants, rng):
     }
 
 
+def module_cases(rng):
+    """Give (title, module, its arguments, inputs, whether all but the first input are a pair)."""
+
+    def normal(*shape):
+        return rng.normal(size=shape).round(3)
+
+    for name, is_pair in ("RNN", False), ("LSTM", True), ("GRU", False):
+        for options, x, state in [
+            ({}, (4, 2, 3), None),
+            ({}, (4, 2, 3), (1, 2, 2)),
+            ({"num_layers": 2, "bidirectional": True}, (3, 2, 3), (4, 2, 2)),
+            ({"batch_first": True, "bias": False}, (2, 4, 3), (1, 2, 2)),
+            ({"num_layers": 2}, (4, 3), (2, 2)),
+        ]:
+            states = [normal(*state) for _ in range(1 + is_pair)] if state else []
+            title = f"{name}, {options}, {len(states)} states"
+            arguments = {"input_size": 3, "hidden_size": 2, **options}
+            yield title, name, arguments, [normal(*x), *states], is_pair and bool(states)
+        for shape in (2,), ():
+            states = [normal(*shape, 2) for _ in range(1 + is_pair)]
+            arguments = {"input_size": 3, "hidden_size": 2}
+            inputs = [normal(*shape, 3), *states]
+            yield f"{name}Cell, {shape}", f"{name}Cell", arguments, inputs, is_pair
+    relu = {"input_size": 3, "hidden_size": 2, "nonlinearity": "relu"}
+    yield "RNN, relu", "RNN", relu, [normal(4, 2, 3)], False
+
+
+def flat(outputs):
+    """List what is in nested tuples."""
+    if isinstance(outputs, tuple):
+        return [x for output in outputs for x in flat(output)]
+    return [outputs]
+
+
+def run_module(name, arguments, inputs, is_pair, rng):
+    """Return a module's parameters, what it is given, what comes out, and all gradients."""
+    module = getattr(torch.nn, name)(**arguments).double()
+    state = {
+        key: rng.normal(size=tuple(x.shape)).round(3) for key, x in module.state_dict().items()
+    }
+    module.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    tensors = [torch.tensor(array, requires_grad=True) for array in inputs]
+    out = module(tensors[0], tuple(tensors[1:])) if is_pair else module(*tensors)
+    outputs = flat(out)
+    cotangents = [rng.normal(size=tuple(x.shape)).round(3) for x in outputs]
+    torch.autograd.backward(outputs, [torch.tensor(g) for g in cotangents])
+    return {
+        "module": name,
+        "arguments": arguments,
+        "repr": repr(module),
+        "state": {key: value.tolist() for key, value in state.items()},
+        "inputs": [array.tolist() for array in inputs],
+        "is_pair": is_pair,
+        "outputs": [x.tolist() for x in outputs],
+        "cotangents": [g.tolist() for g in cotangents],
+        "gradients": [x.grad.tolist() for x in [*tensors, *module.parameters()]],
+    }
+
+
 def run_training(rng):
     """Train a small network without dropout by gradient descent."""
     net = torch.nn.Sequential(
@@ -194,9 +253,13 @@ def main():
         for title, name, arrays, constants in function_cases(rng)
     )
     training = json.dumps(run_training(rng))
+    modules = ",\n".join(
+        f"{json.dumps(title)}: {json.dumps(run_module(*case, rng))}"
+        for title, *case in module_cases(rng)
+    )
     Path(__file__).with_name("nn.json").write_text(
-        f'{{\n"torch": "{torch.__version__}",\n'
-        f'"functions": {{\n{functions}\n}},\n"training": {training}\n}}\n'
+        f'{{\n"torch": "{torch.__version__}",\n"functions": {{\n{functions}\n}},\n'
+        f'"training": {training},\n"modules": {{\n{modules}\n}}\n}}\n'
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from microgrand import tensor
 from microgrand.dispatch import unwrap
-from microgrand.nn import activations, functional, linear, losses, normal, smooth
+from microgrand.nn import activations, functional, linear, losses, normal, recurrences, smooth
 from microgrand.nn.dropout import masks
 
 from .cases import (
@@ -76,6 +76,32 @@ def cross_entropies(draw, function):
 def surprises(draw, function):
     values = [draw(arrays(shape, 0.1, 0.9)) for shape in draw(broadcastable_shapes(2))]
     return draw(some_constant(function, values, ["array"]))
+
+
+@st.composite
+def of_recurrence(draw, gates, with_c=False, with_bias=False):
+    """Draw what the gates are given by the inputs, a state or two, a weight, and a bias."""
+    steps, n, hidden = draw(full_side), draw(full_side), draw(st.integers(1, 2))
+    state, rows = (n, hidden), gates * hidden
+    shapes = [(steps, n, rows), *[state] * (1 + with_c), (rows, hidden), *[(rows,)] * with_bias]
+    return [draw(arrays(shape)) for shape in shapes]
+
+
+@covers(recurrences.rnn)
+def simple_recurrences(function):
+    return st.builds(
+        lambda values: Case(lambda *xs: function(*xs, "tanh"), values), of_recurrence(1)
+    )
+
+
+@covers(recurrences.lstm, recurrences.gru)
+@st.composite
+def gated_recurrences(draw, function):
+    is_lstm = function is recurrences.lstm
+    values = draw(of_recurrence(4, with_c=True) if is_lstm else of_recurrence(3, with_bias=True))
+    run = recurrences.run_lstm if is_lstm else recurrences.run_gru
+    # The last arguments are not independent of the first: the forward pass has saved them.
+    return Case(lambda *xs: function(*xs, *run(*map(unwrap, xs))), values)
 
 
 @covers(masks.apply_mask)
