@@ -1,8 +1,8 @@
 """Recurrences: the three formulas by which a net reads a sequence step by step, each a primitive.
 
 A step takes what the input gives it, ``a[t] = W_ih x[t] + b_ih``, of all steps at once, and the
-state before. Backward, the cotangent of the state is carried from step to step the other way; all
-that does not depend on it is computed for all steps at once, before and after.
+state before. Backward, the cotangent of the state is carried from step to step the other way; the
+weight's gradient is one product of all steps.
 
 Shapes: time first, ``a`` is ``(steps, n, gates * hidden)``, states are ``(n, hidden)``, the weight
 ``W_hh`` is ``(gates * hidden, hidden)``, all as in PyTorch. The forward pass hands its gates to the
@@ -90,23 +90,24 @@ defvjp(rnn, joint=rnn_vjp)
 
 @in_one_call
 def run_lstm(a: Array, h: Array, c: Array, weight: Array) -> tuple[Array, Array]:
-    """Run an LSTM; return its states, h and c of each step, and its gates.
+    """Run an LSTM; return its states, h and c of each step, and its gates, each in a row of memory.
 
     The sigmoid is a tanh: ``sigmoid(x) = tanh(x / 2) / 2 + 1 / 2``. So one call computes all gates.
     """
     steps, n = a.shape[:2]
     hidden = h.shape[-1]
+    scale = np.array([0.5, 0.5, 1, 0.5], a.dtype).reshape(4, 1, 1)
+    gates = np.reshape(a, (steps, n, 4, hidden)).swapaxes(1, 2)
+    gates = np.multiply(gates, scale, order="C")
+    weight = np.multiply(np.reshape(weight, (4, hidden, hidden)).swapaxes(1, 2), scale, order="C")
     states = np.empty((2, steps, n, hidden), a.dtype)
-    scale = np.repeat(np.array([0.5, 0.5, 1, 0.5], a.dtype), hidden)
-    gates = a * scale
-    weight = (weight.T * scale).astype(a.dtype)
     for t in range(steps):
         gate = gates[t]
         gate += h @ weight
         np.tanh(gate, out=gate)
         gate *= scale
         gate += 1 - scale
-        i, f, new, o = (gate[:, k * hidden : (k + 1) * hidden] for k in range(4))
+        i, f, new, o = gate
         c = np.multiply(f, c, out=states[1, t])
         c += i * new
         h = np.multiply(o, np.tanh(c), out=states[0, t])
@@ -125,19 +126,25 @@ def lstm(a: Value, h: Value, c: Value, weight: Value, states: Array, gates: Arra
 
 @in_one_call
 def carry_lstm(
-    g: Value, to_c: Value, to_gates: Value, to_o: Value, f: Value, weight: Value
+    g: Value, gates: Value, c_before: Value, c_after: Value, weight: Value
 ) -> tuple[Value, Value, Value]:
-    """Carry cotangents back: return those of ``a`` and of the first h and c."""
+    """Carry cotangents back: return those of ``a`` and of the first h and c.
+
+    A gate's share is its slope times what it is multiplied with.
+    """
     g_h, g_c = g[0], g[1]
     h, c = g[0, 0] * 0, g[0, 0] * 0
     found = []
     for t in range(len(g_h) - 1, -1, -1):
+        i, f, new, o = (gates[t, k] for k in range(4))
+        tanh_c = np.tanh(c_after[t])
         h = g_h[t] + h
-        c = g_c[t] + c + h * to_c[t]
-        gates = [to_gates[t] * np.expand_dims(c, 1), np.expand_dims(to_o[t] * h, 1)]
-        found.append(np.reshape(np.concatenate(gates, 1), (h.shape[0], 4 * h.shape[1])))
+        c = g_c[t] + c + h * o * (1 - tanh_c * tanh_c)
+        to_i, to_f = c * new * i * (1 - i), c * c_before[t] * f * (1 - f)
+        to_new, to_o = c * i * (1 - new * new), h * tanh_c * o * (1 - o)
+        found.append(np.concatenate([to_i, to_f, to_new, to_o], 1))
         h = found[-1] @ weight
-        c = c * f[t]
+        c = c * f
     return np.stack(found[::-1]), h, c
 
 
@@ -145,18 +152,13 @@ def lstm_vjp(
     g: Value, out: Value, needed: Any,
     a: Value, h: Value, c: Value, weight: Value, states: Array, gates: Array,
 ) -> Any:  # fmt: skip
-    """A gate's share is its slope times what it is multiplied with; c is multiplied by f."""
+    """Carry the cotangents back; the weight takes part in every step."""
     h_before, c_before = states_before(h, out[0]), states_before(c, out[1])
     if isinstance(out, Node):
-        scale = np.repeat(np.array([0.5, 0.5, 1, 0.5], a.dtype), h.shape[-1])
-        gates = np.tanh((a + h_before @ weight.T) * scale) * scale + (1 - scale)
-    gates = in_gates(gates, 4)
-    i, f, new, o = (gates[:, :, k] for k in range(4))
-    tanh_c = np.tanh(out[1])
-    to_c = o * (1 - np.square(tanh_c))
-    to_o = tanh_c * (o * (1 - o))
-    to_gates = np.stack([new * (i * (1 - i)), c_before * (f * (1 - f)), i * (1 - new * new)], 2)
-    g_a, g_h, g_c = carry_lstm(g, to_c, to_gates, to_o, f, weight)
+        scale = np.array([0.5, 0.5, 1, 0.5], a.dtype).reshape(4, 1, 1)
+        gates = np.swapaxes(in_gates(a + h_before @ weight.T, 4), 1, 2)
+        gates = np.tanh(gates * scale) * scale + (1 - scale)
+    g_a, g_h, g_c = carry_lstm(g, gates, c_before, out[1], weight)
     return g_a, g_h, g_c, weight_gradient(g_a, h_before) if needed[3] else None, None, None
 
 
