@@ -1,6 +1,7 @@
 """What layers and losses compute, as functions: all of them by PyTorch's names."""
 
 from .activations import log_softmax, logsumexp, relu, softmax, xlogy
+from .attention import scaled_dot_product_attention
 from .batch_norm import batch_norm
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .distances import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
@@ -72,6 +73,7 @@ __all__ = [
     "nll_loss",
     "relu",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

@@ -155,7 +155,10 @@ def run_function(name, arrays, constants, rng):
 
 
 def module_cases(rng):
-    """Give (title, module, its arguments, inputs, whether all but the first input are a pair)."""
+    """Give (title, module, its arguments, inputs, options of the call).
+
+    With ``{"is_pair": True}`` for options, all inputs but the first are given as a tuple.
+    """
 
     def normal(*shape):
         return rng.normal(size=shape).round(3)
@@ -171,32 +174,82 @@ def module_cases(rng):
             states = [normal(*state) for _ in range(1 + is_pair)] if state else []
             title = f"{name}, {options}, {len(states)} states"
             arguments = {"input_size": 3, "hidden_size": 2, **options}
-            yield title, name, arguments, [normal(*x), *states], is_pair and bool(states)
+            yield (
+                title,
+                name,
+                arguments,
+                [normal(*x), *states],
+                {"is_pair": is_pair and bool(states)},
+            )
         for shape in (2,), ():
             states = [normal(*shape, 2) for _ in range(1 + is_pair)]
             arguments = {"input_size": 3, "hidden_size": 2}
             inputs = [normal(*shape, 3), *states]
-            yield f"{name}Cell, {shape}", f"{name}Cell", arguments, inputs, is_pair
+            options = {"is_pair": is_pair}
+            yield f"{name}Cell, {shape}", f"{name}Cell", arguments, inputs, options
     relu = {"input_size": 3, "hidden_size": 2, "nonlinearity": "relu"}
-    yield "RNN, relu", "RNN", relu, [normal(4, 2, 3)], False
+    yield "RNN, relu", "RNN", relu, [normal(4, 2, 3)], {}
+    yield from attention_cases(rng)
+
+
+def attention_cases(rng):
+    """Give attention and encoders with their options and masks."""
+
+    def normal(*shape):
+        return rng.normal(size=shape).round(3)
+
+    heads, name = {"embed_dim": 4, "num_heads": 2}, "MultiheadAttention"
+    causal = ~np.tri(3, 3, dtype=bool)
+    padding = np.array([[False, False, True], [False, True, False]])
+    x = [normal(3, 2, 4) for _ in range(3)]
+    wide = [normal(2, 2, 4), normal(3, 2, 3), normal(3, 2, 5)]
+    first = [np.swapaxes(array, 0, 1) for array in x]
+    for title, arguments, inputs, options in [
+        ("no mask", {}, x, {}),
+        ("heads apart", {}, x, {"average_attn_weights": False}),
+        ("no weights, no bias", {"bias": False}, x, {"need_weights": False}),
+        ("causal", {}, x, {"attn_mask": causal}),
+        ("batch first, padding", {"batch_first": True}, first, {"key_padding_mask": padding}),
+        ("numbers for masks", {}, x, {"attn_mask": normal(4, 3, 3)}),
+        ("both masks", {}, x, {"attn_mask": causal, "key_padding_mask": padding}),
+        ("other widths", {"kdim": 3, "vdim": 5}, wide, {}),
+        ("one sequence", {}, [array[:, 0] for array in x], {}),
+    ]:
+        yield f"{name}, {title}", name, heads | arguments, inputs, options
+    name, size = "TransformerEncoderLayer", {"d_model": 4, "nhead": 2, "dim_feedforward": 5}
+    size["dropout"] = 0.0
+    for title, arguments, inputs, options in [
+        ("relu", {}, [normal(3, 2, 4)], {}),
+        ("gelu", {"activation": "gelu", "norm_first": True}, [normal(3, 2, 4)], {}),
+        ("causal", {"batch_first": True}, [normal(2, 3, 4)], {"src_mask": causal}),
+        ("padding", {"bias": False}, [normal(3, 2, 4)], {"src_key_padding_mask": padding}),
+    ]:
+        yield f"{name}, {title}", name, size | arguments, inputs, options
 
 
 def flat(outputs):
     """List what is in nested tuples."""
     if isinstance(outputs, tuple):
-        return [x for output in outputs for x in flat(output)]
+        return [x for output in outputs if output is not None for x in flat(output)]
     return [outputs]
 
 
-def run_module(name, arguments, inputs, is_pair, rng):
+def run_module(name, arguments, inputs, options, rng):
     """Return a module's parameters, what it is given, what comes out, and all gradients."""
     module = getattr(torch.nn, name)(**arguments).double()
     state = {
         key: rng.normal(size=tuple(x.shape)).round(3) for key, x in module.state_dict().items()
     }
     module.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
-    tensors = [torch.tensor(array, requires_grad=True) for array in inputs]
-    out = module(tensors[0], tuple(tensors[1:])) if is_pair else module(*tensors)
+    tensors = [torch.tensor(array.copy("C"), requires_grad=True) for array in inputs]
+    if options.pop("is_pair", False):
+        out = module(tensors[0], tuple(tensors[1:]))
+    else:
+        given = {
+            key: torch.tensor(value) if isinstance(value, np.ndarray) else value
+            for key, value in options.items()
+        }
+        out = module(*tensors, **given)
     outputs = flat(out)
     cotangents = [rng.normal(size=tuple(x.shape)).round(3) for x in outputs]
     torch.autograd.backward(outputs, [torch.tensor(g) for g in cotangents])
@@ -206,7 +259,7 @@ def run_module(name, arguments, inputs, is_pair, rng):
         "repr": repr(module),
         "state": {key: value.tolist() for key, value in state.items()},
         "inputs": [array.tolist() for array in inputs],
-        "is_pair": is_pair,
+        "options": {key: np.asarray(value).tolist() for key, value in options.items()},
         "outputs": [x.tolist() for x in outputs],
         "cotangents": [g.tolist() for g in cotangents],
         "gradients": [x.grad.tolist() for x in [*tensors, *module.parameters()]],
