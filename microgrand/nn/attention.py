@@ -124,7 +124,9 @@ def attend(
     if added is not None:
         scores = scores + added
     if allowed is not None:
-        scores = np.where(allowed, scores, np.finfo(scores.dtype).min)
+        # Its exponential is 0 beside any score; minus infinity would make nan if nothing is left.
+        hidden = np.finfo(scores.dtype).min / 2
+        scores = scores + np.where(allowed, 0, hidden).astype(scores.dtype)
     weights = softmax(scores)
     if allowed is not None and look(np.any(~np.any(allowed, axis=-1))):
         weights = apply_mask(weights, allowed)

@@ -75,7 +75,7 @@ def bell(x: Value) -> Value:
     """Return ``exp(-x^2 / 2)``."""
     # The square of x is rounded. So split x into a number of few digits, whose square is exact,
     # and a small rest: x^2 = head^2 + (x - head) (x + head).
-    head = np.rint(x * 8) / 8
+    head = np.rint(x * 8) * 0.125
     return np.exp(head * head * -0.5) * np.exp((x - head) * (x + head) * -0.5)
 
 
@@ -104,9 +104,10 @@ def normal_cdf(x: Value) -> Value:
     coefficients = polynomial(x.dtype)
     series = t * coefficients[0] + coefficients[1]
     for coefficient in coefficients[2:]:
-        series = series * t + coefficient
+        series *= t
+        series += coefficient
     tail = bell(distance) * series / (1 + distance)
-    return np.where(np.greater(x, 0), 1 - tail, tail)
+    return tail + np.greater(x, 0) * (1 - 2 * tail)  # a choice between the two takes longer
 
 
 def normal_density(x: Value) -> Value:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..engine import defvjp, primitive
-from ..kinds import ArrayLike, Value
+from ..kinds import Array, ArrayLike, Value
 from ..tensor import Tensor
 from . import layer_checks
 from .inputs import as_tensor
@@ -145,15 +145,17 @@ def silu(x: ArrayLike) -> Tensor:
 
 
 @primitive
-def gaussian_unit(x: Value) -> Value:
-    """Compute ``x Phi(x)``."""
-    return gated(x, normal_cdf(x))
+def gaussian_unit(x: Value, share: Array) -> Value:
+    """Compute ``x Phi(x)``; ``Phi(x)`` is given as a constant, as the backward pass needs it."""
+    return gated(x, share)
 
 
-def gaussian_unit_vjp(g: Value, out: Value, x: Value) -> Value:
+def gaussian_unit_vjp(g: Value, out: Value, x: Value, share: Array) -> Value:
     """``Phi(x) + x phi(x)``; far from 0, the density is 0."""
+    if isinstance(x, Tensor):  # to be differentiated again, for which constants will not do
+        share = normal_cdf(x)
     near = np.clip(x, -reach(x.dtype), reach(x.dtype))
-    return g * (normal_cdf(x) + near * normal_density(near))
+    return g * (share + near * normal_density(near))
 
 
 defvjp(gaussian_unit, gaussian_unit_vjp)
@@ -210,8 +212,10 @@ def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     Tensor([-0.15880801,  0.        ,  0.84119199])
     """
     layer_checks.one_of("gelu's approximate", approximate, ("none", "tanh"))
-    unit = gaussian_unit if approximate == "none" else tanh_unit
-    return unit(as_tensor(x))  # type: ignore[no-any-return]
+    x = as_tensor(x)
+    if approximate == "tanh":
+        return tanh_unit(x)  # type: ignore[no-any-return]
+    return gaussian_unit(x, normal_cdf(x._array))  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------- modules
