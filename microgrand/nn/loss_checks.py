@@ -30,10 +30,9 @@ def check_smoothing(smoothing: Any) -> None:
         raise ValueError(f"label_smoothing is a number from 0 to 1, got {smoothing!r}")
 
 
-def are_probabilities(logits: Array, target: Any) -> bool:
+def are_probabilities(logits: Any, target: Any) -> bool:
     """Tell whether a target gives a probability of each class, rather than a label."""
-    shape = np.shape(target)
-    return len(shape) == logits.ndim > 0 and shape == logits.shape and is_float(target)
+    return is_float(target) and np.ndim(target) > 0 and np.shape(target) == np.shape(logits)
 
 
 def is_float(target: Any) -> bool:

@@ -118,11 +118,11 @@ def cross_entropy(
     """
     loss_checks.check_reduction("cross_entropy", reduction)
     loss_checks.check_smoothing(label_smoothing)
-    logits = as_tensor(logits)
-    if loss_checks.are_probabilities(logits._array, labels):
+    if loss_checks.are_probabilities(logits, labels):
         return of_probabilities(logits, labels, weight, reduction, label_smoothing)  # type: ignore[no-any-return]
     labels = as_array(unwrap(labels))
     checks.check_label_dtype(labels)
+    logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)
     rows, flat = in_rows(logits), np.reshape(labels, -1)
     one_hot = np.equal(flat[:, None], np.arange(rows._array.shape[1]))
@@ -186,9 +186,10 @@ def weight_of_classes(weight: ArrayLike, scores: Value) -> Value:
 
 
 def of_probabilities(
-    logits: Tensor, target: ArrayLike, weight: ArrayLike, reduction: Reduction, smoothing: float
+    logits: ArrayLike, target: ArrayLike, weight: ArrayLike, reduction: Reduction, smoothing: float
 ) -> Any:
     """Return the loss for a target that gives each class a probability."""
+    logits = as_tensor(logits)
     rows = in_rows(logits)
     target = in_rows(as_tensor(target, logits.dtype))
     if smoothing:
