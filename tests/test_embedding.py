@@ -115,9 +115,18 @@ def test_pretrained_vectors_are_copied_and_frozen():
     assert nn.Embedding.from_pretrained(vectors, freeze=False).weight.requires_grad
 
 
+def test_one_hot_rows():
+    np.testing.assert_array_equal(F.one_hot([[2, 0]]), [[[0, 0, 1], [1, 0, 0]]])
+    assert F.one_hot(np.array([1], np.uint8), 300).shape == (1, 300)
+    assert F.one_hot(Tensor(np.array([0]))).dtype == int
+    assert F.one_hot([]).shape == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
+        (lambda: F.one_hot([2], 2), IndexError, "word 2"),
+        (lambda: F.one_hot([0.5]), TypeError, "integers"),
         (lambda: F.embedding([0.0], np.ones((2, 2))), TypeError, r"astype\(int\)"),
         (lambda: F.embedding([True], np.ones((2, 2))), TypeError, "integers"),
         (lambda: F.embedding([0, 2], np.ones((2, 2))), IndexError, "word 2 .* 0 to 1"),

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import as_array, unwrap
-from ..kinds import ArrayLike
+from ..dispatch import as_array, look, unwrap
+from ..kinds import Array, ArrayLike
 from ..random import generator
 from ..tensor import Tensor
 from . import checks, layer_checks
@@ -69,6 +69,42 @@ def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = Non
         return rows  # type: ignore[no-any-return]
     padding = layer_checks.padding(padding_idx, len(weight))
     return np.where(np.equal(words, padding)[..., None], rows.detach(), rows)  # type: ignore[no-any-return]
+
+
+def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
+    """Return rows that are 1 at the number of their word, and 0 elsewhere.
+
+    Parameters
+    ----------
+    words
+        Integers from 0, an array of any shape ``(...)``.
+    num_classes
+        The length of the rows; by default, just enough for the largest number.
+
+    Returns
+    -------
+    numpy.ndarray
+        Integers of shape ``(..., num_classes)``; it has no gradient.
+
+    Raises
+    ------
+    TypeError
+        If the words are not integers.
+    IndexError
+        If a word is not below `num_classes`.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.one_hot([2, 0], num_classes=3)
+    array([[0, 0, 1],
+           [1, 0, 0]])
+    """
+    words = as_array(unwrap(words))
+    if num_classes == -1:
+        num_classes = int(look(words).max(initial=-1)) + 1
+    words = layer_checks.words(words, (checks.integer("num_classes", num_classes, 0), 1))
+    return np.equal(words[..., None], np.arange(num_classes)).astype(int)
 
 
 class Embedding(Module):

@@ -13,7 +13,7 @@ from .dropout.functional import (
     dropout3d,
     feature_alpha_dropout,
 )
-from .embedding import embedding
+from .embedding import embedding, one_hot
 from .linear import linear
 from .losses import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from .normalization import group_norm, layer_norm, rms_norm
@@ -71,6 +71,7 @@ __all__ = [
     "max_pool2d",
     "mse_loss",
     "nll_loss",
+    "one_hot",
     "relu",
     "rms_norm",
     "scaled_dot_product_attention",
