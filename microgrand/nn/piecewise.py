@@ -10,8 +10,15 @@ import numpy as np
 from ..kinds import ArrayLike
 from ..tensor import Tensor
 from . import layer_checks
+from .dropout.masks import apply_mask
 from .inputs import as_tensor
 from .module import Module
+
+
+def sides(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``x`` where it is positive, and where it is not, with zeros elsewhere."""
+    is_positive = np.greater(x, 0)
+    return apply_mask(x, is_positive), apply_mask(x, ~is_positive)
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
@@ -34,8 +41,8 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
     >>> F.leaky_relu([-1.0, 0.0, 2.0])
     Tensor([-0.01,  0.  ,  2.  ])
     """
-    x = as_tensor(x)
-    return x * np.where(np.greater(x, 0), 1, negative_slope).astype(x.dtype)  # type: ignore[no-any-return]
+    positive, negative = sides(as_tensor(x))
+    return positive + negative_slope * negative  # type: ignore[no-any-return]
 
 
 def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
@@ -59,9 +66,8 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     >>> F.elu([-1000.0, 0.0, 2.0])
     Tensor([-1.,  0.,  2.])
     """
-    x = as_tensor(x)
-    is_positive = np.greater(x, 0)
-    return np.where(is_positive, x, alpha * np.expm1(np.where(is_positive, 0, x)))  # type: ignore[return-value]
+    positive, negative = sides(as_tensor(x))
+    return positive + alpha * np.expm1(negative)  # type: ignore[no-any-return]
 
 
 #: With these, activations of mean 0 and variance 1 keep them from layer to layer.

@@ -36,9 +36,8 @@ def tanh(x: ArrayLike) -> Tensor:
 
 @primitive
 def logistic(x: Value) -> Value:
-    """Compute ``1 / (1 + exp(-x))`` without overflow: of ``e^x / (1 + e^x)``, the one that fits."""
-    e = np.exp(-np.abs(x))
-    return np.where(np.less(x, 0), e, 1) / (1 + e)
+    """Compute ``1 / (1 + exp(-x))``, or ``exp(x) / (1 + exp(x))``: the one that cannot overflow."""
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
 # 1 - sigmoid(x) is sigmoid(-x), which keeps its digits where it is small.
