@@ -58,12 +58,26 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with ones; see `constant_`."""
+    """Fill with ones; see `constant_`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.init.ones_(nn.Linear(1, 2).bias)
+    Tensor([1., 1.], dtype=float32, requires_grad=True)
+    """
     return constant_(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with zeros; see `constant_`."""
+    """Fill with zeros; see `constant_`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.init.zeros_(nn.Linear(1, 2).bias)
+    Tensor([0., 0.], dtype=float32, requires_grad=True)
+    """
     return constant_(tensor, 0.0)
 
 
@@ -95,6 +109,14 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     ------
     ValueError
         If it has not 3 to 5 axes, or the groups do not divide its channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.init.dirac_(nn.Parameter(np.ones((1, 2, 3))))
+    Tensor([[[0., 1., 0.],
+             [0., 0., 0.]]], requires_grad=True)
     """
     init_checks.check_is_convolution(tensor, groups)
     values = np.zeros(tensor.shape)
@@ -142,7 +164,16 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator = None
 ) -> Tensor:
-    """Draw from the normal distribution; the other parameters are those of `uniform_`."""
+    """Draw from the normal distribution; the other parameters are those of `uniform_`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> weight = nn.init.normal_(nn.Parameter(np.zeros((100, 100))), std=0.02)
+    >>> f"{weight.data.std():.2f}"
+    '0.02'
+    """
     init_checks.check_is_leaf(tensor)
     return fill(tensor, generator_of(generator).normal(mean, std, tensor.shape))
 
@@ -174,6 +205,14 @@ def trunc_normal_(
     References
     ----------
     Robert, "Simulation of truncated normal variables", Statistics and Computing 5 (1995).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> weight = nn.init.trunc_normal_(nn.Parameter(np.zeros((100, 100))), a=-1, b=1)
+    >>> bool(abs(weight.data).max() <= 1)
+    True
     """
     init_checks.check_is_leaf(tensor)
     init_checks.check_truncation(std, a, b)
@@ -264,13 +303,28 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator = No
     ----------
     Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks",
     AISTATS 2010.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> weight = nn.init.xavier_uniform_(nn.Linear(50, 100).weight)
+    >>> bool(abs(weight.data).max() <= 0.2)
+    True
     """
     bound = math.sqrt(3) * xavier_std(tensor, gain)
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator = None) -> Tensor:
-    """Draw normally with deviation ``gain sqrt(2 / (fan_in + fan_out))``; see `xavier_uniform_`."""
+    """Draw normally with deviation ``gain sqrt(2 / (fan_in + fan_out))``; see `xavier_uniform_`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> weight = nn.init.xavier_normal_(nn.Linear(100, 100).weight)
+    >>> f"{weight.data.std():.1f}"
+    '0.1'
+    """
     return normal_(tensor, 0.0, xavier_std(tensor, gain), generator)
 
 
@@ -334,7 +388,15 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator = None,
 ) -> Tensor:
-    """Draw normally with deviation ``gain / sqrt(fan)``; see `kaiming_uniform_`."""
+    """Draw normally with deviation ``gain / sqrt(fan)``; see `kaiming_uniform_`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> weight = nn.init.kaiming_normal_(nn.Linear(200, 100).weight, nonlinearity="relu")
+    >>> f"{weight.data.std():.1f}"
+    '0.1'
+    """
     return normal_(tensor, 0.0, kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
@@ -403,6 +465,14 @@ def sparse_(
     References
     ----------
     Martens, "Deep learning via Hessian-free optimization", ICML 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> weight = nn.init.sparse_(nn.Parameter(np.ones((4, 3))), sparsity=0.5)
+    >>> np.count_nonzero(weight.data, axis=0)
+    array([2, 2, 2])
     """
     init_checks.check_is_matrix("sparse_", tensor)
     init_checks.check_sparsity(sparsity)
