@@ -174,7 +174,8 @@ def namespace_lines(namespace: dict[str, Any], arrays: dict[str, Any]) -> list[s
         elif isinstance(value, (type, np.dtype)):
             lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
         elif needs_numpy_only(value):
-            lines += ["", without_docstring(value), "", f"{name} = {value.__name__}"]
+            lines += ["", without_docstring(value), ""]
+            lines += [f"{name} = {value.__name__}"] if name != value.__name__ else []
         elif name == "index":
             lines.append("from operator import index")
         elif name not in ("np", "deviate", "publish", "__name__"):
