@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import as_array, look, unwrap
-from ..kinds import ArrayLike, Mask, Value
+from ..kinds import ArrayLike, DTypeLike, Mask, Value
 from ..random import generator
 from ..tensor import Tensor
 from . import attention_checks, checks, recurrent_checks
@@ -94,7 +94,7 @@ def scaled_dot_product_attention(
     return attend(query, key, value, allowed, added, drop, scale)[0]  # type: ignore[no-any-return]
 
 
-def masks_of(mask: ArrayLike, dtype: Any) -> tuple[Mask | None, Tensor | None]:
+def masks_of(mask: ArrayLike, dtype: DTypeLike) -> tuple[Mask | None, Tensor | None]:
     """Return a mask as booleans, True where a query may look, or as floats to be added."""
     if mask is None:
         return None, None
@@ -208,7 +208,7 @@ class MultiheadAttention(Module):
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         who = "MultiheadAttention"
@@ -325,7 +325,7 @@ class MultiheadAttention(Module):
         return out, weights if is_batch else np.squeeze(weights, 0)
 
 
-def joined(mask: Value, allowed: Mask | None, added: Value | None, dtype: Any) -> Any:
+def joined(mask: Value, allowed: Mask | None, added: Value | None, dtype: DTypeLike) -> Any:
     """Add a mask, True where a query must not look, or of floats, to those that there are."""
     if mask.dtype == bool:
         return ~mask if allowed is None else allowed & ~mask, added

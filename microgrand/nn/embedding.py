@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..dispatch import as_array, look, unwrap
-from ..kinds import Array, ArrayLike
+from ..kinds import Array, ArrayLike, DTypeLike
 from ..random import generator
 from ..tensor import Tensor
 from . import checks, layer_checks
@@ -153,7 +151,7 @@ class Embedding(Module):
         embedding_dim: int,
         padding_idx: int | None = None,
         *,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         num_embeddings = checks.integer("Embedding's num_embeddings", num_embeddings, 1)

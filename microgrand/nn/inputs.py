@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..kinds import ArrayLike, DTypeLike
 from ..tensor import Tensor
 from . import checks

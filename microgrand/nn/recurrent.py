@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..dispatch import unwrap
-from ..kinds import ArrayLike, Shape, Value
+from ..kinds import ArrayLike, DTypeLike, Shape, Value
 from ..random import generator
 from ..tensor import Tensor
 from . import checks, recurrent_checks
@@ -32,7 +32,9 @@ class Recurrence(Module):
     #: Whether the state is a pair, (h, c).
     is_pair = False
 
-    def make(self, suffix: str, inputs: int, hidden: int, bias: bool, dtype: Any, rng: Any) -> None:
+    def make(
+        self, suffix: str, inputs: int, hidden: int, bias: bool, dtype: DTypeLike, rng: Any
+    ) -> None:
         """Make the parameters of one layer and direction, or of a cell."""
         bound = 1 / math.sqrt(hidden)
         rows = self.gates * hidden
@@ -119,7 +121,7 @@ class RecurrentNet(Recurrence):
         bidirectional: bool = False,
         *,
         variational: bool = False,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         who = type(self).__name__
@@ -292,7 +294,7 @@ class RNN(RecurrentNet, OfRNN):
         bidirectional: bool = False,
         *,
         variational: bool = False,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         recurrent_checks.check_nonlinearity("RNN", nonlinearity)
@@ -369,7 +371,7 @@ class RecurrentCell(Recurrence):
         hidden_size: int,
         bias: bool = True,
         *,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         who = type(self).__name__
@@ -425,7 +427,7 @@ class RNNCell(RecurrentCell, OfRNN):
         bias: bool = True,
         nonlinearity: Nonlinearity = "tanh",
         *,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         recurrent_checks.check_nonlinearity("RNNCell", nonlinearity)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kinds import ArrayLike
+from ..kinds import ArrayLike, DTypeLike
 from ..random import generator
 from ..tensor import Tensor
 from . import attention_checks, checks
@@ -93,7 +93,7 @@ class TransformerEncoderLayer(Module):
         norm_first: bool = False,
         bias: bool = True,
         *,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
         rng = generator(rng)
