@@ -368,7 +368,7 @@ def test_labels_that_are_no_classes_are_refused(labels):
 
 @pytest.mark.parametrize(
     "labels",
-    [[0.0, 1.0], [True, False], ["0", "1"], np.eye(3)[:2], [None, 1], Tensor([0.0, 1.0])],
+    [[0.0, 1.0], [True, False], ["0", "1"], [None, 1], Tensor([0.0, 1.0])],
 )
 def test_labels_that_are_not_integers_are_refused(labels):
     with pytest.raises(TypeError, match=r"integer labels.*argmax"):
@@ -379,7 +379,7 @@ def test_labels_that_are_not_integers_are_refused(labels):
     ("logits", "labels"),
     [
         ((2, 3), (3,)), ((2, 3), (1,)), ((2, 3), ()), ((2, 3), (2, 1)), ((2, 3), (2, 3)),
-        ((3,), (1,)), ((3,), ()), ((), ()), ((2, 3, 4), (2,)), ((2, 3, 4), (2, 4)),
+        ((3,), (1,)), ((3,), (3,)), ((), ()), ((2, 3, 4), (2,)), ((2, 3, 4), (2, 3)),
         ((2, 3), (0,)), ((0, 3), (2,)),
     ],
 )  # fmt: skip

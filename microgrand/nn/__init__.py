@@ -1,8 +1,12 @@
 """Neural networks: modules that hold parameters, and the functions they apply."""
 
-from . import functional
-from .activations import ReLU
+from . import functional, init
+from .activations import LogSoftmax, ReLU, Softmax
+from .attention import MultiheadAttention
+from .batch_norm import BatchNorm1d, BatchNorm2d
 from .containers import Sequential
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .distances import HuberLoss, KLDivLoss, L1Loss, MSELoss, SmoothL1Loss
 from .dropout.layers import (
     AlphaDropout,
     DropConnect,
@@ -17,19 +21,51 @@ from .dropout.layers import (
 )
 from .dropout.monte_carlo import mc_dropout
 from .dropout.replay import DropoutMasks
-from .dropout.schedules import (
-    cosine_schedule,
-    curriculum_schedule,
-    linear_schedule,
-    set_dropout,
-)
+from .dropout.schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
+from .embedding import Embedding
 from .linear import Linear
-from .losses import CrossEntropyLoss, MSELoss
+from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from .module import Buffer, Module, Parameter
+from .normalization import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
+from .piecewise import ELU, SELU, Hardtanh, LeakyReLU
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .resizing import Flatten, Upsample
+from .smooth import GELU, LogSigmoid, Sigmoid, SiLU, Softplus, Tanh
+from .transformer import TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AlphaDropout",
+    "AvgPool1d",
+    "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Buffer",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "DropConnect",
     "DropPath",
@@ -38,18 +74,49 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "DropoutMasks",
+    "Embedding",
     "FeatureAlphaDropout",
+    "Flatten",
+    "GRUCell",
     "GaussianDropout",
+    "GroupNorm",
+    "Hardtanh",
+    "HuberLoss",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "KLDivLoss",
+    "L1Loss",
+    "LSTMCell",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "Module",
+    "MultiheadAttention",
+    "NLLLoss",
     "Parameter",
+    "RMSNorm",
+    "RNNCell",
     "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+    "Upsample",
     "WordDropout",
     "cosine_schedule",
     "curriculum_schedule",
     "functional",
+    "init",
     "linear_schedule",
     "mc_dropout",
     "set_dropout",

@@ -1,4 +1,4 @@
-"""Activations: `relu` with its mask, and the softmax."""
+"""`relu` with its mask, and the softmax with its relatives."""
 
 from __future__ import annotations
 
@@ -148,3 +148,117 @@ defvjp(
     log_softmax,
     lambda g, out, x, axis=-1: g - np.exp(out) * sum_over(g, axis),
 )
+
+
+@primitive
+def logsumexp(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
+    """Logarithm of the sum of ``exp(x)`` along `axis`, a smooth maximum, without overflow.
+
+    Parameters
+    ----------
+    x
+        Tensor of a float dtype, at least 1-d. An array gives an array.
+    axis
+        The axis of the sum.
+    keepdims
+        Whether the axis stays, with length 1.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not of a float dtype.
+
+    Examples
+    --------
+    >>> from microgrand import Tensor
+    >>> from microgrand.nn import functional as F
+    >>> F.logsumexp(Tensor([1000.0, 1000.0])) - 1000
+    Tensor(0.69314718)
+    """
+    largest = np.maximum.reduce(x, axis=axis, keepdims=True)
+    checks.check_float(largest.dtype)
+    largest = np.where(np.isfinite(largest), largest, 0)  # the difference of infinities is nan
+    with np.errstate(over="ignore", divide="ignore"):
+        out = np.log(sum_over(np.exp(x - largest), axis)) + largest
+    out = out.astype(largest.dtype, copy=False)
+    return out if keepdims else np.squeeze(out, axis)
+
+
+def logsumexp_vjp(g: Value, out: Value, x: Value, axis: int = -1, keepdims: bool = False) -> Value:
+    """Return the softmax; 0 where all of `x` is minus infinity."""
+    if not keepdims:
+        g, out = np.expand_dims(g, axis), np.expand_dims(out, axis)
+    with np.errstate(over="ignore"):
+        return g * np.exp(x - np.where(np.isneginf(out), 0, out))
+
+
+defvjp(logsumexp, logsumexp_vjp)
+
+
+@primitive
+def xlogy(x: Value, y: Value) -> Value:
+    """Return ``x log(y)``, which is 0 where ``x`` is 0, whatever ``y`` is.
+
+    Parameters
+    ----------
+    x, y
+        Tensors or arrays of a float dtype, of shapes that broadcast. Arrays give an array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand.nn import functional as F
+    >>> F.xlogy(np.array([0.0, 2.0]), np.array([0.0, np.e]))
+    array([0., 2.])
+    """
+    return x * np.log(np.where(np.equal(x, 0), 1, y))
+
+
+# Where x is 0, the gradient is finite, too: that of x is log(y) only if y is positive.
+defvjp(
+    xlogy,
+    lambda g, out, x, y: g * np.log(np.where(np.equal(x, 0) & np.less_equal(y, 0), 1, y)),
+    lambda g, out, x, y: g * x / np.where(np.equal(x, 0), 1, y),
+)
+
+
+class Softmax(Module):
+    """Normalise ``exp(x)`` to sum 1 along an axis; see `functional.softmax`.
+
+    Parameters
+    ----------
+    dim
+        The axis of the classes.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Softmax(dim=1)([[0.0, 1000.0]])
+    Tensor([[0., 1.]])
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Normalise along the axis."""
+        return softmax(as_tensor(x), self.dim)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """Return the axis."""
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(Softmax):
+    """Logarithm of the softmax along an axis; see `functional.log_softmax`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.LogSoftmax(dim=1)([[0.0, 1000.0]])
+    Tensor([[-1000.,     0.]])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Normalise along the axis."""
+        return log_softmax(as_tensor(x), self.dim)  # type: ignore[no-any-return]

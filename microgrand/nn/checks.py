@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import is_integer
-from ..dispatch import look
-from ..kinds import Array, DTypeLike, Mask, Shape
+from ..kinds import Array, DTypeLike, Shape
 from ..random import generator
 from ..tensor import Tensor
 
@@ -88,28 +87,19 @@ def check_label_dtype(labels: Array) -> None:
 
 def check_labels(logits: Any, labels: Array) -> None:
     """Raise if the shapes of logits and labels do not fit."""
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+    if logits.ndim == 0 or labels.shape != logits.shape[: logits.ndim > 1] + logits.shape[2:]:
         raise ValueError(
-            "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), got "
+            "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), or logits "
+            "(n, classes, ...) and labels (n, ...), or (classes,) and (), got "
             f"{logits.shape} and {labels.shape}"
         )
 
 
-def check_classes(labels: Array, one_hot: Mask) -> None:
-    """Raise if a label is not a class, so that its row has no True."""
-    if look(np.count_nonzero(one_hot)) < len(labels):
-        wrong = look(labels[~one_hot.any(axis=1)])
-        raise ValueError(
-            f"label {wrong[0]} is not a class: logits of shape {(len(labels), one_hot.shape[1])} "
-            f"have the classes 0 to {one_hot.shape[1] - 1}"
-        )
-
-
-def check_same_shape(prediction: Any, target: Any) -> None:
+def check_same_shape(prediction: Any, target: Any, who: str) -> None:
     """Raise if a prediction is to be compared with a target of another shape."""
     if prediction.shape != target.shape:
         raise ValueError(
-            f"mse_loss needs equal shapes, got a prediction of shape {prediction.shape} and a "
+            f"{who} needs equal shapes, got a prediction of shape {prediction.shape} and a "
             f"target of shape {target.shape}; give one the other's shape with reshape"
         )
 

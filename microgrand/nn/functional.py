@@ -1,6 +1,10 @@
 """What layers and losses compute, as functions: all of them by PyTorch's names."""
 
-from .activations import log_softmax, relu, softmax
+from .activations import log_softmax, logsumexp, relu, softmax, xlogy
+from .attention import scaled_dot_product_attention
+from .batch_norm import batch_norm
+from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from .distances import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
 from .dropout.functional import (
     alpha_dropout,
     dropout,
@@ -9,20 +13,74 @@ from .dropout.functional import (
     dropout3d,
     feature_alpha_dropout,
 )
+from .embedding import embedding, one_hot
 from .linear import linear
-from .losses import cross_entropy, mse_loss
+from .losses import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from .normalization import group_norm, layer_norm, rms_norm
+from .piecewise import elu, hardtanh, leaky_relu, selu
+from .pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
+from .resizing import interpolate
+from .smooth import gelu, logsigmoid, sigmoid, silu, softplus, tanh
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
     "alpha_dropout",
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "elu",
+    "embedding",
     "feature_alpha_dropout",
+    "gelu",
+    "group_norm",
+    "hardtanh",
+    "huber_loss",
+    "interpolate",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
+    "logsumexp",
+    "max_pool1d",
+    "max_pool2d",
     "mse_loss",
+    "nll_loss",
+    "one_hot",
     "relu",
+    "rms_norm",
+    "scaled_dot_product_attention",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
     "softmax",
+    "softplus",
+    "tanh",
+    "xlogy",
 ]

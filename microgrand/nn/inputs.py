@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..kinds import ArrayLike, DTypeLike
 from ..tensor import Tensor
 from . import checks
@@ -21,3 +23,8 @@ def as_tensor(x: ArrayLike, dtype: DTypeLike = None, kinds: str = "f") -> Tensor
 def cast_to(x: Tensor, dtype: DTypeLike) -> Tensor:
     """Convert a tensor's dtype; of integers and booleans, which have no graph, too."""
     return x.astype(dtype) if x.dtype.kind == "f" else Tensor(x.data, dtype=dtype)
+
+
+def hashable(*options: Any) -> list[Any]:
+    """Make tuples of lists."""
+    return [tuple(option) if isinstance(option, list) else option for option in options]

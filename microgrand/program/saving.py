@@ -173,6 +173,9 @@ def namespace_lines(namespace: dict[str, Any], arrays: dict[str, Any]) -> list[s
             lines += [f"def {name}():", f"    return {owner}.update({value.index})[2]", "", ""]
         elif isinstance(value, (type, np.dtype)):
             lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
+        elif needs_numpy_only(value):
+            lines += ["", without_docstring(value), ""]
+            lines += [f"{name} = {value.__name__}"] if name != value.__name__ else []
         elif name == "index":
             lines.append("from operator import index")
         elif name not in ("np", "deviate", "publish", "__name__"):
@@ -282,6 +285,17 @@ def number_code(value: Any) -> str:
 def slot_key(slot: Any) -> tuple[int, Any]:
     """Return what tells a slot from others."""
     return id(slot.holder), slot.key
+
+
+def needs_numpy_only(function: Any) -> bool:
+    """Tell whether a function of the library uses no other name of its module than ``np``."""
+    if not inspect.isfunction(function) or not function.__module__.startswith("microgrand."):
+        return False
+    codes = [function.__code__]
+    for code in codes:
+        codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
+    names = {name for code in codes for name in code.co_names}
+    return not (names & function.__globals__.keys()) - {"np"}
 
 
 def without_docstring(function: Any) -> str:

@@ -7,7 +7,7 @@ from types import EllipsisType
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import in_one_call, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, Index
 
@@ -24,9 +24,44 @@ def add_at(g: Array, index: Index, like: Array) -> Array:
         total[index] = g
         return total
     # In float16, where 2048 + 1 = 2048, a sum of many would stick.
-    total = np.zeros_like(like, dtype=np.promote_types(g.dtype, np.float32))
+    dtype = np.promote_types(g.dtype, np.float32)
+    if like.ndim > 1 and is_whole_array(index):
+        return add_rows(g.astype(dtype, copy=False), index, len(like)).astype(g.dtype, copy=False)
+    total = np.zeros_like(like, dtype=dtype)
     np.add.at(total, index, g)
     return total.astype(g.dtype, copy=False)
+
+
+def is_whole_array(index: Index) -> bool:
+    """Tell whether an index is an array of numbers of rows, as when words are looked up."""
+    return hasattr(index, "dtype") and index.dtype.kind in "iu"
+
+
+@in_one_call
+def add_rows(g: Array, index: Array, count: int) -> Array:
+    """Add each row of `g` to the one of `count` rows that `index` names.
+
+    Sorted by their rows, those for one row lie side by side. The first of each run are put, the
+    second added, and so on: calls for many rows each. What is left of long runs is summed run by
+    run.
+    """
+    rows = g.reshape(index.size, *g.shape[index.ndim :])
+    numbers = np.remainder(index, count).ravel().astype(np.min_scalar_type(count))  # sorted fast
+    order = np.argsort(numbers, kind="stable")
+    numbers = numbers[order]
+    is_first = np.concatenate([[True], numbers[1:] != numbers[:-1]])
+    starts = np.flatnonzero(is_first[: len(numbers)])
+    lengths = np.diff(starts, append=len(numbers))
+    total = np.zeros((count, *rows.shape[1:]), g.dtype)
+    total[numbers[starts]] = rows[order[starts]]
+    for i in range(1, 8):
+        runs = starts[lengths > i]
+        total[numbers[runs]] += rows[order[runs + i]]
+    starts, lengths = starts[lengths > 8], lengths[lengths > 8]
+    if len(starts):
+        bounds = np.stack([starts + 8, starts + lengths], 1).ravel()
+        total[numbers[starts]] += np.add.reduceat(rows[order[: bounds[-1]]], bounds[:-1], 0)[::2]
+    return total
 
 
 def selects_once(part: Index) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from microgrand import tensor
 from microgrand.dispatch import unwrap
-from microgrand.nn import functional, linear, losses
+from microgrand.nn import activations, functional, linear, losses, normal, recurrences, smooth
 from microgrand.nn.dropout import masks
 
 from .cases import (
@@ -41,6 +41,34 @@ def softmaxes(draw, function):
     return Case(lambda x: function(x, axis=axis), [x])
 
 
+@covers(activations.logsumexp)
+@st.composite
+def sums_of_exponentials(draw, function):
+    x = draw(arrays(shapes(1, min_side=1)))
+    axis, keepdims = draw(an_axis(x.ndim)), draw(st.booleans())
+    return Case(lambda x: function(x, axis=axis, keepdims=keepdims), [x])
+
+
+@covers(activations.xlogy)
+@st.composite
+def products_with_logarithms(draw, function):
+    values = [draw(arrays(shape, 0.3, 2)) for shape in draw(broadcastable_shapes(2))]
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(normal.normal_cdf, smooth.logistic, smooth.swish, smooth.tanh_unit)
+def units(function):
+    return st.builds(lambda x: Case(function, [x]), arrays(shapes(), -4, 4))
+
+
+@covers(smooth.gaussian_unit)
+def gaussian_units(function):
+    def call(x):  # the second argument is what the forward pass has saved
+        return function(x, normal.normal_cdf(unwrap(x)))
+
+    return st.builds(lambda x: Case(call, [x]), arrays(shapes(), -4, 4))
+
+
 @covers(losses.mean_cross_entropy)
 @st.composite
 def cross_entropies(draw, function):
@@ -49,6 +77,39 @@ def cross_entropies(draw, function):
     one_hot = np.eye(x.shape[1], dtype=bool)[labels]
     # The third argument is not independent of the first: it is what the forward pass has saved.
     return Case(lambda x: function(x, one_hot, functional.log_softmax(unwrap(x))), [x])
+
+
+@covers(losses.bernoulli_surprise)
+@st.composite
+def surprises(draw, function):
+    values = [draw(arrays(shape, 0.1, 0.9)) for shape in draw(broadcastable_shapes(2))]
+    return draw(some_constant(function, values, ["array"]))
+
+
+@st.composite
+def of_recurrence(draw, gates, with_c=False, with_bias=False):
+    """Draw what the gates are given by the inputs, a state or two, a weight, and a bias."""
+    steps, n, hidden = draw(full_side), draw(full_side), draw(st.integers(1, 2))
+    state, rows = (n, hidden), gates * hidden
+    shapes = [(steps, n, rows), *[state] * (1 + with_c), (rows, hidden), *[(rows,)] * with_bias]
+    return [draw(arrays(shape)) for shape in shapes]
+
+
+@covers(recurrences.rnn)
+def simple_recurrences(function):
+    return st.builds(
+        lambda values: Case(lambda *xs: function(*xs, "tanh"), values), of_recurrence(1)
+    )
+
+
+@covers(recurrences.lstm, recurrences.gru)
+@st.composite
+def gated_recurrences(draw, function):
+    is_lstm = function is recurrences.lstm
+    values = draw(of_recurrence(4, with_c=True) if is_lstm else of_recurrence(3, with_bias=True))
+    run = recurrences.run_lstm if is_lstm else recurrences.run_gru
+    # The last arguments are not independent of the first: the forward pass has saved them.
+    return Case(lambda *xs: function(*xs, *run(*map(unwrap, xs))), values)
 
 
 @covers(masks.apply_mask)

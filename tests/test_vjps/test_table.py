@@ -16,6 +16,7 @@ from . import (  # noqa: F401  they register their checks
     test_calculus,
     test_elementwise,
     test_fourier,
+    test_images,
     test_layers,
     test_linalg,
     test_products,

@@ -35,6 +35,7 @@ from ..checks import Checked
 from ..inputs import as_tensor
 from ..linear import Linear, linear
 from ..module import Module
+from ..piecewise import SELU_ALPHA, SELU_SCALE
 from .masks import apply_mask, bernoulli_mask, next_mask, read_only
 
 
@@ -528,7 +529,7 @@ class GaussianDropout(DropoutBase):
 
 
 #: The limit of ``selu(x)`` at minus infinity: minus its scale times its alpha.
-SELU_LIMIT = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+SELU_LIMIT = -SELU_SCALE * SELU_ALPHA
 
 
 class AlphaDropout(DropoutBase):

@@ -1,0 +1,84 @@
+"""What activations, embeddings, recurrent nets and attention refuse, and what to do instead.
+
+Each function returns, or raises an error that says what was given, what was expected and how to
+mend it.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..checks import is_integer
+from ..dispatch import look
+from ..kinds import Array, Shape
+
+# ------------------------------------------------------------------------------ options
+
+
+def one_of(who: str, given: Any, allowed: Sequence[str]) -> None:
+    """Raise if an option is none of the names that it may have."""
+    if given not in allowed:
+        raise ValueError(f"{who} is one of {', '.join(map(repr, allowed))}, got {given!r}")
+
+
+def number(who: str, given: Any) -> float:
+    """Return a real number as Python's own, which changes no dtype, or raise."""
+    if not isinstance(given, numbers.Real) or isinstance(given, bool):
+        raise TypeError(f"{who} is a number, got {given!r}")
+    return float(given)
+
+
+def positive(who: str, given: Any) -> float:
+    """Return a positive number, or raise."""
+    if not number(who, given) > 0:
+        raise ValueError(f"{who} is a positive number, got {given!r}")
+    return float(given)
+
+
+def check_limits(low: Any, high: Any) -> None:
+    """Raise if `hardtanh` has no room between its limits."""
+    if not number("hardtanh's min_val", low) < number("hardtanh's max_val", high):
+        raise ValueError(f"hardtanh needs min_val < max_val, got {low} and {high}")
+
+
+# --------------------------------------------------------------------------- embeddings
+
+
+def words(given: Array, shape: Shape) -> Array:
+    """Return the numbers of words to be looked up in a matrix of a shape, or raise."""
+    check_vectors(shape)
+    if given.dtype.kind not in "iu":
+        if given.size:  # the empty list has no dtype of its own
+            raise TypeError(
+                f"an embedding looks up integers, got dtype {given.dtype}; convert them with "
+                "words.astype(int)"
+            )
+        return given.astype(int)
+    if look(np.any(np.less(given, 0) | np.greater_equal(given, shape[0]))):
+        outside = look(given)[(look(given) < 0) | (look(given) >= shape[0])]
+        raise IndexError(
+            f"word {outside[0]} is not in the vocabulary: a weight of shape {shape} has the words "
+            f"0 to {shape[0] - 1}"
+        )
+    return given
+
+
+def check_vectors(shape: Shape) -> None:
+    """Raise if vectors for words are no rows of a matrix."""
+    if len(shape) != 2:
+        raise ValueError(
+            f"an embedding's weight is of shape (vocabulary, features), got shape {shape}"
+        )
+
+
+def padding(word: Any, vocabulary: int) -> int:
+    """Return the number of the word for padding, from 0, or raise."""
+    if not is_integer(word):
+        raise TypeError(f"padding_idx is an integer or None, got {word!r}")
+    if not -vocabulary <= word < vocabulary:
+        raise ValueError(f"padding_idx must be a word, below {vocabulary}, got {word}")
+    return int(word) % vocabulary

@@ -1,0 +1,144 @@
+"""Other shapes of the same numbers: flattened, or enlarged by the nearest element."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from ..kinds import ArrayLike
+from ..tensor import Tensor
+from . import conv_checks
+from .inputs import as_tensor
+from .module import Module
+from .shares import scatter
+from .windows import Windows
+
+
+def interpolate(
+    x: ArrayLike,
+    size: int | tuple[int, ...] | None = None,
+    scale_factor: float | tuple[float, ...] | None = None,
+    mode: Literal["nearest"] = "nearest",
+) -> Tensor:
+    """Enlarge or shrink sequences or images: each element is that of the nearest place.
+
+    Along an axis, element ``i`` of the output is element ``floor(i / scale)`` of the input, where
+    ``scale`` is `scale_factor`, or the ratio of the lengths where `size` is given.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of a float dtype, of shape ``(n, channels, length)`` or ``(n, channels,
+        height, width)``.
+    size
+        Length, or height and width, of the output; one number for both.
+    scale_factor
+        Instead of it, how many times as long each axis becomes, rounded down.
+    mode
+        ``"nearest"``.
+
+    Returns
+    -------
+    Tensor
+        Of shape ``(n, channels, *size)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If not one of `size` and `scale_factor` is given, or the shape does not fit.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.interpolate([[[1.0, 2.0, 3.0]]], scale_factor=2)
+    Tensor([[[1., 1., 2., 2., 3., 3.]]])
+    >>> F.interpolate([[[1.0, 2.0, 3.0]]], size=5)
+    Tensor([[[1., 1., 2., 2., 3.]]])
+    """
+    x = as_tensor(x)
+    axes = conv_checks.axes_to_resize("interpolate", x, mode)
+    lengths = x._array.shape[2:]
+    sizes, ratios = conv_checks.sizes_after("interpolate", lengths, size, scale_factor)
+    factors = tuple([m // n for n, m in zip(lengths, sizes, strict=True)])
+    if factors == tuple([after / before for before, after in ratios]):
+        # To repeat each element is to put it wherever a window of that size meets.
+        windows = Windows(sizes, factors, factors, (0,) * axes, (1,) * axes, lengths)
+        return scatter(x, windows).astype(x.dtype)  # type: ignore[no-any-return]
+    for axis, (n, m, (before, after)) in enumerate(zip(lengths, sizes, ratios, strict=True), 2):
+        nearest = np.floor(np.arange(m) * before / after).astype(int)
+        x = np.take(x, np.minimum(nearest, n - 1), axis)
+    return x  # type: ignore[no-any-return]
+
+
+class Upsample(Module):
+    """Enlarge sequences or images by the nearest element; see `functional.interpolate`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.Upsample(scale_factor=2)(np.ones((5, 3, 8, 8))).shape
+    (5, 3, 16, 16)
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, ...] | None = None,
+        scale_factor: float | tuple[float, ...] | None = None,
+        mode: Literal["nearest"] = "nearest",
+    ) -> None:
+        conv_checks.check_one_of("Upsample", size, scale_factor)
+        self.size = size
+        self.scale_factor = scale_factor
+        self.mode = mode
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Enlarge a batch."""
+        return interpolate(x, self.size, self.scale_factor, self.mode)
+
+    def extra_repr(self) -> str:
+        """Return the options, as PyTorch does."""
+        if self.size is not None:
+            return f"size={self.size}, mode={self.mode!r}"
+        return f"scale_factor={self.scale_factor}, mode={self.mode!r}"
+
+
+class Flatten(Module):
+    """Make one axis of several, by default of all but that of the batch.
+
+    Parameters
+    ----------
+    start_dim, end_dim
+        The first and the last of those axes.
+
+    Raises
+    ------
+    ValueError
+        If the input has no such axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.Flatten()(np.ones((5, 3, 8, 8))).shape
+    (5, 192)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        conv_checks.check_dims(start_dim, end_dim)
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Flatten."""
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        shape = x._array.shape
+        start, end = conv_checks.axes_to_flatten(self, shape, self.start_dim, self.end_dim)
+        joined = math.prod(shape[start : end + 1])
+        return x.reshape(*shape[:start], joined, *shape[end + 1 :])  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """Return the axes."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

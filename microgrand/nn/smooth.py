@@ -1,0 +1,328 @@
+"""Smooth activations: the sigmoid, the softplus, and units that a sigmoid switches on.
+
+Each is exact wherever its result is a number: nothing overflows on the way, small results keep
+their digits, and at an infinity there is the limit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from ..engine import defvjp, primitive
+from ..kinds import Array, ArrayLike, Value
+from ..tensor import Tensor
+from . import layer_checks
+from .inputs import as_tensor
+from .module import Module
+from .normal import normal_cdf, normal_density, reach
+
+# ------------------------------------------------------------------------------ sigmoids
+
+
+def tanh(x: ArrayLike) -> Tensor:
+    """Return ``tanh(x)``, as ``np.tanh`` does; a list will do, too.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.tanh([0.0, 100.0])
+    Tensor([0., 1.])
+    """
+    return np.tanh(as_tensor(x))  # type: ignore[return-value]
+
+
+@primitive
+def logistic(x: Value) -> Value:
+    """Compute ``1 / (1 + exp(-x))``, or ``exp(x) / (1 + exp(x))``: the one that cannot overflow."""
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
+
+
+# 1 - sigmoid(x) is sigmoid(-x), which keeps its digits where it is small.
+defvjp(logistic, lambda g, out, x: g * out * logistic(-x))
+
+
+def sigmoid(x: ArrayLike) -> Tensor:
+    """Return ``1 / (1 + exp(-x))``, the logistic function.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of any shape and float dtype.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.sigmoid([-1000.0, 0.0, 1000.0])
+    Tensor([0. , 0.5, 1. ])
+    """
+    return logistic(as_tensor(x))  # type: ignore[no-any-return]
+
+
+def logsigmoid(x: ArrayLike) -> Tensor:
+    """Return ``log(sigmoid(x))``, exact also where the sigmoid underflows.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.logsigmoid([-1000.0, 0.0])
+    Tensor([-1.00000000e+03, -6.93147181e-01])
+    """
+    return -np.logaddexp(0, -as_tensor(x))  # type: ignore[no-any-return]
+
+
+def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """Return ``log(1 + exp(beta x)) / beta``, a smooth `relu`.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of any shape and float dtype.
+    beta
+        How sharp the bend is.
+    threshold
+        Where ``beta x`` is larger, the result is ``x`` itself, as in PyTorch. The exact function
+        overflows nowhere: ``threshold=float("inf")`` gives it.
+
+    References
+    ----------
+    Dugas, Bengio, Belisle, Nadeau, Garcia, "Incorporating Second-Order Functional Knowledge for
+    Better Option Pricing", NIPS 2000.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.softplus([-1000.0, 0.0, 1000.0])
+    Tensor([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
+    """
+    x = as_tensor(x)
+    is_line = np.greater(x * beta, threshold)
+    return np.where(is_line, x, np.logaddexp(0, np.where(is_line, 0, x) * beta) / beta)  # type: ignore[return-value]
+
+
+# ------------------------------------------------------------- units times their own sigmoid
+
+
+def limited(x: Value) -> Value:
+    """Replace infinities by the largest numbers: their product with 0 is 0."""
+    largest = np.finfo(x.dtype).max
+    return np.clip(x, -largest, largest)
+
+
+def gated(x: Value, gate: Value) -> Value:
+    """Multiply; the limit at minus infinity, where the gate is closed, is 0."""
+    return np.maximum(x, -np.finfo(x.dtype).max) * gate
+
+
+@primitive
+def swish(x: Value) -> Value:
+    """Compute ``x sigmoid(x)``."""
+    return gated(x, logistic(x))
+
+
+defvjp(swish, lambda g, out, x: g * logistic(x) * (1 + limited(x) * logistic(-x)))
+
+
+def silu(x: ArrayLike) -> Tensor:
+    """Return ``x sigmoid(x)``, also called swish.
+
+    References
+    ----------
+    Hendrycks, Gimpel, "Gaussian Error Linear Units (GELUs)", arXiv:1606.08415 (2016), where it has
+    this name; Ramachandran, Zoph, Le, "Searching for Activation Functions", arXiv:1710.05941
+    (2017).
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.silu([-1.0, 0.0, 1.0])
+    Tensor([-0.26894142,  0.        ,  0.73105858])
+    """
+    return swish(as_tensor(x))  # type: ignore[no-any-return]
+
+
+@primitive
+def gaussian_unit(x: Value, share: Array) -> Value:
+    """Compute ``x Phi(x)``; ``Phi(x)`` is given as a constant, as the backward pass needs it."""
+    return gated(x, share)
+
+
+def gaussian_unit_vjp(g: Value, out: Value, x: Value, share: Array) -> Value:
+    """``Phi(x) + x phi(x)``; far from 0, the density is 0."""
+    if isinstance(x, Tensor):  # to be differentiated again, for which constants will not do
+        share = normal_cdf(x)
+    near = np.clip(x, -reach(x.dtype), reach(x.dtype))
+    return g * (share + near * normal_density(near))
+
+
+defvjp(gaussian_unit, gaussian_unit_vjp)
+
+#: In the approximate GELU: ``Phi(x)`` is about ``sigmoid(2 SLOPE (x + CUBIC x^3))``.
+SLOPE, CUBIC = math.sqrt(2 / math.pi), 0.044715
+
+
+@primitive
+def tanh_unit(x: Value) -> Value:
+    """Compute ``x / 2 (1 + tanh(u))``, which is ``x sigmoid(2 u)``."""
+    near = np.clip(x, -reach(x.dtype), reach(x.dtype))
+    return gated(x, logistic(near * (2 * SLOPE + 2 * SLOPE * CUBIC * np.square(near))))
+
+
+def tanh_unit_vjp(g: Value, out: Value, x: Value) -> Value:
+    """The product rule; ``sigmoid' = sigmoid(u) sigmoid(-u)``."""
+    near = np.clip(x, -reach(x.dtype), reach(x.dtype))
+    square = np.square(near)
+    u = near * (2 * SLOPE + 2 * SLOPE * CUBIC * square)
+    slope = 2 * SLOPE + 6 * SLOPE * CUBIC * square
+    return g * logistic(u) * (1 + near * slope * logistic(-u))
+
+
+defvjp(tanh_unit, tanh_unit_vjp)
+
+
+def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Tensor:
+    """Return ``x Phi(x)``: each unit times the probability that a normal variable is below it.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of any shape and float dtype.
+    approximate
+        ``"none"``, or ``"tanh"``, as in GPT-2:
+        ``x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``.
+
+    Raises
+    ------
+    ValueError
+        If `approximate` is neither.
+
+    References
+    ----------
+    Hendrycks, Gimpel, "Gaussian Error Linear Units (GELUs)", arXiv:1606.08415 (2016).
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.gelu([-1.0, 0.0, 1.0])
+    Tensor([-0.15865525,  0.        ,  0.84134475])
+    >>> F.gelu([-1.0, 0.0, 1.0], approximate="tanh")
+    Tensor([-0.15880801,  0.        ,  0.84119199])
+    """
+    layer_checks.one_of("gelu's approximate", approximate, ("none", "tanh"))
+    x = as_tensor(x)
+    if approximate == "tanh":
+        return tanh_unit(x)  # type: ignore[no-any-return]
+    return gaussian_unit(x, normal_cdf(x._array))  # type: ignore[no-any-return]
+
+
+# ------------------------------------------------------------------------------- modules
+
+
+class Tanh(Module):
+    """``tanh(x)``.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Tanh()([0.0, 100.0])
+    Tensor([0., 1.])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return tanh(x)
+
+
+class Sigmoid(Module):
+    """``1 / (1 + exp(-x))``; see `functional.sigmoid`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Sigmoid()([0.0, 1000.0])
+    Tensor([0.5, 1. ])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return sigmoid(x)
+
+
+class LogSigmoid(Module):
+    """``log(sigmoid(x))``; see `functional.logsigmoid`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.LogSigmoid()([-1000.0, 0.0])
+    Tensor([-1.00000000e+03, -6.93147181e-01])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return logsigmoid(x)
+
+
+class Softplus(Module):
+    """``log(1 + exp(beta x)) / beta``; see `functional.softplus`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Softplus()
+    Softplus(beta=1.0, threshold=20.0)
+    """
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        self.beta = layer_checks.positive("Softplus's beta", beta)
+        self.threshold = threshold
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return softplus(x, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return f"beta={self.beta}, threshold={self.threshold}"
+
+
+class SiLU(Module):
+    """``x sigmoid(x)``; see `functional.silu`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.SiLU()([0.0, 1.0])
+    Tensor([0.        , 0.73105858])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return silu(x)
+
+
+class GELU(Module):
+    """``x Phi(x)``, exactly or by a tanh; see `functional.gelu`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.GELU()([0.0, 1.0])
+    Tensor([0.        , 0.84134475])
+    >>> nn.GELU(approximate="tanh")
+    GELU(approximate='tanh')
+    """
+
+    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
+        layer_checks.one_of("GELU's approximate", approximate, ("none", "tanh"))
+        self.approximate: Any = approximate
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        """Return the form."""
+        return f"approximate={self.approximate!r}"

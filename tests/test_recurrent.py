@@ -1,0 +1,207 @@
+"""Recurrent nets: against PyTorch's numbers, derivatives, dropout over time, cells, misuse."""
+
+import numpy as np
+import pytest
+from compiled import assert_runs_as_eager
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorch import assert_as_pytorch, flat, recorded_modules
+
+from microgrand import Tensor, nn, no_grad, optim
+from microgrand.testing import gradcheck
+
+KINDS = [nn.RNN, nn.LSTM, nn.GRU]
+CELLS = [nn.RNNCell, nn.LSTMCell, nn.GRUCell]
+of_each = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.mark.parametrize(
+    "title", recorded_modules("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
+)
+def test_they_give_what_pytorch_gives(title):
+    assert_as_pytorch(title)
+
+
+# -------------------------------------------------------------------------- derivatives
+
+
+@of_each
+@settings(max_examples=6)
+@given(data=st.data())
+def test_derivatives(kind, data):
+    flags = {name: data.draw(st.booleans()) for name in ("bias", "batch_first", "bidirectional")}
+    layers, hidden = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 2))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    net = kind(2, hidden, layers, **flags, dtype=float, rng=rng)
+    steps, n = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 2))
+    x = rng.normal(size=(n, steps, 2) if flags["batch_first"] else (steps, n, 2))
+    start = rng.normal(size=(layers * (1 + flags["bidirectional"]), n, hidden))
+    pair = kind is nn.LSTM
+    name = data.draw(st.sampled_from(list(net.state_dict())))
+    weight = getattr(net, name)
+    value = weight.data
+
+    def run(x, weight, *state):
+        object.__setattr__(net, name, weight)
+        return flat(net(x, state if pair else state[0]))
+
+    assert gradcheck(run, x, value, *[start] * (1 + pair), order=2, mode="fast")
+
+
+def test_derivatives_of_a_net_of_relus():
+    rng = np.random.default_rng(1)
+    net = nn.RNN(2, 3, nonlinearity="relu", dtype=float, rng=rng)
+    assert gradcheck(lambda x: flat(net(x)), rng.normal(size=(3, 2, 2)), order=2)
+
+
+@of_each
+def test_compiled_they_have_the_same_bits(kind):
+    rng = np.random.default_rng(0)
+    net = kind(3, 4, 2, bidirectional=True, rng=rng)
+    x = rng.normal(size=(4, 5, 2, 3)).astype(np.float32)
+
+    def step(x):
+        net.zero_grad()
+        loss = sum(np.sum(np.square(out)) for out in flat(net(x)))
+        loss.backward()
+        return loss.detach(), [parameter.grad for parameter in net.parameters()]
+
+    assert_runs_as_eager(step, lambda i: x[i])
+
+
+# -------------------------------------------------------------------------------- shapes
+
+
+@of_each
+def test_a_sequence_alone_is_one_in_a_batch(kind):
+    net = kind(3, 4, 2, dtype=float, rng=np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(5, 3))
+    batch = [np.squeeze(out, 1) for out in flat(net(x[:, None]))]
+    for out, expected in zip(flat(net(x)), batch, strict=True):
+        np.testing.assert_array_equal(out.data, expected.data)
+
+
+@of_each
+def test_a_state_is_what_a_longer_sequence_would_go_on_with(kind):
+    net = kind(3, 4, dtype=float)
+    x = np.random.default_rng(1).normal(size=(6, 2, 3))
+    whole, _ = net(x)
+    first, state = net(x[:2])
+    second, _ = net(x[2:], state)
+    np.testing.assert_allclose(np.concatenate([first, second]).data, whole.data, atol=1e-15)
+
+
+@pytest.mark.parametrize(("cell", "kind"), list(zip(CELLS, KINDS, strict=True)))
+def test_a_cell_is_one_step(cell, kind):
+    net, step = kind(3, 4, dtype=float), cell(3, 4, dtype=float)
+    state = net.state_dict()
+    step.load_state_dict({name: state[f"{name}_l0"] for name in step.state_dict()})
+    x = np.random.default_rng(1).normal(size=(3, 2, 3))
+    _, end = net(x)
+    h = None
+    for row in x:
+        h = step(row, h)
+    for one, other in zip(flat(h), flat(end), strict=True):
+        np.testing.assert_allclose(one.data, other.data[0], atol=1e-15)
+
+
+def test_initial_values_are_uniform():
+    net = nn.LSTM(10, 100, rng=np.random.default_rng(0))
+    for value in net.state_dict().values():
+        assert abs(value).max() <= 0.1
+        assert abs(value.std() - 0.1 / np.sqrt(3)) < 0.005
+
+
+# ------------------------------------------------------------------------------- dropout
+
+
+@of_each
+def test_dropout_is_between_layers_and_in_training_only(kind):
+    net = kind(3, 8, 2, dropout=0.5, dtype=float, rng=np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(5, 4, 3))
+    first, second = (flat(net(x)) for _ in range(2))
+    assert (first[0].data != second[0].data).any()
+    np.testing.assert_array_equal(first[1].data[0], second[1].data[0])  # the layer below
+    net.eval()
+    np.testing.assert_array_equal(net(x)[0].data, net(x)[0].data)
+    assert net.dropout.mask.shape == (5, 4, 8)
+
+
+@of_each
+def test_variational_dropout_has_one_mask_for_all_steps(kind):
+    net = kind(3, 8, 2, dropout=0.5, variational=True, dtype=float)
+    x = np.random.default_rng(1).normal(size=(5, 4, 3))
+    net(x)
+    assert net.dropout.mask.shape == (1, 4, 8)
+    masks = nn.DropoutMasks()
+    assert gradcheck(masks.hold(lambda x: net(x)[0]), x[:2, :1], order=2, mode="fast")
+    nn.set_dropout(net, 0.25)
+    assert "dropout=0.25" in repr(net)
+
+
+def test_one_layer_has_no_place_for_dropout():
+    with pytest.warns(UserWarning, match="there is one only"):
+        net = nn.LSTM(3, 4, dropout=0.5)
+    assert net.dropout is None
+
+
+# ------------------------------------------------------------------------------ training
+
+
+@of_each
+def test_it_learns_to_remember(kind):
+    rng = np.random.default_rng(0)
+    net, head = kind(1, 8, rng=rng), nn.Linear(8, 1, rng=rng)
+    optimizer = optim.Adam([*net.parameters(), *head.parameters()], lr=0.03)
+    x = rng.choice([-1.0, 1.0], (6, 64, 1))
+    for _ in range(150):
+        output, _ = net(x)
+        loss = nn.functional.mse_loss(head(output[-1]), x[0])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.2
+    with no_grad():
+        assert not net(x)[0].requires_grad
+
+
+# --------------------------------------------------------------------------------- misuse
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda: nn.RNN(2, 3, nonlinearity="selu"), ValueError, "'tanh', 'relu'"),
+        (lambda: nn.RNN(0, 3), ValueError, "RNN's input_size"),
+        (lambda: nn.LSTM(2, 3, bias=1), TypeError, "LSTM's bias"),
+        (lambda: nn.GRU(2, 3, 2, dropout=2), ValueError, "from 0 to 1"),
+        (lambda: nn.LSTM(2, 3)(np.ones((4, 5, 6))), ValueError, r"\(steps, n, 2\)"),
+        (lambda: nn.LSTM(2, 3)(np.ones(2)), ValueError, r"got shape \(2,\)"),
+        (lambda: nn.LSTM(2, 3)(np.ones((0, 1, 2))), ValueError, "at least one step"),
+        (lambda: nn.LSTM(2, 3)(np.ones((1, 1, 2), int)), TypeError, "floating-point"),
+        (lambda: nn.LSTM(2, 3)(np.ones((1, 1, 2)), np.ones((1, 1, 3))), TypeError, "pair"),
+        (
+            lambda: nn.GRU(2, 3)(np.ones((1, 1, 2)), (np.ones((1, 1, 3)),) * 2),
+            TypeError,
+            "one state",
+        ),
+        (
+            lambda: nn.GRU(2, 3)(np.ones((1, 4, 2)), np.ones((1, 1, 3))),
+            ValueError,
+            r"\(1, 4, 3\).*got shape \(1, 1, 3\)",
+        ),
+        (lambda: nn.GRUCell(2, 3)(np.ones((1, 3))), ValueError, r"\(n, 2\)"),
+        (lambda: nn.RNNCell(2, 3)(np.ones(2), np.ones((1, 3))), ValueError, r"\(3,\)"),
+    ],
+)
+def test_what_is_refused(call, error, match):
+    with pytest.raises(error, match=match):
+        call()
+
+
+def test_a_batch_may_be_empty():
+    for kind in KINDS:
+        out = flat(kind(2, 3)(np.ones((4, 0, 2))))
+        assert out[0].shape == (4, 0, 3)
+        assert out[1].shape == (1, 0, 3)
+    assert isinstance(nn.GRU(2, 3)(Tensor(np.ones((4, 2))))[0], Tensor)
