@@ -13,10 +13,10 @@ Its derivative by each of them is a product of the two others: `correlate` is dT
 forward pass; `correlate_input` is dT/dx, the transposed convolution; `correlate_weight` is dT/dw.
 As T is linear in each, all their derivatives are these three again: six VJPs give all orders.
 
-Each is one product of matrices for each group of channels. The columns of the first are what the
-kernel meets at one place: an array larger than the input by the number of the kernel's elements. It
-is made anew for each product, which takes a tenth of its time, rather than kept until the backward
-pass. The batch comes last in memory, where long stretches of what an element meets lie together.
+Each is one product of matrices for each group of channels. One factor has for its columns what the
+kernel meets at each place: an array larger than the input by the number of the kernel's elements.
+It is made anew for each product, a small part of its time, rather than kept until the backward
+pass. The batch comes last in memory, so that what an element meets lies there in long stretches.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def columns(x: Array, windows: Windows, groups: int) -> Array:
     found = blank(x, shape=(channels, *windows.kernel, *windows.places, n))
     for k, met, places in windows.meetings:
         found[(slice(None), *k, *places)] = x[(slice(None), *met)]
-    rows = channels // groups * math.prod(windows.kernel)
-    return np.reshape(found, (groups, rows, math.prod(windows.places) * n))
+    height = channels // groups * math.prod(windows.kernel)
+    return np.reshape(found, (groups, height, math.prod(windows.places) * n))
 
 
 def rows(y: Array, groups: int) -> Array:
