@@ -1,0 +1,168 @@
+"""The stepper in a real browser: its steps are right, keys work, everyone can use it."""
+
+import importlib.util
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from microgrand import manual_seed, nn
+from microgrand.nn import functional as F
+from microgrand.visual import boxes as graph_of
+from microgrand.visual import graph, stepper
+from microgrand.visual.steps import steps_of
+
+NEEDED = ("igraph", "playwright", "axe_core_python")
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+if MISSING or BROWSER is None:
+    reason = f"not tested in a browser: {', '.join(MISSING) or 'chromium'} is not installed"
+    pytest.skip(reason, allow_module_level=True)
+
+from axe_core_python.sync_playwright import Axe  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as player:
+        options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        opened = player.chromium.launch(executable_path=BROWSER, args=options)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def net_and_steps(tmp_path_factory):
+    """A page of a net with dropout, and what the engine says of its steps."""
+    manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 2))
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    loss = F.cross_entropy(net(x), np.array([0, 1, 0, 1, 1]))
+    folder = tmp_path_factory.mktemp("pages")
+    names = {"x": x, "<img src=x onerror=alert(1)>": loss}
+    stepper(loss, folder / "stepper.html", net, names=names)
+    graph(loss, net).save(folder / "graph.html")
+    return folder, net, steps_of(loss, graph_of.boxes_of(loss, net, names))
+
+
+def opened(browser, path, **options):
+    """Open a page; collect what goes wrong, and what it asks the network for."""
+    page = browser.new_page(**options)
+    page.troubles = []
+    page.on("pageerror", lambda error: page.troubles.append(str(error)))
+    page.on("dialog", lambda dialog: page.troubles.append(dialog.message))
+    page.on(
+        "request", lambda r: r.url.startswith(("file:", "data:")) or page.troubles.append(r.url)
+    )
+    page.goto(path.as_uri())
+    return page
+
+
+def sentence(page):
+    return page.inner_text("#sentence")
+
+
+def numbers(page, head):
+    """The numbers of the table below the first line that begins with a text."""
+    line = page.locator(".head", has_text=head).first
+    table = page.locator(f"table[aria-labelledby={line.get_attribute('id')}]")
+    return [[float(x) for x in row.split("\t")] for row in table.inner_text().splitlines()]
+
+
+def test_every_step_shows_the_engines_numbers(browser, net_and_steps):
+    folder, _, steps = net_and_steps
+    page = opened(browser, folder / "stepper.html")
+    for i, step in enumerate(steps):
+        assert sentence(page).startswith(f"Step {i + 1} of {len(steps)}. ")
+        assert step.box.name in sentence(page)
+        if step.cotangent is None:
+            shown, expected = numbers(page, step.box.name), step.box.array
+        else:
+            head = "g, its cotangent" if step.gifts else "d loss / d"
+            shown, expected = numbers(page, head), step.cotangent
+        np.testing.assert_allclose(shown, np.atleast_2d(expected), rtol=0.006)
+        for gift in step.gifts:
+            shown = numbers(page, f"adds to the cotangent of {gift.to.name}")
+            np.testing.assert_allclose(shown, np.atleast_2d(gift.contribution), rtol=0.006)
+        page.keyboard.press("ArrowRight")
+    assert not page.troubles
+    page.close()
+
+
+def test_the_mask_is_drawn_over_the_same_units_both_ways(browser, net_and_steps):
+    folder, net, steps = net_and_steps
+    mask = list(net.modules())[3].mask
+    at = [i for i, step in enumerate(steps) if step.box.layer == "2"]
+    page = opened(browser, folder / "stepper.html")
+    for i, head in zip(at, (steps[at[0]].box.name, "adds to the cotangent"), strict=True):
+        page.evaluate("i => go(i)", i)
+        line = page.locator(".head", has_text=head).last
+        cells = page.locator(f"table[aria-labelledby={line.get_attribute('id')}] td")
+        kinds = [cell.get_attribute("class") == "dropped" for cell in cells.all()]
+        np.testing.assert_array_equal(np.reshape(kinds, mask.shape), ~mask)
+        assert f"{int((~mask).sum())}" in sentence(page)
+    assert "took no part in the loss, so their gradient is zero" in sentence(page)
+    page.close()
+
+
+def test_keys_alone_are_enough(browser, net_and_steps):
+    folder, _, steps = net_and_steps
+    page = opened(browser, folder / "stepper.html")
+    last = f"Step {len(steps)} of {len(steps)}."
+    for key, begins in (
+        ("End", last),
+        ("Home", "Step 1 of"),
+        ("ArrowRight", "Step 2 of"),
+        ("ArrowLeft", "Step 1 of"),
+        ("ArrowLeft", "Step 1 of"),
+    ):
+        page.keyboard.press(key)
+        assert sentence(page).startswith(begins)
+    page.keyboard.press(" ")
+    assert page.inner_text("#play") == "Pause"
+    page.keyboard.press(" ")
+    assert page.inner_text("#play") == "Play"
+    page.focus("#turn")
+    page.keyboard.press("Enter")
+    assert "Backward begins" in sentence(page)
+    page.focus(f"#box-{len(page.locator('.mg g').all()) - 1}")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    assert "mean_cross_entropy" in sentence(page)
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_axe_finds_nothing_and_a_phone_does_not_scroll_sideways(
+    browser, net_and_steps, scheme, width
+):
+    folder, _, steps = net_and_steps
+    for name in ("stepper", "graph"):
+        page = opened(
+            browser,
+            folder / f"{name}.html",
+            color_scheme=scheme,
+            viewport={"width": width, "height": 800},
+        )
+        for i in (0, len(steps) - 3) if name == "stepper" else (0,):
+            if name == "stepper":
+                page.evaluate("i => go(i)", i)
+            assert not Axe().run(page)["violations"]
+        wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        assert page.evaluate(wide)
+        assert not page.troubles
+        page.close()
+
+
+def test_a_folded_layer_opens_by_a_click(browser, net_and_steps):
+    folder, _, _ = net_and_steps
+    page = opened(browser, folder / "graph.html")
+    assert page.locator(".picture:visible .layer").count() == 4
+    page.locator(".picture:visible .layer").first.click()
+    assert page.locator(".picture:visible .layer").count() == 3
+    page.get_by_role("button", name="all open").click()
+    assert page.locator(".picture:visible .layer").count() == 0
+    page.close()
