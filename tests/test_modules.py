@@ -286,6 +286,44 @@ def test_repr_is_nested_as_pytorchs():
     assert repr(nn.MSELoss()) == "MSELoss()"
 
 
+def test_children_are_those_of_the_module_itself():
+    block = Block()
+    assert [name for name, _ in block.named_children()] == [
+        "first", "listed.0", "listed.1", "table.b.0", "table.b.1.0",
+    ]  # fmt: skip
+    layer = nn.Linear(1, 1)
+    net = nn.Sequential(layer, nn.Sequential(nn.ReLU(), layer), layer)
+    assert list(net.children()) == [layer, net[1]]
+
+
+def test_apply_visits_each_module_once_and_what_is_below_first():
+    net = nn.Sequential(nn.Sequential(nn.ReLU(), nn.Dropout()), nn.Linear(1, 1))
+    net[0].parent = net
+    visited = []
+    assert net.apply(visited.append) is net
+    assert visited == [net[0][0], net[0][1], net[0], net[1], net]
+
+
+def test_register_buffer():
+    net = nn.Module()
+    net.register_buffer("mean", np.zeros(2))
+    assert isinstance(net.mean, nn.Buffer)
+    assert net.state_dict().keys() == {"mean"}
+    net.register_buffer("later", None)
+    assert net.later is None
+    for name, error in ("mean", ValueError), ("a.b", ValueError), ("", ValueError), (1, TypeError):
+        with pytest.raises(error):
+            net.register_buffer(name, np.zeros(2))
+
+
+def test_freezing_a_part():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    assert net[0].requires_grad_(False) is net[0]
+    assert [p.requires_grad for p in net.parameters()] == [False, False, True, True]
+    net.requires_grad_()
+    assert all(p.requires_grad for p in net.parameters())
+
+
 # ------------------------------------------------------------------------------------ state dicts
 
 
@@ -368,6 +406,36 @@ def test_loading_refuses_an_entry(bias):
     state = net.state_dict()
     with pytest.raises(ValueError, match=r"0\.bias: (shape|dtype)"):
         net.load_state_dict({**state, "0.bias": bias})
+
+
+def test_loading_some_entries():
+    net = small_net()
+    before = net.state_dict()
+    keys = net.load_state_dict({"0.bias": [1, 2, 3], "head": 1}, strict=False)
+    assert keys == (["0.weight", "2.weight", "2.bias"], ["head"])
+    assert keys.missing_keys == ["0.weight", "2.weight", "2.bias"]
+    after = net.state_dict()
+    np.testing.assert_array_equal(after.pop("0.bias"), [1, 2, 3])
+    for name, value in after.items():
+        np.testing.assert_array_equal(value, before[name])
+    with pytest.raises(ValueError, match=r"0\.bias: shape"):
+        net.load_state_dict({"0.bias": [1, 2], "2.bias": [7.0]}, strict=False)
+    assert net[2].bias.data != 7
+    assert net.load_state_dict(net.state_dict()) == ([], [])
+    with pytest.raises(TypeError, match="strict is True or False, got 'no'"):
+        net.load_state_dict({}, strict="no")
+
+
+def test_pytorchs_tensors_are_loaded():
+    torch = pytest.importorskip("torch")
+    theirs, ours = torch.nn.Linear(3, 2), nn.Linear(3, 2)
+    ours.load_state_dict(theirs.state_dict())
+    np.testing.assert_array_equal(ours.weight.data, theirs.weight.detach().numpy())
+    theirs = theirs.to(torch.bfloat16)
+    ours.load_state_dict(theirs.state_dict())
+    np.testing.assert_array_equal(ours.weight.data, theirs.weight.detach().float().numpy())
+    back = {name: torch.from_numpy(value) for name, value in ours.state_dict().items()}
+    torch.nn.Linear(3, 2).load_state_dict(back)
 
 
 def test_loading_refuses_what_is_no_mapping():

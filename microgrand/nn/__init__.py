@@ -4,7 +4,7 @@ from . import functional, init
 from .activations import LogSoftmax, ReLU, Softmax
 from .attention import MultiheadAttention
 from .batch_norm import BatchNorm1d, BatchNorm2d
-from .containers import Sequential
+from .containers import Identity, ModuleDict, ModuleList, Residual, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .distances import HuberLoss, KLDivLoss, L1Loss, MSELoss, SmoothL1Loss
 from .dropout.layers import (
@@ -82,6 +82,7 @@ __all__ = [
     "GroupNorm",
     "Hardtanh",
     "HuberLoss",
+    "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "KLDivLoss",
@@ -96,12 +97,15 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "MultiheadAttention",
     "NLLLoss",
     "Parameter",
     "RMSNorm",
     "RNNCell",
     "ReLU",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

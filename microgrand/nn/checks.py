@@ -114,8 +114,13 @@ def features(who: str, in_features: Any, out_features: Any) -> tuple[int, int]:
 
 def check_bias(who: str, bias: Any) -> None:
     """Raise if it is not known whether there is a bias."""
-    if not isinstance(bias, (bool, np.bool_)):
-        raise TypeError(f"{who}'s bias is True or False, got {bias!r}")
+    check_flag(f"{who}'s bias", bias)
+
+
+def check_flag(what: str, value: Any) -> None:
+    """Raise if what is True or False is something else."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{what} is True or False, got {value!r}")
 
 
 # ----------------------------------------------------------------------------------- modules
@@ -136,6 +141,22 @@ def check_name_is_new(name: str, names: Set[str]) -> None:
     """Raise if two parameters or buffers would be saved by one name."""
     if name in names:
         raise ValueError(f"two parameters have the name {name!r}; rename one")
+
+
+def check_name_of_buffer(module: Any, name: Any) -> None:
+    """Raise if an attribute cannot have such a name, or there is one."""
+    if not isinstance(name, str):
+        raise TypeError(f"a buffer's name is a text, got {name!r}")
+    if not name or "." in name:
+        raise ValueError(
+            f"a buffer's name is that of an attribute, without a dot, got {name!r}; register it in "
+            "the module that it belongs to"
+        )
+    if hasattr(module, name):
+        raise ValueError(
+            f"{type(module).__name__} has an attribute {name!r}; choose another name, or change "
+            f"the buffer's values with .{name}.data = array"
+        )
 
 
 def names_of_no_state(module: Any) -> set[str]:
@@ -259,8 +280,8 @@ def is_trained(tensor: Tensor) -> bool:
     return tensor.requires_grad and tensor.is_leaf
 
 
-def check_modules(layers: Iterable[Any], module: type) -> None:
-    """Raise if `Sequential` is given something else than modules."""
+def check_modules(who: str, layers: Iterable[Any], module: type) -> None:
+    """Raise if a container is given something else than modules."""
     for i, layer in enumerate(layers):
         if isinstance(layer, module):
             continue
@@ -268,9 +289,44 @@ def check_modules(layers: Iterable[Any], module: type) -> None:
             mend = f"make one, {layer.__name__}()"
         elif callable(layer):
             mend = "call it in the forward() of a Module of your own"
-        else:
+        elif who == "Sequential":
             mend = "give them one by one, Sequential(a, b), or unpack a list, Sequential(*layers)"
-        raise TypeError(f"Sequential takes modules, got {layer!r:.60} at position {i}; {mend}")
+        else:
+            mend = f"give a list of them, {who}([a, b])"
+        raise TypeError(f"{who} takes modules, got {layer!r:.60} at position {i}; {mend}")
+
+
+def check_module_list(who: str, modules: Any, module: type) -> None:
+    """Raise if a container is not given modules in a list or another iterable."""
+    if isinstance(modules, module) or not isinstance(modules, Iterable):
+        raise TypeError(
+            f"{who} takes modules in a list, got {type(modules).__name__}; write {who}([a, b])"
+        )
+
+
+def check_named_modules(modules: Any, module: type) -> None:
+    """Raise if `ModuleDict` is given something else than modules by name."""
+    if not isinstance(modules, Mapping):
+        raise TypeError(
+            f"ModuleDict takes a dict from names to modules, got {type(modules).__name__}"
+        )
+    for name, layer in modules.items():
+        if not isinstance(name, str):
+            raise TypeError(f"ModuleDict's names are texts, got {name!r}")
+        if not name or "." in name:
+            raise ValueError(f"ModuleDict's names are parts of dotted names, got {name!r}")
+        if not isinstance(layer, module):
+            raise TypeError(f"ModuleDict takes modules, got {layer!r:.60} for {name!r}")
+
+
+def check_residual(x: Any, change: Any) -> None:
+    """Raise if what is to be added has another shape, which NumPy would stretch."""
+    if np.shape(x) != np.shape(change):
+        raise ValueError(
+            f"Residual adds what its body returns, of shape {np.shape(change)}, to the shortcut, "
+            f"of shape {np.shape(x)}; give it a shortcut that changes the shape, "
+            "Residual(body, shortcut=nn.Linear(...))"
+        )
 
 
 def check_mode(mode: Any) -> None:
@@ -295,9 +351,19 @@ def check_is_mapping(state: Any) -> None:
 LOADED_INTO = {"f": "fiu", "c": "fiuc", "i": "iu", "u": "iu", "b": "b"}
 
 
+def as_plain_array(given: Any) -> Array:
+    """Return the values of an entry of a state dict, which may be a tensor of PyTorch's."""
+    if isinstance(given, Tensor):
+        return given.data
+    if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # which NumPy has not
+        given = given.float()
+    array = np.asarray(given)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array  # of ml_dtypes
+
+
 def as_value_of(tensor: Any, given: Any) -> Array:
     """Convert an entry of a state dict to a new array for a tensor, or raise."""
-    array = np.asarray(given.data if isinstance(given, Tensor) else given)
+    array = as_plain_array(given)
     if not getattr(tensor.data.flags, "writeable", True):
         raise ValueError("the parameter's array is read-only")
     if array.shape != tensor.shape:

@@ -1,15 +1,32 @@
-"""Containers: `Sequential`, modules one after the other."""
+"""Containers: modules one after the other, in a list, by name, and around a shortcut."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import checks
 from .module import Module
 
 
-class Sequential(Module):
+class Numbered(Module):
+    """Modules that are known by their numbers; the base of `Sequential` and `ModuleList`."""
+
+    layers: Any
+
+    def attributes(self) -> Iterable[tuple[str, Any]]:
+        """List the layers by number: the parameter names are ``0.weight``, ``0.bias``, ..."""
+        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
+        yield from ((name, value) for name, value in vars(self).items() if name != "layers")
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+
+class Sequential(Numbered):
     """Modules applied one after the other.
 
     Parameters
@@ -34,13 +51,8 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
-        checks.check_modules(layers, Module)
+        checks.check_modules("Sequential", layers, Module)
         self.layers = layers
-
-    def attributes(self) -> Iterable[tuple[str, Any]]:
-        """List the layers by number: the parameter names are ``0.weight``, ``0.bias``, ..."""
-        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
-        yield from ((name, value) for name, value in vars(self).items() if name != "layers")
 
     def forward(self, x: Any) -> Any:
         """Apply the layers in order."""
@@ -48,13 +60,206 @@ class Sequential(Module):
             x = layer(x)
         return x
 
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
-
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return Sequential(*self.layers[index])
         return self.layers[index]
+
+
+class ModuleList(Numbered):
+    """A list of modules, to be called by the module that has it.
+
+    A plain list in an attribute does as well; this one has PyTorch's names and methods, and refuses
+    what is no module at once.
+
+    Parameters
+    ----------
+    modules
+        An iterable of modules.
+
+    Raises
+    ------
+    TypeError
+        If one is not a module, here or in a later change.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> class Deep(nn.Module):
+    ...     def __init__(self, depth):
+    ...         self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(depth))
+    ...     def forward(self, x):
+    ...         for layer in self.layers:
+    ...             x = layer(x).relu()
+    ...         return x
+    >>> [name for name, _ in Deep(2).named_parameters()]
+    ['layers.0.weight', 'layers.0.bias', 'layers.1.weight', 'layers.1.bias']
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.layers: list[Module] = []
+        self.extend(modules)
+
+    def append(self, module: Module) -> ModuleList:
+        """Add a module at the end; return this list."""
+        return self.extend([module])
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Add modules at the end; return this list."""
+        checks.check_module_list("ModuleList", modules, Module)
+        modules = list(modules)
+        checks.check_modules("ModuleList", modules, Module)
+        self.layers += modules
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Put a module before the one with a number."""
+        checks.check_modules("ModuleList", [module], Module)
+        self.layers.insert(index, module)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return ModuleList(self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        checks.check_modules("ModuleList", [module], Module)
+        self.layers[index] = module
+
+    def __delitem__(self, index: int | slice) -> None:
+        del self.layers[index]
+
+
+class ModuleDict(Module):
+    """Modules by name, to be called by the module that has them.
+
+    Parameters
+    ----------
+    modules
+        A mapping from names to modules.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not a module, or a name cannot be part of a dotted name, here or in a later
+        change.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> heads = nn.ModuleDict({"digit": nn.Linear(4, 10), "colour": nn.Linear(4, 3)})
+    >>> [name for name, _ in heads.named_parameters()]
+    ['digit.weight', 'digit.bias', 'colour.weight', 'colour.bias']
+    >>> heads["colour"]
+    Linear(in_features=4, out_features=3, bias=True)
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        self.by_name: dict[str, Module] = {}
+        self.update(modules or {})
+
+    def attributes(self) -> Iterable[tuple[str, Any]]:
+        """List the modules by name."""
+        yield from self.by_name.items()
+        yield from ((name, value) for name, value in vars(self).items() if name != "by_name")
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add modules by name; one of a known name takes the place of the other."""
+        checks.check_named_modules(modules, Module)
+        self.by_name.update(modules)
+
+    def keys(self) -> Iterable[str]:
+        """Return the names."""
+        return self.by_name.keys()
+
+    def values(self) -> Iterable[Module]:
+        """Return the modules."""
+        return self.by_name.values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """Return pairs of names and modules."""
+        return self.by_name.items()
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.by_name
+
+    def __getitem__(self, name: str) -> Module:
+        return self.by_name[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.update({name: module})
+
+    def __delitem__(self, name: str) -> None:
+        del self.by_name[name]
+
+
+class Identity(Module):
+    """A module that returns its input: the place of one that is left out.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Anything that the module in whose place it stands was made with; it is not used.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Identity()(1.5)
+    1.5
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def forward(self, x: Any) -> Any:
+        """Return the input itself."""
+        return x
+
+
+class Residual(Module):
+    """A block that computes what is to be added to its input.
+
+        y = shortcut(x) + body(x)
+
+    The gradient reaches ``x`` by the shortcut whatever the body does, so that deep nets can be
+    trained (He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", eq. 1, 2).
+
+    Parameters
+    ----------
+    body
+        Module that returns what is to be added.
+    shortcut
+        Module that gives the input the shape of the body's result, where it is another one; by
+        default the input itself.
+
+    Raises
+    ------
+    TypeError
+        If one of them is not a module.
+    ValueError
+        In a call, if the two shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> block = nn.Residual(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Dropout(0.1)))
+    >>> block(np.ones((2, 4))).shape
+    (2, 4)
+    """
+
+    def __init__(self, body: Module, shortcut: Module | None = None) -> None:
+        shortcut = Identity() if shortcut is None else shortcut
+        checks.check_modules("Residual", (body, shortcut), Module)
+        self.body = body
+        self.shortcut = shortcut
+
+    def forward(self, x: Any) -> Any:
+        """Add the body's result to the shortcut's."""
+        kept, change = self.shortcut(x), self.body(x)
+        checks.check_residual(kept, change)
+        return kept + change

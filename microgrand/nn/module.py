@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..tensor import Tensor
@@ -165,6 +165,66 @@ class Module:
         for _, module in self.named_modules():
             yield module
 
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the modules of this one itself with their names, each once."""
+        seen = set()
+        for name, child in self.members():
+            if isinstance(child, Module) and child not in seen:
+                seen.add(child)
+                yield name, child
+
+    def children(self) -> Iterator[Module]:
+        """Yield the modules of this one itself, each once."""
+        for _, child in self.named_children():
+            yield child
+
+    def apply(self, function: Callable[[Module], Any]) -> Module:
+        """Call a function on every module below and then on this one; return this one.
+
+        Examples
+        --------
+        >>> from microgrand import nn
+        >>> def init(module):
+        ...     if isinstance(module, nn.Linear):
+        ...         module.bias.data[:] = 1
+        >>> nn.Sequential(nn.Linear(3, 2), nn.ReLU()).apply(init)[0].bias
+        Tensor([1., 1.], dtype=float32, requires_grad=True)
+        """
+        waiting = set(self.modules())
+
+        def visit(module: Module) -> None:
+            waiting.remove(module)
+            for child in module.children():
+                if child in waiting:
+                    visit(child)
+            function(module)
+
+        visit(self)
+        return self
+
+    def register_buffer(self, name: str, value: ArrayLike) -> None:
+        """Make an attribute that is a `Buffer`, as ``self.name = nn.Buffer(value)`` does.
+
+        Raises
+        ------
+        TypeError
+            If the name is no text, or the value no array.
+        ValueError
+            If there is an attribute of this name, or a dot in it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microgrand import nn
+        >>> module = nn.Module()
+        >>> module.register_buffer("mask", np.tri(2))
+        >>> dict(module.named_buffers())
+        {'mask': Tensor([[1., 0.],
+               [1., 1.]])}
+        """
+        checks.check_name_of_buffer(self, name)
+        setattr(self, name, None if value is None else Buffer(value))
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters with their dotted names; a shared one once, by its first name.
 
@@ -216,6 +276,21 @@ class Module:
         """Set evaluation mode here and below: dropout keeps every unit."""
         return self.train(False)
 
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Set whether all parameters here and below get gradients; return this module.
+
+        Examples
+        --------
+        >>> from microgrand import nn
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> _ = net[0].requires_grad_(False)
+        >>> [name for name, p in net.named_parameters() if p.requires_grad]
+        ['2.weight', '2.bias']
+        """
+        for parameter in list(self.parameters()):
+            parameter.requires_grad_(requires_grad)
+        return self
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():
@@ -245,7 +320,9 @@ class Module:
                         checks.warn_of_lost_state(prefix, name, item, (Module, *STATE))
         return {name: tensor.data.copy() for name, tensor in self.named_tensors(STATE)}
 
-    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, ArrayLike], strict: bool = True
+    ) -> IncompatibleKeys:
         """Write the values of a `state_dict` into the parameters and buffers, in place.
 
         A loss that was computed before is out of date, and its ``backward`` raises an error. But
@@ -255,30 +332,64 @@ class Module:
         ----------
         state
             From each one's name to an array of its shape; ``numpy.load`` of an ``.npz`` file will
-            do.
+            do, and so will the ``state_dict()`` of a PyTorch module with the same parts.
+        strict
+            Whether each parameter and buffer must have an entry, and each entry must be known.
+
+        Returns
+        -------
+        missing_keys, unexpected_keys
+            The names without an entry, and the entries of no use; with `strict`, there are none.
 
         Raises
         ------
         TypeError
             If `state` is not a mapping.
         ValueError
-            If entries are missing, unknown or of another shape, or do not fit the dtype. Then
-            nothing has been changed.
+            If entries are of another shape, or do not fit the dtype; with `strict`, also if some
+            are missing or unknown. Then nothing has been changed.
+
+        Examples
+        --------
+        >>> from microgrand import nn
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        >>> net.load_state_dict({"0.bias": [1.0, 2.0], "head": 0.0}, strict=False)
+        IncompatibleKeys(missing_keys=['0.weight', '1.weight', '1.bias'],
+                         unexpected_keys=['head'])
+        """
+        new, keys = self.values_to_load(state, strict)
+        for tensor, value in new.items():
+            tensor.version += 1  # tells graphs that have saved the values
+            tensor.data[...] = value
+        return keys
+
+    def values_to_load(
+        self, state: Mapping[str, Any], strict: bool = True
+    ) -> tuple[dict[Tensor, Any], IncompatibleKeys]:
+        """Check a state as `load_state_dict` does; return what it would write, and change nothing.
+
+        That is a dict from tensors to arrays, and the keys that `load_state_dict` returns.
         """
         checks.check_is_mapping(state)
+        checks.check_flag("load_state_dict's strict", strict)
         tensors = dict(self.named_tensors(STATE))
-        problems = [f"missing: {name}" for name in tensors if name not in state]
-        problems += [f"unknown: {name}" for name in state if name not in tensors]
+        keys = IncompatibleKeys(
+            [name for name in tensors if name not in state],
+            [name for name in state if name not in tensors],
+        )
+        problems = []
+        if strict:
+            problems = [f"missing: {name}" for name in keys.missing_keys]
+            problems += [f"unknown: {name}" for name in keys.unexpected_keys]
         new = {}
-        for name in tensors.keys() & state.keys():
-            try:
-                new[name] = checks.as_value_of(tensors[name], state[name])
-            except (TypeError, ValueError) as error:
-                problems.append(f"{name}: {error}")
+        for name, tensor in tensors.items():
+            if name in state:
+                try:
+                    new[tensor] = checks.as_value_of(tensor, state[name])
+                except (TypeError, ValueError) as error:
+                    problems.append(f"{name}: {error}")
         checks.refuse_state(self, problems)
-        for name, value in new.items():
-            tensors[name].version += 1  # tells graphs that have saved the values
-            tensors[name].data[...] = value
+        return new, keys
 
     # ---- as text
 
@@ -298,6 +409,13 @@ class Module:
 
 #: What is saved.
 STATE = (Parameter, Buffer)
+
+
+class IncompatibleKeys(NamedTuple):
+    """In what a loaded state differs from the module's own."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 def items_in(name: str, value: Any) -> Iterator[tuple[str, Any]]:

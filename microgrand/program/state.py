@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from ..nn.containers import ModuleDict, Numbered
 from ..nn.module import Module
 from ..optim.optimizers import Optimizer
 from ..random import default_rng
@@ -158,7 +159,8 @@ class State:
             self.modules[id(value)] = value, name
         if isinstance(value, Optimizer):
             self.optimizers[id(value)] = value, name
-        numbered = type(value).__name__ == "Sequential"
+        inside = {Numbered: "layers", ModuleDict: "by_name"}
+        unnamed = [key for kind, key in inside.items() if isinstance(value, kind)]
         attributes = vars(value)
         if isinstance(value, Module) and in_library(type(value)):
             self.library_modules.add(id(attributes))
@@ -167,7 +169,7 @@ class State:
         self.attributes.append((attributes, dict(attributes)))
         self.names[id(attributes)] = name
         for key in attributes:
-            yield Slot(attributes, key, name if numbered and key == "layers" else dotted(name, key))
+            yield Slot(attributes, key, name if key in unnamed else dotted(name, key))
         yield from self.below_class(type(value), "__init__")
 
     def below_container(self, value: Any, name: str) -> Iterator[Any]:
