@@ -42,7 +42,22 @@ OPTIMIZERS = {
     "Adam": lambda p: optim.Adam(p, lr=0.01),
     "Adam with decay": lambda p: optim.Adam(p, lr=0.01, weight_decay=0.1),
     "AdamW": lambda p: optim.AdamW(p, lr=0.01),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=0.01),
+    "RMSprop with all": lambda p: optim.RMSprop(
+        p, lr=0.01, weight_decay=0.1, momentum=0.9, centered=True
+    ),
+    "Adagrad": lambda p: optim.Adagrad(p, lr=0.01, lr_decay=0.1),
+    "Lion": lambda p: optim.Lion(p, lr=0.01, weight_decay=0.1),
+    "groups": lambda p: in_groups(p, optim.SGD, lr=0.1, momentum=0.9),
+    "groups of Adam": lambda p: in_groups(p, optim.Adam, lr=0.01),
 }
+
+
+def in_groups(parameters, kind, **options):
+    """Make an optimizer with a group of options for each parameter."""
+    groups = [{"params": [p], "weight_decay": 0.1 * (i % 2)} for i, p in enumerate(parameters)]
+    groups[1]["lr"] = 0.05
+    return kind(groups, **options)
 
 
 class Training:
@@ -69,9 +84,12 @@ class Training:
         modules = list(self.net.modules())
         tensors = list(self.net.parameters()) + list(self.net.buffers())
         memory = [
-            value if isinstance(value, list) else [value]
-            for name, value in sorted(vars(self.optimizer).items())
-            if name != "parameters" and not callable(value)
+            {name: list(arrays) for name, arrays in sorted(self.optimizer.memory.items())},
+            list(self.optimizer.steps),
+            [
+                {name: value for name, value in group.items() if name != "params"}
+                for group in self.optimizer.param_groups
+            ],
         ]
         return {
             "data": [p.data for p in tensors],
@@ -150,6 +168,28 @@ def test_squared_error(dtype):
 def test_changed_learning_rate(optimizer):
     def between(training, number):
         training.optimizer.lr = 0.1 / (1 + number) if number < 5 else 0.0
+
+    assert_trains_as_eager("dropout", optimizer, np.float32, between, traces=None)
+
+
+@pytest.mark.parametrize("optimizer", ["groups", "groups of Adam"])
+def test_changed_learning_rate_of_a_group(optimizer):
+    def between(training, number):
+        training.optimizer.param_groups[number % 3]["lr"] = 0.1 / (1 + number)
+
+    assert_trains_as_eager("dropout", optimizer, np.float32, between)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "groups of Adam"])
+def test_loaded_optimizer_and_changed_options(optimizer):
+    states = {}
+
+    def between(training, number):
+        if number == 2:
+            states[training] = training.optimizer.state_dict()
+        if number == 4:
+            training.optimizer.load_state_dict(states[training])
+            training.optimizer.weight_decay = 0.25
 
     assert_trains_as_eager("dropout", optimizer, np.float32, between, traces=None)
 

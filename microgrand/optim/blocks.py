@@ -23,6 +23,8 @@ def in_blocks(
     array of another library, which has a cache of its own, or none.
     """
     if data.nbytes <= BLOCK_BYTES or type(data) is not np.ndarray:
+        if data.ndim == 0:  # NumPy's results would be scalars, which a rule cannot change in place
+            data, *others = [array.reshape(1) for array in (data, *others)]  # type: ignore[assignment]
         rule(data, *others, None, *numbers)
         return
     # Views of contiguous arrays, copies of others.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
+
+from ..kinds import Array
 from ..tensor import Tensor
 
 
-def checked_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Return the parameters as a list, if an optimizer can change them all."""
+def checked_parameters(
+    parameters: Iterable[Tensor], who: str = "parameters", others: Iterable[Tensor] = ()
+) -> list[Tensor]:
+    """Return the parameters as a list, if an optimizer can change them all beside others."""
     if isinstance(parameters, Tensor):
         raise TypeError("parameters must be an iterable of tensors, got one Tensor; write [tensor]")
     if callable(getattr(parameters, "parameters", None)):
@@ -30,9 +35,9 @@ def checked_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
             "there are no parameters; pass model.parameters() of a model that has some (an "
             "iterator that has been used up is empty, too)"
         )
-    first_index: dict[int, int] = {}
+    seen = {id(parameter): "one of another group" for parameter in others}
     for index, parameter in enumerate(parameters):
-        name = f"parameters[{index}]"
+        name = f"{who}[{index}]"
         if not isinstance(parameter, Tensor):
             raise TypeError(
                 f"{name} must be a Tensor, got {type(parameter).__name__}; pass "
@@ -54,13 +59,49 @@ def checked_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
                 f"{name} is read-only and cannot be changed in place; wrap a copy of its array: "
                 "Tensor(array.copy(), requires_grad=True)"
             )
-        if id(parameter) in first_index:
+        if id(parameter) in seen:
             raise ValueError(
-                f"{name} is the same tensor as parameters[{first_index[id(parameter)]}] and "
-                "would be changed twice in each step; pass each tensor once"
+                f"{name} is the same tensor as {seen[id(parameter)]} and would be changed twice in "
+                "each step; pass each tensor once"
             )
-        first_index[id(parameter)] = index
+        seen[id(parameter)] = name
     return parameters
+
+
+def checked_groups(parameters: Any) -> list[Mapping[str, Any]]:
+    """Return groups of parameters, one of all if there are tensors only."""
+    if isinstance(parameters, Mapping):
+        raise TypeError(
+            'parameters must be an iterable of tensors, or of groups such as {"params": ...}, got '
+            "one dict; write [group]"
+        )
+    is_list = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
+    is_list = is_list and not callable(getattr(parameters, "parameters", None))
+    items = list(parameters) if is_list else parameters
+    if not is_list or not any(isinstance(item, Mapping) for item in items):
+        return [{"params": checked_parameters(items)}]
+    for index, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise TypeError(
+                f"parameters[{index}] is of type {type(item).__name__} among groups of parameters; "
+                'put it into one, {"params": [tensor]}'
+            )
+    return items
+
+
+def check_group(group: Any, defaults: Mapping[str, Any]) -> None:
+    """Raise if a group has no parameters, or options that the optimizer has not."""
+    if not isinstance(group, Mapping) or "params" not in group:
+        raise TypeError(
+            f'a group is a dict with tensors as "params", got {group!r:.60}; write '
+            '{"params": layer.parameters(), "lr": 0.1}'
+        )
+    unknown = [name for name in group if name not in {*defaults, "params", "initial_lr"}]
+    if unknown:
+        raise TypeError(
+            f"a group has the option {unknown[0]!r}, which the optimizer has not; its options are "
+            f"{', '.join(defaults)}"
+        )
 
 
 def checked_number(name: str, value: float, below: float = math.inf) -> float:
@@ -73,32 +114,38 @@ def checked_number(name: str, value: float, below: float = math.inf) -> float:
     return float(value)
 
 
-class Number:
-    """An attribute that is a number of a range, also where it is assigned later.
+def checked_option(name: str, value: Any) -> Any:
+    """Return the value of an option, if it is in its range."""
+    if name in ("params", "defaults"):
+        return value
+    if name == "betas":
+        return checked_betas(value)
+    if name in ("nesterov", "centered"):
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+        return bool(value)
+    return checked_number(name, value, 1 if name in ("momentum", "alpha") else math.inf)
 
-    It is kept in the instance's own dict, where Python finds it.
-    """
 
-    def __init__(self, below: float = math.inf) -> None:
-        self.below = below
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __set__(self, instance: Any, value: float) -> None:
-        vars(instance)[self.name] = checked_number(self.name, value, self.below)
+def check_is_one_value(name: str, values: list[Any]) -> None:
+    """Raise if an option differs from group to group."""
+    if any(value != values[0] for value in values):
+        raise ValueError(
+            f"the groups differ in {name}: {values}; read it from one of them, "
+            f'optimizer.param_groups[0]["{name}"]'
+        )
 
 
 def checked_betas(betas: Any) -> tuple[float, float]:
-    """Return Adam's two weights, each in [0, 1)."""
+    """Return the two weights of Adam and Lion, each in [0, 1)."""
     if not isinstance(betas, (tuple, list)) or len(betas) != 2:
         raise TypeError(f"betas must be a pair such as (0.9, 0.999), got {betas!r}")
     return checked_number("betas[0]", betas[0], 1), checked_number("betas[1]", betas[1], 1)
 
 
-def check_nesterov(nesterov: bool, momentum: float) -> None:
+def check_nesterov(group: Mapping[str, Any]) -> None:
     """Raise if Nesterov's momentum is asked for without momentum."""
-    if nesterov and momentum == 0:
+    if group.get("nesterov") and group["momentum"] == 0:
         raise ValueError(
             "nesterov=True needs a momentum above 0, got momentum=0; "
             "pass momentum=0.9, say, or leave nesterov out"
@@ -120,3 +167,121 @@ def refuse_infinite_norm(index: int) -> None:
         f"weights[{index}] holds an infinity, and has no norm to be shortened; the "
         "training has diverged: take smaller steps, or begin again"
     )
+
+
+# ------------------------------------------------------------------------------ loaded states
+
+#: Options of PyTorch's that tell how to compute, not what.
+IRRELEVANT = {"foreach", "fused", "capturable", "differentiable", "param_names"}
+
+
+def checked_state_groups(optimizer: Any, state: Any) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Return the options of a state's groups, and its parameters' numbers in the order of ours."""
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            "load_state_dict takes a mapping with 'state' and 'param_groups', got "
+            f"{type(state).__name__}"
+        )
+    who = type(optimizer).__name__
+    given = state.get("param_groups")
+    if not isinstance(state.get("state"), Mapping) or not isinstance(given, (list, tuple)):
+        refuse(who, "expected a mapping 'state' and a list 'param_groups', as of state_dict()")
+    ours = optimizer.param_groups
+    sizes = [
+        len(g["params"]) if isinstance(g, Mapping) and isinstance(g.get("params"), list) else None
+        for g in given
+    ]
+    if sizes != [len(group["params"]) for group in ours]:
+        refuse(
+            who,
+            f"groups of {sizes} parameters, expected {[len(group['params']) for group in ours]}",
+        )
+    groups = []
+    for i, group in enumerate(given):
+        options = {}
+        for name, value in group.items():
+            if name == "params" or name in IRRELEVANT:
+                continue
+            if name in optimizer.defaults or name == "initial_lr":
+                try:
+                    options[name] = checked_option(name, as_number(value))
+                except (TypeError, ValueError) as error:
+                    refuse(who, f"param_groups[{i}]: {error}")
+            elif (value or False) != optimizer.always.get(name, False):
+                refuse(who, f"param_groups[{i}] has {name}={value!r}, which {who} cannot do")
+        missing = optimizer.defaults.keys() - options.keys()
+        if missing:
+            refuse(who, f"param_groups[{i}] has no {sorted(missing)[0]}")
+        groups.append(options)
+    return groups, [number for group in given for number in group["params"]]
+
+
+def as_number(value: Any) -> Any:
+    """Return an option as Python has it, where it is an array of one number, also in a list."""
+    if isinstance(value, (list, tuple)):
+        return tuple(as_number(item) for item in value)
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+
+
+def checked_state_entries(optimizer: Any, state: Any, order: list[Any]) -> list[dict[str, Any]]:
+    """Return what a state remembers about each parameter."""
+    who = type(optimizer).__name__
+    known = {str(number) for number in order}
+    for number in state["state"]:
+        if str(number) not in known:
+            refuse(who, f"state[{number!r}] is of no parameter in 'param_groups'")
+    by_number = {str(number): entry for number, entry in state["state"].items()}
+    entries = []
+    for i, number in enumerate(order):
+        entry = by_number.get(str(number), {})
+        if not isinstance(entry, Mapping):
+            refuse(who, f"state[{i}] is of type {type(entry).__name__}, expected a dict")
+        entry = {name: value for name, value in entry.items() if value is not None}
+        for name, value in entry.items():
+            if name not in optimizer.remembers:
+                remembered = ", ".join(optimizer.remembers) or "nothing"
+                refuse(who, f"state[{i}] has {name!r}; {who} remembers {remembered}")
+            if name != "step" and np.shape(value) != optimizer.parameters[i].shape:
+                refuse(
+                    who,
+                    f"state[{i}][{name!r}] has shape {np.shape(value)}, expected "
+                    f"{optimizer.parameters[i].shape}, that of the parameter",
+                )
+        if entry and "step" in optimizer.remembers and "step" not in entry:
+            refuse(who, f"state[{i}] has no 'step'")
+        entries.append(entry)
+    return entries
+
+
+def fill(memory: Array, value: Any, who: str) -> None:
+    """Write a loaded array into one of its shape, if it holds numbers within its range."""
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy has not
+        value = value.float()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"load_state_dict refused, nothing was changed; {who} is of dtype {array.dtype}, "
+            "expected floats"
+        )
+    with np.errstate(over="ignore"):
+        memory[...] = array
+    if np.isinf(memory).any() and not np.isinf(array).any():
+        raise ValueError(
+            f"load_state_dict refused, nothing was changed; {who} has numbers beyond the range of "
+            f"{memory.dtype}"
+        )
+
+
+def checked_step(step: Any) -> int:
+    """Return the number of steps taken, a whole number."""
+    number = as_number(step)
+    if isinstance(number, bool) or not isinstance(number, Real) or number < 0 or number % 1:
+        raise ValueError(
+            f"load_state_dict refused, nothing was changed; a number of steps is {step!r}"
+        )
+    return round(float(number))
+
+
+def refuse(who: str, problem: str) -> NoReturn:
+    """Raise, as a state does not fit."""
+    raise ValueError(f"load_state_dict refused, nothing was changed in {who}; {problem}")

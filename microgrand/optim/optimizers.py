@@ -15,100 +15,14 @@ arrays, which it changes in place, and of numbers, such as the learning rate of 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..kinds import Array
 from ..tensor import Tensor
-from . import checks
-from .blocks import in_blocks
-from .checks import Number
-
-Scratch = Array | None  # with None as its `out`, NumPy makes a new array
-#: How one parameter changes: a rule, the arrays that it remembers, and the step's numbers.
-Update = tuple[Callable[..., None], tuple[Array, ...], tuple[float, ...]]
-
-
-class Optimizer(ABC):
-    """What all optimizers share: the parameters, the learning rate and the loop over them.
-
-    A subclass says in `update` how one parameter changes.
-
-    Parameters
-    ----------
-    parameters
-        The tensors to change, such as ``model.parameters()``: distinct leaves with
-        ``requires_grad=True``.
-    lr
-        Learning rate, at least 0.
-    weight_decay
-        Strength of the pull towards zero, at least 0.
-
-    Raises
-    ------
-    TypeError
-        If `parameters` is not an iterable of tensors, or another argument is not a number.
-    ValueError
-        If there are no parameters, one is given twice, is not a leaf, is read-only or does not
-        require a gradient, or if a number is out of its range.
-    """
-
-    lr: Any = Number()
-    weight_decay: Any = Number()
-
-    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
-        self.parameters = checks.checked_parameters(parameters)
-        self.lr = lr
-        self.weight_decay = weight_decay
-
-    def zero_grad(self) -> None:
-        """Set every parameter's ``grad`` to None, so that `backward` starts again."""
-        for parameter in self.parameters:
-            parameter._grad = None
-
-    def step(self) -> None:
-        """Change every parameter in place according to its gradient.
-
-        A parameter whose ``grad`` is None, or that no longer requires one, stays as it is, and so
-        does what the optimizer remembers about it.
-        """
-        for index, parameter in enumerate(self.parameters):
-            grad = parameter._grad
-            if grad is not None and parameter._requires_grad:
-                rule, memory, numbers = self.update(index)
-                # Before the change, which may be interrupted: graphs have saved the values.
-                parameter.version += 1
-                in_blocks(rule, parameter._array, grad, *memory, numbers=numbers)
-
-    @abstractmethod
-    def update(self, index: int) -> Update:
-        """Return how ``self.parameters[index]`` changes in this step.
-
-        That is a rule, the arrays that it remembers about the parameter, and this step's numbers.
-        The rule is called as ``rule(data, grad, *memory, scratch, *numbers)``, once or for each
-        block, and changes `data` and `memory` in place.
-        """
-
-
-def decayed(grad: Array, data: Array, weight_decay: float, scratch: Scratch) -> Array:
-    """Return the gradient of the loss plus ``weight_decay / 2 * (data**2).sum()``."""
-    total: Array = np.multiply(data, weight_decay, out=scratch)
-    total += grad
-    return total
-
-
-def zeros_like(parameters: Iterable[Tensor]) -> list[Array]:
-    """Make room for what an optimizer remembers about each parameter.
-
-    At least in float32: averages of squares soon exceed the largest float16, 65504.
-    """
-    return [
-        np.zeros_like(p.data, dtype=np.result_type(p.dtype, np.float32), order="C")
-        for p in parameters
-    ]
+from .optimizer import Optimizer, Option, Scratch, Update, decayed, scaled, squared
 
 
 class SGD(Optimizer):
@@ -127,7 +41,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     parameters
-        The tensors to change, such as ``model.parameters()``.
+        The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         Learning rate, at least 0.
     momentum
@@ -154,31 +68,33 @@ class SGD(Optimizer):
     array([0.5, 1. ])
     """
 
-    momentum: Any = Number(below=1)
+    momentum: Any = Option()
+    nesterov: Any = Option()
+    remembers: ClassVar = ("momentum_buffer",)
+    always: ClassVar = {"dampening": 0}
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float,
         momentum: float = 0.0,
         *,  # the next positions mean other things in PyTorch
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay)
-        self.momentum = momentum
-        checks.check_nesterov(nesterov, momentum)
-        self.nesterov = nesterov
-        self.velocities: list[Array] = []  # made in the first step with momentum
+        options = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+        super().__init__(parameters, lr=lr, **options)
 
     def update(self, index: int) -> Update:
         """Return the rule with momentum, or without."""
-        if self.momentum == 0:
-            return descend, (), (self.lr, self.weight_decay)
-        if not self.velocities:
-            self.velocities = zeros_like(self.parameters)
-        rule = accelerate_ahead if self.nesterov else accelerate
-        return rule, (self.velocities[index],), (self.lr, self.weight_decay, self.momentum)
+        group = self.group_of[index]
+        lr, weight_decay, momentum = group["lr"], group["weight_decay"], group["momentum"]
+        if momentum == 0:
+            return descend, (), (lr, weight_decay)
+        if "momentum_buffer" not in self.memory:
+            self.remember("momentum_buffer")
+        rule = accelerate_ahead if group["nesterov"] else accelerate
+        return rule, (self.memory["momentum_buffer"][index],), (lr, weight_decay, momentum)
 
 
 def descend(data: Array, grad: Array, scratch: Scratch, lr: float, weight_decay: float) -> None:
@@ -191,22 +107,22 @@ def descend(data: Array, grad: Array, scratch: Scratch, lr: float, weight_decay:
 def accelerate(
     data: Array,
     grad: Array,
-    velocity: Array,
+    momentum_buffer: Array,
     scratch: Scratch,
     lr: float,
     weight_decay: float,
     momentum: float,
 ) -> None:
     """Go against a sum of gradients in which older ones count less."""
-    velocity *= momentum
-    velocity += decayed(grad, data, weight_decay, scratch) if weight_decay else grad
-    data -= np.multiply(velocity, lr, out=scratch)
+    momentum_buffer *= momentum
+    momentum_buffer += decayed(grad, data, weight_decay, scratch) if weight_decay else grad
+    data -= np.multiply(momentum_buffer, lr, out=scratch)
 
 
 def accelerate_ahead(
     data: Array,
     grad: Array,
-    velocity: Array,
+    momentum_buffer: Array,
     scratch: Scratch,
     lr: float,
     weight_decay: float,
@@ -215,10 +131,10 @@ def accelerate_ahead(
     """Do what `accelerate` does, and the step that the velocity would take next."""
     if weight_decay:
         grad = decayed(grad, data, weight_decay, scratch)
-    velocity *= momentum
-    velocity += grad
+    momentum_buffer *= momentum
+    momentum_buffer += grad
     data -= np.multiply(grad, lr, out=scratch)
-    data -= np.multiply(velocity, lr * momentum, out=scratch)
+    data -= np.multiply(momentum_buffer, lr * momentum, out=scratch)
 
 
 class Adam(Optimizer):
@@ -236,7 +152,7 @@ class Adam(Optimizer):
     Parameters
     ----------
     parameters
-        The tensors to change, such as ``model.parameters()``.
+        The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         Learning rate, at least 0.
     betas
@@ -264,46 +180,45 @@ class Adam(Optimizer):
     array([0.75, 1.75])
     """
 
-    eps: Any = Number()
+    betas: Any = Option()
+    eps: Any = Option()
+    remembers: ClassVar = ("step", "exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay)
-        self.betas = checks.checked_betas(betas)
-        self.eps = eps
-        self.grad_sums = zeros_like(self.parameters)
-        self.square_averages = zeros_like(self.parameters)
-        self.steps = [0] * len(self.parameters)
+        super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        self.remember("exp_avg", "exp_avg_sq")
 
     def update(self, index: int) -> Update:
         """Return Adam's rule, with the bias corrections in its numbers."""
+        group = self.group_of[index]
         self.steps[index] += 1
-        beta1, beta2 = self.betas
+        beta1, beta2 = group["betas"]
         correction = math.sqrt(1 - beta2 ** self.steps[index])
-        # A weighted mean is a weighted sum over the sum of its weights, a geometric series:
-        #   lr * (grad_sum / weights) / (sqrt(square_average) / correction + eps)
-        # = rate * grad_sum / (sqrt(square_average) + eps * correction)   with
-        rate = self.lr * correction * (1 - beta1) / (1 - beta1 ** self.steps[index])
-        memory = self.grad_sums[index], self.square_averages[index]
-        numbers = beta1, beta2, rate, self.eps * correction, *self.decay()
-        return adapt, memory, numbers
+        # The averages begin at 0; divided by the sum of their weights, they are means:
+        #   lr * (exp_avg / weights) / (sqrt(exp_avg_sq) / correction + eps)
+        # = rate * exp_avg / (sqrt(exp_avg_sq) + eps * correction)   with
+        rate = group["lr"] * correction / (1 - beta1 ** self.steps[index])
+        memory = self.memory["exp_avg"][index], self.memory["exp_avg_sq"][index]
+        numbers = beta1, beta2, rate, group["eps"] * correction
+        return adapt, memory, (*numbers, *self.decay(group["lr"], group["weight_decay"]))
 
-    def decay(self) -> tuple[float, float]:
+    def decay(self, lr: float, weight_decay: float) -> tuple[float, float]:
         """Return the factor of the penalty in the loss, and that of the data itself."""
-        return self.weight_decay, 1.0
+        return weight_decay, 1.0
 
 
 def adapt(
     data: Array,
     grad: Array,
-    grad_sum: Array,
-    square_average: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
     scratch: Scratch,
     beta1: float,
     beta2: float,
@@ -317,16 +232,13 @@ def adapt(
         data *= shrinkage
     if weight_decay:
         grad = decayed(grad, data, weight_decay, scratch)
-    grad_sum *= beta1
-    grad_sum += grad
-    square_average *= beta2
-    # In the average's dtype, one factor after the other: the square itself may overflow.
-    wide = square_average.dtype
-    square = np.multiply(grad, 1 - beta2, out=None if grad is scratch else scratch, dtype=wide)
-    square_average += np.multiply(square, grad, out=scratch, dtype=wide)
-    step = np.sqrt(square_average, out=scratch)
+    exp_avg *= beta1
+    exp_avg += scaled(grad, 1 - beta1, exp_avg, scratch)
+    exp_avg_sq *= beta2
+    exp_avg_sq += squared(grad, 1 - beta2, exp_avg_sq, scratch)
+    step = np.sqrt(exp_avg_sq, out=scratch)
     step += eps
-    step = np.divide(grad_sum, step, out=scratch)
+    step = np.divide(exp_avg, step, out=scratch)
     data -= np.multiply(step, rate, out=scratch)
 
 
@@ -360,9 +272,11 @@ class AdamW(Adam):
     array([0.75, 1.5 ])
     """
 
+    always: ClassVar = {"decoupled_weight_decay": True}
+
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -370,6 +284,6 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def decay(self) -> tuple[float, float]:
+    def decay(self, lr: float, weight_decay: float) -> tuple[float, float]:
         """Return no penalty in the loss, but a factor of the data itself."""
-        return 0.0, 1 - self.lr * self.weight_decay
+        return 0.0, 1 - lr * weight_decay

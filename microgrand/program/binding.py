@@ -21,7 +21,7 @@ from .calls import Deviation, Program, Variable, mapped
 from .recording import is_recorded
 from .slots import MISSING, Slot
 from .source import Writer
-from .state import STATIC, HostNumbers, all_static, same_static
+from .state import STATIC, HostNumbers, all_static, options_of, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -475,7 +475,13 @@ class Probe:
 
     def __call__(self) -> bool:
         """Ask, if numbers of an optimizer have changed since the last time."""
-        now = [x for o in self.optimizers for x in vars(o).values() if type(x) is float]
+        now = [
+            x
+            for optimizer in self.optimizers
+            for holder in options_of(optimizer)
+            for x in holder.values()
+            if type(x) is float
+        ]
         if now == self.before:
             return True
         for check, needed in self.probes:

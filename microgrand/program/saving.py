@@ -310,6 +310,15 @@ def without_docstring(function: Any) -> str:
     return ast.unparse(tree)
 
 
+def numbers_in(value: Any) -> Any:
+    """Return a nest of numbers with None in the place of all else."""
+    if isinstance(value, dict):
+        return {key: numbers_in(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([numbers_in(item) for item in value])
+    return value if isinstance(value, (int, float)) else None
+
+
 def arithmetic_of(optimizer: Any, name: str) -> list[str]:
     """Write an optimizer as far as it computes numbers: with None in the place of its arrays."""
     kind = type(optimizer)
@@ -322,13 +331,7 @@ def arithmetic_of(optimizer: Any, name: str) -> list[str]:
             lines.append(f"import {value.__name__}")
         elif inspect.isfunction(value):
             lines.append(f"{key} = None  # a rule, which stands in the program")
-    held = {
-        key: [x if isinstance(x, (int, float)) else None for x in value]
-        if isinstance(value, list)
-        else value
-        for key, value in vars(optimizer).items()
-        if isinstance(value, (int, float, tuple, list))
-    }
+    held = numbers_in(vars(optimizer))
     lines += ["", "", f"class {kind.__name__}:", f'    """The numbers of {kind.__name__}."""', ""]
     lines += ["\n\n".join(textwrap.indent(without_docstring(m), "    ") for m in methods), "", ""]
     return [*lines, f"{name} = {kind.__name__}()", f"vars({name}).update({held!r})", "", ""]

@@ -47,7 +47,9 @@ class Slot:
             holder.set(value)
         elif isinstance(holder, type):
             type.__setattr__(holder, key, value)
-        elif isinstance(holder, (dict, list, deque)):
+        elif isinstance(holder, dict):  # also where a class checks what is assigned
+            dict.__setitem__(holder, key, value)
+        elif isinstance(holder, (list, deque)):
             holder[key] = value
         elif isinstance(holder, threading.local):
             setattr(holder, key, value)

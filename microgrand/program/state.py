@@ -29,7 +29,7 @@ import numpy as np
 
 from ..nn.containers import ModuleDict, Numbered
 from ..nn.module import Module
-from ..optim.optimizers import Optimizer
+from ..optim.optimizer import Optimizer
 from ..random import default_rng
 from ..tensor import Tensor
 from .functions import ARRAYS
@@ -287,9 +287,10 @@ class State:
         self.versions = {key: tensor.version for key, (tensor, _) in self.tensors.items()}
         self.trained = {key: tensor._requires_grad for key, (tensor, _) in self.tensors.items()}
         static_floats = {
-            (id(vars(optimizer)), key)
+            (id(holder), key)
             for optimizer, _ in self.optimizers.values()
-            for key in vars(optimizer)
+            for holder in options_of(optimizer)
+            for key in holder
             if key != "lr"
         }
         for value, name in self.fixed:
@@ -354,7 +355,7 @@ class State:
             parameter = optimizer.parameters[index]
             known = self.tensors.get(id(parameter))
             self.labels.begin_update(known[1] if known else "parameter")
-            fixed = {id(value) for value in vars(optimizer).values()}
+            fixed = {id(x) for holder in options_of(optimizer) for x in holder.values()}
             before = self.contents(optimizer)
             with paused():
                 rule, memory, numbers = original(index)
@@ -440,6 +441,11 @@ class State:
                 else:
                     changes.append(name)
         return effects, changes
+
+
+def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Return the dicts in which an optimizer keeps numbers."""
+    return [vars(optimizer), optimizer.defaults, *optimizer.param_groups]
 
 
 class HostNumbers:

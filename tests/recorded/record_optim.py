@@ -45,6 +45,27 @@ CASES = {
         {"lr": 0.1, "weight_decay": 0.2},
         {"lr_changes": True, "some_none": True},
     ),
+    "RMSprop, defaults": ("RMSprop", {}, {}),
+    "RMSprop, alpha": ("RMSprop", {"lr": 0.1, "alpha": 0.5, "eps": 0.1}, {}),
+    "RMSprop, weight decay": ("RMSprop", {"lr": 0.1, "weight_decay": 0.2}, {}),
+    "RMSprop, momentum": ("RMSprop", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.2}, {}),
+    "RMSprop, centered": ("RMSprop", {"lr": 0.1, "alpha": 0.9, "centered": True, "eps": 0.1}, {}),
+    "RMSprop, all, lr changes, some gradients are None": (
+        "RMSprop",
+        {"lr": 0.1, "momentum": 0.5, "centered": True, "weight_decay": 0.2, "eps": 0.1},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "Adagrad, defaults": ("Adagrad", {}, {}),
+    "Adagrad, weight decay, initial value": (
+        "Adagrad",
+        {"lr": 0.1, "weight_decay": 0.2, "initial_accumulator_value": 0.5},
+        {},
+    ),
+    "Adagrad, all, lr changes, some gradients are None": (
+        "Adagrad",
+        {"lr": 0.1, "lr_decay": 0.3, "weight_decay": 0.2, "eps": 0.1},
+        {"lr_changes": True, "some_none": True},
+    ),
 }
 
 
@@ -68,6 +89,44 @@ def record(name, options, initial, grads, dtype, lr_changes=False, some_none=Fal
     return recorded
 
 
+GROUPS = [{"lr": 0.2}, {"weight_decay": 0.3}, {}]  # beside the optimizer's own options
+#: Optimizers whose state is recorded after three steps, with what seven more lead to.
+STATES = {
+    "SGD": {"lr": 0.1, "momentum": 0.9},
+    "Adam": {"lr": 0.1},
+    "AdamW": {"lr": 0.1},
+    "RMSprop": {"lr": 0.1, "momentum": 0.5, "centered": True, "eps": 0.1},
+    "Adagrad": {"lr": 0.1, "initial_accumulator_value": 0.5},
+}
+
+
+def plain(value):
+    """Return a state with lists in the place of tensors."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value.tolist() if isinstance(value, torch.Tensor) else value
+
+
+def record_state(name, options, initial, grads):
+    """Return a state dict after three steps in groups, and the values then and after ten."""
+    parameters = [torch.nn.Parameter(torch.tensor(v, dtype=torch.float64)) for v in initial]
+    groups = [{"params": [p], **group} for p, group in zip(parameters, GROUPS, strict=True)]
+    optimizer = getattr(torch.optim, name)(groups, **options)
+    found = {"optimizer": name, "options": options}
+    for step in range(STEPS):
+        for index, parameter in enumerate(parameters):
+            parameter.grad = torch.tensor(grads[step][index], dtype=torch.float64)
+        optimizer.step()
+        if step + 1 in (3, STEPS):
+            values = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+            found[f"after_{step + 1}"] = values.tolist()
+        if step + 1 == 3:
+            found["state"] = plain(optimizer.state_dict())
+    return found
+
+
 def main():
     """Write optim.json."""
     rng = np.random.default_rng(0)
@@ -83,11 +142,16 @@ def main():
         }
         for name, (optimizer, options, loop) in CASES.items()
     ]
+    states = [record_state(name, options, initial, grads) for name, options in STATES.items()]
     head = {"torch": torch.__version__, "recorded_after": RECORDED_AFTER}
     data = ",\n".join(
         [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
         + [f'"initial": {json.dumps(initial)}', f'"grads": {json.dumps(grads)}']
-        + ['"cases": [\n' + ",\n".join(json.dumps(case) for case in cases) + "\n]"]
+        + [f'"groups": {json.dumps(GROUPS)}']
+        + [
+            f'"{key}": [\n' + ",\n".join(json.dumps(case) for case in found) + "\n]"
+            for key, found in (("states", states), ("cases", cases))
+        ]
     )
     Path(__file__).with_name("optim.json").write_text("{\n" + data + "\n}\n")
 
