@@ -33,6 +33,10 @@ OPTIMIZERS = {
     "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
     "Adam": lambda p: optim.Adam(p, lr=0.1),
     "AdamW": lambda p: optim.AdamW(p, lr=0.1),
+    "groups": lambda p: optim.Adam([{"params": [q], "lr": 0.1} for q in p]),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=0.1, momentum=0.5, centered=True),
+    "Adagrad": lambda p: optim.Adagrad(p, lr=0.1, lr_decay=0.1),
+    "Lion": lambda p: optim.Lion(p, lr=0.1, weight_decay=0.1),
 }
 
 

@@ -285,3 +285,197 @@ def checked_step(step: Any) -> int:
 def refuse(who: str, problem: str) -> NoReturn:
     """Raise, as a state does not fit."""
     raise ValueError(f"load_state_dict refused, nothing was changed in {who}; {problem}")
+
+
+# --------------------------------------------------------------------------------- schedulers
+
+
+def check_is_optimizer(scheduler: Any, optimizer: Any, kind: type) -> None:
+    """Raise if a scheduler is not given an optimizer first."""
+    if not isinstance(optimizer, kind):
+        who = type(scheduler).__name__
+        raise TypeError(
+            f"{who} takes an optimizer, got {type(optimizer).__name__}; write {who}(optimizer, ...)"
+        )
+
+
+def checked_count(name: str, value: Any, least: int) -> int:
+    """Return an integer as Python's own, if it is at least so large."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, a number of steps, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def checked_milestones(milestones: Any) -> list[int]:
+    """Return numbers of steps, if they increase."""
+    if not isinstance(milestones, (list, tuple)):
+        raise TypeError(f"milestones must be a list of numbers of steps, got {milestones!r}")
+    numbers = [checked_count(f"milestones[{i}]", m, 0) for i, m in enumerate(milestones)]
+    if numbers != sorted(numbers):
+        raise ValueError(f"milestones must increase, got {numbers}")
+    return numbers
+
+
+def checked_functions(functions: Any, groups: int) -> list[Any]:
+    """Return the functions of a scheduler, one for all groups or one for each."""
+    several = list(functions) if isinstance(functions, (list, tuple)) else [functions] * groups
+    if not all(map(callable, several)):
+        raise TypeError(
+            f"lr_lambda must be a function of the step, or a list of them, got {functions!r}"
+        )
+    if len(several) != groups:
+        raise ValueError(
+            f"lr_lambda has {len(several)} functions for {groups} groups of parameters; give one "
+            "for each, or one for all"
+        )
+    return several
+
+
+def checked_numbers(name: str, values: Any, groups: int) -> list[float]:
+    """Return a number for each group."""
+    several = list(values) if isinstance(values, (list, tuple)) else [values] * groups
+    if len(several) != groups:
+        raise ValueError(
+            f"{name} has {len(several)} numbers for {groups} groups of parameters; give one for "
+            "each, or one for all"
+        )
+    return [checked_number(name, value) for value in several]
+
+
+def checked_total(total: Any, epochs: Any, per_epoch: Any) -> int:
+    """Return the number of all steps."""
+    if total is not None:
+        return checked_count("total_steps", total, 1)
+    if epochs is None or per_epoch is None:
+        raise TypeError("OneCycleLR needs total_steps, or epochs and steps_per_epoch")
+    return checked_count("epochs", epochs, 1) * checked_count("steps_per_epoch", per_epoch, 1)
+
+
+def checked_factor(name: str, value: Any) -> float:
+    """Return what is divided by, a number above 0."""
+    if checked_number(name, value) == 0:
+        raise ValueError(f"{name} must be above 0, got {value!r}")
+    return float(value)
+
+
+def checked_part(name: str, value: Any) -> float:
+    """Return a number from 0 to 1."""
+    if checked_number(name, value) > 1:
+        raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
+    return float(value)
+
+
+def one_of(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
+    """Return what a text stands for."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+    return choices[value]
+
+
+def option_of_momentum(optimizer: Any, cycle_momentum: Any) -> str:
+    """Return the option that a cycle changes beside the learning rate; empty if it is not to."""
+    if not isinstance(cycle_momentum, (bool, np.bool_)):
+        raise TypeError(f"cycle_momentum must be True or False, got {cycle_momentum!r}")
+    if not cycle_momentum:
+        return ""
+    for name in ("betas", "momentum"):
+        if name in optimizer.defaults:
+            return name
+    raise ValueError(
+        f"{type(optimizer).__name__} has no momentum that OneCycleLR could change; say "
+        "cycle_momentum=False"
+    )
+
+
+def check_within(step: int, total: int) -> None:
+    """Raise if a cycle is over."""
+    if step > total:
+        raise ValueError(
+            f"OneCycleLR is over: it was made for total_steps={total}, and step() was called once "
+            "more; make it for as many steps as there are"
+        )
+
+
+def checked_schedulers(
+    optimizer: Any, schedulers: Any, milestones: Any, kind: Any, other: Any
+) -> list[Any]:
+    """Return schedulers that can follow each other."""
+    if not isinstance(schedulers, (list, tuple)) or not schedulers:
+        raise TypeError(f"SequentialLR takes a list of schedulers, got {schedulers!r}")
+    for i, scheduler in enumerate(schedulers):
+        if not isinstance(scheduler, kind) or isinstance(scheduler, other):
+            raise TypeError(
+                f"schedulers[{i}] is of type {type(scheduler).__name__}, which is no function of "
+                "the step"
+            )
+        if scheduler.optimizer is not optimizer:
+            raise ValueError(f"schedulers[{i}] belongs to another optimizer; make it for this one")
+        if getattr(scheduler, "momentum_option", ""):
+            raise ValueError(
+                f"schedulers[{i}] changes the momentum, which SequentialLR does not; say "
+                "cycle_momentum=False"
+            )
+    if not isinstance(milestones, (list, tuple)) or len(milestones) != len(schedulers) - 1:
+        raise ValueError(
+            f"{len(schedulers)} schedulers need {len(schedulers) - 1} milestones, the steps at "
+            f"which the next one begins, got {milestones!r}"
+        )
+    return list(schedulers)
+
+
+def checked_metric(metric: Any) -> float:
+    """Return a metric as a Python number."""
+    if isinstance(metric, bool) or not (
+        isinstance(metric, Real) or getattr(metric, "size", 0) == 1
+    ):
+        raise TypeError(
+            f"ReduceLROnPlateau.step takes the number to be watched, got {metric!r:.60}"
+        )
+    return float(metric.item() if hasattr(metric, "item") else metric)
+
+
+def checked_scheduler_state(scheduler: Any, state: Any) -> dict[str, Any]:
+    """Return what changes from call to call in a scheduler, from its state or PyTorch's."""
+    who = type(scheduler).__name__
+    if not isinstance(state, Mapping):
+        raise TypeError(f"load_state_dict takes a mapping, got {type(state).__name__}")
+    missing = [name for name in scheduler.state if name not in state]
+    if missing:
+        refuse(who, f"missing: {missing[0]}")
+    values = {name: as_number(state[name]) for name in scheduler.state}
+    for name, value in values.items():
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number or (name != "best" and (value < 0 or value % 1)):
+            refuse(who, f"{name} is {value!r}")
+        values[name] = float(value) if name == "best" else int(value)
+    return values
+
+
+# ----------------------------------------------------------------------------------- averages
+
+
+def check_can_be_averaged(model: Any, module: type, avg_fn: Any) -> None:
+    """Raise if there are no weights to average, or there is no way."""
+    if not isinstance(model, module):
+        raise TypeError(f"AveragedModel takes a module, got {type(model).__name__}")
+    if avg_fn is not None and not callable(avg_fn):
+        raise TypeError(
+            f"avg_fn is a function of averaged, current and number, got {avg_fn!r}; for an "
+            "exponential average, get_ema_avg_fn(0.999)"
+        )
+
+
+def check_same_parts(ours: list[Any], theirs: list[Any]) -> None:
+    """Raise if the parameters of two models do not match."""
+    for (name, one), (other_name, other) in zip(ours, theirs, strict=False):
+        if (name, one.shape) != (other_name, other.shape):
+            raise ValueError(
+                f"update_parameters got a model with {other_name} of shape {other.shape} in the "
+                f"place of {name} of shape {one.shape}; give it the model that was copied"
+            )
+    if len(ours) != len(theirs):
+        raise ValueError(
+            f"update_parameters got a model of {len(theirs)} parameters, expected {len(ours)}"
+        )

@@ -4,7 +4,8 @@
 
 Early dropout drops only at first: its noise helps a net to leave a bad start. Late dropout begins
 when there is something to overfit. A curriculum begins without dropout, and makes the task
-gradually harder. `set_dropout` sets p on every dropout layer of a model.
+gradually harder. `set_dropout` sets p on every dropout layer of a model. Any of these functions may
+give a factor of the learning rate, too, in `optim.lr_scheduler.LambdaLR`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from ...schedules import Curve, half_cosine, straight, value_between
 from .. import checks
 from ..module import Module
 from .layers import DropoutBase
@@ -56,7 +58,7 @@ def linear_schedule(start: float, stop: float, steps: int, delay: int = 0) -> Sc
     >>> [late(step) for step in range(6)]
     [0.0, 0.0, 0.0, 0.4, 0.4, 0.4]
     """
-    return between(start, stop, steps, delay, lambda t: t)
+    return between(start, stop, steps, delay, straight)
 
 
 def cosine_schedule(start: float, stop: float, steps: int, delay: int = 0) -> Schedule:
@@ -71,7 +73,7 @@ def cosine_schedule(start: float, stop: float, steps: int, delay: int = 0) -> Sc
     >>> [f"{schedule(step):.2f}" for step in range(6)]
     ['0.00', '0.07', '0.25', '0.43', '0.50', '0.50']
     """
-    return between(start, stop, steps, delay, lambda t: (1 - math.cos(math.pi * t)) / 2)
+    return between(start, stop, steps, delay, half_cosine)
 
 
 def curriculum_schedule(p: float, steps: int) -> Schedule:
@@ -104,9 +106,7 @@ def curriculum_schedule(p: float, steps: int) -> Schedule:
     return lambda step: p * (1 - math.exp(-10 * checks.check_step(step) / steps))
 
 
-def between(
-    start: float, stop: float, steps: int, delay: int, curve: Callable[[float], float]
-) -> Schedule:
+def between(start: float, stop: float, steps: int, delay: int, curve: Curve) -> Schedule:
     """Go from `start` to `stop` along a curve from 0 to 1."""
     start, stop = checks.probability(start), checks.probability(stop)
     steps = checks.integer("a schedule's steps", steps, 0)
@@ -116,9 +116,7 @@ def between(
         since = checks.check_step(step) - delay
         if since < 0 or since >= steps:
             return start if since < 0 else stop
-        t = curve(since / steps)
-        # Rounding must not go past the ends, which may be 0 or 1.
-        return min(max((1 - t) * start + t * stop, min(start, stop)), max(start, stop))
+        return value_between(start, stop, since / steps, curve)
 
     return schedule
 

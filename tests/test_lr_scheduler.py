@@ -1,0 +1,197 @@
+"""Schedules of the learning rate: PyTorch's numbers, states, misuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import leaf
+from hypothesis import given
+from hypothesis import strategies as st
+from test_compile_steps import assert_trains_as_eager
+
+from microgrand import nn
+from microgrand.optim import SGD, Adagrad, Adam, lr_scheduler
+
+# Made by record_lr_scheduler.py beside it.
+RECORDED = json.loads(
+    Path(__file__).with_name("recorded").joinpath("lr_scheduler.json").read_text()
+)
+CASES = {case["name"]: case for case in RECORDED["cases"]}
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+def make_optimizer(kind="SGD"):
+    groups = [{"params": [leaf(0.0)], **group} for group in RECORDED["groups"]]
+    return SGD(groups, lr=0.5, momentum=0.9) if kind == "SGD" else Adam(groups, lr=0.5)
+
+
+def make_scheduler(name, optimizer):
+    case = CASES[name]
+    options = dict(case["options"])
+    if "schedulers" in options:
+        options["schedulers"] = [make_scheduler(n, optimizer) for n in options["schedulers"]]
+    return getattr(lr_scheduler, case["scheduler"])(optimizer, **options)
+
+
+def options_of(optimizer):
+    return [
+        [g["lr"], g["momentum"] if "momentum" in g else g["betas"][0]]
+        for g in optimizer.param_groups
+    ]
+
+
+def step(name, scheduler, number):
+    metric = [RECORDED["metrics"][number]] * (CASES[name]["scheduler"] == "ReduceLROnPlateau")
+    scheduler.step(*metric)
+
+
+@every_case
+def test_rates_are_pytorchs(name):
+    optimizer = make_optimizer(CASES[name]["optimizer"])
+    scheduler = make_scheduler(name, optimizer)
+    for number, expected in enumerate(CASES[name]["recorded"]):
+        found = options_of(optimizer)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15, err_msg=str(number))
+        assert scheduler.get_last_lr() == [lr for lr, _ in found]
+        step(name, scheduler, number)
+
+
+@every_case
+@given(st.integers(0, 12))
+def test_a_loaded_scheduler_goes_on(name, before):
+    optimizer = make_optimizer(CASES[name]["optimizer"])
+    scheduler = make_scheduler(name, optimizer)
+    for number in range(before):
+        step(name, scheduler, number)
+    other = make_optimizer(CASES[name]["optimizer"])
+    other.lr = 0.125  # forgotten
+    loaded = make_scheduler(name, other)
+    states = [json.loads(json.dumps(x.state_dict())) for x in (scheduler, optimizer)]
+    loaded.load_state_dict(states[0])
+    other.load_state_dict(states[1])
+    for number in range(before, 20):
+        assert options_of(other) == options_of(optimizer)
+        step(name, scheduler, number)
+        step(name, loaded, number)
+
+
+def test_a_schedule_of_dropout_is_one_of_the_learning_rate():
+    optimizer = SGD([leaf(0.0)], lr=0.5)
+    schedule = nn.cosine_schedule(1.0, 0.0, steps=4, delay=2)
+    scheduler = lr_scheduler.LambdaLR(optimizer, schedule)
+    for number in range(8):
+        assert optimizer.lr == 0.5 * schedule(number)
+        scheduler.step()
+
+
+def test_a_function_for_each_group():
+    optimizer = make_optimizer()
+    scheduler = lr_scheduler.LambdaLR(optimizer, [lambda step: 1 / (1 + step), lambda step: 2.0])
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.04]
+
+
+def test_a_group_that_is_added_later_is_scheduled_too():
+    optimizer = SGD([leaf(0.0)], lr=0.5)
+    scheduler = lr_scheduler.ExponentialLR(optimizer, 0.5)
+    scheduler.step()
+    optimizer.add_param_group({"params": [leaf(1.0)], "lr": 0.25})
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.0625]
+
+
+def test_compiled_steps_read_the_learning_rate_anew():
+    schedulers = {}
+
+    def between(training, number):
+        if number == 0:
+            schedulers[training] = lr_scheduler.CosineAnnealingLR(training.optimizer, 6)
+        else:
+            schedulers[training].step()
+
+    assert_trains_as_eager("dropout", "groups of Adam", np.float32, between, traces=None)
+
+
+def test_the_metric_may_be_a_tensor():
+    scheduler = lr_scheduler.ReduceLROnPlateau(SGD([leaf(0.0)], 0.1))
+    scheduler.step((leaf(1.0, 2.0) ** 2).sum())
+    assert scheduler.best == 5
+    for wrong in "0.5", None, np.ones(2), True:
+        with pytest.raises(TypeError, match="number to be watched"):
+            scheduler.step(wrong)
+    scheduler.step(np.nan)
+    assert (scheduler.best, scheduler.num_bad_epochs) == (5, 1)
+
+
+def test_a_cycle_ends():
+    optimizer = SGD([leaf(0.0)], 0.1)
+    scheduler = lr_scheduler.OneCycleLR(optimizer, 1.0, 3, cycle_momentum=False)
+    for _ in range(3):
+        scheduler.step()
+    with pytest.raises(ValueError, match=r"OneCycleLR is over.*total_steps=3"):
+        scheduler.step()
+
+
+optimizer = make_optimizer()
+L = lr_scheduler
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "words"),
+    [
+        (lambda: L.StepLR([1], 3), TypeError, r"StepLR takes an optimizer, got list"),
+        (lambda: L.LambdaLR(nn.ReLU(), abs), TypeError, "takes an optimizer, got ReLU"),
+        (lambda: L.StepLR(optimizer, 0), ValueError, "step_size must be at least 1, got 0"),
+        (lambda: L.StepLR(optimizer, 1.5), TypeError, "step_size must be an integer"),
+        (lambda: L.ExponentialLR(optimizer, "a"), TypeError, "gamma must be a number"),
+        (lambda: L.MultiStepLR(optimizer, 3), TypeError, "milestones must be a list"),
+        (lambda: L.MultiStepLR(optimizer, [5, 3]), ValueError, "milestones must increase"),
+        (lambda: L.LambdaLR(optimizer, 0.5), TypeError, "lr_lambda must be a function"),
+        (lambda: L.LambdaLR(optimizer, [abs]), ValueError, "1 functions for 2 groups"),
+        (lambda: L.LambdaLR(optimizer, lambda s: -1.0), ValueError, "lr must be"),
+        (lambda: L.OneCycleLR(optimizer, 1.0), TypeError, "needs total_steps"),
+        (lambda: L.OneCycleLR(optimizer, [1.0], 5), ValueError, "max_lr has 1 numbers for 2"),
+        (lambda: L.OneCycleLR(optimizer, 1.0, 5, pct_start=2), ValueError, "from 0 to 1"),
+        (lambda: L.OneCycleLR(optimizer, 1.0, 5, div_factor=0), ValueError, "above 0"),
+        (lambda: L.OneCycleLR(optimizer, 1.0, 5, anneal_strategy="x"), ValueError, "'cos' or"),
+        (
+            lambda: L.OneCycleLR(Adagrad([leaf(1.0)]), 1.0, 5),
+            ValueError,
+            "Adagrad has no momentum.*cycle_momentum=False",
+        ),
+        (lambda: L.ReduceLROnPlateau(optimizer, "best"), ValueError, "mode must be 'min' or 'max'"),
+        (lambda: L.ReduceLROnPlateau(optimizer, factor=1), ValueError, r"factor must be in \[0, 1"),
+        (lambda: L.SequentialLR(optimizer, [], []), TypeError, "list of schedulers"),
+        (
+            lambda: L.SequentialLR(optimizer, [L.ReduceLROnPlateau(optimizer)], []),
+            TypeError,
+            "no function of the step",
+        ),
+        (
+            lambda: L.SequentialLR(optimizer, [L.LinearLR(optimizer)], [3]),
+            ValueError,
+            "1 schedulers need 0 milestones",
+        ),
+        (
+            lambda: L.SequentialLR(optimizer, [L.LinearLR(make_optimizer())], []),
+            ValueError,
+            "another optimizer",
+        ),
+        (
+            lambda: L.SequentialLR(optimizer, [L.OneCycleLR(optimizer, 1.0, 5)], []),
+            ValueError,
+            "cycle_momentum=False",
+        ),
+        (lambda: L.LinearLR(optimizer).load_state_dict([]), TypeError, "mapping, got list"),
+        (lambda: L.LinearLR(optimizer).load_state_dict({}), ValueError, "missing: last_epoch"),
+        (
+            lambda: L.LinearLR(optimizer).load_state_dict({"last_epoch": -1}),
+            ValueError,
+            "nothing was changed in LinearLR; last_epoch is -1",
+        ),
+    ],
+)
+def test_misuse(use, error, words):
+    with pytest.raises(error, match=words):
+        use()
