@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import importlib
 import struct
 import tracemalloc
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from microgrand import Tensor
 from microgrand.data import batches, load_digits, load_mnist, read_idx, train_test_split
 
 # ------------------------------------------------------------------------------------- digits
@@ -364,9 +366,100 @@ def test_arrays_that_do_not_fit():
     assert both(three, four).endswith("got [3, 4]")
     assert both(np.zeros((0, 2))).endswith("at least one; got [0]")
     assert both().startswith("TypeError: expected at least one array")
-    assert "array 1 must be a NumPy array" in both(three, [1, 2, 3])
-    assert "got list; convert a list with np.asarray" in both(three, [1, 2, 3])
+    for wrong in "abc", {1: 2}, {1, 2}, range(3), None, 3:
+        assert "array 1 must be a NumPy array, a list, a tensor or a frame, got" in both(
+            three, wrong
+        )
+    assert "got range; convert it with np.asarray or list" in both(three, range(3))
     assert "array 0 must be a NumPy array of at least one dimension, got a 0-d" in both(np.array(1))
+
+
+def frames():
+    found = {}
+    for name in "pandas", "polars":
+        try:
+            found[name] = importlib.import_module(name)
+        except ImportError:
+            continue
+    return found
+
+
+FRAMES = frames()
+
+
+@given(
+    length=st.integers(1, 20),
+    batch_size=st.integers(1, 25),
+    shuffle=st.booleans(),
+    drop_last=st.booleans(),
+)
+def test_samples_of_all_kinds_come_together(length, batch_size, shuffle, drop_last):
+    x, y = samples(length)
+    kinds = {"list": y.tolist(), "tuple": tuple(y.tolist()), "tensor": Tensor(x)}
+    for name in "pandas", "polars":
+        if (library := FRAMES.get(name)) is not None:
+            kinds[name] = library.DataFrame({"y": y, "negative": -y})
+            kinds[name + " series"] = library.Series(y)
+    if not shuffle:
+        kinds["iterator"] = iter(y.tolist())
+    options = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
+    found = list(batches(y, *kinds.values(), rng=0, **options))
+    expected = list(batches(y, rng=0, **options))
+    assert len(found) == len(expected)
+    for (numbers, *parts), (same,) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(numbers, same)
+        for (name, kind), part in zip(kinds.items(), parts, strict=True):
+            assert type(part) is (list if name == "iterator" else type(kind))
+            values = part.data if isinstance(part, Tensor) else np.asarray(part)
+            np.testing.assert_array_equal(values[:, 0] if values.ndim == 2 else values, numbers)
+
+
+@given(length=st.integers(1, 20), batch_size=st.integers(1, 25))
+def test_batches_in_order(length, batch_size):
+    parts = [y for (y,) in batches(np.arange(length), batch_size=batch_size, shuffle=False)]
+    np.testing.assert_array_equal(np.concatenate(parts), np.arange(length))
+    for rng, shuffle in (0, True), (None, False):
+        dropped = list(
+            batches(
+                np.arange(length), batch_size=batch_size, rng=rng, shuffle=shuffle, drop_last=True
+            )
+        )
+        assert [len(part) for (part,) in dropped] == [batch_size] * (length // batch_size)
+
+
+def test_iterators_are_read_as_far_as_asked():
+    read = []
+
+    def numbers():
+        for number in range(7):
+            read.append(number)
+            yield number
+
+    parts = batches(numbers(), np.arange(7), batch_size=3, shuffle=False)
+    assert read == []
+    first, second = next(parts)
+    assert (first, second.tolist(), read) == ([0, 1, 2], [0, 1, 2], [0, 1, 2])
+    assert [part for part, _ in parts] == [[3, 4, 5], [6]]
+    assert list(batches(iter([]), batch_size=3, shuffle=False)) == []
+
+
+def test_iterators_that_do_not_fit():
+    with pytest.raises(TypeError, match=r"shuffle=False, or .* list\(iterator\)"):
+        batches(iter([1]), batch_size=1, rng=0)
+    with pytest.raises(ValueError, match=r"after 2, there are \[1, 2\] for a batch of 2"):
+        list(batches(iter([1, 2, 3]), np.arange(4), batch_size=2, shuffle=False))
+    with pytest.raises(TypeError, match="array 1 must be"):
+        batches(iter([1]), None, batch_size=1, shuffle=False)
+    for option in "shuffle", "drop_last":
+        with pytest.raises(TypeError, match=f"{option} must be True or False, got 'no'"):
+            batches(np.arange(3), batch_size=1, rng=0, **{option: "no"})
+
+
+def test_a_batch_of_a_tensor_is_part_of_its_graph():
+    x = Tensor(np.arange(4.0), requires_grad=True)
+    for number, (part,) in enumerate(batches(x, batch_size=2, shuffle=False), start=1):
+        (number * part).sum().backward()
+    np.testing.assert_array_equal(x.grad, [1, 1, 2, 2])
 
 
 @pytest.mark.parametrize("rng", [None, 0.5, "0", True, np.random.RandomState(0), np.random])

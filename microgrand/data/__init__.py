@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterator
 from io import BufferedIOBase
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..kinds import Array
+from .samples import batches, train_test_split
 
 # Imported where a file is read, as they take long: pathlib, gzip and zlib.
 if TYPE_CHECKING:
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
     Images = NDArray[np.float32]
     Labels = NDArray[np.int64]
+
+__all__ = [
+    "batches",
+    "load_digits",
+    "load_mnist",
+    "read_idx",
+    "read_labelled",
+    "train_test_split",
+]
 
 # ---------------------------------------------------------------------------------- data sets
 
@@ -234,147 +243,3 @@ def _read_array(path: str | PathLike[str], file: BufferedIOBase) -> Array:
             f"{path} has a header for shape {shape}, which no array can have ({error}); it is "
             "damaged, get a complete copy"
         ) from error
-
-
-# ------------------------------------------------------------------- splits and mini-batches
-
-
-def train_test_split(
-    *arrays: Array, train_size: int, rng: int | np.random.Generator
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Split the samples at random into a training and a test set.
-
-    Parameters
-    ----------
-    *arrays
-        Arrays with the same number of samples, such as images and labels.
-    train_size
-        Number of samples in the first part; the others are in the second.
-    rng
-        A seed, or the generator to draw from.
-
-    Returns
-    -------
-    train, test
-        Two tuples with a copy of its samples from each of the arrays.
-
-    Raises
-    ------
-    TypeError
-        If an argument is of another type.
-    ValueError
-        If the arrays differ in length, or a part would be empty.
-
-    Examples
-    --------
-    >>> from microgrand.data import load_digits, train_test_split
-    >>> x, y = load_digits()
-    >>> (x_train, y_train), (x_test, y_test) = train_test_split(x, y, train_size=1500, rng=0)
-    >>> x_train.shape, y_test.shape
-    ((1500, 8, 8), (297,))
-    """
-    length = _checked_length(arrays)
-    train_size = _checked_count("train_size", train_size)
-    if not 1 <= train_size < length:
-        raise ValueError(
-            f"train_size must be at least 1 and below the number of samples, {length}, "
-            f"got {train_size}; leave samples for both parts"
-        )
-    order = _generator(rng).permutation(length)
-    train, test = order[:train_size], order[train_size:]
-    return (
-        tuple(array.take(train, axis=0) for array in arrays),
-        tuple(array.take(test, axis=0) for array in arrays),
-    )
-
-
-def batches(
-    *arrays: Array, batch_size: int, rng: int | np.random.Generator
-) -> Iterator[tuple[Array, ...]]:
-    """Iterate over the samples once, in random order, a mini-batch at a time.
-
-    Parameters
-    ----------
-    *arrays
-        Arrays with the same number of samples, such as images and labels.
-    batch_size
-        Number of samples in a batch; the last batch has those that are left.
-    rng
-        A seed, or the generator to draw from. A generator gives another order at each call, a
-        seed the same one: make the generator once, before the loop over the epochs.
-
-    Returns
-    -------
-    iterator
-        Over tuples with a copy of the batch's samples from each of the arrays.
-
-    Raises
-    ------
-    TypeError
-        If an argument is of another type.
-    ValueError
-        If the arrays differ in length or are empty, or `batch_size` is below 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from microgrand.data import batches
-    >>> x, y = np.zeros((5, 8, 8)), np.arange(5)
-    >>> rng = np.random.default_rng(0)
-    >>> for x_batch, y_batch in batches(x, y, batch_size=2, rng=rng):
-    ...     print(x_batch.shape, y_batch.shape)
-    (2, 8, 8) (2,)
-    (2, 8, 8) (2,)
-    (1, 8, 8) (1,)
-    """
-    length = _checked_length(arrays)
-    batch_size = _checked_count("batch_size", batch_size)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    order = _generator(rng).permutation(length)
-    # A generator expression, as the body of a generator function would check nothing until the
-    # first batch is asked for.
-    return (
-        tuple(array.take(order[start : start + batch_size], axis=0) for array in arrays)
-        for start in range(0, length, batch_size)
-    )
-
-
-def _checked_length(arrays: tuple[Array, ...]) -> int:
-    """Return the number of samples that all the arrays have."""
-    if not arrays:
-        raise TypeError("expected at least one array, got none; pass the images and the labels")
-    for index, array in enumerate(arrays):
-        if not isinstance(array, np.ndarray) or array.ndim == 0:
-            given = "a 0-d array" if isinstance(array, np.ndarray) else type(array).__name__
-            raise TypeError(
-                f"array {index} must be a NumPy array of at least one dimension, got {given}; "
-                "convert a list with np.asarray, a tensor with .numpy()"
-            )
-    lengths = [len(array) for array in arrays]
-    if len(set(lengths)) > 1 or lengths[0] == 0:
-        raise ValueError(
-            "the arrays must have the same number of samples along their first axis, at least "
-            f"one; got {lengths}"
-        )
-    return lengths[0]
-
-
-def _checked_count(name: str, value: int) -> int:
-    """Return an integer as Python's own, whose sums do not wrap around as those of np.uint8."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(
-            f"{name} must be an integer, a number of samples, got {value!r}; "
-            "for a fraction write int(0.8 * len(x))"
-        )
-    return int(value)
-
-
-def _generator(rng: int | np.random.Generator) -> np.random.Generator:
-    """Return the generator that was given, or one seeded with the number that was."""
-    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer, np.random.Generator)):
-        raise TypeError(
-            f"rng must be a seed or a numpy.random.Generator, got {rng!r}; pass rng=0, say, or "
-            "np.random.default_rng(0)"
-        )
-    return np.random.default_rng(rng)
