@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import data, nn, optim, vjps
 from .anomaly import detect_anomaly
 from .engine import defvjp, primitive
+from .flatten_util import ravel_pytree
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .memory import keep_freed_memory
 from .random import manual_seed
@@ -36,6 +37,7 @@ __all__ = [
     "no_grad",
     "optim",
     "primitive",
+    "ravel_pytree",
     "value_and_grad",
     "vjp",
     "vjps",

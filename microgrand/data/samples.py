@@ -179,7 +179,7 @@ def _read_batches(
             return
 
 
-def _checked_length(arrays: tuple[Any, ...]) -> int:
+def _checked_length(arrays: tuple[Any, ...]) -> Any:
     """Return the number of samples that all the arrays have."""
     if not arrays:
         raise TypeError("expected at least one array, got none; pass the images and the labels")
@@ -192,7 +192,7 @@ def _checked_length(arrays: tuple[Any, ...]) -> int:
     return lengths[0]
 
 
-def _checked_samples(index: int, array: Any) -> int:
+def _checked_samples(index: int, array: Any) -> Any:
     """Return the number of samples in an array, or in what may take its place."""
     is_array = isinstance(array, (np.ndarray, Tensor))
     is_frame = hasattr(array, "iloc") or type(array).__module__.partition(".")[0] == "polars"
@@ -207,7 +207,7 @@ def _checked_samples(index: int, array: Any) -> int:
             f"array {index} must be a NumPy array, a list, a tensor or a frame, got "
             f"{type(array).__name__}; convert it with np.asarray or list"
         )
-    return int(len(array))
+    return len(array)
 
 
 def _checked_batch_size(batch_size: Any) -> int:

@@ -1,6 +1,6 @@
 """Neural networks: modules that hold parameters, and the functions they apply."""
 
-from . import functional, init
+from . import functional, init, utils
 from .activations import LogSoftmax, ReLU, Softmax
 from .attention import MultiheadAttention
 from .batch_norm import BatchNorm1d, BatchNorm2d
@@ -124,4 +124,5 @@ __all__ = [
     "linear_schedule",
     "mc_dropout",
     "set_dropout",
+    "utils",
 ]

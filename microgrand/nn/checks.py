@@ -642,3 +642,97 @@ def check_has_dropout(model: Any, layers: list[Any], module: type) -> None:
         raise TypeError(f"set_dropout takes a module, got {type(model).__name__}")
     if not layers:
         raise ValueError(f"set_dropout found no dropout layer in {type(model).__name__}")
+
+
+# ------------------------------------------------------------------------------ nn.utils
+
+
+def checked_tensors(who: str, tensors: Any, some: bool = False) -> list[Tensor]:
+    """Return tensors as a list, of one if there is one."""
+    if isinstance(tensors, Tensor):
+        return [tensors]
+    if callable(getattr(tensors, "parameters", None)):
+        raise TypeError(
+            f"{who} takes tensors, got a module of type {type(tensors).__name__}; pass "
+            "module.parameters()"
+        )
+    if not isinstance(tensors, Iterable):
+        raise TypeError(
+            f"{who} takes an iterable of tensors, got {type(tensors).__name__}; pass "
+            "model.parameters(), with its parentheses"
+        )
+    several = list(tensors)
+    for i, tensor in enumerate(several):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{who} takes tensors, got {type(tensor).__name__} at position {i}")
+    if some and not several:
+        raise ValueError(f"{who} got no parameters (an iterator that has been used up is empty)")
+    return several
+
+
+def checked_limit(who: str, limit: Any) -> float:
+    """Return a number of at least 0, which may be infinite."""
+    if isinstance(limit, bool) or not isinstance(limit, numbers.Real):
+        raise TypeError(f"{who} is a number, got {limit!r}")
+    if not float(limit) >= 0:  # nor nan
+        raise ValueError(f"{who} is at least 0, got {limit!r}")
+    return float(limit)
+
+
+def checked_order(order: Any) -> float:
+    """Return the order of a norm, above 0."""
+    if isinstance(order, str) and order == "inf":  # as in PyTorch
+        return np.inf
+    if checked_limit("clip_grad_norm_'s norm_type", order) == 0:
+        raise ValueError(f"clip_grad_norm_'s norm_type is above 0, got {order!r}")
+    return float(order)
+
+
+def check_finite_norm(finite: Any) -> None:
+    """Raise if the norm of all gradients is nan or infinite."""
+    if not finite:
+        raise RuntimeError(
+            "the norm of the gradients is nan or infinite, so they cannot be clipped; "
+            "microgrand.detect_anomaly() tells where the first nan arises"
+        )
+
+
+def checked_vector(vector: Any, size: int) -> Array:
+    """Return the values of a vector of so many elements."""
+    values = vector.data if isinstance(vector, Tensor) else np.asarray(vector)
+    if values.shape != (size,):
+        raise ValueError(
+            f"vector_to_parameters got a vector of shape {values.shape}, expected {(size,)}, the "
+            "number of elements of all parameters"
+        )
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"vector_to_parameters got a vector of dtype {values.dtype}")
+    return values
+
+
+def check_is_module(who: str, module: Any, kind: type) -> None:
+    """Raise if something is no module."""
+    if not isinstance(module, kind):
+        raise TypeError(f"{who} takes a module, got {type(module).__name__}")
+
+
+def checked_replacements(module: Any, own: Mapping[str, Tensor], given: Any) -> dict[int, Tensor]:
+    """Return what stands for a module's own parameters in a call, by their ids."""
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"functional_call takes a mapping from names to arrays, got {type(given).__name__}"
+        )
+    table = {}
+    for name, value in given.items():
+        if name not in own:
+            raise ValueError(
+                f"functional_call: {type(module).__name__} has no parameter or buffer {name!r}; it "
+                f"has {', '.join(own) or 'none'}"
+            )
+        tensor = value if isinstance(value, Tensor) else Tensor(value)
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"functional_call: {name!r} has shape {tensor.shape}, expected {own[name].shape}"
+            )
+        table[id(own[name])] = tensor
+    return table
