@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import data, nn, optim, vjps
@@ -15,12 +16,14 @@ from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
+    from . import checkpoint
     from .program import compile
 
 keep_freed_memory()
 
 __all__ = [
     "Tensor",
+    "checkpoint",
     "compile",
     "data",
     "defvjp",
@@ -45,10 +48,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `compile` when it is first asked for: most programs do without it."""
+    """Import what is first asked for here: most programs do without it."""
     if name == "compile":
         from .program import compile
 
         globals()[name] = compile
         return compile
+    if name == "checkpoint":
+        return importlib.import_module(f"{__name__}.checkpoint")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

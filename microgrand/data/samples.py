@@ -210,9 +210,9 @@ def _checked_samples(index: int, array: Any) -> Any:
     return len(array)
 
 
-def _checked_batch_size(batch_size: Any) -> int:
+def _checked_batch_size(size: Any) -> int:
     """Return the size of a batch, at least 1."""
-    batch_size = _checked_count("batch_size", batch_size)
+    batch_size = _checked_count("batch_size", size)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     return batch_size

@@ -357,11 +357,9 @@ class Module:
         IncompatibleKeys(missing_keys=['0.weight', '1.weight', '1.bias'],
                          unexpected_keys=['head'])
         """
-        new, keys = self.values_to_load(state, strict)
-        for tensor, value in new.items():
-            tensor.version += 1  # tells graphs that have saved the values
-            tensor.data[...] = value
-        return keys
+        values = self.values_to_load(state, strict)
+        self.write_values(values)
+        return values[1]
 
     def values_to_load(
         self, state: Mapping[str, Any], strict: bool = True
@@ -390,6 +388,12 @@ class Module:
                     problems.append(f"{name}: {error}")
         checks.refuse_state(self, problems)
         return new, keys
+
+    def write_values(self, values: tuple[dict[Tensor, Any], Any]) -> None:
+        """Write what `values_to_load` has returned, which cannot fail."""
+        for tensor, value in values[0].items():
+            tensor.version += 1  # tells graphs that have saved the values
+            tensor.data[...] = value
 
     # ---- as text
 

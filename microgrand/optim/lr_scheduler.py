@@ -101,11 +101,15 @@ class LRScheduler(ABC):
         TypeError, ValueError
             If it is not one. Then nothing was changed.
         """
-        vars(self).update(self.values_to_load(state))
+        self.write_values(self.values_to_load(state))
 
     def values_to_load(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Check a state as `load_state_dict` does; return what it would set."""
         return checks.checked_scheduler_state(self, state)
+
+    def write_values(self, values: Mapping[str, Any]) -> None:
+        """Set what `values_to_load` has returned, which cannot fail."""
+        vars(self).update(values)
 
 
 class LambdaLR(LRScheduler):

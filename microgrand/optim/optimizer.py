@@ -249,7 +249,11 @@ class Optimizer(ABC):
             If it does not fit: groups, options, what is remembered, or its shapes. Then nothing was
             changed.
         """
-        groups, steps, memory = self.values_to_load(state)
+        self.write_values(self.values_to_load(state))
+
+    def write_values(self, values: tuple[Any, Any, Any]) -> None:
+        """Write what `values_to_load` has returned, which cannot fail."""
+        groups, steps, memory = values
         for group, options in zip(self.param_groups, groups, strict=True):
             group.update(options)
         self.steps[:] = steps

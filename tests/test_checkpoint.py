@@ -1,0 +1,655 @@
+"""Checkpoints: resumed runs, kills at any moment, hostile files, PyTorch's files."""
+
+import copy
+import importlib.util
+import io
+import itertools
+import json
+import os
+import signal
+import struct
+import sys
+import tracemalloc
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from microgrand import checkpoint, manual_seed, nn, optim
+from microgrand.checkpoint import files
+from microgrand.data import batches
+from microgrand.nn import functional as F
+from microgrand.optim import lr_scheduler
+from microgrand.random import default_rng
+
+FORMATS = ["npz", "safetensors"]
+
+
+@pytest.fixture(params=FORMATS)
+def path(request, tmp_path):
+    if request.param == "safetensors" and IS_MISSING:
+        pytest.skip("needs the extra safetensors")
+    return tmp_path / f"run.{request.param}"
+
+
+IS_MISSING = not all(map(importlib.util.find_spec, ("safetensors", "ml_dtypes")))
+needs_safetensors = pytest.mark.skipif(IS_MISSING, reason="needs the extra safetensors")
+
+# ------------------------------------------------------------------------------- resumed runs
+
+
+class Run:
+    """A training with everything that has a state."""
+
+    def __init__(self, seed, bits=np.random.PCG64):
+        manual_seed(seed)
+        own = np.random.Generator(bits(seed + 1))
+        self.net = nn.Sequential(
+            nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Dropout(0.25, rng=own), nn.Linear(8, 2)
+        )
+        groups = [
+            {"params": [p], "lr": 0.01 * (1 + i)} for i, p in enumerate(self.net.parameters())
+        ]
+        self.optimizer = optim.Adam(groups)
+        self.scheduler = lr_scheduler.CosineAnnealingLR(self.optimizer, 20)
+        self.place = {"epoch": 0, "batch": 0, "order": np.random.default_rng(seed + 2)}
+        self.seen = []
+
+    def state(self):
+        return {"model": self.net, "optimizer": self.optimizer, "scheduler": self.scheduler}
+
+    def steps(self, number):
+        x = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+        for _ in range(number):
+            order = copy.deepcopy(self.place["order"])
+            seen = self.place["batch"]
+            parts = batches(x, np.arange(10) % 2, batch_size=4, rng=order)
+            x_batch, labels = next(itertools.islice(parts, seen, None))
+            self.optimizer.zero_grad()
+            loss = F.cross_entropy(self.net(x_batch), labels)
+            loss.backward()
+            self.optimizer.step()
+            self.scheduler.step()
+            self.seen.append([loss.item(), self.net[2].mask, self.net[3].mask])
+            if seen == 2:
+                self.place = {"epoch": self.place["epoch"] + 1, "batch": 0, "order": order}
+            else:
+                self.place["batch"] += 1
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox])
+@pytest.mark.parametrize("stop", [0, 1, 2, 3, 5])
+def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(path, stop, bits):
+    whole = Run(0, bits)
+    whole.steps(10)
+    expected = [default_rng.random(), whole.net[3].rng.random()]
+
+    first = Run(0, bits)
+    first.steps(stop)
+    checkpoint.save(path, **first.state(), extra=first.place)
+    resumed = Run(7, bits)
+    resumed.steps(3)
+    resumed.seen = first.seen
+    resumed.place = checkpoint.load(path, **resumed.state())["extra"]
+    resumed.steps(10 - stop)
+    for one, other in zip(resumed.seen, whole.seen, strict=True):
+        assert one[0] == other[0]
+        np.testing.assert_array_equal(one[1], other[1])
+        np.testing.assert_array_equal(one[2], other[2])
+    for one, other in zip(resumed.net.parameters(), whole.net.parameters(), strict=True):
+        assert one.data.tobytes() == other.data.tobytes()
+    assert str(resumed.optimizer.state_dict()) == str(whole.optimizer.state_dict())
+    assert [default_rng.random(), resumed.net[3].rng.random()] == expected
+
+
+def test_equal_contents_are_equal_files(tmp_path):
+    run, path = Run(0), tmp_path / "run.npz"
+    run.steps(2)
+    found = []
+    for _ in range(2):
+        checkpoint.save(path, **run.state(), extra=run.place)
+        found.append(path.read_bytes())
+    assert found[0] == found[1]
+
+
+def test_generators_may_stay_as_they_are(path):
+    run = Run(0)
+    checkpoint.save(path, model=run.net)
+    manual_seed(5)
+    before = [default_rng.bit_generator.state, run.net[3].rng.bit_generator.state]
+    checkpoint.load(path)
+    checkpoint.load(path, model=run.net, generators=False)
+    assert [default_rng.bit_generator.state, run.net[3].rng.bit_generator.state] == before
+    checkpoint.load(path, model=run.net)
+    assert default_rng.bit_generator.state != before[0]
+
+
+NUMBERS = st.floats() | st.integers(-(2**200), 2**200) | st.booleans() | st.none() | st.text()
+ARRAYS = st.sampled_from(
+    [
+        np.arange(6.0).reshape(2, 3).T, np.float32(0.1), np.int8(-3), np.zeros((0, 3), np.float16),
+        np.array(True), np.arange(3, dtype=">i4"), np.array([1 + 2j, np.nan]).astype(np.complex64),
+    ]
+)  # fmt: skip
+EXTRAS = st.recursive(
+    NUMBERS | ARRAYS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text() | st.integers() | st.just("!"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def assert_same(one, other):
+    assert type(one) is type(other)
+    if isinstance(other, dict):
+        assert list(one) == list(other)
+        assert_same(list(one.values()), list(other.values()))
+    elif isinstance(other, (list, tuple)):
+        assert len(one) == len(other)
+        for x, y in zip(one, other, strict=True):
+            assert_same(x, y)
+    elif isinstance(other, (np.ndarray, np.generic)):
+        assert one.dtype == other.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(one, other, strict=one.dtype == other.dtype)
+    else:
+        assert one == other or (one != one and other != other)
+
+
+@pytest.mark.parametrize("ending", ["npz", pytest.param("safetensors", marks=needs_safetensors)])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(extra=EXTRAS)
+def test_extra_comes_back_as_it_was(tmp_path_factory, ending, extra):
+    file = tmp_path_factory.getbasetemp() / f"extra.{ending}"
+    checkpoint.save(file, extra=extra)
+    assert_same(checkpoint.load(file)["extra"], extra)
+
+
+@pytest.mark.parametrize("extra", [{1.5: 2}, object(), np.array(["a"]), np.array([None]), {1, 2}])
+def test_what_cannot_be_saved_leaves_the_old_file(path, extra):
+    checkpoint.save(path, extra=1)
+    with pytest.raises(TypeError, match="checkpoint: "):
+        checkpoint.save(path, extra=[extra])
+    assert checkpoint.load(path)["extra"] == 1
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "words"),
+    [
+        (lambda f: checkpoint.save(f"{f}.pt"), ValueError, r"ends in \.npz or \.safetensors"),
+        (lambda f: checkpoint.load(f"{f}.pt"), ValueError, r"ends in \.npz or \.safetensors"),
+        (lambda f: checkpoint.load(f), FileNotFoundError, "No such file"),
+        (lambda f: checkpoint.save(f, model=[1]), TypeError, "model is a module or a dict"),
+        (lambda f: checkpoint.save(f, optimizer=1), TypeError, "optimizer is one of"),
+        (lambda f: checkpoint.save(f, model={"a/b": np.ones(1)}), ValueError, "no slashes"),
+        (lambda f: checkpoint.save(f, model={"..": np.ones(1)}), ValueError, "no slashes"),
+        (
+            lambda f: checkpoint.save(f, model={"microgrand.checkpoint.x": np.ones(1)}),
+            ValueError,
+            "are taken",
+        ),
+        (lambda f: checkpoint.save(f, model={"a": np.array("x")}), TypeError, "of dtype <U1"),
+    ],
+)
+def test_misuse(tmp_path, use, error, words):
+    with pytest.raises(error, match=words):
+        use(str(tmp_path / "run.npz"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_extra_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    (tmp_path / "run.safetensors").write_bytes(b"")
+    for use in checkpoint.save, checkpoint.load:
+        with pytest.raises(ModuleNotFoundError, match=r"microgrand\[safetensors\].*\.npz"):
+            use(tmp_path / "run.safetensors")
+
+
+# -------------------------------------------------------------------- all or nothing
+
+
+def test_what_does_not_fit_changes_nothing(path):
+    run = Run(0)
+    run.steps(2)
+    checkpoint.save(path, **run.state())
+    alone, other = nn.Linear(3, 8), Run(1)
+    wrong = {
+        "model": nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)),
+        "optimizer": optim.SGD(other.net.parameters(), 0.1, momentum=0.9),
+        "scheduler": lr_scheduler.ReduceLROnPlateau(other.optimizer),
+    }
+
+    def everything():
+        rngs = [default_rng, other.net[3].rng]
+        return str(
+            [other.net.state_dict(), other.optimizer.state_dict(), other.scheduler.state_dict()]
+            + [rng.bit_generator.state for rng in rngs]
+            + [p.version for p in other.net.parameters()]
+        )
+
+    before = everything()
+    for name, part in wrong.items():
+        with pytest.raises(ValueError, match=rf"{path.name} was refused, nothing was changed"):
+            checkpoint.load(path, **{**other.state(), name: part})
+        assert everything() == before
+    with pytest.raises(ValueError, match=r"missing: bias.*unknown: 0\.bias"):
+        checkpoint.load(path, model=alone)
+    checkpoint.save(path, model=run.net)
+    with pytest.raises(ValueError, match="holds no optimizer"):
+        checkpoint.load(path, **other.state())
+    assert everything() == before
+    other.net[3].rng = None
+    with pytest.raises(ValueError, match=r"own are 3\.rng there, and none here; generators=False"):
+        checkpoint.load(path, model=other.net)
+    other.net[3].rng = np.random.Generator(np.random.MT19937(0))
+    with pytest.raises(ValueError, match="a generator"):
+        checkpoint.load(path, model=other.net)
+
+
+# ----------------------------------------------------------------------------------- kills
+
+MOMENTS = range(60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one(path, monkeypatch):
+    old, new = np.zeros(3), np.ones(3)
+    found = []
+    for moment in MOMENTS:
+        checkpoint.save(path, extra=old)
+        child = os.fork()
+        if child == 0:
+            kill_at(moment)
+            checkpoint.save(path, extra=new)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        content = checkpoint.load(path)["extra"]
+        assert content.tolist() in (old.tolist(), new.tolist())
+        found.append((os.WIFSIGNALED(status), content[0] == 1))
+        if not os.WIFSIGNALED(status):
+            break
+    assert found[0] == (True, False)
+    assert found[-1] == (False, True)
+    assert (True, True) in found  # after the renaming
+    assert len(found) > 5
+
+
+def kill_at(moment):
+    """Let this process be killed at the n-th call of the operating system in `replace_file`."""
+    calls = itertools.count()
+
+    def killing(function):
+        def call(*args, **kwargs):
+            if next(calls) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    class File(io.FileIO):
+        write = killing(io.FileIO.write)
+
+    def open_file(name, mode):
+        return io.BufferedRandom(File(name, mode.replace("b", "")), 16)
+
+    files.open = killing(open_file)
+    for name in "fsync", "replace", "open":
+        setattr(files.os, name, killing(getattr(os, name)))
+
+
+def test_an_error_while_writing_leaves_the_old_file(path, monkeypatch):
+    checkpoint.save(path, extra="old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            checkpoint.save(path, extra="new")
+    assert checkpoint.load(path)["extra"] == "old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and permissions are POSIX's")
+def test_links_and_permissions_stay(path):
+    checkpoint.save(path, extra=1)
+    path.chmod(0o640)
+    link = path.with_name(f"link{path.suffix}")
+    link.symlink_to(path.name)
+    checkpoint.save(link, extra=2)
+    assert link.is_symlink()
+    assert checkpoint.load(path)["extra"] == 2
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+# ---------------------------------------------------------------------------- hostile files
+
+
+def npy(array, **options):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asarray(array), **options)
+    return file.getvalue()
+
+
+def npy_header(text, data=b""):
+    body = text.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(body)) + body + data
+
+
+def archive(*entries, method=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as opened, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that occur twice
+        for name, content in entries:
+            opened.writestr(zipfile.ZipInfo(name), content, method)
+    return file.getvalue()
+
+
+GOOD = archive(("weight.npy", npy(np.ones((1, 2)))), ("bias.npy", npy(np.ones(1))))
+BAD_NPZ = {
+    "empty": (b"", "not a zip"),
+    "text": (b"hello", "not a zip"),
+    "truncated": (GOOD[:-30], "zip"),
+    "pickled": (
+        archive(("weight.npy", npy(np.array([print], object), allow_pickle=True))),
+        "Python objects, which are pickled",
+    ),
+    "texts": (archive(("weight.npy", npy(np.array(["a"])))), "of dtype <U1, expected numbers"),
+    "records": (archive(("weight.npy", npy(np.zeros(2, "i4,f8")))), "expected numbers"),
+    "times": (archive(("weight.npy", npy(np.zeros(2, "M8[s]")))), "expected numbers"),
+    "promise": (
+        archive(
+            (
+                "weight.npy",
+                npy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2**40,)}"),
+            )
+        ),
+        "Cannot parse header|malformed",
+    ),
+    "huge": (
+        archive(
+            (
+                "weight.npy",
+                npy_header("{'descr':'<f8','fortran_order':False,'shape':(9999999999999,)}", b"1"),
+            )
+        ),
+        "takes 79999999999992 bytes, and there are 1",
+    ),
+    "negative": (
+        archive(
+            (
+                "weight.npy",
+                npy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -1)}", b"1" * 8),
+            )
+        ),
+        r"has the shape \(-1, -1\)",
+    ),
+    "empty and huge": (
+        archive(
+            (
+                "weight.npy",
+                npy_header(f"{{'descr':'<f8','fortran_order':False,'shape':(0,{2**70})}}"),
+            )
+        ),
+        "which no array can have|maximum|too large|not convert",
+    ),
+    "short": (archive(("weight.npy", npy(np.ones((1, 2)))[:-1])), "takes 16 bytes, .* are 15"),
+    "long": (archive(("weight.npy", npy(np.ones((1, 2))) + b"0")), "takes 16 bytes, .* are 17"),
+    "no array": (archive(("weight.npy", b"hello")), "magic"),
+    "no header": (archive(("weight.npy", b"\x93NUMPY\x01\x00")), "expected"),
+    "version": (archive(("weight.npy", b"\x93NUMPY\x09\x00" + b" " * 90)), "version"),
+    "another file": (archive(("weight.txt", b"hello")), "'weight.txt' is no array's name"),
+    "path": (archive(("../weight.npy", npy(1.0))), "'../weight.npy' is no array's name"),
+    "absolute path": (archive(("/weight.npy", npy(1.0))), "is no array's name"),
+    "windows path": (archive(("a\\weight.npy", npy(1.0))), "is no array's name"),
+    "twice": (
+        archive(("weight.npy", npy(1.0)), ("weight.npy", npy(2.0))),
+        "'weight' occurs twice",
+    ),
+    "bomb": (
+        archive(("weight.npy", npy(np.zeros(10**6))), method=zipfile.ZIP_DEFLATED),
+        "more bytes than the file has",
+    ),
+    "compressed": (
+        archive(("weight.npy", npy(1.0)), method=zipfile.ZIP_BZIP2) + b" " * 500,
+        "compressed|zip",
+    ),
+    "checksum": (GOOD.replace(npy(np.ones(1)), npy(np.full(1, 2.0))), "CRC"),
+    "wrong text": (
+        archive(("microgrand.checkpoint.npy", npy(np.frombuffer(b"{", np.uint8)))),
+        "expecting property name",
+    ),
+    "deep text": (
+        archive(("microgrand.checkpoint.npy", npy(np.frombuffer(b"[" * 10**5, np.uint8)))),
+        "recursion",
+    ),
+}
+
+
+def with_text(**changes):
+    """An archive of a checkpoint whose text has been changed."""
+    state = {
+        key: value if not isinstance(value, dict) else dict(value)
+        for key, value in np.random.PCG64(0).state.items()
+    }
+    content = {
+        "version": 1,
+        "model": False,
+        "random": {"library": state, "forks": 0, "modules": {}},
+        "extra": None,
+        **changes,
+    }
+    text = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    return archive(("microgrand.checkpoint.npy", npy(text)))
+
+
+MERSENNE = np.random.MT19937(0).state
+BAD_TEXTS = {
+    "version": ({"version": 2}, "another version"),
+    "no generators": ({"random": None}, "no states of generators"),
+    "a kind": ({"extra": {"!": "module", "name": "os"}}, "an unknown kind, 'module'"),
+    "an array": ({"extra": {"!": "array", "name": "weight"}}, "weight"),
+    "a list": ({"extra": {"!": "tuple", "items": 3}}, "not iterable"),
+    "a generator": (
+        {"extra": {"!": "generator", "state": {"bit_generator": "SeedSequence"}}},
+        "generator of an unknown kind, 'SeedSequence'",
+    ),
+    "a position": (
+        {
+            "extra": {
+                "!": "generator",
+                "state": {
+                    "bit_generator": "MT19937",
+                    "state": {"key": MERSENNE["state"]["key"].tolist(), "pos": 10**6},
+                },
+            }
+        },
+        "'pos' is 1000000",
+    ),
+    "a short key": (
+        {
+            "extra": {
+                "!": "generator",
+                "state": {"bit_generator": "MT19937", "state": {"key": [1], "pos": 0}},
+            }
+        },
+        "no list of 624 numbers",
+    ),
+    "other parts": (
+        {"extra": {"!": "generator", "state": {"bit_generator": "PCG64", "state": 1}}},
+        "other parts",
+    ),
+}
+BAD_NPZ |= {f"text, {key}": (with_text(**text), words) for key, (text, words) in BAD_TEXTS.items()}
+
+
+def assert_refused(file, content, words):
+    file.write_bytes(content)
+    net = nn.Linear(2, 1)
+    before = net.state_dict()
+    for load in (lambda: checkpoint.load(file), lambda: checkpoint.load(file, model=net)):
+        with pytest.raises(ValueError, match=words) as raised:
+            load()
+        assert str(raised.value).startswith(f"{file} was refused, nothing was changed: ")
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize(("content", "words"), BAD_NPZ.values(), ids=BAD_NPZ)
+def test_bad_npz_files_are_refused(tmp_path, content, words):
+    tracemalloc.start()
+    assert_refused(tmp_path / "bad.npz", content, f"(?i){words}")
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert largest < 1 << 24
+
+
+def test_the_archive_of_these_tests_is_read_unless_it_is_bad(tmp_path):
+    net = nn.Linear(2, 1)
+    (tmp_path / "good.npz").write_bytes(GOOD)
+    checkpoint.load(tmp_path / "good.npz", model=net)
+    assert (net.weight.data == 1).all()
+    (tmp_path / "good.npz").write_bytes(with_text(extra=5))
+    assert checkpoint.load(tmp_path / "good.npz")["extra"] == 5
+
+
+def safe_file(header, data=b"", length=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(shape=(1, 2), dtype="F32", offsets=(0, 8)):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+BAD_SAFE = {
+    "empty": (b"", "promises a header of 0 bytes, and has 0"),
+    "short": (b"\1\0\0", "promises a header"),
+    "huge header": (safe_file({}, length=2**62), "promises a header of 4611686018427387904 bytes"),
+    "no header": (safe_file(b"[]"), "does not begin with a header"),
+    "no JSON": (safe_file(b"{oops"), "property name"),
+    "no text": (safe_file(b"{\xff\xfe"), "utf-8"),
+    "deep": (safe_file(b'{"a":' * 10**5), "recursion"),
+    "twice": (
+        safe_file(
+            b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+            b'"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+            b"0000",
+        ),
+        "'w' occurs twice",
+    ),
+    "unknown dtype": (
+        safe_file({"w": entry((8,), "F8_E4M3")}, b"0" * 8),
+        "dtype 'F8_E4M3', which is not known",
+    ),
+    "shape": (safe_file({"w": entry((3,))}, b"0" * 8), "takes 12 bytes, and there are 8"),
+    "negative": (safe_file({"w": entry((-1, -2))}, b"0" * 8), "has the shape"),
+    "no shape": (safe_file({"w": {**entry(), "shape": 2}}, b"0" * 8), "has the shape 2"),
+    "fraction": (safe_file({"w": entry((1.0, 2))}, b"0" * 8), "has the shape"),
+    "huge": (
+        safe_file({"w": entry((2**40,), offsets=(0, 2**42))}),
+        "have 4398046511104 bytes, and the file has 0",
+    ),
+    "gap": (safe_file({"w": entry(offsets=(4, 12))}, b"0" * 12), "begins at byte 4, where 0"),
+    "overlap": (
+        safe_file({"v": entry(), "w": entry(offsets=(4, 12))}, b"0" * 12),
+        "begins at byte 4, where 8",
+    ),
+    "truncated": (safe_file({"w": entry()}, b"0" * 7), "have 8 bytes, and the file has 7"),
+    "too long": (safe_file({"w": entry()}, b"0" * 9), "have 8 bytes, and the file has 9"),
+    "more keys": (safe_file({"w": {**entry(), "code": "x"}}, b"0" * 8), "none of an array"),
+    "no entry": (safe_file({"w": 3}), "none of an array"),
+    "places": (safe_file({"w": {**entry(), "data_offsets": [0]}}, b"0" * 8), "has the place"),
+    "metadata": (safe_file({"__metadata__": {"a": 1}}), "metadata are no texts"),
+}
+
+
+@needs_safetensors
+@pytest.mark.parametrize(("content", "words"), BAD_SAFE.values(), ids=BAD_SAFE)
+def test_bad_safetensors_files_are_refused(tmp_path, content, words):
+    assert_refused(tmp_path / "bad.safetensors", content, words)
+
+
+@pytest.mark.parametrize("ending", ["npz", pytest.param("safetensors", marks=needs_safetensors)])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1), replacement=st.binary(max_size=3), cut=st.booleans())
+def test_any_damage_is_refused_or_does_no_harm(tmp_path_factory, ending, where, replacement, cut):
+    file = tmp_path_factory.getbasetemp() / f"damaged.{ending}"
+    net = nn.Linear(2, 2)
+    checkpoint.save(file, model=net, extra={"numbers": [1, 2.5], "array": np.arange(3)})
+    content = file.read_bytes()
+    place = int(where * len(content))
+    file.write_bytes(content[:place] + replacement + (b"" if cut else content[place + 1 :]))
+    other = nn.Linear(2, 2)
+    before = other.state_dict()
+    refusal = ""
+    try:
+        checkpoint.load(file, model=other, generators=False)
+    except ValueError as error:
+        refusal = str(error)
+    assert not refusal or str(file) in refusal
+    for name, value in other.state_dict().items():
+        assert not refusal or np.array_equal(value, before[name])
+        assert value.shape == before[name].shape
+
+
+# ---------------------------------------------------------------------------- other programs
+
+
+def test_numpy_reads_what_was_saved_and_the_other_way_round(tmp_path):
+    net, other = nn.Linear(2, 1), nn.Linear(2, 1)
+    checkpoint.save(tmp_path / "net.npz", model=net)
+    with np.load(tmp_path / "net.npz") as arrays:
+        np.testing.assert_array_equal(arrays["weight"], net.weight.data)
+    np.savez(tmp_path / "theirs.npz", **net.state_dict())
+    content = checkpoint.load(tmp_path / "theirs.npz", model=other)
+    np.testing.assert_array_equal(other.weight.data, net.weight.data)
+    assert content["extra"] is content["optimizer"] is None
+
+
+@needs_safetensors
+def test_safetensors_reads_what_was_saved_and_the_other_way_round(tmp_path):
+    import ml_dtypes
+    import safetensors.numpy
+
+    net, other = nn.Linear(2, 1), nn.Linear(2, 1)
+    checkpoint.save(tmp_path / "net.safetensors", model=net)
+    arrays = safetensors.numpy.load_file(tmp_path / "net.safetensors")
+    assert arrays.keys() == {"weight", "bias"}
+    np.testing.assert_array_equal(arrays["weight"], net.weight.data)
+    half = {name: value.astype(ml_dtypes.bfloat16) for name, value in arrays.items()}
+    safetensors.numpy.save_file(half, tmp_path / "half.safetensors")
+    content = checkpoint.load(tmp_path / "half.safetensors", model=other)
+    np.testing.assert_array_equal(other.weight.data, half["weight"].astype(np.float32))
+    assert content["model"]["weight"].dtype == np.float32
+    other.load_state_dict(half)
+    np.testing.assert_array_equal(other.bias.data, half["bias"].astype(np.float32))
+    with pytest.raises(TypeError, match=r"dtype complex128.*\.npz"):
+        checkpoint.save(tmp_path / "net.safetensors", extra=np.ones(1, complex))
+
+
+def test_pytorchs_state_dicts_are_saved_and_loaded_by_their_names(path):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    ours = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    checkpoint.save(path, model=theirs.state_dict())
+    checkpoint.load(path, model=ours)
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(
+        ours(x).data, theirs(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6
+    )
+    ours[0].weight.data = np.ones((4, 3), np.float32)
+    checkpoint.save(path, model=ours)
+    state = {name: torch.tensor(value) for name, value in checkpoint.load(path)["model"].items()}
+    theirs.load_state_dict(state)
+    assert (theirs[0].weight == 1).all()
+    checkpoint.save(path, model=theirs.to(torch.bfloat16).state_dict())
+    checkpoint.load(path, model=ours)
