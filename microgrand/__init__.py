@@ -12,6 +12,7 @@ from .flatten_util import ravel_pytree
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .memory import keep_freed_memory
 from .random import manual_seed
+from .recomputing import remat
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
@@ -41,6 +42,7 @@ __all__ = [
     "optim",
     "primitive",
     "ravel_pytree",
+    "remat",
     "value_and_grad",
     "vjp",
     "vjps",

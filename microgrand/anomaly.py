@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +13,10 @@ import numpy as np
 from . import checks, engine
 from .dispatch import look, unwrap
 from .kinds import Value
+from .watching import watch_recording
 
 #: The folders whose frames are not the user's.
 OURS = tuple(os.path.dirname(str(path)) + os.sep for path in (__file__, np.__file__))
-OPENING = threading.Lock()
-open_blocks = 0
 
 
 @contextlib.contextmanager
@@ -54,19 +52,12 @@ def detect_anomaly() -> Iterator[None]:
         ...
     FloatingPointError: the VJP of np.sqrt gave inf for argument 0 of the call at ...
     """
-    global open_blocks
     token = engine.observer.set(BackwardWatch())
-    with OPENING:
-        open_blocks += 1
-        engine.on_record = watch_forward
     try:
-        yield
+        with watch_recording(watch_forward):
+            yield
     finally:
         engine.observer.reset(token)
-        with OPENING:
-            open_blocks -= 1
-            if open_blocks == 0:
-                engine.on_record = None
 
 
 def watch_forward(node: Any) -> Any:

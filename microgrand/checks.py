@@ -242,6 +242,28 @@ def check_joint(function: Any, contributions: Any, args: Sequence[Any]) -> None:
         )
 
 
+def check_one_dtype(outputs: Sequence[Any]) -> None:
+    """Raise if a function of `remat` returns tensors that do not fit into one vector."""
+    dtypes = {output.dtype for output in outputs}
+    if len(dtypes) > 1:
+        raise TypeError(
+            f"remat's function returned tensors of several dtypes, {sorted(map(str, dtypes))}; "
+            "convert them to one with .astype"
+        )
+
+
+def check_same_again(function: Any, data: Any, before: Any) -> None:
+    """Raise if a function of `remat` has computed something else than the first time."""
+    if not {type(before), type(data)} <= PLAIN:  # of a recorder, or another library
+        return
+    if data.shape != before.shape or not np.array_equal(data, before, equal_nan=True):
+        raise RuntimeError(
+            f"remat: {name_of(function)} computed other values in the backward pass than before; "
+            "what it depends on has changed, or it draws numbers of its own: draw them outside, "
+            "and give them as arguments"
+        )
+
+
 def check_cotangent(cotangent: Any, data: Array, node: Any, i: int) -> None:
     """Raise if what a VJP returned cannot be the cotangent of argument `i` of a computed node."""
     if not hasattr(cotangent, "dtype"):

@@ -109,8 +109,8 @@ def new_tensor(
     return node
 
 
-#: While a `detect_anomaly` block is open in any thread: called with each recorded value, which it
-#: returns. A global, as every call looks here; the hook checks that the block is this thread's.
+#: While something watches in any thread (watching.py): called with each recorded value, which it
+#: returns. A global, as every call looks here.
 on_record: Callable[[Node], Node] | None = None
 
 

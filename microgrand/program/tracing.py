@@ -14,6 +14,7 @@ from .. import engine
 from ..grad_mode import grad_enabled
 from ..nn.dropout import masks
 from ..tensor import Tensor
+from ..watching import watch_recording
 from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
@@ -103,18 +104,10 @@ class Tracing:
         token = recording.set(recorder)
         source = masks.source.set(RecordingSource(recorder))
         observer = engine.observer.set(labels.observe)
-        before = engine.on_record  # of another thread's `detect_anomaly`
-
-        def hook(node: Any) -> Any:
-            return labels.on_record(node if before is None else before(node))
-
-        engine.on_record = hook
         try:
-            with noting_threads(recorder.threads):
+            with noting_threads(recorder.threads), watch_recording(labels.on_record):
                 result = self.function(*args, **kwargs)
         finally:
-            if engine.on_record is hook:
-                engine.on_record = before
             engine.observer.reset(observer)
             masks.source.reset(source)
             recording.reset(token)
