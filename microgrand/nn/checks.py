@@ -644,6 +644,46 @@ def check_has_dropout(model: Any, layers: list[Any], module: type) -> None:
         raise ValueError(f"set_dropout found no dropout layer in {type(model).__name__}")
 
 
+# ------------------------------------------------------------------------------ hooks
+
+
+def check_hook(module: Any, hook: Any) -> None:
+    """Raise if a hook cannot be called, or has no place."""
+    if not callable(hook):
+        raise TypeError(f"a hook is a function, got {hook!r:.60}")
+    if "forward" in vars(module) and "_hooks" not in vars(module):
+        raise TypeError(
+            f"this {type(module).__name__} has an attribute 'forward' of its own, around which "
+            "hooks are not called; define forward in its class"
+        )
+
+
+def check_output_has_gates(module: Any, items: list[Any]) -> None:
+    """Raise if tensors in a module's output would pass a backward hook unseen."""
+    if any(isinstance(item, (dict, list, tuple)) for item in items):
+        raise TypeError(
+            f"{type(module).__name__} has a backward hook, and returns a nest; such a module "
+            "returns a tensor, or tensors in one list or tuple"
+        )
+
+
+def checked_gradients(changed: Any, before: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a backward hook has put in the place of gradients."""
+    new = tuple(changed) if isinstance(changed, (list, tuple)) else (changed,)
+    if len(new) != len(before):
+        raise ValueError(
+            f"a backward hook returned {len(new)} gradients, expected {len(before)}, one for each "
+            "argument of the module"
+        )
+    for i, (one, other) in enumerate(zip(new, before, strict=True)):
+        if other is not None and np.shape(one) != np.shape(other):
+            raise ValueError(
+                f"a backward hook returned a gradient of shape {np.shape(one)} for argument {i}, "
+                f"expected {np.shape(other)}"
+            )
+    return new
+
+
 # ------------------------------------------------------------------------------ nn.utils
 
 

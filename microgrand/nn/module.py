@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..tensor import Tensor
-from . import checks
+from . import checks, hooks
 
 
 class Parameter(Tensor):
@@ -394,6 +394,58 @@ class Module:
         for tensor, value in values[0].items():
             tensor.version += 1  # tells graphs that have saved the values
             tensor.data[...] = value
+
+    # ---- hooks
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> hooks.RemovableHandle:
+        """Call ``hook(module, args)`` before each call; what it returns takes the arguments' place.
+
+        A tuple is all arguments, anything else the only one, and None changes nothing. Returns a
+        handle, whose ``remove()`` takes the hook out.
+        """
+        return hooks.register(self, "before", hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> hooks.RemovableHandle:
+        """Call ``hook(module, args, output)`` after each call; what it returns is the new output.
+
+        None changes nothing. Returns a handle, whose ``remove()`` takes the hook out.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microgrand import nn
+        >>> net = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> def show(module, args, output):
+        ...     print(type(module).__name__, output.shape)
+        >>> handles = [layer.register_forward_hook(show) for layer in net]
+        >>> _ = net(np.ones((4, 2)))
+        Linear (4, 8)
+        ReLU (4, 8)
+        Linear (4, 1)
+        >>> for handle in handles:
+        ...     handle.remove()
+        """
+        return hooks.register(self, "after", hook)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any]) -> hooks.RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` when the gradients of a call are known.
+
+        They are tuples with an array for each positional argument and each output, None where there
+        is no gradient. What the hook returns takes the place of `grad_input`; None changes nothing.
+        Returns a handle, whose ``remove()`` takes the hook out.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microgrand import Tensor, nn
+        >>> relu = nn.ReLU()
+        >>> def show(module, grad_input, grad_output):
+        ...     print(grad_input, grad_output)
+        >>> handle = relu.register_full_backward_hook(show)
+        >>> relu(Tensor([-1.0, 2.0], requires_grad=True)).sum().backward()
+        (array([0., 1.]),) (array([1., 1.]),)
+        """
+        return hooks.register(self, "backward", hook)
 
     # ---- as text
 

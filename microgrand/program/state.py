@@ -305,6 +305,8 @@ class State:
         for names in self.asking:
             names["type"] = TypeOf
         for module, name in self.modules.values():
+            if "forward" in vars(module):  # as with hooks: it stands before that of the class
+                continue
             self.override(module, "forward", labels.in_module(module.forward, module, name))
         for optimizer, _ in self.optimizers.values():
             self.override(optimizer, "update", self.watched_update(optimizer))
