@@ -17,7 +17,7 @@ import numpy as np
 from ..engine import defvjp, primitive
 from ..flatten_util import ravel_pytree
 from ..tensor import Tensor
-from . import checks
+from . import module_checks as checks
 
 Hook = Callable[..., Any]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..tensor import Tensor
-from . import checks, hooks
+from . import checks, hooks, module_checks
 
 
 class Parameter(Tensor):
@@ -222,7 +222,7 @@ class Module:
         {'mask': Tensor([[1., 0.],
                [1., 1.]])}
         """
-        checks.check_name_of_buffer(self, name)
+        module_checks.check_name_of_buffer(self, name)
         setattr(self, name, None if value is None else Buffer(value))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:

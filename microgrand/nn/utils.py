@@ -9,7 +9,8 @@ import numpy as np
 
 from ..dispatch import look
 from ..tensor import Tensor
-from . import checks
+from . import module_checks as checks
+from .checks import check_flag
 from .module import STATE, Module
 
 
@@ -62,7 +63,7 @@ def clip_grad_norm_(
     tensors = checks.checked_tensors("clip_grad_norm_", parameters)
     max_norm = checks.checked_limit("clip_grad_norm_'s max_norm", max_norm)
     norm_type = checks.checked_order(norm_type)
-    checks.check_flag("clip_grad_norm_'s error_if_nonfinite", error_if_nonfinite)
+    check_flag("clip_grad_norm_'s error_if_nonfinite", error_if_nonfinite)
     with_grad = [tensor for tensor in tensors if tensor._grad is not None]
     norm = norm_of([tensor._grad for tensor in with_grad], norm_type)
     if error_if_nonfinite:

@@ -1,0 +1,220 @@
+"""What containers, registered buffers, hooks and nn.utils refuse, and what to do instead.
+
+Each function returns, or raises an error that says what was given, what was expected and how to
+mend it.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..kinds import Array
+from ..tensor import Tensor
+
+# ------------------------------------------------------------------------------ containers
+
+
+def check_modules(who: str, layers: Iterable[Any], module: type) -> None:
+    """Raise if a container is given something else than modules."""
+    for i, layer in enumerate(layers):
+        if isinstance(layer, module):
+            continue
+        if isinstance(layer, type):
+            mend = f"make one, {layer.__name__}()"
+        elif callable(layer):
+            mend = "call it in the forward() of a Module of your own"
+        elif who == "Sequential":
+            mend = "give them one by one, Sequential(a, b), or unpack a list, Sequential(*layers)"
+        else:
+            mend = f"give a list of them, {who}([a, b])"
+        raise TypeError(f"{who} takes modules, got {layer!r:.60} at position {i}; {mend}")
+
+
+def check_module_list(who: str, modules: Any, module: type) -> None:
+    """Raise if a container is not given modules in a list or another iterable."""
+    if isinstance(modules, module) or not isinstance(modules, Iterable):
+        raise TypeError(
+            f"{who} takes modules in a list, got {type(modules).__name__}; write {who}([a, b])"
+        )
+
+
+def check_named_modules(modules: Any, module: type) -> None:
+    """Raise if `ModuleDict` is given something else than modules by name."""
+    if not isinstance(modules, Mapping):
+        raise TypeError(
+            f"ModuleDict takes a dict from names to modules, got {type(modules).__name__}"
+        )
+    for name, layer in modules.items():
+        if not isinstance(name, str):
+            raise TypeError(f"ModuleDict's names are texts, got {name!r}")
+        if not name or "." in name:
+            raise ValueError(f"ModuleDict's names are parts of dotted names, got {name!r}")
+        if not isinstance(layer, module):
+            raise TypeError(f"ModuleDict takes modules, got {layer!r:.60} for {name!r}")
+
+
+def check_residual(x: Any, change: Any) -> None:
+    """Raise if what is to be added has another shape, which NumPy would stretch."""
+    if np.shape(x) != np.shape(change):
+        raise ValueError(
+            f"Residual adds what its body returns, of shape {np.shape(change)}, to the shortcut, "
+            f"of shape {np.shape(x)}; give it a shortcut that changes the shape, "
+            "Residual(body, shortcut=nn.Linear(...))"
+        )
+
+
+# ------------------------------------------------------------------------------ buffers
+
+
+def check_name_of_buffer(module: Any, name: Any) -> None:
+    """Raise if an attribute cannot have such a name, or there is one."""
+    if not isinstance(name, str):
+        raise TypeError(f"a buffer's name is a text, got {name!r}")
+    if not name or "." in name:
+        raise ValueError(
+            f"a buffer's name is that of an attribute, without a dot, got {name!r}; register it in "
+            "the module that it belongs to"
+        )
+    if hasattr(module, name):
+        raise ValueError(
+            f"{type(module).__name__} has an attribute {name!r}; choose another name, or change "
+            f"the buffer's values with .{name}.data = array"
+        )
+
+
+# ------------------------------------------------------------------------------ hooks
+
+
+def check_hook(module: Any, hook: Any) -> None:
+    """Raise if a hook cannot be called, or has no place."""
+    if not callable(hook):
+        raise TypeError(f"a hook is a function, got {hook!r:.60}")
+    if "forward" in vars(module) and "_hooks" not in vars(module):
+        raise TypeError(
+            f"this {type(module).__name__} has an attribute 'forward' of its own, around which "
+            "hooks are not called; define forward in its class"
+        )
+
+
+def check_output_has_gates(module: Any, items: list[Any]) -> None:
+    """Raise if tensors in a module's output would pass a backward hook unseen."""
+    if any(isinstance(item, (dict, list, tuple)) for item in items):
+        raise TypeError(
+            f"{type(module).__name__} has a backward hook, and returns a nest; such a module "
+            "returns a tensor, or tensors in one list or tuple"
+        )
+
+
+def checked_gradients(changed: Any, before: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a backward hook has put in the place of gradients."""
+    new = tuple(changed) if isinstance(changed, (list, tuple)) else (changed,)
+    if len(new) != len(before):
+        raise ValueError(
+            f"a backward hook returned {len(new)} gradients, expected {len(before)}, one for each "
+            "argument of the module"
+        )
+    for i, (one, other) in enumerate(zip(new, before, strict=True)):
+        if other is not None and np.shape(one) != np.shape(other):
+            raise ValueError(
+                f"a backward hook returned a gradient of shape {np.shape(one)} for argument {i}, "
+                f"expected {np.shape(other)}"
+            )
+    return new
+
+
+# ------------------------------------------------------------------------------ nn.utils
+
+
+def checked_tensors(who: str, tensors: Any, some: bool = False) -> list[Tensor]:
+    """Return tensors as a list, of one if there is one."""
+    if isinstance(tensors, Tensor):
+        return [tensors]
+    if callable(getattr(tensors, "parameters", None)):
+        raise TypeError(
+            f"{who} takes tensors, got a module of type {type(tensors).__name__}; pass "
+            "module.parameters()"
+        )
+    if not isinstance(tensors, Iterable):
+        raise TypeError(
+            f"{who} takes an iterable of tensors, got {type(tensors).__name__}; pass "
+            "model.parameters(), with its parentheses"
+        )
+    several = list(tensors)
+    for i, tensor in enumerate(several):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{who} takes tensors, got {type(tensor).__name__} at position {i}")
+    if some and not several:
+        raise ValueError(f"{who} got no parameters (an iterator that has been used up is empty)")
+    return several
+
+
+def checked_limit(who: str, limit: Any) -> float:
+    """Return a number of at least 0, which may be infinite."""
+    if isinstance(limit, bool) or not isinstance(limit, numbers.Real):
+        raise TypeError(f"{who} is a number, got {limit!r}")
+    if not float(limit) >= 0:  # nor nan
+        raise ValueError(f"{who} is at least 0, got {limit!r}")
+    return float(limit)
+
+
+def checked_order(order: Any) -> float:
+    """Return the order of a norm, above 0."""
+    if isinstance(order, str) and order == "inf":  # as in PyTorch
+        return np.inf
+    if checked_limit("clip_grad_norm_'s norm_type", order) == 0:
+        raise ValueError(f"clip_grad_norm_'s norm_type is above 0, got {order!r}")
+    return float(order)
+
+
+def check_finite_norm(finite: Any) -> None:
+    """Raise if the norm of all gradients is nan or infinite."""
+    if not finite:
+        raise RuntimeError(
+            "the norm of the gradients is nan or infinite, so they cannot be clipped; "
+            "microgrand.detect_anomaly() tells where the first nan arises"
+        )
+
+
+def checked_vector(vector: Any, size: int) -> Array:
+    """Return the values of a vector of so many elements."""
+    values = vector.data if isinstance(vector, Tensor) else np.asarray(vector)
+    if values.shape != (size,):
+        raise ValueError(
+            f"vector_to_parameters got a vector of shape {values.shape}, expected {(size,)}, the "
+            "number of elements of all parameters"
+        )
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"vector_to_parameters got a vector of dtype {values.dtype}")
+    return values
+
+
+def check_is_module(who: str, module: Any, kind: type) -> None:
+    """Raise if something is no module."""
+    if not isinstance(module, kind):
+        raise TypeError(f"{who} takes a module, got {type(module).__name__}")
+
+
+def checked_replacements(module: Any, own: Mapping[str, Tensor], given: Any) -> dict[int, Tensor]:
+    """Return what stands for a module's own parameters in a call, by their ids."""
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"functional_call takes a mapping from names to arrays, got {type(given).__name__}"
+        )
+    table = {}
+    for name, value in given.items():
+        if name not in own:
+            raise ValueError(
+                f"functional_call: {type(module).__name__} has no parameter or buffer {name!r}; it "
+                f"has {', '.join(own) or 'none'}"
+            )
+        tensor = value if isinstance(value, Tensor) else Tensor(value)
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"functional_call: {name!r} has shape {tensor.shape}, expected {own[name].shape}"
+            )
+        table[id(own[name])] = tensor
+    return table
