@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_optim import CLASSES, OPTIMIZERS, RECORDED, every_optimizer
 
 from microgrand import Tensor, nn
-from microgrand.optim import SGD, Adam, Lion, Optimizer
+from microgrand.optim import SGD, Adagrad, Adam, Lion, Optimizer
 
 
 def in_groups(case):
@@ -268,3 +268,16 @@ def test_a_users_own_optimizer():
     optimizer.step()
     np.testing.assert_array_equal(tensor.data, [0.5, 1.5])
     optimizer.load_state_dict(optimizer.state_dict())
+
+
+def test_adagrads_sums_begin_anew_at_their_initial_value():
+    one, two = leaf(1.0, 2.0), leaf(1.0, 2.0)
+    first, second = (Adagrad([p], initial_accumulator_value=0.5) for p in (one, two))
+    two.grad = np.ones(2)
+    second.step()
+    two.data[...] = one.data
+    second.load_state_dict(first.state_dict())
+    for p, optimizer in (one, first), (two, second):
+        p.grad = np.ones(2)
+        optimizer.step()
+    np.testing.assert_array_equal(one.data, two.data)
