@@ -41,6 +41,7 @@ from .pooling import (
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .resizing import Flatten, Upsample
 from .smooth import GELU, LogSigmoid, Sigmoid, SiLU, Softplus, Tanh
+from .summary import summary
 from .transformer import TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
@@ -124,5 +125,6 @@ __all__ = [
     "linear_schedule",
     "mc_dropout",
     "set_dropout",
+    "summary",
     "utils",
 ]
