@@ -1,15 +1,17 @@
 """Pictures of graphs: what they show, what they fold, and what cannot be drawn."""
 
+import json
 import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 
-from microgrand import Tensor, defvjp, manual_seed, nn, primitive
+from microgrand import Tensor, compile, defvjp, manual_seed, nn, optim, primitive
 from microgrand.nn import functional as F
 from microgrand.visual import boxes as graph_of
-from microgrand.visual import graph, stepper
+from microgrand.visual import graph, program, stepper
+from microgrand.visual.program import boxes_of_lines
 from microgrand.visual.rules import text_of
 from microgrand.visual.steps import steps_of
 
@@ -269,3 +271,60 @@ def test_pages_are_small_and_changed_nothing(tmp_path):
     assert "https://" not in page
     assert all(parameter.grad is None for parameter in net.parameters())
     loss.backward()
+
+
+# ----------------------------------------------------------------------------------- program
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        self.hidden, self.drop, self.head = nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.drop(F.relu(self.hidden(x))))
+
+
+def compiled_step():
+    manual_seed(0)
+    net = Functional()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    x, labels = np.ones((5, 3), np.float32), np.array([0, 1, 0, 1, 1])
+
+    def step(x, labels):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled = compile(step)
+    for _ in range(3):
+        compiled(x, labels)
+    return compiled, F.cross_entropy(net(x), labels), net
+
+
+def test_each_line_of_a_program_finds_its_box():
+    compiled, loss, net = compiled_step()
+    boxes = graph_of.boxes_of(loss, net, {})
+    found = boxes_of_lines(compiled.origins, boxes)
+    lines = compiled.source.splitlines()
+    names = {lines[i].strip().split(" = ")[0]: boxes[box].name for i, box in found.items()}
+    assert names["drop_mask"] == "apply_mask, 2 in drop"
+    assert names["head_weight_grad"] == names["head_bias_grad"] == "affine in head"
+    assert names["hidden_weight_grad"] == "affine in hidden"
+    relu = [boxes[box].name for i, box in found.items() if "np.less_equal" in lines[i]]
+    assert relu == ["apply_mask"]
+    updates = {boxes[box].name for box in found.values() if boxes[box].kind == "leaf"}
+    assert updates == {name for name, _ in net.named_parameters()}
+
+
+def test_a_page_of_a_program_has_all_of_it(tmp_path):
+    compiled, loss, net = compiled_step()
+    program(compiled, loss, tmp_path / "program.html", net)
+    page = (tmp_path / "program.html").read_text()
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert [line for line, _ in data["lines"]] == compiled.source.splitlines()
+    with pytest.raises(TypeError, match=r"microgrand\.compile"):
+        program(len, loss, tmp_path / "program.html")
+    with pytest.raises(RuntimeError, match="called"):
+        program(compile(np.sin), loss, tmp_path / "program.html")

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from microgrand import manual_seed, nn
+from microgrand import compile, manual_seed, nn, optim
 from microgrand.nn import functional as F
 from microgrand.visual import boxes as graph_of
-from microgrand.visual import graph, stepper
+from microgrand.visual import graph, program, stepper
 from microgrand.visual.steps import steps_of
 
 NEEDED = ("igraph", "playwright", "axe_core_python")
@@ -165,4 +165,34 @@ def test_a_folded_layer_opens_by_a_click(browser, net_and_steps):
     assert page.locator(".picture:visible .layer").count() == 3
     page.get_by_role("button", name="all open").click()
     assert page.locator(".picture:visible .layer").count() == 0
+    page.close()
+
+
+def test_a_line_of_a_program_shows_its_box_and_a_box_its_lines(browser, tmp_path):
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    x, labels = np.ones((5, 3), np.float32), np.array([0, 1, 0, 1, 1])
+
+    def step(x, labels):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), labels)
+        loss.backward()
+        optimizer.step()
+
+    compiled = compile(step)
+    for _ in range(3):
+        compiled(x, labels)
+    program(compiled, F.cross_entropy(net(x), labels), tmp_path / "program.html", net)
+    page = opened(browser, tmp_path / "program.html", viewport={"width": 1200, "height": 800})
+    page.locator("#program button", has_text="_weight_grad =").first.click()
+    assert "affine in 2" in sentence(page)
+    chosen = page.locator(".mg .now")
+    assert chosen.count() == 1
+    page.locator("#program button", has_text="_weight_grad =").last.focus()
+    page.keyboard.press("Enter")
+    assert "affine in 0" in sentence(page)
+    chosen.click()
+    assert page.locator("#program .now").count() >= 4
+    assert not Axe().run(page)["violations"]
+    assert not page.troubles
     page.close()

@@ -254,6 +254,15 @@ class Compiled:
         checks.check_is_compiled(self.traces)
         return self.traces[0].text
 
+    @property
+    def origins(self) -> dict[int, tuple[str, str]]:
+        """What the lines of `source` belong to: from a line's number, from 0, to two texts.
+
+        They are its section, such as "backward", and the primitive, VJP or parameter that it is of.
+        """
+        checks.check_is_compiled(self.traces)
+        return self.traces[0].origins
+
     def save(self, path: Any) -> None:
         """Write the latest program as a module that runs with NumPy alone.
 

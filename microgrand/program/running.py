@@ -89,6 +89,12 @@ class Trace:
         text = self.source.text
         return self.parts + text
 
+    @property
+    def origins(self) -> dict[int, tuple[str, str]]:
+        """What the lines of the text belong to."""
+        before = self.parts.count("\n")
+        return {before + i: origin for i, origin in self.source.origins.items()}
+
     def example(self) -> Any:
         """Return arguments such as were recorded."""
         made: dict[Kind, Any] = {}

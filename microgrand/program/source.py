@@ -281,6 +281,8 @@ class Source(Writer):
         super().__init__()
         self.program = program
         self.buffers = program.buffers
+        #: From the number of a line to its section, and the primitive, rule or parameter it is of.
+        self.origins: dict[int, tuple[str, str]] = {}
         self.text = self.write()
         self.terse = True
         self.terse_text = self.write()
@@ -303,6 +305,7 @@ class Source(Writer):
         numbers, kept = self.numbers(uses)
         body = [f"nonlocal {', '.join(kept)}"] if kept else []
         section = origin = ""
+        origins: dict[int, tuple[str, str]] = {}
         errstate: tuple[tuple[str, str], ...] = ()
         for call in [*program.calls, None]:
             if numbers and (call is None or call.function is not raw_bytes):
@@ -331,7 +334,9 @@ class Source(Writer):
                 self.names[call.result] = self.enclosed(call)
                 continue
             indent = "    " if errstate else ""
+            first = len(body)
             body += [indent + line for line in self.lines(call)]
+            origins |= dict.fromkeys(range(first, len(body)), (call.section, call.origin))
         outputs = ", ".join(self.name(v) for v in program.late)
         body.append(
             f"return {outputs}{',' if len(program.late) == 1 else ''}" if outputs else "return ()"
@@ -340,6 +345,8 @@ class Source(Writer):
         lines += [f"    {line}" for line in once]
         lines += [f"    {' = '.join(kept)} = None"] if kept else []
         lines += [f"    def step({', '.join(inputs)}):"]
+        if not self.terse:
+            self.origins = {len(lines) + i: origin for i, origin in origins.items()}
         lines += [f"        {line}" if line else "" for line in body]
         lines += ["    return step", ""]
         return "\n".join(lines)

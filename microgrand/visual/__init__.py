@@ -2,5 +2,6 @@
 
 from .picture import Picture, graph
 from .player import stepper
+from .program import program
 
-__all__ = ["Picture", "graph", "stepper"]
+__all__ = ["Picture", "graph", "program", "stepper"]

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..engine import Node
 from ..nn.module import Module
+from ..program.compiled import Compiled
 
 
 def check_output(output: Any) -> None:
@@ -71,6 +72,14 @@ def check_has_few_values(number: int, most: int) -> None:
         raise ValueError(
             f"the graph has {number} values, and a stepper of more than {most} is no longer "
             "followed: step through a smaller net or fewer examples, or draw it with graph()"
+        )
+
+
+def check_compiled(compiled: Any) -> None:
+    """Raise if it is no compiled function."""
+    if not isinstance(compiled, Compiled):
+        raise TypeError(
+            f"expected a function made by microgrand.compile, got {type(compiled).__name__}"
         )
 
 
