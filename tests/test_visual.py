@@ -326,5 +326,5 @@ def test_a_page_of_a_program_has_all_of_it(tmp_path):
     assert [line for line, _ in data["lines"]] == compiled.source.splitlines()
     with pytest.raises(TypeError, match=r"microgrand\.compile"):
         program(len, loss, tmp_path / "program.html")
-    with pytest.raises(RuntimeError, match="called"):
+    with pytest.raises(RuntimeError, match="twice"):
         program(compile(np.sin), loss, tmp_path / "program.html")
