@@ -4,11 +4,12 @@
 
 Each round runs, one after another, one process alone, two processes that share nothing, two that
 exchange gradients in buckets while the backward pass goes on, and two that exchange all of them
-after it. Then the time of sums of several sizes gives latency and bandwidth, and from these follows,
-on paper, what many machines would do.
+after it. Then the time of sums of several sizes gives latency and bandwidth, and from these
+follows, on paper, what many machines would do.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -41,7 +42,7 @@ def measure(bucket_bytes: int, steps: int) -> float:
 
     manual_seed(0)
     layers = []
-    for inputs, outputs in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(WIDTHS):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     net = nn.Sequential(*layers[:-1])
     ddp = DistributedDataParallel(net, bucket_bytes=bucket_bytes) if bucket_bytes else None
@@ -136,7 +137,7 @@ def main() -> None:
         np.stack([1 / seconds, sizes / seconds], axis=1), np.ones(len(sizes)), rcond=None
     )[0]
     print(f"\nA sum of two ranks here: {1e6 * latency:.0f} us, and {1e-9 / per_byte:.1f} GB/s.")
-    size = 4 * sum((i + 1) * o for i, o in zip(WIDTHS, WIDTHS[1:], strict=False))
+    size = 4 * sum((i + 1) * o for i, o in itertools.pairwise(WIDTHS))
     step = statistics.median(times["alone"])
     networks = {
         "this machine": (latency, 1 / per_byte),
