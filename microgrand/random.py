@@ -66,6 +66,13 @@ def generator(rng: np.random.Generator | None) -> np.random.Generator:
     return rng
 
 
+def diverge(rng: np.random.Generator, *numbers: int) -> None:
+    """Go on from a state that follows from the generator's state and from numbers."""
+    state = rng.integers(2**32, size=8).tolist()
+    sequence = np.random.SeedSequence([*numbers, *state])
+    rng.bit_generator.state = type(rng.bit_generator)(sequence).state
+
+
 def before_fork() -> None:
     """Count the child, and hold the generator's lock at the fork: else the child could deadlock."""
     global forks
@@ -81,9 +88,7 @@ def after_fork_in_parent() -> None:
 def after_fork_in_child() -> None:
     """Go on from a state that follows from the parent's state and the child's number."""
     default_rng.bit_generator.lock.release()
-    state = default_rng.bit_generator.state["state"]["state"]
-    sequence = np.random.SeedSequence([forks, state])
-    default_rng.bit_generator.state = np.random.default_rng(sequence).bit_generator.state
+    diverge(default_rng, forks)
 
 
 if hasattr(os, "register_at_fork"):

@@ -61,6 +61,7 @@ def test_the_commands_are_one_line_each():
     assert runs == [
         ["python", "examples/mlp_dropout.py"],
         ["python", "-m", "pytest"],
+        ["mpiexec", "-n", "2", "python", "examples/mlp_distributed.py"],
         ["python", "-m", "microgrand.course", "start"],
     ]
 
