@@ -10,6 +10,9 @@ from hypothesis import settings
 
 from microgrand import manual_seed
 
+#: A program that mpiexec runs, for test_distributed.py.
+collect_ignore = ["ranks.py"]
+
 EXAMPLES = 20
 
 # The same examples in every run, so that a failure is never a matter of luck; no deadline, as
