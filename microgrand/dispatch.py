@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +26,6 @@ from .grad_mode import is_grad_enabled
 from .kinds import Array, ArrayLike, DTypeLike, Function, Value, Values
 
 # ---------------------------------------------------------------------------------- tables
-
-
-#: What the tables know a function by: itself, or ``(ufunc, name)`` for a ufunc's method.
-Key: TypeAlias = Any
 
 
 class Formula:
@@ -44,11 +40,11 @@ class Formula:
         self.accepts = checks.Accepts(compose)
 
 
-#: From a function's key to its formula.
-formulas: dict[Key, Formula] = {}
+#: From a NumPy function, or a ufunc's method such as ``np.add.reduce``, to its formula.
+formulas: dict[Function, Formula] = {}
 
 #: NumPy functions with a derivative of zero or none at all.
-constant_functions: set[Key] = set()
+constant_functions: set[Function] = set()
 
 
 def formula(*functions: Any, exact: bool = False, plain: tuple[int, ...] = ()) -> Function:
@@ -57,7 +53,7 @@ def formula(*functions: Any, exact: bool = False, plain: tuple[int, ...] = ()) -
     Parameters
     ----------
     *functions
-        NumPy functions, or keys of ufunc methods. One that NumPy 2.0 lacks is given by its name.
+        NumPy functions or methods of ufuncs. One that NumPy 2.0 lacks is given by its name.
     exact
         Whether the formula's value is NumPy's to the bit, because it only moves elements or calls
         the same function. Then, where a gradient is recorded, only the formula is called.
@@ -68,9 +64,9 @@ def formula(*functions: Any, exact: bool = False, plain: tuple[int, ...] = ()) -
 
     def register(compose: Function) -> Function:
         for function in functions:
-            key = getattr(np, function, None) if isinstance(function, str) else function
-            if key is not None:
-                formulas[key] = Formula(compose, exact, plain)
+            found = getattr(np, function, None) if isinstance(function, str) else function
+            if found is not None:
+                formulas[found] = Formula(compose, exact, plain)
         return compose
 
     return register
@@ -79,11 +75,8 @@ def formula(*functions: Any, exact: bool = False, plain: tuple[int, ...] = ()) -
 # ------------------------------------------------------------------------------ the decision
 
 
-def dispatch(function: Any, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
-    """Call a NumPy function whose arguments hold tensors.
-
-    The tables know the function as `key`.
-    """
+def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
+    """Call a NumPy function whose arguments hold tensors."""
     kwargs = {
         name: copy_of_list(value)  # the graph keeps it
         for name, value in kwargs.items()
@@ -91,15 +84,17 @@ def dispatch(function: Any, key: Key, args: tuple[Any, ...], kwargs: dict[str, A
     }
     checks.check_writes_into_no_tensor(function, args, kwargs)
     if "out" not in kwargs:
-        if key in rules_of:
+        if function in rules_of:
             args, kwargs = by_position(function, args, kwargs)
-            return apply(key, as_operands(function, args, len(rules_of[key].vjps)), kwargs)
-        if key in formulas and formulas[key].accepts.call(len(args), kwargs):
+            return apply(
+                function, as_operands(function, args, len(rules_of[function].vjps)), kwargs
+            )
+        if function in formulas and formulas[function].accepts.call(len(args), kwargs):
             args = tuple([as_operand(copy_of_list(x), ()) for x in args])
             kwargs = {name: as_operand(value, ()) for name, value in kwargs.items()}
-            return by_formula(function, formulas[key], args, kwargs)
-    if not is_constant(key, args) and records_gradient((args, tuple(kwargs.values()))):
-        checks.refuse(function, key in formulas, args, kwargs)
+            return by_formula(function, formulas[function], args, kwargs)
+    if not is_constant(function, args) and records_gradient((args, tuple(kwargs.values()))):
+        checks.refuse(function, function in formulas, args, kwargs)
     values = call_on_data(function, args, kwargs)
     tensors = tensors_in((args, tuple(kwargs.values())))
     parameters = [tensor._array for tensor in tensors if tensor._requires_grad]
@@ -118,11 +113,11 @@ def all_unshared(values: Values, parameters: Sequence[Array]) -> Values:
     return unshared(values, parameters) if isinstance(values, np.ndarray) else values
 
 
-def is_constant(key: Key, args: tuple[Any, ...]) -> bool:
+def is_constant(function: Function, args: tuple[Any, ...]) -> bool:
     """Tell whether a function is piecewise constant; the sign of a complex number is not."""
-    if key is np.sign and isinstance(args[0], Node) and args[0]._array.dtype.kind == "c":
+    if function is np.sign and isinstance(args[0], Node) and args[0]._array.dtype.kind == "c":
         return False
-    return key in constant_functions
+    return function in constant_functions
 
 
 def by_position(

@@ -68,7 +68,7 @@ def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
     def operate(self: Tensor, other: ArrayLike) -> Value:
         operand = as_operand(unwrap(other), ())
         if self.primitive is not None or (records_gradient(other) and not self._requires_grad):
-            new = dispatch(ufunc, ufunc, (self, other), {})
+            new = dispatch(ufunc, (self, other), {})
             if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
                 return new
             change(np.copy(self._array), operand)  # NumPy may refuse it
@@ -163,14 +163,14 @@ class Tensor(Node):
     ) -> Values:
         inputs = tuple([as_operand(x, ()) for x in inputs])
         if method == "__call__":
-            return dispatch(ufunc, ufunc, inputs, kwargs)
+            return dispatch(ufunc, inputs, kwargs)
         if method == "outer":  # by broadcasting x along the axes of y
             x, y = inputs
             return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y, **kwargs)
-        return dispatch(getattr(ufunc, method), (ufunc, method), inputs, kwargs)
+        return dispatch(getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, function: Function, types: Any, args: Any, kwargs: Any) -> Values:
-        return dispatch(function, function, args, kwargs)
+        return dispatch(function, args, kwargs)
 
     def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
         checks.check_becomes_an_array(self)

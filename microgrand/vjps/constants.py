@@ -34,4 +34,4 @@ constant_functions.update(
 # What NumPy has begun to phase out, or no longer has: trunc and isin are its successors.
 constant_functions.update(getattr(np, name) for name in ("fix", "in1d") if hasattr(np, name))
 for ufunc in (np.logical_and, np.logical_or, np.logical_xor):
-    constant_functions.update([(ufunc, method) for method in ("reduce", "accumulate", "outer")])
+    constant_functions.update([ufunc.reduce, ufunc.accumulate, ufunc.outer])

@@ -565,23 +565,23 @@ METHODS: list[tuple[np.ufunc, Any, Any]] = [
     (np.hypot, hypot_reduce, scan(np.hypot)),
 ]
 for ufunc, reduction, accumulation in METHODS:
-    formula((ufunc, "reduce"))(along_first_axis(reduction))
-    formula((ufunc, "accumulate"))(along_first_axis(accumulation))
-formula((np.maximum, "accumulate"))(along_first_axis(scan(np.maximum)))
-formula((np.minimum, "accumulate"))(along_first_axis(scan(np.minimum)))
+    formula(ufunc.reduce)(along_first_axis(reduction))
+    formula(ufunc.accumulate)(along_first_axis(accumulation))
+formula(np.maximum.accumulate)(along_first_axis(scan(np.maximum)))
+formula(np.minimum.accumulate)(along_first_axis(scan(np.minimum)))
 for ufunc, function in (
     (np.add, np.sum),
     (np.multiply, np.prod),
     (np.maximum, np.max),
     (np.minimum, np.min),
 ):
-    formula((ufunc, "reduce"), exact=True)(along_first_axis(function))
-formula((np.add, "accumulate"))(along_first_axis(np.cumsum))
-formula((np.multiply, "accumulate"))(along_first_axis(np.cumprod))
+    formula(ufunc.reduce, exact=True)(along_first_axis(function))
+formula(np.add.accumulate)(along_first_axis(np.cumsum))
+formula(np.multiply.accumulate)(along_first_axis(np.cumprod))
 INVERSE_METHODS: list[tuple[np.ufunc, np.ufunc, Any, Any]] = [
     (np.subtract, np.negative, np.sum, np.cumsum),
     (np.true_divide, np.reciprocal, np.prod, np.cumprod),
 ]
 for ufunc, inverse, reduction, accumulation in INVERSE_METHODS:
-    formula((ufunc, "reduce"))(first_and_inverses(reduction, inverse))
-    formula((ufunc, "accumulate"))(first_and_inverses(accumulation, inverse))
+    formula(ufunc.reduce)(first_and_inverses(reduction, inverse))
+    formula(ufunc.accumulate)(first_and_inverses(accumulation, inverse))

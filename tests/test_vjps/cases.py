@@ -43,8 +43,12 @@ CHECKS: dict[Any, st.SearchStrategy[Case]] = {}
 FILES: dict[Any, str] = {}
 
 
+def is_ufunc_method(key):
+    return isinstance(getattr(key, "__self__", None), np.ufunc)
+
+
 def label(key):
-    return f"{key[0].__name__}.{key[1]}" if isinstance(key, tuple) else name_of(key)
+    return name_of(key).removeprefix("np.") if is_ufunc_method(key) else name_of(key)
 
 
 def covers(*functions):

@@ -10,7 +10,7 @@ from microgrand import Tensor
 from microgrand.dispatch import constant_functions, unwrap
 
 from .calls import can_be_called, check_any_call
-from .cases import as_outputs, few, label
+from .cases import as_outputs, few, is_ufunc_method, label
 
 # How to call those that need more than one array.
 CONSTANT_CALLS = {
@@ -39,9 +39,8 @@ ON_INTEGERS = {
 
 
 def call_constant(key, x):
-    if isinstance(key, tuple):
-        ufunc, method = key
-        return getattr(ufunc, method)(*[x] * (2 if method == "outer" else 1))
+    if is_ufunc_method(key):
+        return key(*[x] * (2 if key.__name__ == "outer" else 1))
     if isinstance(key, np.ufunc):
         return key(*[x] * key.nin)
     return CONSTANT_CALLS.get(key, lambda f, x: f(x))(key, x)

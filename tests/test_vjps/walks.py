@@ -30,14 +30,14 @@ from .calls import (
     outcome,
     scattered,
 )
-from .cases import CHECKS, FILES, THOROUGH, as_outputs, few, label
+from .cases import CHECKS, FILES, THOROUGH, as_outputs, few, is_ufunc_method, label
 
 #: What a test may ask for, and which entries of the table that is.
 KINDS = {
     "key": lambda key: True,
     "rule": lambda key: key in rules_of,
     "formula": lambda key: key in formulas,
-    "of_numpy": lambda key: isinstance(key, tuple) or label(key).startswith("np."),
+    "of_numpy": lambda key: is_ufunc_method(key) or label(key).startswith("np."),
     "function": can_be_called,
 }
 
