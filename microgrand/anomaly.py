@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import checks, engine
-from .dispatch import look, unwrap
+from .dispatch import unwrap
 from .kinds import Value
+from .recorded import look
 from .watching import watch_recording
 
 #: The folders whose frames are not the user's.

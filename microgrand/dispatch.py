@@ -13,7 +13,6 @@ Any other function works as long as no gradient is lost.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,7 +22,8 @@ import numpy as np
 from . import checks
 from .engine import Node, apply, defvjp, new_tensor, primitive, rules_of, unshared
 from .grad_mode import is_grad_enabled
-from .kinds import Array, ArrayLike, DTypeLike, Function, Value, Values
+from .kinds import Array, Function, Value, Values
+from .recorded import is_recorded
 
 # ---------------------------------------------------------------------------------- tables
 
@@ -90,8 +90,8 @@ def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Va
                 function, as_operands(function, args, len(rules_of[function].vjps)), kwargs
             )
         if function in formulas and formulas[function].accepts.call(len(args), kwargs):
-            args = tuple([as_operand(copy_of_list(x), ()) for x in args])
-            kwargs = {name: as_operand(value, ()) for name, value in kwargs.items()}
+            args = tuple([without_labels(copy_of_list(x)) for x in args])
+            kwargs = {name: without_labels(value) for name, value in kwargs.items()}
             return by_formula(function, formulas[function], args, kwargs)
     if not is_constant(function, args) and records_gradient((args, tuple(kwargs.values()))):
         checks.refuse(function, function in formulas, args, kwargs)
@@ -146,27 +146,23 @@ def as_operands(function: Any, args: tuple[Any, ...], count: int) -> tuple[Any, 
 
 
 def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
-    """Turn `sequences`, and tables of other libraries, into arrays; leave the rest as it is.
+    """Turn `sequences` and labelled data into arrays; leave the rest as it is."""
+    return np.asarray(x) if isinstance(x, sequences) else without_labels(x)
 
-    The operators of such tables match rows by their labels, those of arrays by position.
+
+def without_labels(x: Any) -> Any:
+    """Make an array of what pandas and its like hold; leave the rest as it is.
+
+    Their operators match rows by labels, those of arrays by position: derivatives would be wrong.
     """
-    if isinstance(x, sequences) or (
-        hasattr(type(x), "__array__")
-        and not hasattr(type(x), "__array_function__")
-        and not hasattr(x, "recorded_as_array")  # a number that `compile` records
-    ):
-        return np.asarray(x)
-    return x
+    cls = type(x)
+    has_labels = hasattr(cls, "__array__") and not hasattr(cls, "__array_function__")
+    return np.asarray(x) if has_labels and not is_recorded(x) else x
 
 
 def copy_of_list(x: Any) -> Any:
     """Copy a list, and the lists in it."""
     return [copy_of_list(item) for item in x] if isinstance(x, list) else x
-
-
-def as_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:
-    """Make an array of a number or a list; a value that `compile` records knows how."""
-    return x.recorded_as_array(dtype) if hasattr(x, "recorded_as_array") else np.asarray(x, dtype)
 
 
 # ------------------------------------------------------------------------------- formulas
@@ -249,33 +245,6 @@ def unwrap(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return in_container(value, [unwrap(item) for item in value])
     return value
-
-
-def look(value: Value) -> Array:
-    """Return the numbers themselves, for code that branches on them or raises.
-
-    All such code asks here, so that `compile` sees what depends on values.
-    """
-    array = unwrap(value)
-    return array.looked_at() if hasattr(array, "looked_at") else array
-
-
-def may_be(condition: Any) -> bool:
-    """Tell whether a condition holds, or may hold in a later run of what is being recorded."""
-    return hasattr(condition, "looked_at") or bool(condition)
-
-
-def in_one_call(function: Function) -> Function:
-    """Let `compile` record a function that looks at many values as one call; a decorator."""
-
-    @functools.wraps(function)
-    def called(*args: Any) -> Any:
-        for arg in args:
-            if hasattr(arg, "recorded_call"):
-                return arg.recorded_call(function, args)
-        return function(*args)
-
-    return called
 
 
 def tensors_in(value: Any) -> Iterator[Node]:

@@ -19,9 +19,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import checks
-from .dispatch import as_array, as_operand, dispatch, records_gradient, unwrap
+from .dispatch import as_operand, dispatch, records_gradient, unwrap, without_labels
 from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
 from .kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Value, Values
+from .recorded import asarray
 
 # -------------------------------------------------------------------------------- operators
 
@@ -50,10 +51,10 @@ def constant_operator(ufunc: Function) -> tuple[Function, Function]:
     """Make ``x < y``, ``x // y`` and other operators that return plain arrays."""
 
     def operate(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(self._array, as_operand(unwrap(other), ()))
+        return ufunc(self._array, without_labels(unwrap(other)))
 
     def reflected(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(as_operand(unwrap(other), ()), self._array)
+        return ufunc(without_labels(unwrap(other)), self._array)
 
     return operate, reflected
 
@@ -66,7 +67,7 @@ def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
-        operand = as_operand(unwrap(other), ())
+        operand = without_labels(unwrap(other))
         if self.primitive is not None or (records_gradient(other) and not self._requires_grad):
             new = dispatch(ufunc, (self, other), {})
             if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
@@ -142,7 +143,7 @@ class Tensor(Node):
         checks.check_is_no_tensor(data)
         # Arrays of other libraries that speak NumPy's protocols are kept as they are.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
-            data = as_array(data, dtype)
+            data = asarray(data, dtype)
         elif dtype is not None:
             data = data.astype(dtype, copy=False)
         checks.check_numbers(data)
@@ -161,7 +162,7 @@ class Tensor(Node):
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: ArrayLike, **kwargs: Any
     ) -> Values:
-        inputs = tuple([as_operand(x, ()) for x in inputs])
+        inputs = tuple([without_labels(x) for x in inputs])
         if method == "__call__":
             return dispatch(ufunc, inputs, kwargs)
         if method == "outer":  # by broadcasting x along the axes of y
@@ -194,7 +195,7 @@ class Tensor(Node):
         checks.check_replacement(self, new)
         self.version += 1
         if new is not self._array:  # as it is after ``x.data += 1``
-            self._array = as_array(new) if isinstance(new, np.generic) else new.copy()
+            self._array = asarray(new) if isinstance(new, np.generic) else new.copy()
 
     @property
     def grad(self) -> Array | None:
@@ -315,7 +316,7 @@ class Tensor(Node):
         if gradient is None:
             cotangent = np.array(1, self._array.dtype, ndmin=self._array.ndim)
         else:
-            cotangent = as_array(unwrap(gradient))
+            cotangent = asarray(unwrap(gradient))
             checks.check_first_cotangent(self, cotangent)
             cotangent = cotangent.astype(self.dtype, copy=False)
         accumulate(backpropagate(self, cotangent))

@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from .dispatch import as_array, unwrap
+from .dispatch import unwrap
 from .engine import Node, apply, backpropagate, count_uses
 from .grad_mode import enable_grad, is_grad_enabled
 from .kinds import ArrayLike, Function, Tree, Value
+from .recorded import asarray
 from .tensor import Tensor
 
 
@@ -188,7 +189,7 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
 def check_cotangent(value: Tensor, cotangent: ArrayLike) -> Value:
     """Return the cotangent of an output as an array or tensor, of the output's shape."""
     if not isinstance(cotangent, Tensor):
-        cotangent = as_array(cotangent, value.dtype)
+        cotangent = asarray(cotangent, value.dtype)
     if cotangent.shape != value.shape:
         raise ValueError(
             f"the cotangent has shape {cotangent.shape}, expected {value.shape}, the shape of "

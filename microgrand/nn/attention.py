@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import as_array, look, unwrap
+from ..dispatch import unwrap
 from ..kinds import ArrayLike, DTypeLike, Mask, Value
 from ..random import generator
+from ..recorded import asarray, look
 from ..tensor import Tensor
 from . import attention_checks, checks, recurrent_checks
 from .activations import softmax
@@ -98,7 +99,7 @@ def masks_of(mask: ArrayLike, dtype: DTypeLike) -> tuple[Mask | None, Tensor | N
     """Return a mask as booleans, True where a query may look, or as floats to be added."""
     if mask is None:
         return None, None
-    booleans = as_array(unwrap(mask))
+    booleans = asarray(unwrap(mask))
     if booleans.dtype == bool:
         return booleans, None
     return None, as_tensor(mask, dtype)

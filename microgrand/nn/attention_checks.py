@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import as_array, unwrap
+from ..dispatch import unwrap
 from ..kinds import ArrayLike, Shape, Value
+from ..recorded import asarray
 from ..tensor import Tensor
 from . import layer_checks
 
@@ -69,7 +70,7 @@ def check_inputs(layer: Any, shapes: list[Shape]) -> None:
 
 def mask(who: str, given: ArrayLike) -> Value:
     """Return a mask of booleans or floats, or raise."""
-    values = as_array(unwrap(given))
+    values = asarray(unwrap(given))
     if values.dtype.kind not in "bf":
         raise TypeError(
             f"{who} is of booleans, True where nothing is to be seen, or of floats that are added, "

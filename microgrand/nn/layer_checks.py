@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..checks import is_integer
-from ..dispatch import look
 from ..kinds import Array, Shape
+from ..recorded import look
 
 # ------------------------------------------------------------------------------ options
 

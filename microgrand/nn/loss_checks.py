@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..checks import is_integer
-from ..dispatch import look
 from ..kinds import Array, Mask, Shape
+from ..recorded import look
 from . import layer_checks
 
 

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..dispatch import as_array, unwrap
+from ..dispatch import unwrap
 from ..engine import defvjp, primitive, wider
 from ..kinds import Array, ArrayLike, Mask, Shape, Value
+from ..recorded import asarray
 from ..tensor import Tensor
 from ..vjps.rules import wide
 from . import checks, loss_checks
@@ -121,6 +122,7 @@ def cross_entropy(
     if loss_checks.are_probabilities(logits, labels):
         return of_probabilities(logits, labels, weight, reduction, label_smoothing)  # type: ignore[no-any-return]
     labels = as_array(unwrap(labels))
+from ..recorded import asarray
     checks.check_label_dtype(labels)
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import in_one_call
 from ..engine import Node, defvjp, primitive, wider
 from ..kinds import Array, Value
+from ..recorded import in_one_call
 
 
 def states_before(start: Value, states: Value) -> Value:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import look
+from ..recorded import look
 from ..tensor import Tensor
 from . import module_checks as checks
 from .checks import check_flag

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..dispatch import in_one_call, may_be
 from ..kinds import Array
+from ..recorded import in_one_call, may_be
 from ..tensor import Tensor
 from . import checks
 

@@ -7,9 +7,10 @@ from types import EllipsisType
 
 import numpy as np
 
-from ..dispatch import in_one_call, unwrap
+from ..dispatch import unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, Index
+from ..recorded import in_one_call
 
 
 @primitive

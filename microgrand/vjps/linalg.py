@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from ..dispatch import formula, look, unwrap
+from ..dispatch import formula, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Axis, Option, Value, Values
+from ..recorded import look
 from ..tensor import Tensor
 from .elementwise import absolute_vjp
 from .reductions import expand, extremum_vjp

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dispatch
 from ..kinds import ArrayLike, Value
+from ..recorded import asarray
 
 
 def as_array(value: ArrayLike) -> Value:
     """Make lists and numbers arrays; leave tensors and arrays as they are."""
-    return value if hasattr(value, "__array_function__") else dispatch.as_array(value)
+    return value if hasattr(value, "__array_function__") else asarray(value)
 
 
 def as_in(out: Value, x: Value) -> Value:

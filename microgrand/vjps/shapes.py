@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..dispatch import formula, in_one_call, records_gradient, unwrap
+from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Shape, Value, Values
+from ..recorded import in_one_call
 from ..tensor import Tensor
 from .rules import as_array
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import dispatch
-from ..dispatch import formula, in_one_call, records_gradient, unwrap
+from ..dispatch import formula, records_gradient, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Option, Value, Values
+from ..recorded import asarray, in_one_call
 from .rules import as_array, wide
 from .shapes import add_up
 
@@ -130,7 +130,7 @@ def quantiles(one: float, skip_nan: bool) -> Function:
     ) -> Value:
         if records_gradient(q):
             raise TypeError("quantiles have no derivative with respect to q; give q.detach()")
-        fraction = dispatch.as_array(unwrap(q)) / one
+        fraction = asarray(unwrap(q)) / one
         return interpolate_order(a, fraction, axis, method, keepdims, skip_nan)
 
     return formula_of

@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...checks import is_integer
-from ...dispatch import as_array, unwrap
+from ...dispatch import unwrap
 from ...grad_mode import no_grad
 from ...kinds import Array, ArrayLike, Mask, Shape, Value
 from ...random import generator
+from ...recorded import asarray
 from .. import checks
 from .layers import DropoutBase
 from .masks import MaskSource, source
@@ -141,7 +142,7 @@ class Sampler(MaskSource):
         finally:
             source.reset(token)
         checks.check_one_output(out)
-        return as_array(out)
+        return asarray(out)
 
     def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Draw a mask, and count it."""

@@ -1,0 +1,50 @@
+"""What the library asks of values that `compile` records.
+
+`compile` runs a function once on values that write down each NumPy call made with them. Code that
+needs the numbers themselves, or an array of them, asks here: of such a value, which answers by a
+method of its own; of any other, the answer is what NumPy's own function gives.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from .engine import Node
+from .kinds import Array, ArrayLike, DTypeLike, Function, Value
+
+
+def is_recorded(value: Any) -> bool:
+    """Tell whether `compile` records what is done with `value`."""
+    return hasattr(value, "looked_at")
+
+
+def look(value: Value) -> Array:
+    """Return the numbers themselves, for code that branches on them or raises."""
+    array = value._array if isinstance(value, Node) else value
+    return array.looked_at() if is_recorded(array) else array
+
+
+def may_be(condition: Any) -> bool:
+    """Tell whether a condition holds, or may hold in a later run of what is being recorded."""
+    return is_recorded(condition) or bool(condition)
+
+
+def asarray(x: ArrayLike, dtype: DTypeLike = None) -> Array:
+    """Do what `numpy.asarray` does: make an array of a number or a list."""
+    return x.recorded_as_array(dtype) if is_recorded(x) else np.asarray(x, dtype)
+
+
+def in_one_call(function: Function) -> Function:
+    """Record a function that looks at many values as one call; a decorator."""
+
+    @functools.wraps(function)
+    def called(*args: Any) -> Any:
+        for arg in args:
+            if is_recorded(arg):
+                return arg.recorded_call(function, args)
+        return function(*args)
+
+    return called
