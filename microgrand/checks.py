@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import NoneType
 from typing import Any, NoReturn
 
@@ -138,7 +138,7 @@ def check_derivative(
 ) -> None:
     """Raise now if a call could not be differentiated later."""
     if rules is not None and not kwargs and len(args) <= rules.accepts.positions:
-        for arg in args[rules.covered :]:
+        for arg in args[rules.leading :]:
             if arg.__class__ not in SIMPLE:
                 break
         else:
@@ -391,21 +391,17 @@ def check_writes_into_no_tensor(
         )
 
 
-def check_keywords_have_no_gradient(
-    function: Any, kwargs: Mapping[str, Any], records_gradient: Callable[[Any], bool]
-) -> None:
-    """Raise if a keyword that is no operand holds a tensor whose gradient is recorded."""
-    for name, value in kwargs.items():
-        if records_gradient(value):
-            raise TypeError(
-                f"{name_of(function)} is not differentiable with respect to its argument {name}; "
-                f"{instead_of(function.__name__)}call it with .detach()"
-            )
+def refuse_gradient_of(function: Any, name: str) -> NoReturn:
+    """Raise: a keyword that is no operand holds a tensor whose gradient is recorded."""
+    raise TypeError(
+        f"{name_of(function)} is not differentiable with respect to its argument {name}; "
+        f"{instead_of(function.__name__)}call it with .detach()"
+    )
 
 
 def refuse(
-    function: Any, has_formula: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> None:
+    function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, has_formula: bool
+) -> NoReturn:
     """Raise: the call would lose a gradient; say why."""
     name = name_of(function)
     if "out" in kwargs:

@@ -1,20 +1,22 @@
 """The dispatch: what a NumPy function does when it is called on tensors.
 
 NumPy asks its operands whether they want to handle a call themselves. A tensor says yes, and this
-file looks the function up in three tables:
+file looks the function up in three tables, which the folder ``vjps`` fills:
 
-- a function with VJPs is called on the tensors' data, and the call is recorded;
-- one that NumPy composes of other functions has a *formula* made of those: its value is NumPy's
-  own, its derivative is the formula's;
-- one whose result is piecewise constant returns a plain array.
+- `rules_of`, the engine's: a function with VJPs is called on the tensors' data, and the call is
+  recorded;
+- `formulas`: one that NumPy composes of other functions has a *formula* made of those. Its value is
+  NumPy's own, its derivative is the formula's;
+- `constant_functions`: one whose result is piecewise constant returns a plain array.
 
-Any other function works as long as no gradient is lost.
+Any other function is called on the data, and returns what NumPy returns; it is refused where a
+gradient would be lost.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,10 +58,12 @@ def formula(*functions: Any, exact: bool = False, plain: tuple[int, ...] = ()) -
         NumPy functions or methods of ufuncs. One that NumPy 2.0 lacks is given by its name.
     exact
         Whether the formula's value is NumPy's to the bit, because it only moves elements or calls
-        the same function. Then, where a gradient is recorded, only the formula is called.
+        the same function, and whether it refuses what NumPy refuses. Then, where a gradient is
+        recorded, only the formula is called. Not together with `plain`.
     plain
-        Which of several results are piecewise constant, and stay arrays. The formula returns None
-        in their place.
+        Which of several results are piecewise constant, and stay arrays. The formula need not
+        compute them, and returns None in their place. It is said here, too, as the formula is not
+        called where no gradient is recorded.
     """
 
     def register(compose: Function) -> Function:
@@ -85,20 +89,20 @@ def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Va
     checks.check_writes_into_no_tensor(function, args, kwargs)
     if "out" not in kwargs:
         if function in rules_of:
-            args, kwargs = by_position(function, args, kwargs)
+            args, kwargs = tensors_by_position(function, args, kwargs)
             return apply(
                 function, as_operands(function, args, len(rules_of[function].vjps)), kwargs
             )
         if function in formulas and formulas[function].accepts.call(len(args), kwargs):
             args = tuple([without_labels(copy_of_list(x)) for x in args])
             kwargs = {name: without_labels(value) for name, value in kwargs.items()}
-            return by_formula(function, formulas[function], args, kwargs)
-    if not is_constant(function, args) and records_gradient((args, tuple(kwargs.values()))):
-        checks.refuse(function, function in formulas, args, kwargs)
+            return call_with_formula(function, formulas[function], args, kwargs)
+    given = args, tuple(kwargs.values())
+    if not is_constant(function, args) and needs_recording(given):
+        checks.refuse(function, args, kwargs, has_formula=function in formulas)
     values = call_on_data(function, args, kwargs)
-    tensors = tensors_in((args, tuple(kwargs.values())))
-    parameters = [tensor._array for tensor in tensors if tensor._requires_grad]
-    return all_unshared(values, parameters) if parameters and "out" not in kwargs else values
+    operands = differentiable_data(given)
+    return all_unshared(values, operands) if operands and "out" not in kwargs else values
 
 
 def call_on_data(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
@@ -106,21 +110,26 @@ def call_on_data(function: Function, args: tuple[Any, ...], kwargs: dict[str, An
     return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
 
 
-def all_unshared(values: Values, parameters: Sequence[Array]) -> Values:
-    """Copy the results of a function that are views of a parameter."""
+def differentiable_data(given: Any) -> list[Array]:
+    """Return the data of the arguments that require a gradient, which results must not share."""
+    return [tensor._array for tensor in tensors_in(given) if tensor._requires_grad]
+
+
+def all_unshared(values: Values, operands: Sequence[Array]) -> Values:
+    """Copy the results of a function that may share such operands' arrays; see `Node`."""
     if isinstance(values, (tuple, list)):
-        return in_container(values, [all_unshared(value, parameters) for value in values])
-    return unshared(values, parameters) if isinstance(values, np.ndarray) else values
+        return in_container(values, [all_unshared(value, operands) for value in values])
+    return unshared(values, operands) if isinstance(values, np.ndarray) else values
 
 
 def is_constant(function: Function, args: tuple[Any, ...]) -> bool:
-    """Tell whether a function is piecewise constant; the sign of a complex number is not."""
+    """Tell whether a function is piecewise constant; `numpy.sign` is for real numbers only."""
     if function is np.sign and isinstance(args[0], Node) and args[0]._array.dtype.kind == "c":
         return False
     return function in constant_functions
 
 
-def by_position(
+def tensors_by_position(
     function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Move keyword arguments that are tensors, as in ``np.sum(a=x)``, to their positions."""
@@ -129,8 +138,15 @@ def by_position(
     if not isinstance(function, np.ufunc):  # ufuncs take their operands by position only
         bound = inspect.signature(function).bind(*args, **kwargs)
         args, kwargs = bound.args, bound.kwargs
-    checks.check_keywords_have_no_gradient(function, kwargs, records_gradient)
+    check_no_gradient(function, kwargs)
     return args, {name: unwrap(value) for name, value in kwargs.items()}
+
+
+def check_no_gradient(function: Any, options: Mapping[str, Any]) -> None:
+    """Refuse a keyword argument whose gradient would be recorded: it is no operand."""
+    for name, value in options.items():
+        if needs_recording(value):
+            checks.refuse_gradient_of(function, name)
 
 
 def as_operands(function: Any, args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
@@ -168,8 +184,8 @@ def copy_of_list(x: Any) -> Any:
 # ------------------------------------------------------------------------------- formulas
 
 
-def by_formula(
-    function: Any, formula: Formula, args: tuple[Any, ...], kwargs: dict[str, Any]
+def call_with_formula(
+    function: Any, known: Formula, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Values:
     """Return NumPy's own value with the derivative of a formula.
 
@@ -177,17 +193,16 @@ def by_formula(
     exact, its value is not used, and NumPy itself refuses a wrong call.
     """
     kwargs.pop("overwrite_input", None)  # only a permission
-    tensors = list(tensors_in((args, tuple(kwargs.values()))))
-    requires_grad = any(tensor._requires_grad for tensor in tensors)
-    recorded = requires_grad and is_grad_enabled()
-    if formula.exact and (recorded or any(map(callable, args))):  # what is called may record
-        return formula.compose(*args, **kwargs)
+    given = args, tuple(kwargs.values())
+    recorded = needs_recording(given)
+    # A function among the arguments may use tensors of its own, which nobody sees from here.
+    if known.exact and (recorded or any(map(callable, args))):
+        return known.compose(*args, **kwargs)
     values = call_on_data(function, args, kwargs)
     if not recorded:
-        parameters = [tensor._array for tensor in tensors] if requires_grad else []
-        return as_tensors(values, parameters, formula.plain)
+        return as_tensors(values, differentiable_data(given), known.plain)
     with np.errstate(all="ignore"):  # NumPy's call has given its warnings
-        return with_values(formula.compose(*args, **kwargs), values)
+        return with_values(known.compose(*args, **kwargs), values)
 
 
 def with_values(results: Values, values: Values) -> Values:
@@ -214,20 +229,17 @@ defvjp(with_value, lambda g, out, x, value: g)
 
 
 def as_tensors(
-    values: Values, parameters: Sequence[Array] = (), plain: tuple[int, ...] = ()
+    values: Values, operands: Sequence[Array] = (), plain: tuple[int, ...] = ()
 ) -> Values:
-    """Turn the floating-point arrays in a NumPy result into tensors outside the graph.
-
-    A view of a parameter is copied: the next step must not change it.
-    """
+    """Turn the floating-point arrays in a result into tensors outside the graph; see `Node`."""
     if isinstance(values, (tuple, list)):
         items = [
-            value if i in plain else as_tensors(value, parameters) for i, value in enumerate(values)
+            value if i in plain else as_tensors(value, operands) for i, value in enumerate(values)
         ]
         return in_container(values, items)
     if not hasattr(values, "dtype") or values.dtype.kind not in "fc":
         return values
-    return new_tensor(unshared(values, parameters) if parameters else values)
+    return new_tensor(unshared(values, operands) if operands else values)
 
 
 def in_container(like: Values, items: list[Value]) -> Values:
@@ -239,7 +251,7 @@ def in_container(like: Values, items: list[Value]) -> Values:
 
 
 def unwrap(value: Any) -> Any:
-    """Replace tensors with their data, also inside lists and tuples."""
+    """Replace tensors with their data, also inside lists and tuples; not as `numpy.unwrap`."""
     if isinstance(value, Node):
         return value._array
     if isinstance(value, (list, tuple)):
@@ -256,6 +268,6 @@ def tensors_in(value: Any) -> Iterator[Node]:
             yield from tensors_in(item)
 
 
-def records_gradient(value: Any) -> bool:
+def needs_recording(value: Any) -> bool:
     """Tell whether `value` holds, at any depth, a tensor whose gradient is being recorded."""
     return is_grad_enabled() and any(tensor._requires_grad for tensor in tensors_in(value))

@@ -14,6 +14,12 @@ If ``out = f(x, y)`` and ``g`` is the cotangent of ``out``, the chain rule gives
 of ``x`` contributes to the cotangent of ``x``: ``g`` times the Jacobian of ``f`` with respect to
 ``x``, a *vector-Jacobian product* (VJP). `defvjp` keeps one VJP for each argument in a table, and
 `backpropagate` walks the graph from the loss to the leaves and adds the contributions up.
+
+The loss is a real number, but values on the way may be complex. The cotangent ``g`` of a complex
+``z`` is defined by ``d loss = Re(sum(g dz))``, without a conjugate: then the VJP of a function that
+is differentiable in the complex plane is the one for real numbers. Where a complex cotangent
+arrives at a real value, whose ``dz`` is real, the engine keeps its real part. Leaves that require a
+gradient are real.
 """
 
 from __future__ import annotations
@@ -56,7 +62,14 @@ class Node:
     A leaf is a value that no recorded operation computed: its ``primitive`` is None. The arguments
     are kept as they were given: an argument that is a `Node` is a parent in the graph, anything
     else is a constant. References point only from results to arguments, so there are no cycles,
-    and reference counting alone frees a graph.
+    and reference counting alone frees a graph. All nodes are Tensors: this class is what the engine
+    needs of one.
+
+    Who may write into the array? Only what updates a leaf that requires a gradient, such as an
+    optimizer's step, which raises the leaf's version. Recorded results may be views of that array:
+    the backward pass sees that the version has changed, and refuses. With a value outside the graph
+    nobody would notice, so whoever makes one of such a leaf copies (`unshared`, ``detach``). A leaf
+    shares the array that it was made of, so the update writes into that.
     """
 
     _array: Array  # an array, or a NumPy scalar as NumPy returns for 0-d results
@@ -67,7 +80,7 @@ class Node:
     kwargs: Mapping[str, Any]
     retains_grad: bool  # does `backward` store the gradient of this computed value, too?
     version: int  # of a leaf: counts the changes that put earlier results out of date
-    saved_version: int  # sum of the arguments' versions when this was computed
+    saved_version: int  # sum of the arguments' versions then: they only grow, so it tells changes
     line: str  # where it was computed; set inside `detect_anomaly` only
 
     __slots__ = (
@@ -95,7 +108,10 @@ def new_tensor(
     kwargs: Mapping[str, Any] = NO_KEYWORDS,
     saved_version: int = 0,
 ) -> Any:
-    """Make the tensor of a recorded call, or a leaf that requires no gradient."""
+    """Make the tensor of a recorded call, or a leaf that requires no gradient.
+
+    It sets what ``Tensor.__init__`` sets, without the checks of what a user gives.
+    """
     node = object.__new__(Node.result_class)
     node._array = data
     node._grad = None
@@ -109,8 +125,8 @@ def new_tensor(
     return node
 
 
-#: While something watches in any thread (watching.py): called with each recorded value, which it
-#: returns. A global, as every call looks here.
+#: Called with each recorded value, which it returns, while something watches in any thread; see
+#: watching.py.
 on_record: Callable[[Node], Node] | None = None
 
 
@@ -153,36 +169,34 @@ def apply(
 
 
 def unshared(data: Array, operands: Sequence[Any]) -> Array:
-    """Copy a result that may share memory with a parameter: an optimizer's step would change it."""
+    """Copy a result outside the graph if it may share an operand's array; see `Node`."""
     is_view = getattr(data, "base", None) is not None
     return data.copy() if is_view or any(data is operand for operand in operands) else data
 
 
 # ------------------------------------------------------------------- primitives and their VJPs
 
-VJP = Function
-
 
 class Rules:
     """The derivative of one primitive: a VJP for each argument, or one joint VJP for all."""
 
-    __slots__ = ("accepts", "covered", "joint", "vjps")
+    __slots__ = ("accepts", "joint", "leading", "vjps")
 
-    def __init__(self, vjps: tuple[VJP | None, ...], joint: VJP | None) -> None:
+    def __init__(self, vjps: tuple[Function | None, ...], joint: Function | None) -> None:
         self.vjps = vjps
         self.joint = joint
-        #: How many leading arguments have a derivative; with a joint VJP, all.
-        self.covered = sys.maxsize if joint else (*vjps, None).index(None)
-        # The VJPs' signatures tell which calls have a derivative. Other calls are refused when they
-        # are made, not when their gradient is wanted.
+        # For `check_derivative`, which refuses a call without a derivative when it is made, not
+        # when its gradient is wanted. The VJPs' signatures tell which calls have one.
         self.accepts = accepted_by_vjps(vjps, joint)
+        #: How many arguments have a VJP before the first without; only those after are looked at.
+        self.leading = sys.maxsize if joint else (*vjps, None).index(None)
 
 
 #: The table: from a NumPy function or one of our own to its derivative.
 rules_of: dict[Function, Rules] = {}
 
 
-def defvjp(function: Function, *vjps: VJP | None, joint: VJP | None = None) -> None:
+def defvjp(function: Function, *vjps: Function | None, joint: Function | None = None) -> None:
     """Give a NumPy function or a `primitive` its derivative.
 
     Parameters
@@ -253,7 +267,8 @@ def primitive(function: Function) -> Function:
     array([ 3., 12.])
     """
     check_function("primitive", function)
-    # If `function` already has a derivative, wrap it, so that defvjp does not overwrite that.
+    # If `function` already has a derivative, another object stands for it in the table, so that
+    # defvjp does not overwrite that.
     raw = functools.partial(function) if function in rules_of else function
 
     @functools.wraps(function)
@@ -282,15 +297,17 @@ def backpropagate(
 
     Each node is visited once, when all its uses have added to its cotangent: before the last one,
     the sum is incomplete. A VJP is linear in ``g``, so one call on the sum does what a call for
-    each path would do, and in a chain of diamonds there are exponentially many paths.
+    each path would do. That matters: twenty times ``x = x * x`` are twenty nodes, and a million
+    paths.
 
     Parameters
     ----------
     output, cotangent
         Where to begin, and its cotangent: an array of its shape.
     ends
-        The nodes whose cotangents are wanted; the pass does not go beyond them. By default the
-        leaves that require a gradient. Nodes with ``retains_grad`` on the way are returned, too.
+        The nodes whose cotangents are wanted, by default the leaves that require a gradient. The
+        pass does not go beyond an end: one upstream of another gets only what reaches it by other
+        ways. Nodes with ``retains_grad`` on the way are returned, too.
     create_graph
         Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
     """
@@ -321,15 +338,16 @@ def backpropagate(
         if rules.joint is not None:
             contributions = rules.joint(g, out, needed, *operands, **kwargs)
             check_joint(node.primitive, contributions, args)
+        else:
+            contributions = [
+                vjp(g, out, *operands, **kwargs) if is_needed else None  # type: ignore[misc]
+                for vjp, is_needed in zip(rules.vjps, needed, strict=False)
+            ]
         for i, arg in enumerate(args):
             if not needed[i]:
                 continue
-            if rules.joint is not None:
-                contribution = contributions[i]
-            else:
-                contribution = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
-            contribution = unbroadcast(contribution, arg._array, node, i)
-            if arg in cotangents:
+            contribution = unbroadcast(contributions[i], arg._array, node, i)
+            if arg in cotangents:  # not +=, as VJPs may return g or an operand itself
                 contribution = cotangents[arg] + contribution
             cotangents[arg] = contribution
             uses[arg] -= 1
@@ -370,11 +388,11 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
                     stack.append(arg)
         if version != node.saved_version:
             refuse_changed(node)
-    # Every user of a node that leads to an end leads to it too, so no count changes.
-    return {node: uses[node] for node in leading_to(ends, uses)} if ends else uses
+    # What uses a dependent of an end depends on that end, too, so no count changes.
+    return {node: uses[node] for node in dependents(ends, uses)} if ends else uses
 
 
-def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
+def dependents(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
     """Return the nodes of a graph that depend on an end, and the ends themselves."""
     users: dict[Node, list[Node]] = {}
     for node in nodes:
@@ -393,7 +411,7 @@ def leading_to(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
 
 
 def free(output: Node) -> None:
-    """Drop the arguments that a value's graph has saved."""
+    """Drop the arguments that a value's graph has saved; keywords are small."""
     stack = [output]
     while stack:
         node = stack.pop()
@@ -404,32 +422,33 @@ def free(output: Node) -> None:
 
 
 #: From a short dtype to the one in which many of its numbers are added up.
-WIDER = {
+WIDER_DTYPES = {
     np.dtype(np.float16): np.float32,
     np.dtype(np.float32): np.float64,
     np.dtype(np.complex64): np.complex128,
 }
 #: NumPy sums pairwise only along the last axis; elsewhere, a float32 sum of more terms than this
 #: loses about three digits.
-MANY = 1024
+MANY_TERMS = 1024
 
 
 def wider(dtype: DTypeLike, count: int) -> Any:
     """Return the dtype in which `count` numbers add up with little rounding; None for their own."""
-    return WIDER.get(dtype) if count > MANY or dtype.itemsize == 2 else None
+    return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype.itemsize == 2 else None
 
 
 def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
     """Undo broadcasting and casting: bring `cotangent` to the shape and dtype of `data`.
 
     Broadcasting copies a value along new leading axes and along axes of length 1. A value used
-    many times gets the sum of its uses' cotangents, so this sums over those axes.
+    many times gets the sum of its uses' cotangents, so this sums over those axes. Errors name
+    the primitive of `node`, and its argument `i`.
     """
     if cotangent.__class__ is data.__class__ and (
         data.__class__ in FLOATS  # a NumPy scalar's class tells its dtype
         or (cotangent.shape == data.shape and cotangent.dtype == data.dtype)
     ):
-        return cotangent
+        return cotangent  # as mostly: there is nothing to undo
     check_cotangent(cotangent, data, node, i)
     if cotangent.shape != data.shape:
         new_axes = cotangent.ndim - data.ndim
@@ -445,7 +464,6 @@ def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
         cotangent = np.reshape(cotangent, data.shape)
     if cotangent.dtype != data.dtype:
         if data.dtype.kind != "c":
-            # For a complex z, a cotangent g means d loss = Re(g dz); this argument's dz is real.
-            cotangent = np.real(cotangent)
+            cotangent = np.real(cotangent)  # this argument's dz is real
         cotangent = cotangent.astype(data.dtype)
     return cotangent

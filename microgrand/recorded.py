@@ -32,8 +32,8 @@ def may_be(condition: Any) -> bool:
     return is_recorded(condition) or bool(condition)
 
 
-def asarray(x: ArrayLike, dtype: DTypeLike = None) -> Array:
-    """Do what `numpy.asarray` does: make an array of a number or a list."""
+def to_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:
+    """Make an array of a number or a list, as `numpy.asarray` does."""
     return x.recorded_as_array(dtype) if is_recorded(x) else np.asarray(x, dtype)
 
 

@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import checks
-from .dispatch import as_operand, dispatch, records_gradient, unwrap, without_labels
+from .dispatch import as_operand, dispatch, needs_recording, unwrap, without_labels
 from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
 from .kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Value, Values
-from .recorded import asarray
+from .recorded import to_array
 
 # -------------------------------------------------------------------------------- operators
 
@@ -68,13 +68,13 @@ def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
         operand = without_labels(unwrap(other))
-        if self.primitive is not None or (records_gradient(other) and not self._requires_grad):
+        if self.primitive is not None or (needs_recording(other) and not self._requires_grad):
             new = dispatch(ufunc, (self, other), {})
             if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
                 return new
             change(np.copy(self._array), operand)  # NumPy may refuse it
             return cast(new, self.dtype)
-        checks.check_change_in_place(records_gradient(self))
+        checks.check_change_in_place(needs_recording(self))
         # Replace the array, do not write into it: views of it, and the caller's own reference,
         # must keep their values.
         new = change(np.copy(self._array), operand)
@@ -143,7 +143,7 @@ class Tensor(Node):
         checks.check_is_no_tensor(data)
         # Arrays of other libraries that speak NumPy's protocols are kept as they are.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
-            data = asarray(data, dtype)
+            data = to_array(data, dtype)
         elif dtype is not None:
             data = data.astype(dtype, copy=False)
         checks.check_numbers(data)
@@ -195,7 +195,7 @@ class Tensor(Node):
         checks.check_replacement(self, new)
         self.version += 1
         if new is not self._array:  # as it is after ``x.data += 1``
-            self._array = asarray(new) if isinstance(new, np.generic) else new.copy()
+            self._array = to_array(new) if isinstance(new, np.generic) else new.copy()
 
     @property
     def grad(self) -> Array | None:
@@ -316,7 +316,7 @@ class Tensor(Node):
         if gradient is None:
             cotangent = np.array(1, self._array.dtype, ndmin=self._array.ndim)
         else:
-            cotangent = asarray(unwrap(gradient))
+            cotangent = to_array(unwrap(gradient))
             checks.check_first_cotangent(self, cotangent)
             cotangent = cotangent.astype(self.dtype, copy=False)
         accumulate(backpropagate(self, cotangent))
@@ -385,15 +385,15 @@ class Tensor(Node):
         checks.refuse_to_round()
 
     def __float__(self) -> float:
-        checks.check_becomes_a_number(self, "float", records_gradient(self))
+        checks.check_becomes_a_number(self, "float", needs_recording(self))
         return float(self.item())
 
     def __int__(self) -> int:
-        checks.check_becomes_a_number(self, "int", records_gradient(self))
+        checks.check_becomes_a_number(self, "int", needs_recording(self))
         return int(self.item())
 
     def __complex__(self) -> complex:
-        checks.check_becomes_a_number(self, "complex", records_gradient(self))
+        checks.check_becomes_a_number(self, "complex", needs_recording(self))
         return complex(self.item())
 
     def __index__(self) -> int:
@@ -495,7 +495,7 @@ class Tensor(Node):
         dtype = np.dtype(dtype)
         if not copy and dtype == self.dtype:
             return self
-        if dtype.kind in "biu" or (dtype.kind not in "fc" and not records_gradient(self)):
+        if dtype.kind in "biu" or (dtype.kind not in "fc" and not needs_recording(self)):
             return self._array.astype(dtype)
         return cast(self, dtype)
 

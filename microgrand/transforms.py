@@ -25,7 +25,7 @@ from .dispatch import unwrap
 from .engine import Node, apply, backpropagate, count_uses
 from .grad_mode import enable_grad, is_grad_enabled
 from .kinds import ArrayLike, Function, Tree, Value
-from .recorded import asarray
+from .recorded import to_array
 from .tensor import Tensor
 
 
@@ -189,7 +189,7 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
 def check_cotangent(value: Tensor, cotangent: ArrayLike) -> Value:
     """Return the cotangent of an output as an array or tensor, of the output's shape."""
     if not isinstance(cotangent, Tensor):
-        cotangent = asarray(cotangent, value.dtype)
+        cotangent = to_array(cotangent, value.dtype)
     if cotangent.shape != value.shape:
         raise ValueError(
             f"the cotangent has shape {cotangent.shape}, expected {value.shape}, the shape of "

@@ -451,12 +451,12 @@ def test_a_graph_that_another_thread_frees_is_noticed(monkeypatch):
     w = leaf(1.0)
     trunk = np.sin(w)
     first, second = trunk.sum(), (trunk * 2).sum()
-    leading_to = engine.leading_to
+    dependents = engine.dependents
 
     def after_the_other(*args):
         first.backward()
-        return leading_to(*args)
+        return dependents(*args)
 
-    monkeypatch.setattr(engine, "leading_to", after_the_other)
+    monkeypatch.setattr(engine, "dependents", after_the_other)
     with pytest.raises(RuntimeError, match="has been freed"):
         backpropagate(second, np.float64(1), {w})

@@ -16,7 +16,7 @@ import numpy as np
 from ..dispatch import unwrap
 from ..kinds import ArrayLike, DTypeLike, Mask, Value
 from ..random import generator
-from ..recorded import asarray, look
+from ..recorded import look, to_array
 from ..tensor import Tensor
 from . import attention_checks, checks, recurrent_checks
 from .activations import softmax
@@ -99,7 +99,7 @@ def masks_of(mask: ArrayLike, dtype: DTypeLike) -> tuple[Mask | None, Tensor | N
     """Return a mask as booleans, True where a query may look, or as floats to be added."""
     if mask is None:
         return None, None
-    booleans = asarray(unwrap(mask))
+    booleans = to_array(unwrap(mask))
     if booleans.dtype == bool:
         return booleans, None
     return None, as_tensor(mask, dtype)

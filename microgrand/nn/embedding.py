@@ -7,7 +7,7 @@ import numpy as np
 from ..dispatch import unwrap
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..random import generator
-from ..recorded import asarray, look
+from ..recorded import look, to_array
 from ..tensor import Tensor
 from . import checks, layer_checks
 from .inputs import as_tensor
@@ -61,7 +61,7 @@ def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = Non
            [2., 2.]])
     """
     weight = as_tensor(weight)
-    words = asarray(unwrap(words))
+    words = to_array(unwrap(words))
     words = layer_checks.words(words, weight._array.shape)
     rows = weight[words]
     if padding_idx is None:
@@ -99,7 +99,7 @@ def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
     array([[0, 0, 1],
            [1, 0, 0]])
     """
-    words = asarray(unwrap(words))
+    words = to_array(unwrap(words))
     if num_classes == -1:
         num_classes = int(look(words).max(initial=-1)) + 1
     words = layer_checks.words(words, (checks.integer("num_classes", num_classes, 0), 1))

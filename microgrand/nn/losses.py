@@ -11,7 +11,7 @@ import numpy as np
 from ..dispatch import unwrap
 from ..engine import defvjp, primitive, wider
 from ..kinds import Array, ArrayLike, Mask, Shape, Value
-from ..recorded import asarray
+from ..recorded import to_array
 from ..tensor import Tensor
 from ..vjps.rules import wide
 from . import checks, loss_checks
@@ -121,8 +121,7 @@ def cross_entropy(
     loss_checks.check_smoothing(label_smoothing)
     if loss_checks.are_probabilities(logits, labels):
         return of_probabilities(logits, labels, weight, reduction, label_smoothing)  # type: ignore[no-any-return]
-    labels = as_array(unwrap(labels))
-from ..recorded import asarray
+    labels = to_array(unwrap(labels))
     checks.check_label_dtype(labels)
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)
@@ -233,7 +232,7 @@ def nll_loss(
     """
     loss_checks.check_reduction("nll_loss", reduction)
     scores = as_tensor(log_probabilities)
-    labels = as_array(unwrap(labels))
+    labels = to_array(unwrap(labels))
     checks.check_label_dtype(labels)
     checks.check_labels(scores._array, labels)
     rows, flat = in_rows(scores), np.reshape(labels, -1)

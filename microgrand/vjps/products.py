@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import formula
-from ..engine import VJP, defvjp, primitive, wider
-from ..kinds import ArrayLike, Axis, Option, Shape, Value
+from ..engine import defvjp, primitive, wider
+from ..kinds import ArrayLike, Axis, Function, Option, Shape, Value
 from .rules import as_array
 
 # ------------------------------------------------------------------- products of matrices
@@ -80,7 +80,7 @@ def contraction_vjp_right(g: Value, a: Value, b: Value, axes: Axes) -> Value:
     return np.transpose(share, np.argsort(order))
 
 
-def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[VJP, VJP]:
+def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[Function, Function]:
     """Make the VJPs of a function that sums over the axes that `axes_of` tells.
 
     Where these are None, the function multiplies a number with an array.

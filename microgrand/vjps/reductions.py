@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_keywords_have_no_gradient
-from ..dispatch import formula, records_gradient, unwrap
+from ..dispatch import check_no_gradient, formula, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Value
 from .rules import as_array, wide
@@ -466,8 +465,7 @@ def along_first_axis(function: Function) -> Function:
     """Make a ufunc's ``reduce`` or ``accumulate``, whose axis is 0 where the function's is None."""
 
     def method(array: Value, axis: Axis = 0, *args: Any, **options: Any) -> Value:
-        given = {"where": options.get("where")}
-        check_keywords_have_no_gradient(function, given, records_gradient)
+        check_no_gradient(function, {"where": options.get("where")})
         return function(array, axis, *args, **options)
 
     return method

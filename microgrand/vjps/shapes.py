@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..dispatch import formula, records_gradient, unwrap
+from ..dispatch import formula, needs_recording, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Shape, Value, Values
 from ..recorded import in_one_call
@@ -221,7 +221,7 @@ def _pad(
             f"np.pad is differentiable with mode {', '.join(PAD_MODES)} and reflect_type even, "
             f"got mode={mode!r} and reflect_type={reflect_type!r}"
         )
-    if records_gradient(constant_values):
+    if needs_recording(constant_values):
         raise TypeError("np.pad has no derivative with respect to constant_values")
     out = pad(array, pad_width, mode)
     if mode != "constant":

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..dispatch import formula, records_gradient, unwrap
+from ..dispatch import formula, needs_recording, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Option, Value, Values
-from ..recorded import asarray, in_one_call
+from ..recorded import in_one_call, to_array
 from .rules import as_array, wide
 from .shapes import add_up
 
@@ -128,9 +128,9 @@ def quantiles(one: float, skip_nan: bool) -> Function:
         method: Option = "linear",
         keepdims: bool = False,
     ) -> Value:
-        if records_gradient(q):
+        if needs_recording(q):
             raise TypeError("quantiles have no derivative with respect to q; give q.detach()")
-        fraction = asarray(unwrap(q)) / one
+        fraction = to_array(unwrap(q)) / one
         return interpolate_order(a, fraction, axis, method, keepdims, skip_nan)
 
     return formula_of

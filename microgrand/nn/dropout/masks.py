@@ -20,7 +20,7 @@ import numpy as np
 from ...engine import defvjp, primitive
 from ...kinds import Array, Mask, Shape, Value
 from ...random import default_rng
-from ...recorded import asarray
+from ...recorded import to_array
 from ..checks import check_mask
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def read_only(mask: Mask) -> Mask:
     if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag
         mask.setflags(write=False)
     elif isinstance(mask, np.generic):  # what a 0-d comparison returns
-        return read_only(asarray(mask))
+        return read_only(to_array(mask))
     return mask
 
 

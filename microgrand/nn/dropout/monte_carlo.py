@@ -22,7 +22,7 @@ from ...dispatch import unwrap
 from ...grad_mode import no_grad
 from ...kinds import Array, ArrayLike, Mask, Shape, Value
 from ...random import generator
-from ...recorded import asarray
+from ...recorded import to_array
 from .. import checks
 from .layers import DropoutBase
 from .masks import MaskSource, source
@@ -142,7 +142,7 @@ class Sampler(MaskSource):
         finally:
             source.reset(token)
         checks.check_one_output(out)
-        return asarray(out)
+        return to_array(out)
 
     def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Draw a mask, and count it."""
