@@ -1,4 +1,9 @@
-"""Functions that work element by element: most VJPs are what you learned at school."""
+"""Functions that work element by element: most VJPs are what you learned at school.
+
+The others avoid what a dtype cannot hold: a square that overflows, ``0 * inf``, a difference of
+equal infinities. An argument may be a tensor, when derivatives of derivatives are computed: where a
+VJP only asks which case it is, or computes a constant, it takes the data, `unwrap`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,7 @@ defvjp(np.exp2, lambda g, out, x: g * out * LOG_2)
 defvjp(np.expm1, lambda g, out, x: g * np.exp(x))
 defvjp(np.log, lambda g, out, x: g / x)
 defvjp(np.log2, lambda g, out, x: g / LOG_2 / x)
-defvjp(np.log10, lambda g, out, x: g / LOG_10 / x)
+defvjp(np.log10, lambda g, out, x: g / LOG_10 / x)  # LOG_10 * x might overflow
 defvjp(np.log1p, lambda g, out, x: g / (1 + x))
 
 
@@ -73,11 +78,33 @@ def not_zero(x: Value) -> Value:
     return np.where(np.equal(x, 0), 1, x)
 
 
+def in_range(x: Value, y: Value) -> tuple[Value, Value, Value]:
+    """Scale `x` and `y` so that the distance of ``(x, y)`` is finite; return the scale, too.
+
+    Where they are infinite themselves, it stays so.
+    """
+    x, y = wide(as_array(x)), wide(as_array(y))
+    distance = np.hypot(unwrap(x), unwrap(y))  # not a root of squares, which may underflow
+    scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
+    return x * scale, y * scale, scale
+
+
+def cosine(x: Value, y: Value) -> Value:
+    """Return ``x / sqrt(x^2 + y^2)``, the cosine of the direction of ``(x, y)``; 0 at the origin.
+
+    Two infinities are equal, as they are to arctan2.
+    """
+    x, y, _ = in_range(x, y)
+    far = np.isinf(x) | np.isinf(y)  # then an infinite one counts 1, a finite one 0
+    x, y = (np.where(far, np.copysign(np.isinf(z), unwrap(z)), z) for z in (x, y))
+    return x / not_zero(np.hypot(x, y))
+
+
 def absolute_vjp(g: Value, out: Value, x: Value) -> Value:
     """``g sign(x)``, which for a complex number is ``g conj(x) / |x|``; 0 at 0."""
     if x.dtype.kind == "c":
         real, imag = np.real(x), np.imag(x)
-        return g * (direction(real, imag)[0] - 1j * direction(imag, real)[0])
+        return g * (cosine(real, imag) - 1j * cosine(imag, real))
     return g * np.sign(x)
 
 
@@ -93,7 +120,7 @@ def nan_to_num_vjp(
     posinf: ArrayLike = None,
     neginf: ArrayLike = None,
 ) -> Value:
-    """0 where a number is replaced; real and imaginary parts are replaced separately."""
+    """0 where a number is replaced, by whatever; real and imaginary parts are separate."""
     if x.dtype.kind != "c":
         return np.where(np.isfinite(x), g, 0)
     real, imag = np.real(unwrap(x)), np.imag(unwrap(x))
@@ -108,7 +135,8 @@ defvjp(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi
 
 @formula(np.sinc)
 def _sinc(x: ArrayLike) -> Value:
-    # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, its Taylor series.
+    # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, its Taylor series:
+    # up to y^18, as the next term is below rounding, and from there down by Horner's scheme.
     y = x * math.pi
     near = np.less(np.abs(unwrap(y)), 1)
     square = np.where(near, y, 0) ** 2
@@ -137,9 +165,8 @@ def _divmod(x: ArrayLike, y: ArrayLike) -> tuple[None, Value]:
 
 # ---------------------------------------------------------------------------- complex numbers
 
-# The cotangent g of a complex z is defined by d loss = Re(sum(g dz)), without a conjugate. Then
-# all VJPs of functions that are differentiable in the complex plane hold as they stand. The engine
-# takes the real part where a complex cotangent arrives at a real argument.
+# What a complex cotangent is stands in engine.py, which takes the real part where one arrives at a
+# real argument.
 
 defvjp(np.real, lambda g, out, z: g)
 defvjp(np.imag, lambda g, out, z: g * -1j)
@@ -157,9 +184,11 @@ def _angle(z: ArrayLike, deg: bool = False) -> Value:
 
 def power_vjp_base(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``y x^(y-1)``, which is 0 for ``y = 0`` also at ``x = 0``, where 0 * x^-1 would be nan."""
-    if isinstance(y, (int, float)):
+    if isinstance(y, (int, float)):  # as in x**2; it takes the dtype of x
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     x, y = wide(as_in(out, as_array(x))), as_in(out, y)
+    # Where y is 0, any power will do that is finite. But x^-1, where it is finite, is needed for
+    # the derivative of this with respect to y.
     has_reciprocal = (np.abs(x) >= np.finfo(x.dtype).tiny) & np.isfinite(x)
     return g * y * x ** np.where(np.equal(y, 0) & ~has_reciprocal, 0, y - 1)
 
@@ -183,8 +212,9 @@ defvjp(np.true_divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out
 defvjp(np.power, power_vjp_base, power_vjp_exponent)
 defvjp(np.float_power, power_vjp_base, power_vjp_exponent)
 defvjp(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
+# out is x minus a whole number of times y, which rint recovers from the rounded quotient.
 defvjp(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.rint((x - out) / y))
-# maximum and minimum are nan where either argument is: a nan wins, and so do two.
+# maximum and minimum are nan where either argument is: a nan wins, and two nans both get all of g.
 defvjp(
     np.maximum,
     lambda g, out, x, y: share_ties(g, np.greater(x, y) | np.isnan(x), np.equal(x, y)),
@@ -208,37 +238,17 @@ defvjp(
 )
 
 
-def direction(x: Value, y: Value) -> tuple[Value, Value, Value]:
-    """Return the cosine of the direction of ``(x, y)``, the distance times a scale, and the scale.
-
-    The scale keeps the distance in the range of the dtype. A distance of 0 is returned as 1. Two
-    infinities are equal, as they are to arctan2.
-    """
-    x, y = wide(as_array(x)), wide(as_array(y))
-    distance = np.hypot(unwrap(x), unwrap(y))  # not a root of squares, which may underflow
-    scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
-    x, y = x * scale, y * scale  # whose distance is finite, or they are infinite
-    r = not_zero(np.hypot(x, y))
-    far = np.isinf(x) | np.isinf(y)
-    x, y = (np.where(far, np.copysign(np.isinf(z), unwrap(z)), z) for z in (x, y))
-    return x / not_zero(np.hypot(x, y)), r, scale
+def over_square_distance(g: Value, x: Value, y: Value) -> Value:
+    """``g x / (x^2 + y^2)``, as the cosine over the distance: the squares may overflow."""
+    scaled_x, scaled_y, scale = in_range(x, y)
+    return g * cosine(x, y) / not_zero(np.hypot(scaled_x, scaled_y)) * scale
 
 
-def arctan2_vjp(g: Value, x: Value, y: Value) -> Value:
-    """``g x / (x^2 + y^2)``."""
-    along, r, scale = direction(x, y)
-    return g * along / r * scale
-
-
-defvjp(
-    np.hypot,
-    lambda g, out, x, y: g * direction(x, y)[0],
-    lambda g, out, x, y: g * direction(y, x)[0],
-)
+defvjp(np.hypot, lambda g, out, x, y: g * cosine(x, y), lambda g, out, x, y: g * cosine(y, x))
 defvjp(
     np.arctan2,
-    lambda g, out, y, x: arctan2_vjp(g, x, y),
-    lambda g, out, y, x: -arctan2_vjp(g, y, x),
+    lambda g, out, y, x: over_square_distance(g, x, y),
+    lambda g, out, y, x: -over_square_distance(g, y, x),
 )
 
 
@@ -259,6 +269,8 @@ defvjp(
     lambda g, out, x, y: g * np.exp2(-np.logaddexp2(0, difference(y, x))),
     lambda g, out, x, y: g * np.exp2(-np.logaddexp2(0, difference(x, y))),
 )
+# zeros_like(g) is a derivative of 0. None, in place of a VJP, would say that there is none: a
+# gradient with respect to the argument is refused.
 defvjp(
     np.copysign,
     lambda g, out, x, y: g * np.sign(x) * np.copysign(1.0, unwrap(y)),
@@ -277,7 +289,7 @@ defvjp(
     lambda g, out, condition, x, y: np.where(condition, 0, g),
 )
 
-# ---------------------------------------------------------------------- limits
+# ---------------------------------------------------------------------------------- clipping
 
 
 @primitive
@@ -308,7 +320,7 @@ def clip_vjp(g: Value, out: Value, x: Value, low: Value, high: Value) -> Value:
 defvjp(clip, clip_vjp, clip_vjp_low, clip_vjp_high)
 
 
-@formula(np.clip)
+@formula(np.clip)  # not exact: NumPy refuses a limit that is given twice
 def _clip(
     a: ArrayLike,
     a_min: ArrayLike = None,
