@@ -36,7 +36,7 @@ from ..inputs import as_tensor
 from ..linear import Linear, linear
 from ..module import Module
 from ..piecewise import SELU_ALPHA, SELU_SCALE
-from .masks import apply_mask, bernoulli_mask, next_mask, read_only
+from .masks import apply_mask, bernoulli_mask, mask_of_call, read_only
 
 
 class DropoutBase(Module):
@@ -54,10 +54,11 @@ class DropoutBase(Module):
         Draws the masks; the library's generator by default.
     """
 
+    # `Checked` checks what is assigned, also after the layer is made; its values have that type.
     p: Any = Checked(checks.probability)
     rng: Any = Checked(checks.generator_or_none)
     mask: Mask | None = None
-    not_state = ("mask",)
+    not_state = ("mask",)  # an array that is not saved with the module
 
     def __init__(
         self,
@@ -73,9 +74,9 @@ class DropoutBase(Module):
     def forward(self, x: ArrayLike) -> Tensor:
         """Drop in training."""
         x = as_tensor(x)
-        mask = next_mask(self, self.mask_shape(x._array.shape))
+        mask = mask_of_call(self, self.mask_shape(x._array.shape))
         if mask is None:
-            return self.keep_all(x)
+            return self.evaluate(x)
         self.mask = mask  # only to look at: the call has its own, whatever other threads do
         return self.drop(x, mask)
 
@@ -95,10 +96,10 @@ class DropoutBase(Module):
         """Zero what the mask drops, and scale the rest; with ``p = 1``, nothing is left."""
         return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)  # type: ignore[no-any-return]
 
-    def keep_all(self, x: Tensor) -> Tensor:
+    def evaluate(self, x: Tensor) -> Tensor:
         """Return the input; a copy of a parameter if nothing is recorded, as steps change it."""
         is_parameter = x.is_leaf and x.requires_grad
-        return +x if is_parameter and not is_grad_enabled() else x
+        return x.detach() if is_parameter and not is_grad_enabled() else x
 
     def extra_repr(self) -> str:
         """Return the probability, and the shared axes if there are any."""
@@ -192,10 +193,10 @@ class Dropout(DropoutBase):
         """Zero what the mask drops; scale the rest unless evaluation is scaled."""
         return super().drop(x, mask) if self.scaling == "inverted" else apply_mask(x, mask)
 
-    def keep_all(self, x: Tensor) -> Tensor:
+    def evaluate(self, x: Tensor) -> Tensor:
         """Return the input, scaled if training is not."""
         if self.scaling == "inverted":
-            return super().keep_all(x)
+            return super().evaluate(x)
         # Scale through apply_mask: with p = 1 even an infinity becomes exactly 0.
         return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)  # type: ignore[no-any-return]
 
@@ -236,7 +237,8 @@ class Dropout1d(ChannelDropout):
     Neighbours in a feature map are strongly correlated: they give away what dropping a single
     unit should hide. So a channel is dropped as a whole, drawn separately for each example.
     Scaling, evaluation and parameters are those of `Dropout`. The mask has shape
-    ``(n, channels, 1)``. If the channels come last, use ``Dropout(p, shared_axes=-2)``.
+    ``(n, channels, 1)``, or ``(channels, 1)``. If the channels come last, use
+    ``Dropout(p, shared_axes=-2)``.
 
     Raises
     ------
@@ -284,7 +286,7 @@ class Dropout2d(ChannelDropout):
 class Dropout3d(ChannelDropout):
     """Zero whole channels of volumes, ``(n, channels, depth, height, width)`` or without ``n``.
 
-    As `Dropout1d`; the mask has shape ``(n, channels, 1, 1, 1)``.
+    As `Dropout1d`; the mask has shape ``(n, channels, 1, 1, 1)``, or that without ``n``.
 
     Examples
     --------
@@ -453,9 +455,10 @@ class DropConnect(DropoutBase, Linear):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``, with the kept weights."""
-        return linear(x, DropoutBase.forward(self, self.weight), self.bias)
+        weight = DropoutBase.forward(self, self.weight)  # here the input of dropout is the weight
+        return linear(x, weight, self.bias)
 
-    def keep_all(self, x: Tensor) -> Tensor:
+    def evaluate(self, x: Tensor) -> Tensor:
         """Return the weight, without a copy: the output is another array anyway."""
         return x
 
@@ -511,12 +514,12 @@ class GaussianDropout(DropoutBase):
     p: Any = Checked(checks.probability_below_1)
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> Mask:
-        """Draw the factors."""
+        """Draw the factors, which take a mask's place."""
         deviation = (self.p / (1 - self.p)) ** 0.5
         return read_only(1 + deviation * np.asarray(rng.standard_normal(shape)))
 
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
-        """Multiply by the factors, which take the mask's place."""
+        """Multiply by the factors."""
         checks.check_noise(mask)
         # `noise` shows the factors as they are used: in the input's dtype.
         noise = self.mask = read_only(mask.astype(x.dtype))

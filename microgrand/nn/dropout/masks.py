@@ -5,8 +5,8 @@ Both passes therefore apply the same mask,
 
     out = scale * mask * x,        g_x = scale * mask * g,
 
-and because each output depends on its own input only, the map is its own VJP. The layers ReLU and
-Dropout differ only in where the mask comes from: the sign of the input, or chance.
+because the map is linear, and its Jacobian is diagonal. ReLU's derivative is a mask, too: it comes
+from the sign of the input, that of dropout from chance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # ----------------------------------------------------------------------------- applying a mask
 
-#: Integer type of each float's width, keyed by itemsize.
+#: Integer type of each float's width, keyed by itemsize. (A complex64 is as wide as a float64.)
 INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -44,7 +44,7 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     Parameters
     ----------
     x
-        Array or tensor of any float dtype and shape.
+        Array or tensor of any float or complex dtype and shape.
     mask
         Boolean array, one byte an element, of a shape that broadcasts with that of `x`.
     scale
@@ -82,10 +82,10 @@ defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale)
 def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generator) -> Mask:
     """Draw a boolean mask whose elements are True with exactly the given probability.
 
-    A random byte ``b`` is uniform on 0..255, so ``b < 256 * keep_probability`` decides a unit
-    with 8 random bits. Only a byte equal to the whole part of the threshold is a tie; a second
-    draw then decides by the fractional part. Without that, the probability would be rounded to a
-    multiple of 1/256.
+    A random byte ``b`` is uniform on 0..255, and 256 q, with q the probability, is a whole number
+    plus a rest. Below the whole number, a byte keeps its unit; above it, it drops it. Equal to it,
+    it keeps its unit with the rest as the probability, by a second draw: without that, q would be
+    rounded to a multiple of 1/256.
 
     Examples
     --------
@@ -93,18 +93,18 @@ def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generat
     >>> bernoulli_mask((2, 4), 0.5, np.random.default_rng(0)).shape
     (2, 4)
     """
-    threshold = int(256 * keep_probability)
-    rest = 256 * keep_probability - threshold
+    whole = int(256 * keep_probability)
+    rest = 256 * keep_probability - whole
     draws = random_bytes(math.prod(shape), rng)
-    mask = draws < threshold
+    mask = draws < whole
     if rest:
-        ties = np.flatnonzero(draws == threshold)
+        ties = np.flatnonzero(draws == whole)
         mask[ties] = rng.random(ties.size) < rest
     return read_only(mask.reshape(shape))
 
 
 def random_bytes(size: int, rng: np.random.Generator) -> Array:
-    """Draw uniform bytes, eight from each word of the generator."""
+    """Draw uniform bytes, eight from each word of the generator: fewer draws than one a byte."""
     count = (size + 7) // 8
     if isinstance(rng.bit_generator, np.random.MT19937):  # its raw words have only 32 bits
         words = rng.integers(0, 2**64, size=count, dtype=np.uint64)
@@ -117,7 +117,7 @@ def read_only(mask: Mask) -> Mask:
     """Forbid writing into a mask: the backward pass will use it, too."""
     if isinstance(mask, np.ndarray):  # arrays of other libraries have no such flag
         mask.setflags(write=False)
-    elif isinstance(mask, np.generic):  # what a 0-d comparison returns
+    elif isinstance(mask, np.generic):  # of a 0-d input; it has no such flag, either
         return read_only(to_array(mask))
     return mask
 
@@ -126,17 +126,22 @@ def read_only(mask: Mask) -> Mask:
 
 
 class MaskSource:
-    """What gives dropout its masks: this one draws them; that of a block may replay others."""
+    """What gives dropout its masks. This one draws them, each with its layer's generator.
+
+    Blocks put others in its place: ``with DropoutMasks():`` replays masks, `mc_dropout` draws them
+    with one generator, `compile` writes down how they are drawn. A block within another asks the
+    outer source for what it does not decide itself, so that the outermost sees each draw.
+    """
 
     #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.
     drops_in_evaluation: bool = False
 
     def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
-        """Return the mask of one call of a layer."""
-        return self.draw(layer, shape, layer.rng or default_rng)
+        """Return the mask of the next call, which is one of this layer."""
+        return self.draw_with(layer.rng or default_rng, layer, shape)
 
-    def draw(self, layer: DropoutBase, shape: Shape, rng: np.random.Generator) -> Mask:
-        """Draw a mask, for this source or for a block within it."""
+    def draw_with(self, rng: np.random.Generator, layer: DropoutBase, shape: Shape) -> Mask:
+        """Have a layer draw a mask with this generator."""
         return layer.draw(shape, rng)
 
 
@@ -147,11 +152,8 @@ chance = MaskSource()
 source: ContextVar[MaskSource] = ContextVar("source", default=chance)
 
 
-def next_mask(layer: DropoutBase, shape: Shape) -> Mask | None:
-    """Decide which mask one call of a layer gets, or None if nothing is to be dropped.
-
-    Every kind of dropout asks here.
-    """
+def mask_of_call(layer: DropoutBase, shape: Shape) -> Mask | None:
+    """Return the mask of one call of a layer, of any kind, or None if nothing is to be dropped."""
     current = source.get()
     if layer.training or current.drops_in_evaluation:
         return current.next_mask(layer, shape)
