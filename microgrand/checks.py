@@ -9,12 +9,11 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Container, Mapping, Sequence
-from types import NoneType
 from typing import Any, NoReturn
 
 import numpy as np
 
-from .kinds import Array, Shape
+from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, PLAIN_CLASSES, Array, Shape
 
 # ------------------------------------------------------------------------------ what things are
 
@@ -139,7 +138,7 @@ def check_derivative(
     """Raise now if a call could not be differentiated later."""
     if rules is not None and not kwargs and len(args) <= rules.accepts.positions:
         for arg in args[rules.leading :]:
-            if arg.__class__ not in SIMPLE:
+            if arg.__class__ not in PLAIN_CLASSES:
                 break
         else:
             return
@@ -172,9 +171,9 @@ def check_derivative(
 
 def check_result(function: Any, data: Any, recorded: bool) -> None:
     """Raise if `data` is not an array, or one through which no gradient can flow."""
-    if data.__class__ in FLOATS:
+    if data.__class__ in FLOAT_CLASSES:
         return
-    if data.__class__ not in PLAIN:
+    if data.__class__ not in NUMPY_CLASSES:
         check_is_array(function, data)
     if recorded and data.dtype.kind not in "fc":
         raise TypeError(
@@ -182,12 +181,6 @@ def check_result(function: Any, data: Any, recorded: bool) -> None:
             "results have gradients; give it float arguments, or take the tensor out of the graph "
             "with .detach()"
         )
-
-
-#: The classes of NumPy's arrays and scalars; these and Python's numbers; NumPy's floats.
-PLAIN = frozenset([np.ndarray, *np.sctypeDict.values()])
-SIMPLE = PLAIN | {bool, int, float, complex, NoneType}
-FLOATS = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
 
 
 def check_is_array(function: Any, data: Any) -> None:
@@ -254,7 +247,7 @@ def check_one_dtype(outputs: Sequence[Any]) -> None:
 
 def check_same_again(function: Any, data: Any, before: Any) -> None:
     """Raise if a function of `remat` has computed something else than the first time."""
-    if not {type(before), type(data)} <= PLAIN:  # of a recorder, or another library
+    if not {type(before), type(data)} <= NUMPY_CLASSES:  # of a recorder, or another library
         return
     if data.shape != before.shape or not np.array_equal(data, before, equal_nan=True):
         raise RuntimeError(
@@ -517,7 +510,7 @@ def check_becomes_an_array(tensor: Any) -> None:
         )
 
 
-def check_becomes_a_number(tensor: Any, kind: str, recorded: bool) -> None:
+def check_becomes_a_number(tensor: Any, kind: str, *, recorded: bool) -> None:
     """Raise if a Python number would lose the graph, as ``array[i] = tensor`` does unseen."""
     if recorded:
         raise TypeError(
@@ -545,7 +538,7 @@ def check_replacement(tensor: Any, new: Array) -> None:
         )
 
 
-def check_change_in_place(recorded: bool) -> None:
+def check_change_in_place(*, recorded: bool) -> None:
     """Raise if a leaf whose gradient is recorded is to be changed in place."""
     if recorded:
         raise RuntimeError(

@@ -34,8 +34,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .checks import (
-    FLOATS,
-    SIMPLE,
     accepted_by_vjps,
     check_cotangent,
     check_derivative,
@@ -49,7 +47,7 @@ from .checks import (
     refuse_freed,
 )
 from .grad_mode import grad_enabled
-from .kinds import Array, DTypeLike, Function, Value
+from .kinds import FLOAT_CLASSES, PLAIN_CLASSES, Array, DTypeLike, Function, Value
 
 # ------------------------------------------------------------------------------- the graph
 
@@ -152,7 +150,7 @@ def apply(
             requires_grad |= arg._requires_grad
         else:
             operands.append(arg)
-            if arg.__class__ not in SIMPLE:
+            if arg.__class__ not in PLAIN_CLASSES:
                 check_sequence(function, arg)
     call = compute or function
     if not has_tensors:
@@ -445,7 +443,7 @@ def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
     the primitive of `node`, and its argument `i`.
     """
     if cotangent.__class__ is data.__class__ and (
-        data.__class__ in FLOATS  # a NumPy scalar's class tells its dtype
+        data.__class__ in FLOAT_CLASSES  # a NumPy scalar's class tells its dtype
         or (cotangent.shape == data.shape and cotangent.dtype == data.dtype)
     ):
         return cotangent  # as mostly: there is nothing to undo

@@ -1,9 +1,12 @@
-"""Type hints: names for the kinds of values that functions take and return."""
+"""Names for the kinds of values that functions take and return: type hints, and sets of classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, TypeAlias
+
+import numpy as np
 
 #: A NumPy array or scalar, or an array of another library that speaks NumPy's protocols.
 Array: TypeAlias = Any
@@ -29,3 +32,9 @@ Mask: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
 #: The number of an axis, or several in a tuple, or None for all.
 Axis: TypeAlias = Any
+
+#: The classes of NumPy's arrays and scalars, and those of its floats and complex numbers.
+NUMPY_CLASSES = frozenset([np.ndarray, *np.sctypeDict.values()])
+FLOAT_CLASSES = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
+#: The classes of most arguments that are no tensors: neither do they hold any.
+PLAIN_CLASSES = NUMPY_CLASSES | {bool, int, float, complex, NoneType}

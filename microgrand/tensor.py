@@ -21,7 +21,18 @@ import numpy as np
 from . import checks
 from .dispatch import as_operand, dispatch, needs_recording, unwrap, without_labels
 from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
-from .kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Value, Values
+from .kinds import (
+    PLAIN_CLASSES,
+    Array,
+    ArrayLike,
+    Axis,
+    DTypeLike,
+    Function,
+    Index,
+    Option,
+    Value,
+    Values,
+)
 from .recorded import to_array
 
 # -------------------------------------------------------------------------------- operators
@@ -35,11 +46,11 @@ def binary_operator(ufunc: np.ufunc, compute: Function) -> tuple[Function, Funct
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
-        other = other if other.__class__ in checks.SIMPLE else as_operand(other)
+        other = other if other.__class__ in PLAIN_CLASSES else as_operand(other)
         return apply(ufunc, (self, other), NO_KEYWORDS, compute)
 
     def reflected(self: Tensor, other: ArrayLike) -> Value:
-        other = other if other.__class__ in checks.SIMPLE else as_operand(other)
+        other = other if other.__class__ in PLAIN_CLASSES else as_operand(other)
         # complex.__mul__ accepts np.float64 and returns a plain Python complex.
         operation = ufunc if other.__class__ is complex else compute
         return apply(ufunc, (other, self), NO_KEYWORDS, operation)
@@ -62,8 +73,8 @@ def constant_operator(ufunc: Function) -> tuple[Function, Function]:
 def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
     """Make ``x += y``: new data for a leaf, but a new tensor where a graph is recorded.
 
-    Both keep shape and dtype, as arrays do. The exception is a recorded 0-d tensor, which becomes
-    whatever ``x + y`` is.
+    A graph is recorded if ``x`` is in one, or if ``y`` brings it into one. Both ways keep shape and
+    dtype, as arrays do, but a recorded 0-d tensor becomes whatever ``x + y`` is.
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
@@ -72,11 +83,10 @@ def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
             new = dispatch(ufunc, (self, other), {})
             if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
                 return new
-            change(np.copy(self._array), operand)  # NumPy may refuse it
+            change(np.copy(self._array), operand)  # raises what NumPy raises for arrays
             return cast(new, self.dtype)
-        checks.check_change_in_place(needs_recording(self))
-        # Replace the array, do not write into it: views of it, and the caller's own reference,
-        # must keep their values.
+        checks.check_change_in_place(recorded=needs_recording(self))
+        # Replace the array rather than write into it: views, and who gave it, keep their values.
         new = change(np.copy(self._array), operand)
         self.version += 1
         self._array = new
@@ -108,9 +118,10 @@ class Tensor(Node):
     Parameters
     ----------
     data
-        Array, number or nested list. An array is wrapped without a copy. Between computing a
-        loss and its ``backward()``, do not write into it or into any other array that was used:
-        no check notices. Anything else gets the dtype that ``np.asarray`` gives it.
+        Array, number or nested list. An array is wrapped without a copy: an optimizer's step
+        writes into it. Between computing a loss and its ``backward()``, do not write into it
+        yourself, or into any other array that was used: no check notices. Anything else gets the
+        dtype that ``np.asarray`` gives it.
     dtype
         Convert the data to this NumPy dtype.
     requires_grad
@@ -135,13 +146,15 @@ class Tensor(Node):
     """
 
     __slots__ = ()
-    __pandas_priority__ = 5000  # pandas leaves `series - tensor` to the tensor
+    #: Above those of pandas' own classes, which are below 5000: they leave `series - tensor` to us.
+    __pandas_priority__ = 5000
 
     def __init__(
         self, data: ArrayLike, *, dtype: DTypeLike = None, requires_grad: bool = False
     ) -> None:
         checks.check_is_no_tensor(data)
-        # Arrays of other libraries that speak NumPy's protocols are kept as they are.
+        # Arrays of other libraries that speak NumPy's protocols are kept as they are. A scalar that
+        # `compile` records speaks them, too, and becomes an array as other scalars do.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
             data = to_array(data, dtype)
         elif dtype is not None:
@@ -181,7 +194,7 @@ class Tensor(Node):
 
     @property
     def data(self) -> Array:
-        """The array itself. Assigning replaces a leaf's values with a copy of a similar array.
+        """The array itself. A leaf's may be replaced with a copy of one of its shape and dtype.
 
         No check notices a write into it, such as ``x.data[0] = 1``: do not do so between
         computing a loss and its ``backward()``.
@@ -194,7 +207,7 @@ class Tensor(Node):
         new = unwrap(new) if hasattr(new, "__array_function__") else np.asarray(new)
         checks.check_replacement(self, new)
         self.version += 1
-        if new is not self._array:  # as it is after ``x.data += 1``
+        if new is not self._array:  # ``x.data += 1`` has changed the array, and assigns it
             self._array = to_array(new) if isinstance(new, np.generic) else new.copy()
 
     @property
@@ -205,7 +218,7 @@ class Tensor(Node):
     @grad.setter
     def grad(self, new: Array | None) -> None:
         checks.check_gradient(self, new)
-        if new is not self._grad:  # as it is after ``x.grad *= 2``
+        if new is not self._grad:  # ``x.grad *= 2`` has changed the array, and assigns it
             new = None if new is None else np.copy(new).astype(self.dtype, copy=False)
         self._grad = new
 
@@ -224,11 +237,7 @@ class Tensor(Node):
         return np.asarray(self)
 
     def detach(self) -> Tensor:
-        """Return a leaf outside the graph, with a copy of the values.
-
-        A copy, because the values may be those of a leaf, or a view of them, and an optimizer's
-        step changes these.
-        """
+        """Return a leaf outside the graph, with a copy of the values: a step may change them."""
         return new_tensor(self._array.copy())  # type: ignore[no-any-return]
 
     def item(self) -> Any:
@@ -246,8 +255,8 @@ class Tensor(Node):
     def requires_grad(self) -> bool:
         """Whether `backward` reaches this tensor; may be assigned to a leaf.
 
-        A leaf that begins to require a gradient gets a copy of its array: a step must not change
-        what was computed with views of the old one.
+        A leaf that begins to require a gradient gets a copy of its array, of which results outside
+        the graph may be views.
         """
         return self._requires_grad
 
@@ -260,7 +269,6 @@ class Tensor(Node):
             checks.check_differentiable_dtype(self.dtype)
             if not self._requires_grad:
                 self.version += 1  # earlier calls did not record it, so their gradient lacks a part
-                # Copy: optimizers update in place, and earlier views must not change.
                 self._array = np.copy(self._array)
         self._requires_grad = bool(requires_grad)
 
@@ -344,7 +352,9 @@ class Tensor(Node):
     __eq__, _ = constant_operator(operator.eq)
     __ne__, _ = constant_operator(operator.ne)
     del _
-    __hash__ = Node.__hash__  # by identity: the engine keeps tensors in sets and dicts
+    # By identity: the engine keeps tensors in sets and dicts. These compare the hashes, which are
+    # unequal for different tensors, before they would ask ``__eq__``.
+    __hash__ = Node.__hash__
 
     __iadd__ = in_place_operator(np.add, operator.iadd)
     __isub__ = in_place_operator(np.subtract, operator.isub)
@@ -385,15 +395,15 @@ class Tensor(Node):
         checks.refuse_to_round()
 
     def __float__(self) -> float:
-        checks.check_becomes_a_number(self, "float", needs_recording(self))
+        checks.check_becomes_a_number(self, "float", recorded=needs_recording(self))
         return float(self.item())
 
     def __int__(self) -> int:
-        checks.check_becomes_a_number(self, "int", needs_recording(self))
+        checks.check_becomes_a_number(self, "int", recorded=needs_recording(self))
         return int(self.item())
 
     def __complex__(self) -> complex:
-        checks.check_becomes_a_number(self, "complex", needs_recording(self))
+        checks.check_becomes_a_number(self, "complex", recorded=needs_recording(self))
         return complex(self.item())
 
     def __index__(self) -> int:
@@ -546,7 +556,8 @@ if hasattr(os, "register_at_fork"):
 def accumulate(cotangents: dict[Node, Array]) -> None:
     """Add each cotangent to the ``grad`` of its tensor, and empty `cotangents`.
 
-    Each ``grad`` is a new array that shares memory with nothing: others may hold the old one.
+    Each ``grad`` is a new array that shares memory with nothing: others may hold the old one. All
+    of them are computed before the first is stored, so that an error leaves none changed.
     """
     with accumulating:
         gradients = {}
