@@ -18,21 +18,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import checks
+from . import checks, kinds
 from .dispatch import as_operand, dispatch, needs_recording, unwrap, without_labels
 from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
-from .kinds import (
-    PLAIN_CLASSES,
-    Array,
-    ArrayLike,
-    Axis,
-    DTypeLike,
-    Function,
-    Index,
-    Option,
-    Value,
-    Values,
-)
+from .kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Value, Values
 from .recorded import to_array
 
 # -------------------------------------------------------------------------------- operators
@@ -46,11 +35,11 @@ def binary_operator(ufunc: np.ufunc, compute: Function) -> tuple[Function, Funct
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
-        other = other if other.__class__ in PLAIN_CLASSES else as_operand(other)
+        other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other)
         return apply(ufunc, (self, other), NO_KEYWORDS, compute)
 
     def reflected(self: Tensor, other: ArrayLike) -> Value:
-        other = other if other.__class__ in PLAIN_CLASSES else as_operand(other)
+        other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other)
         # complex.__mul__ accepts np.float64 and returns a plain Python complex.
         operation = ufunc if other.__class__ is complex else compute
         return apply(ufunc, (other, self), NO_KEYWORDS, operation)
