@@ -9,7 +9,7 @@ import numpy as np
 from .checks import is_integer
 
 #: The one generator; `manual_seed` changes its state, so every holder of it sees the change.
-default_rng = np.random.default_rng()
+default_generator = np.random.default_rng()
 #: How many processes were forked since it was seeded: each draws numbers of its own.
 forks = 0
 
@@ -50,14 +50,14 @@ def manual_seed(seed: int) -> np.random.Generator:
         raise ValueError(f"a seed is a non-negative integer, got {seed}")
     global forks
     forks = 0
-    default_rng.bit_generator.state = np.random.default_rng(seed).bit_generator.state
-    return default_rng
+    default_generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+    return default_generator
 
 
 def generator(rng: np.random.Generator | None) -> np.random.Generator:
     """Return the generator that a module was given, or the library's if that is None."""
     if rng is None:
-        return default_rng
+        return default_generator
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"rng is a numpy.random.Generator, got {rng!r}; make one with "
@@ -77,18 +77,18 @@ def before_fork() -> None:
     """Count the child, and hold the generator's lock at the fork: else the child could deadlock."""
     global forks
     forks += 1
-    default_rng.bit_generator.lock.acquire()
+    default_generator.bit_generator.lock.acquire()
 
 
 def after_fork_in_parent() -> None:
     """Go on."""
-    default_rng.bit_generator.lock.release()
+    default_generator.bit_generator.lock.release()
 
 
 def after_fork_in_child() -> None:
     """Go on from a state that follows from the parent's state and the child's number."""
-    default_rng.bit_generator.lock.release()
-    diverge(default_rng, forks)
+    default_generator.bit_generator.lock.release()
+    diverge(default_generator, forks)
 
 
 if hasattr(os, "register_at_fork"):

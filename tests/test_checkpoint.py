@@ -18,7 +18,7 @@ from microgrand.checkpoint import files
 from microgrand.data import batches
 from microgrand.nn import functional as F
 from microgrand.optim import lr_scheduler
-from microgrand.random import default_rng
+from microgrand.random import default_generator
 
 FORMATS = ["npz", "safetensors"]
 
@@ -80,7 +80,7 @@ class Run:
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(path, stop, bits):
     whole = Run(0, bits)
     whole.steps(10)
-    expected = [default_rng.random(), whole.net[3].rng.random()]
+    expected = [default_generator.random(), whole.net[3].rng.random()]
 
     first = Run(0, bits)
     first.steps(stop)
@@ -97,7 +97,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(path, stop, bits):
     for one, other in zip(resumed.net.parameters(), whole.net.parameters(), strict=True):
         assert one.data.tobytes() == other.data.tobytes()
     assert str(resumed.optimizer.state_dict()) == str(whole.optimizer.state_dict())
-    assert [default_rng.random(), resumed.net[3].rng.random()] == expected
+    assert [default_generator.random(), resumed.net[3].rng.random()] == expected
 
 
 def test_equal_contents_are_equal_files(tmp_path):
@@ -114,12 +114,12 @@ def test_generators_may_stay_as_they_are(path):
     run = Run(0)
     checkpoint.save(path, model=run.net)
     manual_seed(5)
-    before = [default_rng.bit_generator.state, run.net[3].rng.bit_generator.state]
+    before = [default_generator.bit_generator.state, run.net[3].rng.bit_generator.state]
     checkpoint.load(path)
     checkpoint.load(path, model=run.net, generators=False)
-    assert [default_rng.bit_generator.state, run.net[3].rng.bit_generator.state] == before
+    assert [default_generator.bit_generator.state, run.net[3].rng.bit_generator.state] == before
     checkpoint.load(path, model=run.net)
-    assert default_rng.bit_generator.state != before[0]
+    assert default_generator.bit_generator.state != before[0]
 
 
 NUMBERS = st.floats() | st.integers(-(2**200), 2**200) | st.booleans() | st.none() | st.text()
@@ -222,7 +222,7 @@ def test_what_does_not_fit_changes_nothing(path):
     }
 
     def everything():
-        rngs = [default_rng, other.net[3].rng]
+        rngs = [default_generator, other.net[3].rng]
         return str(
             [other.net.state_dict(), other.optimizer.state_dict(), other.scheduler.state_dict()]
             + [rng.bit_generator.state for rng in rngs]

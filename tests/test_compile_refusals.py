@@ -220,7 +220,7 @@ def test_a_refused_step_changes_nothing():
     assert weight.version == 0
     assert not optimizer.memory["exp_avg"][0].any()
     assert step.function.__closure__[0] is not None
-    assert manual_seed.__globals__["default_rng"].bit_generator.state == state
+    assert manual_seed.__globals__["default_generator"].bit_generator.state == state
 
 
 def training(compiled, **options):
@@ -239,7 +239,7 @@ def training(compiled, **options):
 
 
 def state_of(net, optimizer):
-    rng = manual_seed.__globals__["default_rng"]
+    rng = manual_seed.__globals__["default_generator"]
     return [
         *[p.data.copy() for p in net.parameters()],
         *[p.grad for p in net.parameters()],

@@ -97,7 +97,9 @@ class Training:
             "version": [p.version for p in tensors],
             "mask": [getattr(module, "mask", None) for module in modules],
             "memory": memory,
-            "next number": manual_seed.__globals__["default_rng"].bit_generator.state["state"],
+            "next number": manual_seed.__globals__["default_generator"].bit_generator.state[
+                "state"
+            ],
         }
 
 

@@ -76,7 +76,7 @@ def state_of(net, *optimizers):
         "gradients": [p.grad for p in net.parameters()],
         "masks": [getattr(module, "mask", None) for module in net.modules()],
         "optimizers": memory,
-        "generator": str(microgrand.random.default_rng.bit_generator.state),
+        "generator": str(microgrand.random.default_generator.bit_generator.state),
     }
 
 

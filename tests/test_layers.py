@@ -17,7 +17,7 @@ from microgrand import (
 )
 from microgrand.nn import functional as F
 from microgrand.nn.dropout.masks import bernoulli_mask
-from microgrand.random import default_rng
+from microgrand.random import default_generator
 from microgrand.testing import gradcheck
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "nn.json").read_text())
@@ -424,7 +424,7 @@ def test_initial_values_are_uniform_as_pytorchs(in_features):
     layer = nn.Linear(in_features, 40_000 // in_features, rng=np.random.default_rng(0))
     bound = in_features**-0.5
     for values in layer.weight.data.ravel(), np.concatenate(
-        [nn.Linear(in_features, 100, rng=default_rng).bias.data for _ in range(20)]
+        [nn.Linear(in_features, 100, rng=default_generator).bias.data for _ in range(20)]
         if in_features == 400 else [nn.Linear(in_features, 10_000).bias.data]
     ):  # fmt: skip
         assert abs(values).max() <= bound * (1 + 1e-6)

@@ -15,7 +15,7 @@ from microgrand.nn.dropout import monte_carlo
 from microgrand.nn.dropout.masks import chance, source
 from microgrand.nn.dropout.monte_carlo import Sampler
 from microgrand.nn.inputs import as_tensor
-from microgrand.random import default_rng
+from microgrand.random import default_generator
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
 
@@ -240,13 +240,13 @@ def test_one_seed_gives_the_same_samples():
 def test_the_model_is_left_as_it_was():
     rng = np.random.default_rng(8)
     net = a_net(rng=rng)
-    before = rng.bit_generator.state, default_rng.bit_generator.state
+    before = rng.bit_generator.state, default_generator.bit_generator.state
     for mode in (True, False):
         net.train(mode)
         result = nn.mc_dropout(net, X, 5, rng=0)
         assert all(module.training is mode for module in net.modules())
         assert (result.std > 0).any()
-    assert (rng.bit_generator.state, default_rng.bit_generator.state) == before
+    assert (rng.bit_generator.state, default_generator.bit_generator.state) == before
     assert source.get() is chance
     np.testing.assert_array_equal(net(X).data, net(X).data)
     assert all(parameter.grad is None for parameter in net.parameters())

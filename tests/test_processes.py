@@ -10,7 +10,7 @@ import pytest
 
 from microgrand import Tensor, manual_seed, nn
 from microgrand.nn import functional as F
-from microgrand.random import default_rng
+from microgrand.random import default_generator
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
@@ -104,7 +104,7 @@ def test_a_child_draws_while_a_thread_of_its_parent_does():
 
     def draw_always():
         while not done.is_set():
-            default_rng.random(100_000)
+            default_generator.random(100_000)
 
     thread = threading.Thread(target=draw_always)
     thread.start()

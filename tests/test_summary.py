@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from microgrand import manual_seed, nn
-from microgrand.random import default_rng
+from microgrand.random import default_generator
 
 
 def rows(text):
@@ -44,10 +44,10 @@ def test_the_model_is_as_before():
     manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5))
     net[1].eval()
-    state = default_rng.bit_generator.state
+    state = default_generator.bit_generator.state
     nn.summary(net, np.ones((3, 4)))
     assert [module.training for module in net.modules()] == [True, True, False]
-    assert default_rng.bit_generator.state == state
+    assert default_generator.bit_generator.state == state
     assert net[1].mask is None
     assert all(p.grad is None for p in net.parameters())
     assert "forward" not in vars(net[0])

@@ -233,7 +233,7 @@ def content_of(
 def states_of(model: Any) -> dict[str, Any]:
     """Return the states of the library's generator and of the modules' own."""
     return {
-        "library": nests.encode_state(random.default_rng.bit_generator.state),
+        "library": nests.encode_state(random.default_generator.bit_generator.state),
         "forks": random.forks,
         "modules": {
             name: nests.encode_state(rng.bit_generator.state) for name, rng in generators_in(model)
@@ -255,7 +255,7 @@ def checked_generators(path: Path, model: Any, states: Any) -> list[tuple[Any, A
     """Return generators with the states that they are to go on from."""
     if states is None:
         return []
-    pairs = [(random.default_rng, states.get("library"))]
+    pairs = [(random.default_generator, states.get("library"))]
     if model is not None:
         own = dict(generators_in(model))
         checks.check_generators(path, states.get("modules"), own)

@@ -22,7 +22,7 @@ from .. import engine
 from ..checks import check_backward_begins_here
 from ..kinds import Array
 from ..nn.module import Module
-from ..random import default_rng, diverge
+from ..random import default_generator, diverge
 from ..tensor import Tensor, accumulate
 from . import checks
 from .exchange import Exchange
@@ -147,7 +147,7 @@ class DistributedDataParallel:
 
     def generators(self) -> Iterator[np.random.Generator]:
         """Yield the library's generator and those of the modules, each once."""
-        found = {id(default_rng): default_rng}
+        found = {id(default_generator): default_generator}
         for module in self.model.modules():
             for value in vars(module).values():
                 if isinstance(value, np.random.Generator):

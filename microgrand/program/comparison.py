@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..random import default_rng
+from ..random import default_generator
 from ..tensor import Tensor
 from . import checks
 from .calls import mapped
@@ -32,7 +32,7 @@ class Snapshot:
         }
         self.versions = {key: tensor.version for key, (tensor, _) in self.state.tensors.items()}
         generators = [x for x in self.state.seen.values() if isinstance(x, np.random.Generator)]
-        self.generators = [(x, x.bit_generator.state) for x in (*generators, default_rng)]
+        self.generators = [(x, x.bit_generator.state) for x in (*generators, default_generator)]
 
     def put_back(self) -> None:
         """Make everything what it was."""

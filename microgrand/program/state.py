@@ -30,7 +30,7 @@ import numpy as np
 from ..nn.containers import ModuleDict, Numbered
 from ..nn.module import Module
 from ..optim.optimizer import Optimizer
-from ..random import default_rng
+from ..random import default_generator
 from ..tensor import Tensor
 from .functions import ARRAYS
 from .labels import Labels
@@ -78,7 +78,9 @@ class State:
         self.objects: list[Any] = []
         self.library_modules: set[int] = set()  # their attributes: they set masks, and read none
         self.attributes: list[tuple[Any, Any]] = []  # those of objects, and copies of them
-        self.generators: list[tuple[Any, Any]] = [(default_rng, default_rng.bit_generator.state)]
+        self.generators: list[tuple[Any, Any]] = [
+            (default_generator, default_generator.bit_generator.state)
+        ]
         self.places: set[tuple[int, Any]] = set()
         self.in_slots: set[int] = set()
         self.fixed: list[tuple[Any, str]] = []  # arrays that cannot be replaced: defaults

@@ -19,7 +19,7 @@ import numpy as np
 
 from ...engine import defvjp, primitive
 from ...kinds import Array, Mask, Shape, Value
-from ...random import default_rng
+from ...random import default_generator
 from ...recorded import to_array
 from ..checks import check_mask
 
@@ -138,7 +138,7 @@ class MaskSource:
 
     def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Return the mask of the next call, which is one of this layer."""
-        return self.draw_with(layer.rng or default_rng, layer, shape)
+        return self.draw_with(layer.rng or default_generator, layer, shape)
 
     def draw_with(self, rng: np.random.Generator, layer: DropoutBase, shape: Shape) -> Mask:
         """Have a layer draw a mask with this generator."""
