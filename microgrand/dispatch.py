@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .engine import Node, apply, defvjp, new_tensor, primitive, rules_of, unshared
+from .engine import Node, Rules, apply, defvjp, new_tensor, primitive, rules_of, unshared
 from .grad_mode import is_grad_enabled
 from .kinds import Array, Function, Value, Values
 from .recorded import is_recorded
@@ -90,9 +90,8 @@ def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Va
     if "out" not in kwargs:
         if function in rules_of:
             args, kwargs = tensors_by_position(function, args, kwargs)
-            return apply(
-                function, as_operands(function, args, len(rules_of[function].vjps)), kwargs
-            )
+            operands = as_operands(function, args, rules_of[function])
+            return apply(function, operands, kwargs)
         if function in formulas and formulas[function].accepts.call(len(args), kwargs):
             args = tuple([without_labels(copy_of_list(x)) for x in args])
             kwargs = {name: without_labels(value) for name, value in kwargs.items()}
@@ -101,8 +100,8 @@ def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Va
     if not is_constant(function, args) and needs_recording(given):
         checks.refuse(function, args, kwargs, has_formula=function in formulas)
     values = call_on_data(function, args, kwargs)
-    operands = differentiable_data(given)
-    return all_unshared(values, operands) if operands and "out" not in kwargs else values
+    shared = differentiable_data(given)
+    return all_unshared(values, shared) if shared and "out" not in kwargs else values
 
 
 def call_on_data(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
@@ -149,13 +148,14 @@ def check_no_gradient(function: Any, options: Mapping[str, Any]) -> None:
             checks.refuse_gradient_of(function, name)
 
 
-def as_operands(function: Any, args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
-    """Turn lists among the first `count` arguments, which are operands, into arrays.
+def as_operands(function: Any, args: tuple[Any, ...], rules: Rules) -> tuple[Any, ...]:
+    """Turn lists among the arguments that are operands, as they have VJPs, into arrays.
 
     VJPs compute with them: that of `numpy.power` needs ``y - 1``. Tuples too, but only for ufuncs;
     elsewhere a tuple is a shape or a set of axes. Other lists are copied: the graph keeps them.
     """
     sequences = (list, tuple) if isinstance(function, np.ufunc) else (list,)
+    count = len(args) if rules.joint else len(rules.vjps)
     return tuple(
         [as_operand(x, sequences) if i < count else copy_of_list(x) for i, x in enumerate(args)]
     )

@@ -159,7 +159,7 @@ def apply(
     if recorded:
         check_derivative(function, rules_of.get(function), args, kwargs)
     data = call(*operands, **kwargs) if kwargs else call(*operands)
-    check_result(function, data, recorded)
+    check_result(function, data, recorded=recorded)
     if recorded:
         node = new_tensor(data, function, args, kwargs, version)
         return node if on_record is None else on_record(node)

@@ -327,7 +327,7 @@ class Tensor(Node):
     __mul__, __rmul__ = binary_operator(np.multiply, operator.mul)
     __truediv__, __rtruediv__ = binary_operator(np.true_divide, operator.truediv)
     __mod__, __rmod__ = binary_operator(np.remainder, operator.mod)
-    __matmul__, __rmatmul__ = binary_operator(np.matmul, np.matmul)
+    __matmul__, __rmatmul__ = binary_operator(np.matmul, np.matmul)  # NumPy scalars have no @
     _power, __rpow__ = binary_operator(np.power, operator.pow)
 
     __floordiv__, __rfloordiv__ = constant_operator(np.floor_divide)
@@ -338,7 +338,7 @@ class Tensor(Node):
     __rshift__, __rrshift__ = constant_operator(np.right_shift)
     __lt__, __gt__ = constant_operator(np.less)
     __le__, __ge__ = constant_operator(np.less_equal)
-    __eq__, _ = constant_operator(operator.eq)
+    __eq__, _ = constant_operator(operator.eq)  # unlike np.equal, it compares with None, too
     __ne__, _ = constant_operator(operator.ne)
     del _
     # By identity: the engine keeps tensors in sets and dicts. These compare the hashes, which are

@@ -6,7 +6,7 @@ from helpers import leaf, make
 
 from microgrand import Tensor, defvjp, no_grad, primitive
 from microgrand.checks import name_of
-from microgrand.engine import NO_KEYWORDS, rules_of
+from microgrand.engine import NO_KEYWORDS, Rules, rules_of
 
 
 def identity_vjp(g, out, *args):
@@ -175,6 +175,16 @@ def test_a_user_may_differentiate_a_numpy_function_in_their_own_way():
     finally:
         rules_of.clear()
         rules_of.update(saved)
+
+
+def test_lists_are_operands_of_a_joint_vjp_too(monkeypatch):
+    def joint(g, out, needed, x, towards):
+        return [g * (towards > x), None]
+
+    monkeypatch.setitem(rules_of, np.nextafter, Rules((), joint))
+    x = leaf(1.0, 2.0)
+    np.nextafter(x, [3, 1]).sum().backward()
+    assert x.grad.tolist() == [1, 0]
 
 
 def test_plain_calls_record_nothing():

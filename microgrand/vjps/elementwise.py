@@ -48,7 +48,7 @@ def root_of_1_minus_square(x: Value) -> Value:
 
 
 def root_of_1_plus_square(x: Value) -> Value:
-    """``sqrt(1 + x^2)``, also where the square would overflow."""
+    """Return ``sqrt(1 + x^2)``, also where the square would overflow."""
     if x.dtype.kind == "c":
         return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x)
     return np.hypot(x, 1)
@@ -239,7 +239,7 @@ defvjp(
 
 
 def over_square_distance(g: Value, x: Value, y: Value) -> Value:
-    """``g x / (x^2 + y^2)``, as the cosine over the distance: the squares may overflow."""
+    """Return ``g x / (x^2 + y^2)``, as the cosine over the distance: the squares may overflow."""
     scaled_x, scaled_y, scale = in_range(x, y)
     return g * cosine(x, y) / not_zero(np.hypot(scaled_x, scaled_y)) * scale
 
@@ -253,7 +253,7 @@ defvjp(
 
 
 def difference(y: Value, x: Value) -> Value:
-    """``y - x``, but 0 for equal infinities."""
+    """Return ``y - x``, but 0 for equal infinities."""
     equal = np.equal(x, y) & np.isinf(x)
     return np.where(equal, 0, y) - np.where(equal, 0, x)
 
