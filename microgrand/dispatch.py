@@ -195,7 +195,7 @@ def call_with_formula(
     kwargs.pop("overwrite_input", None)  # only a permission
     given = args, tuple(kwargs.values())
     recorded = needs_recording(given)
-    # A function among the arguments may use tensors of its own, which nobody sees from here.
+    # A function among the arguments, as of `numpy.apply_along_axis`, may use tensors of its own.
     if known.exact and (recorded or any(map(callable, args))):
         return known.compose(*args, **kwargs)
     values = call_on_data(function, args, kwargs)

@@ -79,12 +79,9 @@ def not_zero(x: Value) -> Value:
 
 
 def in_range(x: Value, y: Value) -> tuple[Value, Value, Value]:
-    """Scale `x` and `y` so that the distance of ``(x, y)`` is finite; return the scale, too.
-
-    Where they are infinite themselves, it stays so.
-    """
+    """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` does not overflow; return the scale, too."""
     x, y = wide(as_array(x)), wide(as_array(y))
-    distance = np.hypot(unwrap(x), unwrap(y))  # not a root of squares, which may underflow
+    distance = np.hypot(unwrap(x), unwrap(y))  # the squares may underflow
     scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
     return x * scale, y * scale, scale
 

@@ -82,10 +82,10 @@ defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale)
 def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generator) -> Mask:
     """Draw a boolean mask whose elements are True with exactly the given probability.
 
-    A random byte ``b`` is uniform on 0..255, and 256 q, with q the probability, is a whole number
-    plus a rest. Below the whole number, a byte keeps its unit; above it, it drops it. Equal to it,
-    it keeps its unit with the rest as the probability, by a second draw: without that, q would be
-    rounded to a multiple of 1/256.
+    A random byte decides each unit. 256 times the probability is a whole number plus a rest: a byte
+    below the whole number keeps its unit, a byte above drops it. A byte equal to it is a tie, which
+    a second draw decides by the rest. Without that, the probability would be rounded to a multiple
+    of 1/256.
 
     Examples
     --------
