@@ -169,7 +169,7 @@ def check_derivative(
                 )
 
 
-def check_result(function: Any, data: Any, *, recorded: bool) -> None:
+def check_result(function: Any, data: Any, recorded: bool) -> None:
     """Raise if `data` is not an array, or one through which no gradient can flow."""
     if data.__class__ in FLOAT_CLASSES:
         return

@@ -159,7 +159,7 @@ def apply(
     if recorded:
         check_derivative(function, rules_of.get(function), args, kwargs)
     data = call(*operands, **kwargs) if kwargs else call(*operands)
-    check_result(function, data, recorded=recorded)
+    check_result(function, data, recorded)
     if recorded:
         node = new_tensor(data, function, args, kwargs, version)
         return node if on_record is None else on_record(node)
@@ -336,15 +336,14 @@ def backpropagate(
         if rules.joint is not None:
             contributions = rules.joint(g, out, needed, *operands, **kwargs)
             check_joint(node.primitive, contributions, args)
-        else:
-            contributions = [
-                vjp(g, out, *operands, **kwargs) if is_needed else None  # type: ignore[misc]
-                for vjp, is_needed in zip(rules.vjps, needed, strict=False)
-            ]
         for i, arg in enumerate(args):
             if not needed[i]:
                 continue
-            contribution = unbroadcast(contributions[i], arg._array, node, i)
+            if rules.joint is not None:
+                contribution = contributions[i]
+            else:  # one at a time, so that each is freed as soon as it has been added
+                contribution = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
+            contribution = unbroadcast(contribution, arg._array, node, i)
             if arg in cotangents:  # not +=, as VJPs may return g or an operand itself
                 contribution = cotangents[arg] + contribution
             cotangents[arg] = contribution
