@@ -142,6 +142,7 @@ class Tensor(Node):
         checks.check_is_no_tensor(data)
         # Arrays of other libraries that speak NumPy's protocols are kept as they are.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
+            checks.check_speaks_protocols(data)
             data = as_array(data, dtype)
         elif dtype is not None:
             data = data.astype(dtype, copy=False)
@@ -313,9 +314,11 @@ class Tensor(Node):
         """
         checks.check_backward_begins_here(self, gradient)
         if gradient is None:
-            cotangent = np.array(1, self._array.dtype, ndmin=self._array.ndim)
+            cotangent = np.ones_like(self._array)
         else:
-            cotangent = as_array(unwrap(gradient))
+            gradient = unwrap(gradient)
+            is_array = hasattr(gradient, "__array_function__")
+            cotangent = gradient if is_array else as_array(gradient)
             checks.check_first_cotangent(self, cotangent)
             cotangent = cotangent.astype(self.dtype, copy=False)
         accumulate(backpropagate(self, cotangent))
