@@ -174,6 +174,16 @@ def as_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:
     return x.recorded_as_array(dtype) if hasattr(x, "recorded_as_array") else np.asarray(x, dtype)
 
 
+def library_of(x: Any) -> Any:
+    """Return what ``like=`` takes, so that a new array is made where the numbers of `x` are.
+
+    None for a number, and for what `compile` records: there NumPy makes a constant.
+    """
+    array = unwrap(x)
+    makes_arrays = hasattr(array, "__array_function__") and not hasattr(array, "recorded_call")
+    return array if makes_arrays else None
+
+
 # ------------------------------------------------------------------------------- formulas
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import as_array, look, unwrap
+from ..dispatch import look, unwrap
 from ..kinds import ArrayLike, DTypeLike, Mask, Value
 from ..random import generator
 from ..tensor import Tensor
+from ..vjps.rules import as_array
 from . import attention_checks, checks, recurrent_checks
 from .activations import softmax
 from .dropout.functional import dropout

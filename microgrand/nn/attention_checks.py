@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import as_array, unwrap
+from ..dispatch import unwrap
 from ..kinds import ArrayLike, Shape, Value
 from ..tensor import Tensor
+from ..vjps.rules import as_array
 from . import layer_checks
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import as_array, look, unwrap
+from ..dispatch import library_of, look, unwrap
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..random import generator
 from ..tensor import Tensor
+from ..vjps.rules import as_array, extreme
 from . import checks, layer_checks
 from .inputs import as_tensor
 from .module import Module, Parameter
@@ -100,9 +101,9 @@ def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
     """
     words = as_array(unwrap(words))
     if num_classes == -1:
-        num_classes = int(look(words).max(initial=-1)) + 1
+        num_classes = int(extreme(np.max, look(words), None, none=-1, keepdims=False)) + 1
     words = layer_checks.words(words, (checks.integer("num_classes", num_classes, 0), 1))
-    return np.equal(words[..., None], np.arange(num_classes)).astype(int)
+    return np.equal(words[..., None], np.arange(num_classes, like=library_of(words))).astype(int)
 
 
 class Embedding(Module):

@@ -7,6 +7,7 @@ from types import EllipsisType
 
 import numpy as np
 
+from ..checks import PLAIN
 from ..dispatch import in_one_call, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, Index
@@ -34,7 +35,7 @@ def add_at(g: Array, index: Index, like: Array) -> Array:
 
 def is_whole_array(index: Index) -> bool:
     """Tell whether an index is an array of numbers of rows, as when words are looked up."""
-    return hasattr(index, "dtype") and index.dtype.kind in "iu"
+    return index.__class__ in PLAIN and index.dtype.kind in "iu"
 
 
 @in_one_call
