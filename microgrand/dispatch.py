@@ -177,11 +177,11 @@ def as_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:
 def library_of(x: Any) -> Any:
     """Return what ``like=`` takes, so that a new array is made where the numbers of `x` are.
 
-    None for a number, and for what `compile` records: there NumPy makes a constant.
+    None for NumPy's own, also those that `compile` records, and for numbers.
     """
     array = unwrap(x)
-    makes_arrays = hasattr(array, "__array_function__") and not hasattr(array, "recorded_call")
-    return array if makes_arrays else None
+    is_foreign = array.__class__ not in checks.PLAIN and hasattr(array, "__array_function__")
+    return array if is_foreign and not hasattr(array, "recorded_call") else None
 
 
 # ------------------------------------------------------------------------------- formulas

@@ -61,7 +61,9 @@ def generator(rng: np.random.Generator | None) -> np.random.Generator:
     """
     if rng is None:
         return default_rng
-    if not all(hasattr(rng, name) for name in ("random", "integers", "standard_normal")):
+    if not isinstance(rng, np.random.Generator) and not all(
+        hasattr(rng, name) for name in ("random", "integers", "standard_normal")
+    ):
         raise TypeError(
             f"rng is a numpy.random.Generator, got {rng!r}; make one with "
             "np.random.default_rng(seed), or for arrays on a device with "
