@@ -480,6 +480,18 @@ def check_is_no_tensor(data: Any) -> None:
         )
 
 
+def check_speaks_protocols(data: Any) -> None:
+    """Raise if `data` is an array of a library whose functions NumPy's calls do not reach."""
+    is_array = hasattr(type(data), "__array_namespace__") or hasattr(type(data), "requires_grad")
+    if is_array and not isinstance(data, np.generic):
+        library = type(data).__module__.split(".")[0].removesuffix("lib")
+        raise TypeError(
+            f"Tensor() takes arrays that speak NumPy's protocols, got a {type(data).__name__} of "
+            f"{library}; those of NumPy, CuPy and Dask do, by __array_ufunc__ and "
+            "__array_function__. Convert it: np.asarray(x), or on a device cupy.from_dlpack(x)"
+        )
+
+
 def check_numbers(data: Array) -> None:
     """Raise if an array does not hold numbers: but objects, strings, records or dates."""
     if data.dtype.kind not in "biufc":

@@ -24,7 +24,7 @@ import numpy as np
 from . import checks
 from .engine import Node, Rules, apply, defvjp, new_tensor, primitive, rules_of, unshared
 from .grad_mode import is_grad_enabled
-from .kinds import Array, Function, Value, Values
+from .kinds import NUMPY_CLASSES, Array, Function, Value, Values
 from .recorded import is_recorded
 
 # ---------------------------------------------------------------------------------- tables
@@ -179,6 +179,16 @@ def without_labels(x: Any) -> Any:
 def copy_of_list(x: Any) -> Any:
     """Copy a list, and the lists in it."""
     return [copy_of_list(item) for item in x] if isinstance(x, list) else x
+
+
+def library_of(x: Any) -> Any:
+    """Return what ``like=`` takes, so that a new array is made where the numbers of `x` are.
+
+    None for NumPy's own, also those that `compile` records, and for numbers.
+    """
+    array = unwrap(x)
+    is_foreign = array.__class__ not in NUMPY_CLASSES and hasattr(array, "__array_function__")
+    return array if is_foreign and not is_recorded(array) else None
 
 
 # ------------------------------------------------------------------------------- formulas

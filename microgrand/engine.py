@@ -47,7 +47,7 @@ from .checks import (
     refuse_freed,
 )
 from .grad_mode import grad_enabled
-from .kinds import FLOAT_CLASSES, PLAIN_CLASSES, Array, DTypeLike, Function, Value
+from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, PLAIN_CLASSES, Array, DTypeLike, Function, Value
 
 # ------------------------------------------------------------------------------- the graph
 
@@ -434,6 +434,16 @@ def wider(dtype: DTypeLike, count: int) -> Any:
     return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype.itemsize == 2 else None
 
 
+def sum_of(x: Value) -> Function:
+    """Return what sums `x`: a ufunc's own method is faster, but NumPy's arrays alone have it."""
+    return np.add.reduce if x.__class__ in NUMPY_CLASSES else np.sum
+
+
+def max_of(x: Value) -> Function:
+    """Return what finds the maximum of `x`, in the same way."""
+    return np.maximum.reduce if x.__class__ in NUMPY_CLASSES else np.max
+
+
 def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
     """Undo broadcasting and casting: bring `cotangent` to the shape and dtype of `data`.
 
@@ -457,7 +467,7 @@ def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
         axes = (*range(new_axes), *stretched)
         count = math.prod([cotangent.shape[axis] for axis in axes])
         dtype = wider(cotangent.dtype, count)
-        cotangent = np.add.reduce(cotangent, axis=axes, dtype=dtype, keepdims=True)
+        cotangent = sum_of(cotangent)(cotangent, axis=axes, dtype=dtype, keepdims=True)
         cotangent = np.reshape(cotangent, data.shape)
     if cotangent.dtype != data.dtype:
         if data.dtype.kind != "c":

@@ -55,13 +55,19 @@ def manual_seed(seed: int) -> np.random.Generator:
 
 
 def generator(rng: np.random.Generator | None) -> np.random.Generator:
-    """Return the generator that a module was given, or the library's if that is None."""
+    """Return the generator that a module was given, or the library's if that is None.
+
+    Other libraries' that draw in the same way are taken, too: CuPy's draws on its device.
+    """
     if rng is None:
         return default_generator
-    if not isinstance(rng, np.random.Generator):
+    if not isinstance(rng, np.random.Generator) and not all(
+        hasattr(rng, name) for name in ("random", "integers", "standard_normal")
+    ):
         raise TypeError(
             f"rng is a numpy.random.Generator, got {rng!r}; make one with "
-            "np.random.default_rng(seed)"
+            "np.random.default_rng(seed), or for arrays on a device with "
+            "cupy.random.default_rng(seed)"
         )
     return rng
 

@@ -145,6 +145,7 @@ class Tensor(Node):
         # Arrays of other libraries that speak NumPy's protocols are kept as they are. A scalar that
         # `compile` records speaks them, too, and becomes an array as other scalars do.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
+            checks.check_speaks_protocols(data)
             data = to_array(data, dtype)
         elif dtype is not None:
             data = data.astype(dtype, copy=False)
@@ -311,9 +312,11 @@ class Tensor(Node):
         """
         checks.check_backward_begins_here(self, gradient)
         if gradient is None:
-            cotangent = np.array(1, self._array.dtype, ndmin=self._array.ndim)
+            cotangent = np.ones_like(self._array)
         else:
-            cotangent = to_array(unwrap(gradient))
+            gradient = unwrap(gradient)
+            is_array = hasattr(gradient, "__array_function__")
+            cotangent = gradient if is_array else to_array(gradient)
             checks.check_first_cotangent(self, cotangent)
             cotangent = cotangent.astype(self.dtype, copy=False)
         accumulate(backpropagate(self, cotangent))

@@ -146,3 +146,33 @@ def test_xarray_around_a_tensor():
     result = (np.exp(labelled) * 2 + labelled).sum("row").isel(column=1)
     result.data.backward()
     np.testing.assert_allclose(x.grad, np.array([[0, 1], [0, 1]]) * (2 * np.exp(x.data) + 1))
+
+
+def jax_array():
+    return pytest.importorskip("jax").numpy.asarray(VALUES)
+
+
+def torch_tensor():
+    return pytest.importorskip("torch").tensor(VALUES)
+
+
+def strict_array():
+    return pytest.importorskip("array_api_strict").asarray(VALUES)
+
+
+class OfAnArrayLibrary:
+    """An array of the array API standard, as far as a check can see."""
+
+    def __array_namespace__(self, *, api_version=None):
+        return np
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(VALUES, dtype)
+
+
+@pytest.mark.parametrize("make", [jax_array, torch_tensor, strict_array, OfAnArrayLibrary])
+def test_arrays_that_do_not_speak_numpys_protocols_are_refused(make):
+    array = make()
+    with pytest.raises(TypeError, match=r"(?s)protocols.*NumPy, CuPy and Dask do.*np\.asarray"):
+        Tensor(array)
+    assert Tensor(np.asarray(array)).tolist() == VALUES

@@ -16,8 +16,9 @@ import numpy as np
 from ..dispatch import unwrap
 from ..kinds import ArrayLike, DTypeLike, Mask, Value
 from ..random import generator
-from ..recorded import look, to_array
+from ..recorded import look
 from ..tensor import Tensor
+from ..vjps.rules import as_array
 from . import attention_checks, checks, recurrent_checks
 from .activations import softmax
 from .dropout.functional import dropout
@@ -99,7 +100,7 @@ def masks_of(mask: ArrayLike, dtype: DTypeLike) -> tuple[Mask | None, Tensor | N
     """Return a mask as booleans, True where a query may look, or as floats to be added."""
     if mask is None:
         return None, None
-    booleans = to_array(unwrap(mask))
+    booleans = as_array(unwrap(mask))
     if booleans.dtype == bool:
         return booleans, None
     return None, as_tensor(mask, dtype)

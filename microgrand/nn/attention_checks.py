@@ -12,8 +12,8 @@ import numpy as np
 
 from ..dispatch import unwrap
 from ..kinds import ArrayLike, Shape, Value
-from ..recorded import to_array
 from ..tensor import Tensor
+from ..vjps.rules import as_array
 from . import layer_checks
 
 
@@ -70,7 +70,7 @@ def check_inputs(layer: Any, shapes: list[Shape]) -> None:
 
 def mask(who: str, given: ArrayLike) -> Value:
     """Return a mask of booleans or floats, or raise."""
-    values = to_array(unwrap(given))
+    values = as_array(unwrap(given))
     if values.dtype.kind not in "bf":
         raise TypeError(
             f"{who} is of booleans, True where nothing is to be seen, or of floats that are added, "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..engine import defvjp, primitive, wider
+from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import ArrayLike, DTypeLike, Value
 from ..random import generator
 from ..tensor import Tensor
@@ -43,7 +43,7 @@ def affine_vjp(
     return (
         product(g, weight) if needed[0] else None,
         product(g_rows.T, rows(x)) if needed[1] else None,
-        np.add.reduce(g_rows, dtype=wider(g.dtype, len(g_rows))) if needed[2] else None,
+        sum_of(g_rows)(g_rows, axis=0, dtype=wider(g.dtype, len(g_rows))) if needed[2] else None,
     )
 
 

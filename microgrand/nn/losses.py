@@ -8,12 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..dispatch import unwrap
-from ..engine import defvjp, primitive, wider
+from ..dispatch import library_of, unwrap
+from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import Array, ArrayLike, Mask, Shape, Value
-from ..recorded import to_array
 from ..tensor import Tensor
-from ..vjps.rules import wide
+from ..vjps.rules import as_array, wide
 from . import checks, loss_checks
 from .activations import log_softmax
 from .inputs import as_tensor
@@ -47,7 +46,7 @@ def mean_cross_entropy(logits: Value, one_hot: Mask, log_probabilities: Array) -
     The logarithms are given as a constant, as the backward pass needs them, too.
     """
     picked = log_probabilities[one_hot]
-    total = np.add.reduce(picked, dtype=wider(picked.dtype, len(picked)))
+    total = sum_of(picked)(picked, axis=0, dtype=wider(picked.dtype, len(picked)))
     return (-total / len(one_hot)).astype(picked.dtype)
 
 
@@ -121,12 +120,12 @@ def cross_entropy(
     loss_checks.check_smoothing(label_smoothing)
     if loss_checks.are_probabilities(logits, labels):
         return of_probabilities(logits, labels, weight, reduction, label_smoothing)  # type: ignore[no-any-return]
-    labels = to_array(unwrap(labels))
+    labels = as_array(unwrap(labels))
     checks.check_label_dtype(labels)
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)
     rows, flat = in_rows(logits), np.reshape(labels, -1)
-    one_hot = np.equal(flat[:, None], np.arange(rows._array.shape[1]))
+    one_hot = np.equal(flat[:, None], np.arange(rows._array.shape[1], like=library_of(labels)))
     is_plain = weight is None and reduction == "mean" and not label_smoothing
     if is_plain and not loss_checks.any_ignored(flat, one_hot, ignore_index):
         return mean_cross_entropy(rows, one_hot, log_softmax(rows._array))  # type: ignore[no-any-return]
@@ -161,11 +160,13 @@ def of_labels(
     shape: Shape,
 ) -> Any:
     """Return the loss of rows of log-probabilities with integer labels."""
-    one_hot = np.equal(labels[:, None], np.arange(log_probabilities.shape[1]))
+    classes = np.arange(log_probabilities.shape[1], like=library_of(labels))
+    one_hot = np.equal(labels[:, None], classes)
     loss_checks.any_ignored(labels, one_hot, ignore_index)
     one_hot = one_hot & np.not_equal(labels, ignore_index)[:, None]
     weight = weight_of_classes(weight, log_probabilities)
-    of_rows = np.add.reduce(np.where(one_hot, weight, 0), axis=1)  # 0 for what is ignored
+    of_labels = np.where(one_hot, weight, 0)
+    of_rows = sum_of(of_labels)(of_labels, axis=1)  # 0 for what is ignored
     losses = of_rows * np.sum(np.where(one_hot, -log_probabilities, 0), axis=1)
     if smoothing:
         kept = np.any(one_hot, axis=1)[:, None]
@@ -180,7 +181,7 @@ def weight_of_classes(weight: ArrayLike, scores: Value) -> Value:
     """Return the factors of the classes: ones, unless some are given."""
     classes = scores.shape[-1]
     if weight is None:
-        return np.ones(classes, scores.dtype)
+        return np.ones(classes, scores.dtype, like=library_of(scores))
     weight = as_tensor(weight, scores.dtype)._array
     loss_checks.check_class_weight(weight, classes)
     return weight
@@ -232,7 +233,7 @@ def nll_loss(
     """
     loss_checks.check_reduction("nll_loss", reduction)
     scores = as_tensor(log_probabilities)
-    labels = to_array(unwrap(labels))
+    labels = as_array(unwrap(labels))
     checks.check_label_dtype(labels)
     checks.check_labels(scores._array, labels)
     rows, flat = in_rows(scores), np.reshape(labels, -1)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..dispatch import library_of
 from ..kinds import Array, ArrayLike, Shape
 from ..tensor import Tensor
 from ..vjps.rules import wide
@@ -82,7 +83,9 @@ def avg_pool(
     conv_checks.check_axes(who, x, axes)
     options = hashable(kernel_size, stride, padding, 1, ceil_mode)
     windows = windows_of(who, x._array.shape[-axes:], *options)
-    mean = gather(x, windows) / counts(windows, count_include_pad).astype(wide(x._array).dtype)
+    mean = gather(x, windows) / np.asarray(
+        counts(windows, count_include_pad), wide(x._array).dtype, like=library_of(x)
+    )
     return mean.astype(x.dtype) if mean.dtype != x.dtype else mean  # type: ignore[no-any-return]
 
 

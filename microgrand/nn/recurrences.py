@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Node, defvjp, primitive, wider
+from ..dispatch import library_of
+from ..engine import Node, defvjp, primitive, sum_of, wider
 from ..kinds import Array, Value
 from ..recorded import in_one_call
 
@@ -35,7 +36,7 @@ def weight_gradient(g: Value, states: Value) -> Value:
 def bias_gradient(g: Value) -> Value:
     """Sum over steps and batch."""
     rows = np.reshape(g, (g.shape[0] * g.shape[1], -1))
-    return np.add.reduce(rows, dtype=wider(g.dtype, len(rows)))
+    return sum_of(rows)(rows, axis=0, dtype=wider(g.dtype, len(rows)))
 
 
 def in_gates(x: Value, gates: int) -> Value:
@@ -49,7 +50,7 @@ def in_gates(x: Value, gates: int) -> Value:
 @in_one_call
 def run_rnn(a: Array, h: Array, weight: Array, nonlinearity: str) -> Array:
     """Run ``h[t] = f(a[t] + W_hh h[t-1])``; return all states."""
-    states = np.empty((*a.shape[:2], h.shape[-1]), a.dtype)
+    states = np.empty((*a.shape[:2], h.shape[-1]), a.dtype, like=library_of(a))
     for t in range(len(a)):
         h = a[t] + h @ weight.T
         h = states[t] = np.tanh(h) if nonlinearity == "tanh" else np.maximum(h, 0)
@@ -96,11 +97,13 @@ def run_lstm(a: Array, h: Array, c: Array, weight: Array) -> tuple[Array, Array]
     """
     steps, n = a.shape[:2]
     hidden = h.shape[-1]
-    scale = np.array([0.5, 0.5, 1, 0.5], a.dtype).reshape(4, 1, 1)
+    place = library_of(a)
+    scale = np.array([0.5, 0.5, 1, 0.5], a.dtype, like=place).reshape(4, 1, 1)
     gates = np.reshape(a, (steps, n, 4, hidden)).swapaxes(1, 2)
-    gates = np.multiply(gates, scale, order="C")
-    weight = np.multiply(np.reshape(weight, (4, hidden, hidden)).swapaxes(1, 2), scale, order="C")
-    states = np.empty((2, steps, n, hidden), a.dtype)
+    gates = np.multiply(gates, scale, out=np.empty(gates.shape, a.dtype, like=place))
+    weight = np.reshape(weight, (4, hidden, hidden)).swapaxes(1, 2)
+    weight = np.multiply(weight, scale, out=np.empty(weight.shape, weight.dtype, like=place))
+    states = np.empty((2, steps, n, hidden), a.dtype, like=place)
     for t in range(steps):
         gate = gates[t]
         gate += h @ weight
@@ -155,7 +158,7 @@ def lstm_vjp(
     """Carry the cotangents back; the weight takes part in every step."""
     h_before, c_before = states_before(h, out[0]), states_before(c, out[1])
     if isinstance(out, Node):
-        scale = np.array([0.5, 0.5, 1, 0.5], a.dtype).reshape(4, 1, 1)
+        scale = np.array([0.5, 0.5, 1, 0.5], a.dtype, like=library_of(a)).reshape(4, 1, 1)
         gates = np.swapaxes(in_gates(a + h_before @ weight.T, 4), 1, 2)
         gates = np.tanh(gates * scale) * scale + (1 - scale)
     g_a, g_h, g_c = carry_lstm(g, gates, c_before, out[1], weight)
@@ -172,8 +175,8 @@ def run_gru(a: Array, h: Array, weight: Array, bias: Array) -> tuple[Array, Arra
     """Run a GRU; return its states, and of each step r, z, new and the recurrent part of new."""
     steps, n = a.shape[:2]
     hidden = h.shape[-1]
-    states = np.empty((steps, n, hidden), a.dtype)
-    gates = np.empty((steps, n, 4, hidden), a.dtype)
+    states = np.empty((steps, n, hidden), a.dtype, like=library_of(a))
+    gates = np.empty((steps, n, 4, hidden), a.dtype, like=library_of(a))
     for t in range(steps):
         recurrent = h @ weight.T + bias
         both = recurrent[:, : 2 * hidden] + a[t, :, : 2 * hidden]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import library_of, unwrap
 from ..kinds import ArrayLike, DTypeLike, Shape, Value
 from ..random import generator
 from ..tensor import Tensor
@@ -55,7 +55,7 @@ class Recurrence(Module):
 
     def zeros(self, x: Tensor, *shape: int) -> Any:
         """Return the state to begin with if none is given."""
-        zeros = np.zeros(shape, x.dtype)
+        zeros = np.zeros(shape, x.dtype, like=library_of(x))
         return (zeros, zeros) if self.is_pair else zeros
 
 
@@ -97,7 +97,7 @@ class OfGRU(Recurrence):
         """Run over a sequence."""
         w_ih, w_hh, b_ih, b_hh = self.weights(suffix)
         if b_hh is None:
-            b_hh = np.zeros(len(w_hh), w_hh.dtype)
+            b_hh = np.zeros(len(w_hh), w_hh.dtype, like=library_of(w_hh))
         a = affine(x, w_ih, b_ih)
         found = run_gru(*(unwrap(value) for value in (a, start, w_hh, b_hh)))
         states = gru(a, start, w_hh, b_hh, *found)

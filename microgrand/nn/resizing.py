@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..dispatch import library_of
 from ..kinds import ArrayLike
 from ..tensor import Tensor
 from . import conv_checks
@@ -68,7 +69,7 @@ def interpolate(
         return scatter(x, windows).astype(x.dtype)  # type: ignore[no-any-return]
     for axis, (n, m, (before, after)) in enumerate(zip(lengths, sizes, ratios, strict=True), 2):
         nearest = np.floor(np.arange(m) * before / after).astype(int)
-        x = np.take(x, np.minimum(nearest, n - 1), axis)
+        x = np.take(x, np.asarray(np.minimum(nearest, n - 1), like=library_of(x)), axis)
     return x  # type: ignore[no-any-return]
 
 

@@ -53,6 +53,12 @@ def checked_parameters(
                 f"{name} does not require a gradient; create it with requires_grad=True, or "
                 "leave it out: [p for p in model.parameters() if p.requires_grad]"
             )
+        if not hasattr(parameter.data, "flags"):
+            raise TypeError(
+                f"{name} holds an array of {type(parameter.data).__module__.split('.')[0]}, which "
+                "is not computed yet and cannot be changed in place; keep parameters in NumPy's "
+                "or CuPy's arrays, and only the data in such ones"
+            )
         # Arrays of other libraries need not have this flag.
         if not getattr(parameter.data.flags, "writeable", True):
             raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from ..kinds import Array
 from ..recorded import in_one_call, may_be
 from ..tensor import Tensor
+from ..vjps.rules import extreme
 from . import checks
 
 
@@ -78,7 +79,7 @@ def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
 def largest_in_rows(data: Array, index: int) -> Array:
     """Return the largest absolute value of each row; raise if one is infinite."""
     incoming = tuple(range(1, data.ndim))
-    largest: Array = np.max(np.abs(data), axis=incoming, keepdims=True, initial=0)
+    largest: Array = extreme(np.max, np.abs(data), incoming, none=0)
     if np.isinf(largest).any():
         checks.refuse_infinite_norm(index)
     return largest

@@ -150,8 +150,9 @@ def check_argument(leaf: Any) -> None:
         and not hasattr(leaf, "saved_version")
     ):
         raise TypeError(
-            f"compile takes NumPy's arrays and tensors, got a {type(leaf).__name__}; convert it "
-            "with np.asarray"
+            f"compile takes NumPy's arrays and tensors, got a {type(leaf).__name__}: a program "
+            "knows of NumPy's arrays only, whose memory it uses again. Call the function without "
+            "compile, or convert the array: np.asarray(x), x.get() of CuPy's, x.compute() of Dask's"
         )
 
 

@@ -41,6 +41,10 @@ Not supported on tensors that require a gradient, and why:
   an array, and graphs need the old values.
 - ``ufunc.reduceat``, and ``reduce`` and ``accumulate`` of ufuncs that are not associative.
 - ``where=`` of ufuncs: it leaves elements undefined; ``np.where`` chooses between values.
+- Arrays of other libraries go as far as their library does. CuPy's: ``nanvar`` and ``nanstd`` need
+  ``where=`` of ``mean``, which it lacks. Dask's: what adds up elements at given places needs
+  ``np.add.at``, so ``take``, ``flip``, ``roll``, ``pad``, ``repeat``, ``tile``, ``diagonal``,
+  ``trace`` and indexing with lists raise in the backward pass; ``inner`` is computed at once.
 - Options: ``weights`` and a tensor ``q`` of quantiles, other ``mode`` of ``pad`` than constant,
   edge, reflect, symmetric and wrap, ``reflect_type="odd"``, tensors as ``constant_values``,
   ``initial=`` or ``nan=``, ``mean=`` of ``var`` and ``std``, and the arbitrary columns that ``svd``
@@ -54,6 +58,7 @@ from . import (
     fourier,
     indexing,
     linalg,
+    norms,
     products,
     reductions,
     shapes,

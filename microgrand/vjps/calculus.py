@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import formula, unwrap
+from ..dispatch import formula, library_of, unwrap
 from ..kinds import ArrayLike, Axis, DTypeLike, Option, Value, Values
 from .rules import as_array
 
@@ -36,8 +36,8 @@ def _diff(
 @formula(np.ediff1d)
 def _ediff1d(ary: ArrayLike, to_end: ArrayLike = None, to_begin: ArrayLike = None) -> Value:
     ary = as_array(ary)
-    pieces = [to_begin, np.diff(np.reshape(ary, -1)), to_end]
-    pieces = [np.reshape(piece, -1) for piece in pieces if piece is not None]
+    pieces = [to_begin, np.diff(np.reshape(ary, (-1,))), to_end]
+    pieces = [np.reshape(as_array(piece, ary), -1) for piece in pieces if piece is not None]
     return np.concatenate([piece.astype(ary.dtype) for piece in pieces])
 
 
@@ -61,7 +61,8 @@ def slope_along(f: Value, spacing: Value, axis: int, edge_order: int) -> Value:
     """Take the slope of the parabola through each element and its neighbours on both sides."""
     f = np.moveaxis(f, axis, -1)
     spacing = as_float(as_array(spacing))
-    steps = np.diff(spacing) if spacing.ndim else np.broadcast_to(spacing, (f.shape[-1] - 1,))
+    ones = np.ones(f.shape[-1] - 1, spacing.dtype, like=library_of(f))
+    steps = np.diff(spacing) if spacing.ndim else spacing * ones
     slopes = (f[..., 1:] - f[..., :-1]) / steps
     before, after = steps[:-1], steps[1:]
     inner = (slopes[..., :-1] * after + slopes[..., 1:] * before) / (before + after)
@@ -105,7 +106,7 @@ def _linspace(
     if dtype is not None and np.dtype(dtype).kind not in "fc":
         whole = np.linspace(unwrap(start), unwrap(stop), num, endpoint, dtype=dtype, axis=axis)
         return (whole, (stop - start) / max(num - endpoint, 1)) if retstep else whole
-    share = np.linspace(0.0, 1.0, num, endpoint)
+    share = np.asarray(np.linspace(0.0, 1.0, num, endpoint), like=library_of(start))
     share = np.reshape(share, (num,) + (1,) * max(start.ndim, stop.ndim))
     out = np.moveaxis(start * (1 - share) + stop * share, 0, axis)
     return (out, (stop - start) / max(num - endpoint, 1)) if retstep else out
@@ -165,7 +166,7 @@ def _vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Val
     x = x.astype(np.promote_types(x.dtype, int))
     n = len(x) if N is None else N
     if n == 0:
-        return np.zeros((len(x), 0))
+        return np.zeros((len(x), 0), like=library_of(x))
     powers = [np.ones_like(unwrap(x))]
     while len(powers) < n:
         powers.append(powers[-1] * x)

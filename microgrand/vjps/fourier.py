@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import formula
+from ..dispatch import formula, library_of
 from ..engine import defvjp
 from ..kinds import ArrayLike, Axis, Function, Option, Shape, Value
 
@@ -55,7 +55,7 @@ def irfft_vjp(
     """Transform; double what stands for two: all but the first, and the middle of an even n."""
     length = out.shape[axis]
     half = np.moveaxis(np.fft.ifft(g, axis=axis, norm=norm), axis, -1)[..., : length // 2 + 1]
-    times = np.full(half.shape[-1], 2.0, dtype=g.dtype)
+    times = np.full(half.shape[-1], 2.0, dtype=g.dtype, like=library_of(g))
     times[0] = 1
     if length % 2 == 0:
         times[-1] = 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..dispatch import unwrap
 from ..engine import defvjp, primitive
-from ..kinds import Array, Index
+from ..kinds import NUMPY_CLASSES, Array, Index
 from ..recorded import in_one_call
 
 
@@ -35,7 +35,7 @@ def add_at(g: Array, index: Index, like: Array) -> Array:
 
 def is_whole_array(index: Index) -> bool:
     """Tell whether an index is an array of numbers of rows, as when words are looked up."""
-    return hasattr(index, "dtype") and index.dtype.kind in "iu"
+    return index.__class__ in NUMPY_CLASSES and index.dtype.kind in "iu"
 
 
 @in_one_call

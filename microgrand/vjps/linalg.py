@@ -1,4 +1,4 @@
-"""Linear algebra: inverses, determinants, decompositions and norms, of stacks of matrices.
+"""Linear algebra: inverses, determinants and decompositions, of stacks of matrices.
 
 Decompositions have several results, and a primitive has one: so each is a primitive that returns
 all of them side by side in one matrix, which is then cut. It is computed once, its VJP gets the
@@ -18,14 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from ..dispatch import formula, unwrap
+from ..dispatch import formula, library_of, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Axis, Option, Value, Values
 from ..recorded import look
 from ..tensor import Tensor
-from .elementwise import absolute_vjp
-from .reductions import expand, extremum_vjp
-from .rules import as_array, wide
+from .rules import as_array, extreme
 
 
 def transposed(x: Value) -> Value:
@@ -98,7 +96,8 @@ defvjp(np.linalg.solve, solve_vjp_left, solve_vjp_right)
 
 def products_without_one(s: Value) -> Value:
     """Return ``p_i``, the product of all elements but the i-th."""
-    return np.prod(np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]), axis=-1)
+    itself = np.eye(s.shape[-1], dtype=bool, like=library_of(s))
+    return np.prod(np.where(itself, 1, s[..., None, :]), axis=-1)
 
 
 def svd_and_sign(a: Value) -> tuple[Value, Value, Value, Value]:
@@ -132,11 +131,13 @@ def cofactors_vjp(g: Value, out: Value, a: Value) -> Value:
     u, s, vh, sign = svd_and_sign(a)
     h = np.conj(transposed(u)) @ g @ np.conj(transposed(vh))
     p = np.zeros_like(a, dtype=s.dtype)
+    numbers = np.arange(s.shape[-1], like=library_of(s))
     for i in range(s.shape[-1]):
-        p[..., i, :] = products_without_one(np.where(np.arange(s.shape[-1]) == i, 1, s))
+        p[..., i, :] = products_without_one(np.where(numbers == i, 1, s))
         p[..., i, i] = 0
     diagonal = np.sum(p * np.diagonal(h, axis1=-2, axis2=-1)[..., None, :], axis=-1)
-    m = np.eye(s.shape[-1], dtype=s.dtype) * diagonal[..., None] - p * transposed(h)
+    one = np.eye(s.shape[-1], dtype=s.dtype, like=library_of(s))
+    m = one * diagonal[..., None] - p * transposed(h)
     return sign * np.conj(u) @ m @ np.conj(vh)
 
 
@@ -190,8 +191,8 @@ def pinv_vjp(
 @primitive
 def pinv(a: Value, rcond: Option = None, hermitian: bool = False, *, rtol: Option = None) -> Value:
     """Call ``np.linalg.pinv``."""
-    given = {} if rtol is None else {"rtol": rtol}
-    return np.linalg.pinv(a, rcond, hermitian, **given)
+    options = {"rcond": rcond, "hermitian": hermitian or None, "rtol": rtol}
+    return np.linalg.pinv(a, **{name: x for name, x in options.items() if x is not None})
 
 
 defvjp(pinv, pinv_vjp)
@@ -205,7 +206,7 @@ def _pinv(
     rcond, rtol = unwrap(rcond), unwrap(rtol)
     cutoff = rtol if rcond is None else rcond
     if cutoff is not None:
-        check_cut_is_clear(np.linalg.svd(unwrap(a), compute_uv=False, hermitian=hermitian), cutoff)
+        check_cut_is_clear(svdvals(unwrap(a), hermitian), cutoff)
     return pinv(a, rcond, hermitian, rtol=rtol)
 
 
@@ -215,9 +216,9 @@ def check_cut_is_clear(s: Value, cutoff: Value) -> None:
     The derivative is that among matrices of one rank, where those dropped are 0. By as much as
     they are not, compared with the smallest kept, it is wrong.
     """
-    kept = s > np.expand_dims(cutoff, -1) * np.max(s, axis=-1, keepdims=True, initial=0)
-    least = np.min(np.where(kept, s, np.inf), axis=-1, initial=np.inf)
-    dropped = np.max(np.where(kept, 0, s), axis=-1, initial=0)
+    kept = s > np.expand_dims(cutoff, -1) * extreme(np.max, s, -1, none=0)
+    least = extreme(np.min, np.where(kept, s, np.inf), -1, none=np.inf, keepdims=False)
+    dropped = extreme(np.max, np.where(kept, 0, s), -1, none=0, keepdims=False)
     if np.any(look(dropped) > np.sqrt(np.finfo(s.dtype).eps) * least):
         raise LinAlgError(
             f"np.linalg.pinv with the cutoff {cutoff} drops singular values of {s!s:.60} that are "
@@ -244,7 +245,7 @@ def _matrix_power(a: ArrayLike, n: int) -> Value:
     if n < 0:
         a, n = np.linalg.inv(a), -n
     if n == 0:
-        return 0 * a + np.eye(a.shape[-1], dtype=a.dtype)
+        return 0 * a + np.eye(a.shape[-1], dtype=a.dtype, like=library_of(a))
     out = None
     while n:  # the powers a, a^2, a^4, ... that n has in binary
         if n % 2:
@@ -285,7 +286,7 @@ def _tensorsolve(a: ArrayLike, b: ArrayLike, axes: Axis = None) -> Value:
         a = np.moveaxis(a, axes, range(a.ndim - len(axes), a.ndim))
     shape = a.shape[b.ndim - a.ndim :]  # all of it if b has as many axes, as in NumPy
     n = math.prod(shape)
-    return np.reshape(np.linalg.solve(np.reshape(a, (n, n)), np.reshape(b, -1)), shape)
+    return np.reshape(np.linalg.solve(np.reshape(a, (n, n)), np.reshape(b, (-1,))), shape)
 
 
 # ------------------------------------------------------------------------------ decompositions
@@ -302,8 +303,9 @@ def cholesky_vjp(g: Value, out: Value, a: Value, upper: bool = False) -> Value:
     if upper:
         g, out = transposed(g), transposed(out)
     product = np.tril(transposed(out) @ g)
-    half = np.tril(np.full(product.shape[-2:], 1.0, product.dtype), -1)
-    half = half + np.eye(len(half), dtype=product.dtype) / 2
+    place = library_of(product)
+    half = np.tril(np.full(product.shape[-2:], 1.0, product.dtype, like=place), -1)
+    half = half + np.eye(len(half), dtype=product.dtype, like=place) / 2
     inverse = np.linalg.inv(out)
     return symmetric(transposed(inverse) @ (product * half) @ inverse)
 
@@ -325,9 +327,9 @@ def inverse_gaps(values: Value, factor: Value, name: str) -> Value:
     """
     gaps = np.expand_dims(values, -2) - np.expand_dims(values, -1)
     n = values.shape[-1]
-    size = np.max(np.abs(unwrap(values)), axis=-1, initial=0)[..., None, None]
+    size = extreme(np.max, np.abs(unwrap(values)), -1, none=0, keepdims=False)[..., None, None]
     equal = np.less_equal(np.abs(unwrap(gaps)), n * np.finfo(values.dtype).eps * size)
-    twins = equal & ~np.eye(n, dtype=bool)
+    twins = equal & ~np.eye(n, dtype=bool, like=library_of(values))
     if look(np.any(twins)) and (isinstance(factor, Tensor) or look(np.any(factor[twins]))):
         raise LinAlgError(
             f"np.linalg.{name} has repeated values, {unwrap(values)!s:.60}, whose vectors have no "
@@ -386,10 +388,15 @@ def _eigvalsh(a: ArrayLike, UPLO: Option = "L") -> Value:  # noqa: N803
     return eigvalsh(check_matrix("eigvalsh", a), UPLO)
 
 
+def if_hermitian(hermitian: bool) -> Any:
+    """Return the keyword if it is needed: not every library has it."""
+    return {"hermitian": True} if hermitian else {}
+
+
 @primitive
 def svd(a: Value, full_matrices: bool = False, hermitian: bool = False) -> Value:
     """Return u, below it a row of the singular values, below that v, all with k columns."""
-    u, s, vh = np.linalg.svd(a, full_matrices, hermitian=hermitian)
+    u, s, vh = np.linalg.svd(a, full_matrices, **if_hermitian(hermitian))
     return np.concatenate([u, s[..., None, :], transposed(vh)], -2)
 
 
@@ -404,7 +411,7 @@ def svd_vjp(
     u_turn, v_turn = u_turn - transposed(u_turn), v_turn - transposed(v_turn)
     both = np.abs(unwrap(u_turn)) + np.abs(unwrap(v_turn))
     # 1 / (s_j^2 - s_i^2), as a product, and in units of the largest value.
-    largest = np.max(unwrap(s), axis=-1, keepdims=True, initial=0)
+    largest = extreme(np.max, unwrap(s), -1, none=0)
     unit = np.where(largest == 0, 1, largest)
     t = s / unit
     sums = np.expand_dims(t, -2) + np.expand_dims(t, -1)
@@ -424,7 +431,7 @@ def svd_vjp(
 
 def inverse_of(s: Value, factor: Value) -> Value:
     """``1 / s``; an error if the vectors of a singular value 0 are asked for."""
-    largest = np.max(unwrap(s), axis=-1, keepdims=True, initial=0)
+    largest = extreme(np.max, unwrap(s), -1, none=0)
     zero = np.less_equal(unwrap(s), max(factor.shape[-2:]) * np.finfo(s.dtype).eps * largest)
     if look(np.any(zero)) and (
         isinstance(factor, Tensor) or look(np.any(times_diagonal(factor, zero)))
@@ -443,14 +450,14 @@ SVDResult: Any = type(np.linalg.svd(np.eye(1)))
 @primitive
 def svdvals(a: Value, hermitian: bool = False) -> Value:
     """Return the singular values, which are computed by other steps than with their vectors."""
-    return np.linalg.svd(a, compute_uv=False, hermitian=hermitian)
+    return np.linalg.svd(a, compute_uv=False, **if_hermitian(hermitian))
 
 
 def svdvals_vjp(g: Value, out: Value, a: Value, hermitian: bool = False) -> Value:
     """``u diag(g) v^T``."""
     if not is_finite(a):
         return np.full_like(unwrap(a), np.nan)
-    u, _, vh = np.linalg.svd(a, full_matrices=False, hermitian=hermitian)
+    u, _, vh = np.linalg.svd(a, full_matrices=False, **if_hermitian(hermitian))
     return times_diagonal(u, g) @ vh
 
 
@@ -493,7 +500,7 @@ def qr_vjp(g: Value, out: Value, a: Value) -> Value:
     q, r, g_q, g_r = out[..., :m, :], out[..., m:, :], g[..., :m, :], g[..., m:, :]
     # Of each column: what the columns before do not explain, and all of it.
     new = np.abs(np.diagonal(unwrap(r), axis1=-2, axis2=-1))
-    whole = np.max(np.abs(unwrap(r)), axis=-2, initial=0)
+    whole = extreme(np.max, np.abs(unwrap(r)), -2, none=0, keepdims=False)
     if np.any(look(new) <= m * np.finfo(new.dtype).eps * whole):
         raise LinAlgError("np.linalg.qr has no derivative where the columns are linearly dependent")
     middle = r @ transposed(g_r) - transposed(g_q) @ q
@@ -520,89 +527,3 @@ def _qr(a: ArrayLike, mode: str = "reduced") -> Values:
     if n > k:
         r = np.concatenate([r, transposed(q) @ a[..., k:]], -1)
     return r if mode == "r" else QRResult(q, r)
-
-
-# ---------------------------------------------------------------------------------------- norms
-
-
-def vector_norm_vjp(
-    g: Value,
-    out: Value,
-    x: Value,
-    *,
-    axis: Axis = None,
-    keepdims: bool = False,
-    ord: Option = 2,
-) -> Value:
-    """``sign(x) (|x| / norm)^(ord - 1)``, which is 0 where x or the norm is 0, as for `abs`."""
-    if not isinstance(axis, (tuple, type(None))):
-        axis = int(axis)
-    x, g = wide(x), expand(wide(g), x, axis, keepdims)
-    if ord == 0:
-        return np.zeros_like(unwrap(x))
-    size = np.abs(x)
-    if abs(ord) == np.inf:
-        return absolute_vjp(
-            extremum_vjp(g, expand(out, x, axis, keepdims), size, axis, keepdims=True), size, x
-        )
-    absolute = unwrap(size)
-    zero = absolute == 0
-    # In units of the largest element, or the smallest for a negative power: so no power is above 1.
-    if ord > 0:
-        unit = np.max(absolute, axis=axis, keepdims=True, initial=0)
-    else:
-        unit = np.min(np.where(zero, np.inf, absolute), axis=axis, keepdims=True, initial=np.inf)
-    unit = np.where((unit == 0) | np.isinf(unit), 1, unit).astype(absolute.dtype)
-    ratio = np.where(zero, 1, size / unit)
-    powers = np.where(zero, 0, ratio**ord)
-    # The norm is 0 where all elements are; of a negative power, where one is.
-    flat = (np.all if ord > 0 else np.any)(zero, axis=axis, keepdims=True)
-    total = np.where(flat, 1, np.sum(powers, axis=axis, keepdims=True))
-    slope = (ratio / total ** (1 / ord)) ** (ord - 1)
-    return absolute_vjp(g * np.where(zero | flat, 0, slope), size, x)
-
-
-defvjp(np.linalg.vector_norm, vector_norm_vjp)
-
-
-@formula(np.linalg.matrix_norm)
-def _matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Option = "fro") -> Value:
-    x = as_array(x)
-    if ord in (None, "fro", "f"):
-        return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
-    zero = np.all(np.equal(x, 0), axis=(-2, -1), keepdims=True)
-    x = np.where(zero, 0, x)  # there a norm's derivative is 0
-    if ord == "nuc":
-        out = np.sum(np.linalg.svdvals(x), axis=-1)
-    else:
-        if ord in (2, -2):
-            totals = np.linalg.svdvals(x)
-        else:  # 1, -1, inf or -inf, or NumPy has refused it
-            totals = np.sum(wide(np.abs(x)), axis=-2 if abs(ord) == 1 else -1)
-        if totals.shape[-1] == 0:  # for which NumPy has a maximum, 0, but no minimum
-            out = np.sum(totals, axis=-1)
-        else:
-            out = (np.max if ord > 0 else np.min)(totals, axis=-1)
-    return np.expand_dims(out, (-2, -1)) if keepdims else out
-
-
-@formula(np.linalg.norm)
-def _norm(x: ArrayLike, ord: Option = None, axis: Axis = None, keepdims: bool = False) -> Value:
-    x = as_array(x)
-    axes: Any = axis if isinstance(axis, tuple) or axis is None else (int(axis),)
-    if (ord is None and axes is None) or (len(axes) if axes is not None else x.ndim) == 1:
-        ord = 2 if ord is None else ord
-        return np.linalg.vector_norm(x, axis=axes, keepdims=keepdims, ord=ord)
-    axes = tuple(range(x.ndim)) if axes is None else axes
-    out = np.linalg.matrix_norm(np.moveaxis(x, axes, (-2, -1)), ord=ord)
-    return np.expand_dims(out, axes) if keepdims else out
-
-
-@formula(np.linalg.cond)
-def _cond(x: ArrayLike, p: Option = None) -> Value:
-    x = check_matrix("cond", x)
-    if p in (None, 2, -2):
-        s = np.linalg.svdvals(x)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-    norm = np.linalg.matrix_norm
-    return norm(x, ord=p) * norm(np.linalg.inv(x), ord=p)

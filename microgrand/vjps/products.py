@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import formula
+from ..dispatch import formula, library_of
 from ..engine import defvjp, primitive, wider
 from ..kinds import ArrayLike, Axis, Function, Option, Shape, Value
 from .rules import as_array
@@ -67,7 +67,7 @@ def contraction_vjp_left(g: Value, a: Value, b: Value, axes: Axes) -> Value:
     # Its axes: first those that a has kept, then those of the sums, in the order that b has them.
     order = [axis for axis in range(a.ndim) if axis not in a_axes]
     order += [a_axes[b_axes.index(axis)] for axis in sorted(b_axes)]
-    return np.transpose(share, np.argsort(order))
+    return np.transpose(share, np.argsort(order).tolist())
 
 
 def contraction_vjp_right(g: Value, a: Value, b: Value, axes: Axes) -> Value:
@@ -77,7 +77,7 @@ def contraction_vjp_right(g: Value, a: Value, b: Value, axes: Axes) -> Value:
     share = np.tensordot(a, g, (kept, list(range(len(kept)))))
     order = [b_axes[a_axes.index(axis)] for axis in sorted(a_axes)]
     order += [axis for axis in range(b.ndim) if axis not in b_axes]
-    return np.transpose(share, np.argsort(order))
+    return np.transpose(share, np.argsort(order).tolist())
 
 
 def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[Function, Function]:
@@ -129,12 +129,12 @@ defvjp(np.inner, *contraction_vjps(inner_axes))
 
 @formula(np.outer)
 def _outer(a: ArrayLike, b: ArrayLike) -> Value:
-    return np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))
+    return np.reshape(as_array(a, b), (-1, 1)) * np.reshape(as_array(b, a), (1, -1))
 
 
 @formula(np.vdot)
 def _vdot(a: ArrayLike, b: ArrayLike) -> Value:
-    return np.dot(np.conj(np.reshape(a, -1)), np.reshape(b, -1))
+    return np.dot(np.conj(np.reshape(a, (-1,))), np.reshape(b, (-1,)))
 
 
 @formula(np.linalg.outer)
@@ -204,7 +204,7 @@ def in_space(x: Value) -> Value:
     """Give vectors of the plane a third element, 0."""
     if x.shape[-1] == 3:
         return x
-    return np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1)
+    return np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype, like=library_of(x))], axis=-1)
 
 
 @formula(np.linalg.cross)
@@ -234,7 +234,7 @@ def in_full(g: Value, a: Value, v: Value, mode: Option) -> Value:
     n, m = np.size(a), np.size(v)
     start, length = part_of_full(n, m, mode)
     after = n + m - 1 - start - length
-    zeros = np.zeros(max(start, after), g.dtype)
+    zeros = np.zeros(max(start, after), g.dtype, like=library_of(g))
     return np.concatenate([zeros[:start], g, zeros[:after]])
 
 
@@ -294,14 +294,14 @@ def einsum_vjp(
                 continue
             if letter in wanted:
                 twin = next(c for c in LETTERS if c not in subscripts + wanted)
-                factors.append(np.eye(length, dtype=g.dtype))
+                factors.append(np.eye(length, dtype=g.dtype, like=library_of(g)))
                 letters.append(letter + twin)
                 letter = twin
             elif not any(
                 letter in term and factor.shape[term.index(letter)] == length
                 for term, factor in zip(letters, factors, strict=True)
             ):  # in none of the others, or in those of length 1 that are broadcast
-                factors.append(np.ones(length, dtype=g.dtype))
+                factors.append(np.ones(length, dtype=g.dtype, like=library_of(g)))
                 letters.append(letter)
             wanted += letter
         lengths = dict(

@@ -14,7 +14,7 @@ import numpy as np
 from ..dispatch import check_no_gradient, formula, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Value
-from .rules import as_array, wide
+from .rules import as_array, extreme, wide
 
 # ------------------------------------------------------------------------ sums and extrema
 
@@ -97,8 +97,9 @@ def deviations(x: Value, axis: Axis, dtype: DTypeLike, where: ArrayLike) -> Valu
     x = wide(x if dtype is None else x.astype(np.result_type(x.dtype, dtype)))
     if where is not True:
         x = np.where(where, x, 0)
+    given = {} if where is True else {"where": where}
     for _ in range(2):  # twice: the second pass removes the rounding error of a mean far from 0
-        x = x - np.mean(x, axis=axis, keepdims=True, where=where)
+        x = x - np.mean(x, axis=axis, keepdims=True, **given)
     return x if where is True else np.where(where, x, 0)
 
 
@@ -138,7 +139,7 @@ def std_vjp(
     freedom = count(x, axis, where) - float(ddof) - float(correction)  # np.uint8 is too small
     centered = deviations(x, axis, dtype, where)
     # In units of the largest deviation, as squares overflow and underflow long before it does.
-    largest = np.max(np.abs(unwrap(centered)), axis=axis, keepdims=True, initial=0)
+    largest = extreme(np.max, np.abs(unwrap(centered)), axis, none=0)
     centered = centered / np.where(largest == 0, 1, largest)
     squares = np.sum(np.real(centered * np.conj(centered)), axis=axis, keepdims=True)
     spread_out = np.sqrt(np.where(largest == 0, 1, squares * freedom))
@@ -255,7 +256,7 @@ def cumprod_vjp(
     shape = x.shape
     x = wide(x) if dtype is None else wide(x.astype(np.result_type(x.dtype, dtype)))
     if axis is None or not shape:
-        x, g, axis = np.reshape(x, -1), np.reshape(g, -1), 0
+        x, g, axis = np.reshape(x, (-1,)), np.reshape(g, (-1,)), 0
     x, g = np.moveaxis(x, axis, 0), np.moveaxis(g, axis, 0)
     if len(x) == 0:
         return np.reshape(x, shape)
@@ -321,7 +322,8 @@ def fold(ufunc: np.ufunc) -> Function:
                 pairs = ufunc(a[:half], a[half : 2 * half])
                 a = pairs if len(a) % 2 == 0 else np.concatenate([pairs, a[-1:]])
             if len(a) == 0:
-                a = np.concatenate([a, np.full((1, *a.shape[1:]), ufunc.identity, a.dtype)])
+                none = np.full_like(unwrap(a), ufunc.identity, shape=(1, *a.shape[1:]))
+                a = np.concatenate([a, none])
             a = np.moveaxis(a, 0, ax)
         if initial is not None:
             a = ufunc(initial, a)
@@ -338,7 +340,7 @@ def scan(ufunc: np.ufunc) -> Function:
 
     def accumulation(a: ArrayLike, axis: int | None = None, dtype: DTypeLike = None) -> Value:
         a = as_array(a) if dtype is None else as_array(a).astype(dtype)
-        a = np.reshape(a, -1) if axis is None else np.moveaxis(a, axis, 0)
+        a = np.reshape(a, (-1,)) if axis is None else np.moveaxis(a, axis, 0)
         step = 1
         while step < len(a):
             a = np.concatenate([a[:step], ufunc(a[:-step], a[step:])])
@@ -378,7 +380,8 @@ def cumulative(function: Function, identity: int) -> Function:
         if include_initial:
             shape = list(out.shape)
             shape[axis] = 1
-            out = np.concatenate([np.full(shape, identity, out.dtype), out], axis)
+            first = np.full_like(unwrap(out), identity, shape=shape)
+            out = np.concatenate([first, out], axis)
         return out
 
     return running
@@ -433,6 +436,21 @@ def without_nan(function: Function) -> Function:
     return nan_version
 
 
+def nanmean_vjp(
+    g: Value,
+    out: Value,
+    x: Value,
+    axis: Axis = None,
+    dtype: DTypeLike = None,
+    *,
+    keepdims: bool = False,
+    where: ArrayLike = True,
+) -> Value:
+    """Give every number its share of the cotangent of the mean it is part of."""
+    number = ~np.isnan(x) & where
+    return mean_vjp(g, out, x, axis, dtype, keepdims=keepdims, where=number)
+
+
 def nan_where_all_are(function: Function) -> Function:
     """Make the version of an extremum in which a nan loses, unless there is nothing else."""
     worst = -np.inf if function is np.max else np.inf
@@ -452,7 +470,7 @@ formula(np.nansum)(with_nan_as(0, np.sum))
 formula(np.nanprod)(with_nan_as(1, np.prod))
 formula(np.nancumsum)(with_nan_as(0, np.cumsum))
 formula(np.nancumprod)(with_nan_as(1, np.cumprod))
-formula(np.nanmean)(without_nan(np.mean))
+defvjp(np.nanmean, nanmean_vjp)
 formula(np.nanvar)(without_nan(np.var))
 formula(np.nanstd)(without_nan(np.std))
 formula(np.nanmax)(nan_where_all_are(np.max))
@@ -521,7 +539,7 @@ def log_sum(ufunc: np.ufunc, exp: np.ufunc, log: np.ufunc) -> Function:
             a = np.where(where, a, -np.inf)
         if a.ndim == 0:
             axis = None
-        largest = np.max(unwrap(a), axis=axis, keepdims=True, initial=-np.inf)
+        largest = extreme(np.max, unwrap(a), axis, none=-np.inf)
         total = np.sum(exp(below(a, largest)), axis=axis, keepdims=True)
         out = largest + log(np.where(unwrap(total) == 0, 1, total))
         out = out if initial is None else ufunc(out, initial)

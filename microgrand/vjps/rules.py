@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinds import ArrayLike, Value
+from ..dispatch import library_of
+from ..kinds import Array, ArrayLike, Axis, Function, Value
 from ..recorded import to_array
 
 
-def as_array(value: ArrayLike) -> Value:
-    """Make lists and numbers arrays; leave tensors, and arrays of any library, as they are."""
-    return value if hasattr(value, "__array_function__") else to_array(value)
+def as_array(value: ArrayLike, beside: ArrayLike = None) -> Value:
+    """Make lists and numbers arrays, where `beside` is; leave tensors and arrays as they are."""
+    if hasattr(value, "__array_function__"):
+        return value
+    array = to_array(value)
+    library = library_of(beside)
+    return array if library is None else np.asarray(array, like=library)
 
 
 def as_in(out: Value, x: Value) -> Value:
@@ -28,3 +33,10 @@ def wide(x: Value) -> Value:
     The engine converts cotangents back.
     """
     return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def extreme(function: Function, x: Array, axis: Axis, none: float, keepdims: bool = True) -> Array:
+    """Return a maximum or minimum, or `none` of no numbers: not every library has ``initial=``."""
+    if x.size:
+        return function(x, axis=axis, keepdims=keepdims)
+    return np.sum(x, axis=axis, keepdims=keepdims) + none

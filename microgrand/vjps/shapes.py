@@ -13,9 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..dispatch import formula, needs_recording, unwrap
+from ..dispatch import formula, library_of, needs_recording, unwrap
 from ..engine import defvjp, primitive
-from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Shape, Value, Values
+from ..kinds import (
+    NUMPY_CLASSES,
+    Array,
+    ArrayLike,
+    Axis,
+    DTypeLike,
+    Function,
+    Index,
+    Option,
+    Shape,
+    Value,
+    Values,
+)
 from ..recorded import in_one_call
 from ..tensor import Tensor
 from .rules import as_array
@@ -31,9 +43,9 @@ def reshape_vjp(
         order = "F" if unwrap(x).flags.fnc else "C"
     if order == "K":  # in which only ravel reads
         numbers = np.empty_like(unwrap(x), dtype=int)
-        numbers[...] = np.reshape(np.arange(1, x.size + 1), x.shape)
+        numbers[...] = np.reshape(np.arange(1, x.size + 1, like=library_of(x)), x.shape)
         return put_back(g, np.ravel(numbers, order="K"), x.shape)
-    return np.reshape(g, x.shape, order=order)
+    return np.reshape(g, x.shape) if order == "C" else np.reshape(g, x.shape, order=order)
 
 
 defvjp(np.reshape, reshape_vjp)
@@ -45,7 +57,7 @@ defvjp(np.moveaxis, lambda g, out, x, source, destination: np.moveaxis(g, destin
 defvjp(
     np.transpose,
     lambda g, out, x, axes=None: np.transpose(
-        g, None if axes is None else np.argsort([axis % x.ndim for axis in axes])
+        g, None if axes is None else np.argsort([axis % x.ndim for axis in axes]).tolist()
     ),
 )
 defvjp(np.broadcast_to, lambda g, out, x, shape: g)
@@ -94,7 +106,11 @@ def add_up(numbers: Array, values: Value, length: int) -> Value:
     if values.dtype.kind == "c":
         real, imag = (add_up(numbers, part, length) for part in (values.real, values.imag))
         return real + 1j * imag
-    return np.bincount(numbers, values, length)
+    if values.__class__ in NUMPY_CLASSES:
+        return np.bincount(numbers, values, length)
+    total = np.zeros(length, like=library_of(values))  # whose bincount may look at the numbers
+    np.add.at(total, numbers, values)
+    return total
 
 
 defvjp(pick, lambda h, out, g, numbers: put_back(h, numbers, g.shape))
@@ -109,17 +125,19 @@ def selection_vjp(function: Function) -> Function:
     """
 
     def vjp(g: Value, out: Value, x: Value, *args: Any, **kwargs: Any) -> Value:
-        return put_back(g, call_on_numbers(function, x.shape, kwargs, *args), x.shape)
+        numbers = call_on_numbers(library_of(x), function, x.shape, kwargs, *args)
+        return put_back(g, numbers, x.shape)
 
     return vjp
 
 
 @in_one_call
 def call_on_numbers(
-    function: Function, shape: Shape, kwargs: Mapping[str, Any], *args: Any
+    library: Array, function: Function, shape: Shape, kwargs: Mapping[str, Any], *args: Any
 ) -> Array:
     """Call a function on the numbers of an array's elements."""
-    return function(np.reshape(np.arange(1, math.prod(shape) + 1), shape), *args, **kwargs)
+    numbers = np.arange(1, math.prod(shape) + 1, like=library)
+    return function(np.reshape(numbers, shape), *args, **kwargs)
 
 
 SELECTIONS: list[Function] = [
@@ -168,7 +186,8 @@ def _extract(condition: ArrayLike, arr: ArrayLike) -> Value:
 
 @formula(np.choose)
 def _choose(a: ArrayLike, choices: ArrayLike, *, mode: Option = "raise") -> Value:
-    which = np.choose(unwrap(a), np.arange(len(choices)), mode=mode)  # as `mode` understands it
+    numbers = np.arange(len(choices), like=library_of(a))
+    which = np.choose(unwrap(a), numbers, mode=mode)  # as `mode` understands it
     which, *arrays = np.broadcast_arrays(which, *choices)
     return np.squeeze(np.take_along_axis(np.stack(arrays), np.expand_dims(which, 0), 0), 0)
 
@@ -187,9 +206,10 @@ def _select(condlist: ArrayLike, choicelist: ArrayLike, default: ArrayLike = 0) 
 def _insert(arr: ArrayLike, obj: Index, values: ArrayLike, axis: int | None = None) -> Value:
     # np.insert, called on the numbers of all elements, tells how to pick them.
     arr, values = as_array(arr), as_array(values)
-    first = np.reshape(np.arange(1, arr.size + 1), arr.shape)
-    second = np.reshape(np.arange(arr.size + 1, arr.size + values.size + 1), values.shape)
-    elements = np.concatenate([np.reshape(arr, -1), np.reshape(values.astype(arr.dtype), -1)])
+    numbers = np.arange(1, arr.size + values.size + 1, like=library_of(arr))
+    first = np.reshape(numbers[: arr.size], arr.shape)
+    second = np.reshape(numbers[arr.size :], values.shape)
+    elements = np.concatenate([np.reshape(arr, (-1,)), np.reshape(values.astype(arr.dtype), -1)])
     return pick(elements, np.insert(first, obj, second, axis))
 
 
@@ -229,7 +249,9 @@ def _pad(
     constants = np.pad(
         np.zeros_like(unwrap(array)), pad_width, constant_values=unwrap(constant_values)
     )
-    return np.where(np.pad(np.ones(array.shape, bool), pad_width), out, constants)
+    return np.where(
+        np.pad(np.ones(array.shape, bool, like=library_of(array)), pad_width), out, constants
+    )
 
 
 # -------------------------------------------------------------------------- joining
@@ -261,7 +283,7 @@ defvjp(concatenate, joint=concatenate_vjp)
 @formula(np.concatenate, exact=True)
 def _concatenate(arrays: ArrayLike, axis: int | None = 0) -> Value:
     if axis is None:
-        return concatenate(*[np.reshape(array, -1) for array in arrays])
+        return concatenate(*[np.reshape(array, (-1,)) for array in arrays])
     return concatenate(*[as_array(array) for array in arrays], axis=axis)
 
 
@@ -338,8 +360,8 @@ def split_like(splitter: Function) -> Function:
     return split
 
 
-formula(np.split)(split_like(np.split))
-formula(np.array_split)(split_like(np.array_split))
+formula(np.split, exact=True)(split_like(np.split))
+formula(np.array_split, exact=True)(split_like(np.array_split))
 
 
 @formula(np.hsplit)

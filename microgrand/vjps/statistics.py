@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..dispatch import formula, needs_recording, unwrap
+from ..dispatch import formula, library_of, needs_recording, unwrap
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Option, Value, Values
-from ..recorded import in_one_call, to_array
+from ..recorded import in_one_call
 from .rules import as_array, wide
 from .shapes import add_up
 
@@ -29,7 +29,7 @@ def sort_vjp(
     """Send each cotangent to where its element came from."""
     shape = x.shape
     if axis is None:
-        x, axis = np.reshape(x, -1), 0
+        x, axis = np.reshape(x, (-1,)), 0
     order = np.argsort(x, axis=axis, kind="stable")
     shared = average_over_ties(g, unwrap(out), axis)
     return np.reshape(np.take_along_axis(shared, np.argsort(order, axis=axis), axis=axis), shape)
@@ -91,7 +91,10 @@ def interpolate_order(
     length = math.prod(a.shape[ax] for ax in axes)
     ordered = np.sort(np.reshape(np.transpose(a, axes + others), (length, *shape)), 0)
     if length == 0:  # where NumPy returns nan, if anything
-        ordered, length = np.concatenate([ordered, np.full((1, *shape), np.nan)]), 1
+        ordered, length = (
+            np.concatenate([ordered, np.full((1, *shape), np.nan, like=library_of(a))]),
+            1,
+        )
 
     nans = np.sum(np.isnan(ordered), 0)  # which sorting has put last
     counts = length - nans if skip_nan else np.where(nans > 0, 0, length)
@@ -109,10 +112,14 @@ def interpolate_order(
 @in_one_call
 def places_of_quantiles(counts: Array, q: ArrayLike, method: Option) -> Array:
     """Return where the quantiles of 0, 1, ..., n - 1 lie, for each number n; nan for n = 0."""
-    places = np.full((np.size(q), *np.shape(counts)), np.nan)
+    place = library_of(counts)
+    flat = np.ravel(q)
+    fractions = np.array(flat.tolist(), flat.dtype)  # np.quantile is asked on the host
+    places = np.full((np.size(q), *np.shape(counts)), np.nan, like=place)
     for n in set(np.ravel(counts).tolist()) - {0}:
-        found = np.quantile(np.arange(n, dtype=float), np.ravel(q), method=method)
-        places[:, counts == n] = found[:, None]
+        found = np.quantile(np.arange(n, dtype=float), fractions, method=method)
+        found = np.reshape(np.asarray(found, like=place), (-1,) + (1,) * np.ndim(counts))
+        places = np.where(np.equal(counts, n), found, places)
     return places
 
 
@@ -130,7 +137,7 @@ def quantiles(one: float, skip_nan: bool) -> Function:
     ) -> Value:
         if needs_recording(q):
             raise TypeError("quantiles have no derivative with respect to q; give q.detach()")
-        fraction = to_array(unwrap(q)) / one
+        fraction = as_array(unwrap(q)) / one
         return interpolate_order(a, fraction, axis, method, keepdims, skip_nan)
 
     return formula_of
@@ -169,11 +176,15 @@ def _average(
     a = wide(as_array(a))
     if weights is None:
         out = np.mean(a, axis=axis, keepdims=keepdims)
-        return (out, np.full(out.shape, a.size / max(out.size, 1))) if returned else out
+        return (
+            (out, np.full(out.shape, a.size / max(out.size, 1), like=library_of(a)))
+            if returned
+            else out
+        )
     weights = wide(as_array(weights))
     if weights.shape != a.shape:  # one for each place along the axes
         axes = [ax % a.ndim for ax in (axis if isinstance(axis, tuple) else (axis,))]
-        weights = np.transpose(weights, np.argsort(axes))
+        weights = np.transpose(weights, np.argsort(axes).tolist())
         weights = np.reshape(weights, [n if ax in axes else 1 for ax, n in enumerate(a.shape)])
     total = np.broadcast_to(weights, a.shape).astype(np.result_type(a.dtype, weights.dtype))
     total = np.sum(total, axis=axis, keepdims=keepdims)
@@ -197,13 +208,13 @@ def _cov(
     x = np.atleast_2d(m)
     x = x if rowvar or m.ndim == 1 else np.transpose(x)
     if len(x) == 0:
-        return np.zeros((0, 0))
+        return np.zeros((0, 0), like=library_of(x))
     if y is not None:
         y = np.atleast_2d(as_array(y))
         x = np.concatenate([x, y if rowvar or len(y) == 1 else np.transpose(y)])
     x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
     ddof = int(not bias) if ddof is None else ddof
-    one = np.ones(x.shape[1])
+    one = np.ones(x.shape[1], like=library_of(x))
     fweights, aweights = (
         one if w is None else as_array(w).astype(float) for w in (fweights, aweights)
     )

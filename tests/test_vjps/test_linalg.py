@@ -194,6 +194,16 @@ VECTOR_ORDERS = [2, 1, 3, 0.5, -1, np.inf, -np.inf, 0]
 MATRIX_ORDERS = ["fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf]
 
 
+@covers(vjps.norms.norm)
+@st.composite
+def any_norms(draw, function):
+    x = draw(signed((2, 3)))
+    kind = st.sampled_from([(None, None), (None, 1), (1, 0), (np.inf, 1), ("fro", (-2, -1))])
+    order, axis = draw(kind)
+    keepdims = draw(st.booleans())
+    return Case(lambda x: function(x, ord=order, axis=axis, keepdims=keepdims), [x])
+
+
 @covers(np.linalg.vector_norm)
 @st.composite
 def vector_norms(draw, function):

@@ -30,6 +30,7 @@ import numpy as np
 from ...grad_mode import is_grad_enabled
 from ...kinds import ArrayLike, DTypeLike, Mask, Shape
 from ...tensor import Tensor
+from ...vjps.rules import as_array
 from .. import checks
 from ..checks import Checked
 from ..inputs import as_tensor
@@ -516,7 +517,7 @@ class GaussianDropout(DropoutBase):
     def draw(self, shape: Shape, rng: np.random.Generator) -> Mask:
         """Draw the factors, which take a mask's place."""
         deviation = (self.p / (1 - self.p)) ** 0.5
-        return read_only(1 + deviation * np.asarray(rng.standard_normal(shape)))
+        return read_only(1 + deviation * as_array(rng.standard_normal(shape)))
 
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Multiply by the factors."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...engine import defvjp, primitive
-from ...kinds import Array, Mask, Shape, Value
+from ...kinds import NUMPY_CLASSES, Array, Mask, Shape, Value
 from ...random import default_generator
 from ...recorded import to_array
 from ..checks import check_mask
@@ -62,6 +62,8 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     array([2., 0., 0.])
     """
     check_mask(mask)
+    if x.__class__ not in NUMPY_CLASSES:  # on a device: bring a mask there that the host drew
+        mask = np.asarray(mask, like=x)
     integer = INTEGERS.get(x.dtype.itemsize)
     if integer is None:  # a longer float
         return np.where(mask, x * scale, 0)
@@ -93,6 +95,8 @@ def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generat
     >>> bernoulli_mask((2, 4), 0.5, np.random.default_rng(0)).shape
     (2, 4)
     """
+    if not isinstance(rng, np.random.Generator):  # a device's: it draws as many bits as it likes
+        return rng.random(shape) < keep_probability
     whole = int(256 * keep_probability)
     rest = 256 * keep_probability - whole
     draws = random_bytes(math.prod(shape), rng)

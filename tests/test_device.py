@@ -1,0 +1,401 @@
+"""Arrays of a device: everything that their library has works there, without a look at the numbers.
+
+The stand-in in device_array.py keeps the promise where there is no device; ``python -m
+tests.device`` runs these tests on one.
+"""
+
+import functools
+import importlib
+import types
+from pathlib import Path
+
+import device
+import numpy as np
+import pytest
+from device_array import DeviceArray, DeviceGenerator, on_host
+from hypothesis import Phase, assume, given, settings
+from numpy.linalg import LinAlgError
+from test_vjps.cases import CHECKS, as_outputs, label
+
+import microgrand
+from microgrand import Tensor, manual_seed, nn, optim
+from microgrand.engine import backpropagate
+from microgrand.nn import functional as F
+
+for file in sorted(Path(__file__).parent.glob("test_vjps/test_*.py")):
+    importlib.import_module(f"test_vjps.{file.stem}")  # which says how to call what it covers
+
+FEW = settings(max_examples=4, database=None, phases=[Phase.generate], deadline=None)
+
+# ------------------------------------------------------------------------- the whole table
+
+
+def moved(value, depth=0):
+    """Bring arrays to the device, also those that a check's function closes over."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return DeviceArray(value)
+    if type(value) is list and holds_numbers(value):
+        return DeviceArray(value)
+    if type(value) in (list, tuple):
+        return type(value)(moved(item, depth) for item in value)
+    if type(value) is dict:
+        return {name: moved(item, depth) for name, item in value.items()}
+    if isinstance(value, functools.partial):
+        parts = moved([value.func, value.args, value.keywords], depth)
+        return functools.partial(parts[0], *parts[1], **parts[2])
+    if isinstance(value, types.FunctionType) and "test" in value.__module__ and depth < 4:
+        cells = [types.CellType(moved(c.cell_contents, depth + 1)) for c in value.__closure__ or ()]
+        copy = types.FunctionType(
+            value.__code__, value.__globals__, value.__name__, value.__defaults__, tuple(cells)
+        )
+        copy.__kwdefaults__ = value.__kwdefaults__
+        return copy
+    return value
+
+
+def holds_numbers(value):
+    """Tell whether a list is an operand, and not one of indices, lengths or axes."""
+    if isinstance(value, list):
+        return bool(value) and all(holds_numbers(item) for item in value)
+    return isinstance(value, (float, bool))
+
+
+def results(call, inputs, layout):
+    """Return the values of a call, and the gradients of their sum weighted with 1, 2, 3, ..."""
+    leaves = [Tensor(layout(x), requires_grad=True) for x in inputs]
+    values = as_outputs(call(*leaves))
+    total = {}
+    for out in values:
+        if isinstance(out, Tensor) and out.requires_grad:
+            weights = 1 + np.arange(out.size, dtype=out.dtype).reshape(out.shape)
+            for leaf, g in backpropagate(out, layout(weights), set(leaves)).items():
+                total[leaf] = total[leaf] + g if leaf in total else g
+    return [x.data if isinstance(x, Tensor) else x for x in values], [total.get(x) for x in leaves]
+
+
+#: Which functions ask for values on the way to a gradient, and why they must.
+LOOKS = {
+    "microgrand.nn.losses.mean_cross_entropy": "picks the labels' elements by a boolean index",
+    "microgrand.vjps.linalg.cofactors": "of a matrix with an infinity: LAPACK may never end",
+    "np.linalg.det": "its cofactors do",
+    "np.linalg.pinv": "refuses infinities, and a cutoff that drops what is not small",
+    "np.linalg.cond": "its singular values do",
+    "microgrand.vjps.linalg.svdvals": "of a matrix with an infinity: LAPACK may never end",
+    "np.linalg.svd": "refuses infinities, and vectors of repeated singular values",
+    "microgrand.vjps.linalg.svd": "refuses vectors of repeated singular values",
+    "np.linalg.eigh": "refuses vectors of repeated eigenvalues",
+    "microgrand.vjps.linalg.eigh": "refuses vectors of repeated eigenvalues",
+    "np.linalg.eigvalsh": "of a matrix with an infinity: LAPACK may never end",
+    "microgrand.vjps.linalg.eigvalsh": "of a matrix with an infinity: LAPACK may never end",
+    "np.linalg.qr": "refuses dependent columns",
+    "microgrand.vjps.linalg.qr": "refuses dependent columns",
+    "np.bincount": "the library does, for the length of the result",
+    "microgrand.vjps.reductions.weighted_counts": "the library does, for the length of the result",
+    "operator.getitem": "the library does, for the length of what a boolean index takes",
+    "microgrand.vjps.indexing.add_at": "the library does, for the length of what is put",
+    "np.compress": "the library does, for the length of the result",
+    "np.extract": "the library does, for the length of the result",
+    "np.sort": "whether there are ties",
+    "np.partition": "whether there are ties",
+    "microgrand.vjps.statistics.average_over_ties": "whether there are ties, and of how many",
+    "np.quantile": "how many numbers are no nan, and whether there are ties",
+    "np.percentile": "how many numbers are no nan, and whether there are ties",
+    "np.median": "how many numbers are no nan, and whether there are ties",
+    "np.nanmedian": "how many numbers are no nan, and whether there are ties",
+}
+#: What the library has, but its gradient needs what the library lacks.
+LACKING = {"np.nanvar": "argument 'where'", "np.nanstd": "argument 'where'"}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", CHECKS, ids=label)
+def test_values_and_gradients_are_those_of_numpy(key):
+    @FEW
+    @given(case=CHECKS[key])
+    def run(case):
+        try:
+            values, gradients = results(case.call, case.inputs, np.array)
+        except (TypeError, LinAlgError):
+            assume(False)
+        call = moved(case.call)
+        try:
+            call(*[DeviceArray(x) for x in case.inputs])
+        except (TypeError, NotImplementedError, AttributeError):
+            return  # the library lacks it
+        DeviceArray.looks = 0
+        if label(key) in LACKING:
+            with pytest.raises(TypeError, match=LACKING[label(key)]):
+                results(call, case.inputs, DeviceArray)
+            return
+        there, gradients_there = results(call, case.inputs, DeviceArray)
+        assert DeviceArray.looks == 0 or label(key) in LOOKS
+        for here, far in zip([*values, *gradients], [*there, *gradients_there], strict=True):
+            assert isinstance(far, (DeviceArray, tuple, type(None))) or np.ndim(here) == 0
+            if here is not None and not isinstance(here, tuple):
+                np.testing.assert_allclose(on_host(far), here, rtol=1e-6, atol=1e-9)
+
+    run()
+
+
+def test_an_error_names_what_the_library_lacks():
+    x = Tensor(DeviceArray([[2.0, 0.0], [0.0, 3.0]]), requires_grad=True)
+    with pytest.raises(TypeError, match=r"numpy\.nanquantile"):
+        np.nanquantile(x, 0.5)
+    with pytest.raises(TypeError, match=r"svd\(\).*hermitian"):
+        np.linalg.svd(x, hermitian=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [np.linalg.cholesky, np.linalg.norm, lambda x: np.take(x, [0, 1, 1]), lambda x: x[[0, 1, 1]]],
+)
+def test_usual_calls_of_functions_whose_keywords_the_library_lacks(function):
+    x = np.array([[2.0, 0.5], [0.5, 3.0]])
+    values, gradients = results(function, [x], np.array)
+    there, gradients_there = results(function, [x], DeviceArray)
+    np.testing.assert_allclose(on_host(there[0]), values[0])
+    np.testing.assert_allclose(on_host(gradients_there[0]), gradients[0])
+
+
+def test_backward_takes_a_gradient_of_the_device():
+    x = Tensor(DeviceArray([1.0, 2.0]), requires_grad=True)
+    (x * x).backward(DeviceArray([1.0, 10.0]))
+    np.testing.assert_array_equal(on_host(x.grad), [2.0, 40.0])
+    np.testing.assert_array_equal(on_host(x.data), [1.0, 2.0])
+
+
+# --------------------------------------------------------------------------------- masks
+
+
+def on_device(module):
+    """Bring parameters and buffers to the device."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        tensor._array = DeviceArray(tensor.data)
+    return module
+
+
+LAYERS_WITH_MASKS = [
+    lambda rng: nn.Dropout(0.3, rng=rng),
+    lambda rng: nn.Dropout(0.3, scaling="classic", rng=rng),
+    lambda rng: nn.Dropout2d(0.3, rng=rng),
+    lambda rng: nn.AlphaDropout(0.3, rng=rng),
+    lambda rng: nn.DropPath(0.3, rng=rng),
+]
+
+
+@pytest.mark.parametrize("make", LAYERS_WITH_MASKS)
+def test_masks_are_drawn_on_the_device_and_zero_forward_and_backward(make):
+    x = np.random.default_rng(0).uniform(1, 2, (5, 7, 3, 4))
+    x[0, 0, 0, :] = np.inf, np.nan, 1, 2
+
+    def run(seed):
+        rng = DeviceGenerator(seed)
+        layer = make(rng)
+        leaf = Tensor(DeviceArray(x), requires_grad=True)
+        DeviceArray.looks = DeviceArray.moves = 0
+        out = layer(leaf)
+        np.sum(np.where(np.isfinite(out), out, 0)).backward()
+        assert DeviceArray.looks == DeviceArray.moves == 0
+        assert rng.draws == 1
+        assert isinstance(layer.mask, DeviceArray)
+        return [on_host(value) for value in (out.data, leaf.grad, layer.mask)]
+
+    out, grad, mask = run(1)
+    mask = np.broadcast_to(mask, x.shape)
+    assert np.all(grad[~mask] == 0)
+    if not isinstance(make(None), nn.AlphaDropout):
+        assert np.all(out[~mask] == 0)
+        assert 0.5 < mask.mean() < 0.9
+    for first, again, other in zip((out, grad, mask), run(1), run(2), strict=True):
+        np.testing.assert_array_equal(first, np.broadcast_to(again, first.shape))
+        assert not np.array_equal(first, np.broadcast_to(other, first.shape), equal_nan=True)
+
+
+def test_gaussian_noise_is_drawn_on_the_device():
+    layer = nn.GaussianDropout(0.2, rng=DeviceGenerator(0))
+    x = Tensor(DeviceArray(np.ones(1000)), requires_grad=True)
+    out = layer(x)
+    out.sum().backward()
+    np.testing.assert_array_equal(on_host(x.grad), on_host(layer.noise))
+    assert abs(on_host(out.data).mean() - 1) < 0.1
+
+
+def test_masks_of_the_librarys_generator_are_those_of_the_host():
+    x = np.ones((4, 6))
+    manual_seed(0)
+    here = F.dropout(x, 0.5)
+    manual_seed(0)
+    DeviceArray.moves = 0
+    there = F.dropout(DeviceArray(x), 0.5)
+    assert DeviceArray.moves == 1
+    np.testing.assert_array_equal(on_host(there.data), here.data)
+
+
+def test_relus_mask_stays_on_the_device():
+    relu = nn.ReLU()
+    x = Tensor(DeviceArray([-1.0, 0.0, 2.0, np.nan]), requires_grad=True)
+    relu(x).backward(DeviceArray(np.ones(4)))
+    assert on_host(relu.mask).tolist() == [False, False, True, True]
+    assert on_host(x.grad).tolist() == [0, 0, 1, 1]
+
+
+def test_a_generator_of_a_device_makes_parameters_there():
+    layer = nn.Linear(3, 2, rng=DeviceGenerator(0))
+    assert isinstance(layer.weight.data, DeviceArray)
+    assert layer.weight.dtype == np.float32
+    with pytest.raises(TypeError, match=r"cupy\.random\.default_rng"):
+        nn.Dropout(0.5, rng=np.random)
+
+
+# ------------------------------------------------------------------------ layers and losses
+
+LAYERS = {
+    "Linear": (lambda: nn.Linear(4, 3), (5, 4)),
+    "ReLU": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (5, 4)),
+    "GELU": (lambda: nn.Sequential(nn.Linear(4, 3), nn.GELU()), (5, 4)),
+    "Softmax": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1)), (5, 4)),
+    "LayerNorm": (lambda: nn.LayerNorm(4), (5, 4)),
+    "RMSNorm": (lambda: nn.RMSNorm(4), (5, 4)),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (2, 3, 4, 4)),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 4), (2, 4, 3)),
+    "Conv1d": (lambda: nn.Conv1d(3, 2, 3, padding=1), (2, 3, 6)),
+    "Conv2d": (lambda: nn.Conv2d(4, 4, 3, stride=2, groups=2), (2, 4, 6, 6)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 2, 3), (2, 3, 4, 4)),
+    "MaxPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.MaxPool2d(2)), (2, 3, 4, 4)),
+    "AvgPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.AvgPool2d(3, 1, 1)), (2, 3, 4, 4)),
+    "Upsample": (lambda: nn.Sequential(nn.Conv1d(3, 3, 1), nn.Upsample(size=7)), (2, 3, 4)),
+    "RNN": (lambda: nn.RNN(4, 3), (5, 2, 4)),
+    "GRU": (lambda: nn.GRU(4, 3), (5, 2, 4)),
+    "LSTM": (lambda: nn.LSTM(4, 3), (5, 2, 4)),
+    "TransformerEncoderLayer": (
+        lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0),
+        (3, 2, 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name):
+    make, shape = LAYERS[name]
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    found = []
+    for place in (lambda module: module, on_device):
+        manual_seed(0)
+        layer = place(make())
+        DeviceArray.looks = 0
+        out = layer(x if place is not on_device else DeviceArray(x))
+        out = out[0] if isinstance(out, tuple) else out
+        np.sum(np.square(out)).backward()
+        assert DeviceArray.looks == 0
+        found.append(
+            [on_host(value) for value in [out.data, *(p.grad for p in layer.parameters())]]
+        )
+    for here, there in zip(*found, strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
+
+
+WORDS = np.array([[0, 2, 2], [1, 0, 3]])
+
+
+def test_embedding():
+    manual_seed(0)
+    here = nn.Embedding(4, 3)
+    manual_seed(0)
+    there = on_device(nn.Embedding(4, 3))
+    np.sum(np.square(here(WORDS))).backward()
+    np.sum(np.square(there(DeviceArray(WORDS)))).backward()
+    np.testing.assert_allclose(on_host(there.weight.grad), here.weight.grad, rtol=1e-6)
+
+
+#: A loss, its prediction and its target, and how often it looks at labels.
+LOSSES = {
+    "cross_entropy": (F.cross_entropy, (6, 4), np.arange(6) % 4, 2),
+    "mse_loss": (F.mse_loss, (6, 4), np.ones((6, 4)), 0),
+    "l1_loss": (F.l1_loss, (6, 4), np.ones((6, 4)), 0),
+    "huber_loss": (F.huber_loss, (6, 4), np.ones((6, 4)), 0),
+    "binary_cross_entropy_with_logits": (
+        F.binary_cross_entropy_with_logits,
+        (6, 4),
+        np.ones((6, 4)),
+        0,
+    ),
+    "cross_entropy, smoothed": (
+        lambda x, labels: F.cross_entropy(x, labels, label_smoothing=0.1, ignore_index=1),
+        (6, 4),
+        np.arange(6) % 4,
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name):
+    loss, shape, target, looks = LOSSES[name]
+    x = np.random.default_rng(0).standard_normal(shape)
+    here, there = Tensor(x, requires_grad=True), Tensor(DeviceArray(x), requires_grad=True)
+    loss(here, target).backward()
+    DeviceArray.looks = 0
+    loss(there, DeviceArray(target)).backward()
+    assert DeviceArray.looks <= looks
+    np.testing.assert_allclose(on_host(there.grad), here.grad, rtol=1e-6, atol=1e-12)
+
+
+# ----------------------------------------------------------------- optimizers and compile
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, lr=0.1),
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True),
+        lambda p: optim.Adam(p, lr=0.1),
+        lambda p: optim.AdamW(p, lr=0.1),
+    ],
+)
+def test_optimizers(make):
+    start = np.random.default_rng(0).standard_normal((3, 2)).astype(np.float32)
+    here, there = Tensor(start.copy(), requires_grad=True), Tensor(
+        DeviceArray(start.copy()), requires_grad=True
+    )  # fmt: skip
+    for weight in (here, there):
+        optimizer = make([weight])
+        DeviceArray.looks = 0
+        for _ in range(3):
+            optimizer.zero_grad()
+            np.sum(weight**4).backward()
+            optimizer.step()
+        assert DeviceArray.looks == 0
+    np.testing.assert_allclose(on_host(there.data), here.data, rtol=1e-5)
+
+
+def test_a_net_learns_on_the_device():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 2)).astype(np.float32)
+    y = (x[:, 0] * x[:, 1] > 0).astype(int)
+    manual_seed(1)
+    net = on_device(nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 2)))
+    optimizer = optim.Adam(net.parameters(), lr=0.05)
+    x, y = DeviceArray(x), DeviceArray(y)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 3
+
+
+def test_compile_refuses_arrays_of_a_device():
+    compiled = microgrand.compile(lambda x: np.tanh(x).sum())
+    with pytest.raises(TypeError, match=r"NumPy's arrays.*DeviceArray.*without compile"):
+        compiled(DeviceArray(np.ones(3)))
+
+
+# ------------------------------------------------------------------- the script for a device
+
+
+@pytest.mark.skipif(DeviceArray.library is not np, reason="the script is running these tests")
+def test_the_script_for_a_real_device_runs_on_the_stand_in(capsys):
+    assert device.main(["--stand-in", "--seconds", "0.01"]) == 0
+    assert "7 of 7 parts done" in capsys.readouterr().out
