@@ -24,19 +24,19 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THR
 # ------------------------------------------------------------------------------------ the nets
 
 
-def of_layer(make, *shape):
-    """Run a layer forward and backward, on an input whose gradient is wanted, too."""
+def of_layer(make, *shape, inputs=1):
+    """Run a layer forward and backward, on inputs whose gradients are wanted, too."""
 
     def prepare(lib):
-        layer, x = make(lib), lib.tensor(normal(*shape))
+        layer, xs = make(lib), [lib.tensor(normal(*shape)) for _ in range(inputs)]
         g = None
 
         def step():
             nonlocal g
-            out = layer(x)
+            out = layer(*xs)
             out = out[0] if isinstance(out, tuple) else out
             g = lib.constant(normal(*out.shape)) if g is None else g
-            lib.forget(x, *(layer.parameters() if hasattr(layer, "parameters") else ()))
+            lib.forget(*xs, *(layer.parameters() if hasattr(layer, "parameters") else ()))
             out.backward(g)
 
         return step
@@ -49,10 +49,10 @@ def normal(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def self_attention(lib):
-    """Let a sequence attend to itself: queries, keys and values are one tensor."""
+def attention(lib):
+    """Return causal attention as a function of queries, keys and values."""
     attend = lib.F.scaled_dot_product_attention
-    return lambda x: attend(x[0], x[1], x[2], is_causal=True)
+    return lambda q, k, v: attend(q, k, v, is_causal=True)
 
 
 def multihead(lib):
@@ -137,7 +137,7 @@ CASES = {
     "LayerNorm, (16, 64, 128)": of_layer(lambda lib: lib.nn.LayerNorm(128), 16, 64, 128),
     "GELU, (16, 64, 512)": of_layer(lambda lib: lib.nn.GELU(), 16, 64, 512),
     "scaled_dot_product_attention, batch 16, 4 heads, 64 tokens of 32, causal": of_layer(
-        self_attention, 3, 16, 4, 64, 32
+        attention, 16, 4, 64, 32, inputs=3
     ),
     "MultiheadAttention, batch 16, 64 tokens of 128, 4 heads": of_layer(multihead, 16, 64, 128),
     "LSTM of 128, batch 32, 64 steps": of_layer(lambda lib: lib.nn.LSTM(128, 128), 64, 32, 128),
