@@ -17,7 +17,7 @@ def in_pieces(function: Callable[[Array], tuple[Array, Array]], x: Array) -> tup
     """Return the two results of an elementwise function.
 
     A small array is one piece. So is an array of another library, which has a cache of its own, or
-    none.
+    none, and one that `compile` records, whose program shows the function as it is.
     """
     if x.nbytes <= PIECE_BYTES or type(x) is not np.ndarray:
         return function(x)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..dispatch import in_one_call
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Value
 from ..tensor import Tensor
@@ -154,12 +153,6 @@ def unit_and_slope(x: Array) -> tuple[Array, Array]:
     return gated(x, share), share + height
 
 
-@in_one_call
-def run_gaussian_unit(x: Array) -> tuple[Array, Array]:
-    """Return what `gaussian_unit` is given."""
-    return in_pieces(unit_and_slope, x)
-
-
 @primitive
 def gaussian_unit(x: Value, unit: Array, slope: Array) -> Value:
     """Return ``x Phi(x)``; it is given as a constant, with the slope for the backward pass."""
@@ -231,7 +224,7 @@ def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     x = as_tensor(x)
     if approximate == "tanh":
         return tanh_unit(x)  # type: ignore[no-any-return]
-    return gaussian_unit(x, *run_gaussian_unit(x._array))  # type: ignore[no-any-return]
+    return gaussian_unit(x, *in_pieces(unit_and_slope, x._array))  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------- modules
