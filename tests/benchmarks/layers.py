@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-ROUNDS = 15
+ROUNDS = 9
 #: How long the steps of one turn take, in seconds.
 TURN = 0.15
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
