@@ -7,9 +7,11 @@ from helpers import FLOATS, INF, NAN, leaf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgrand import Tensor, grad, nn
+from microgrand import Tensor, compile, grad, nn
 from microgrand.nn import functional as F
+from microgrand.nn import smooth
 from microgrand.nn.normal import normal_cdf
+from microgrand.nn.pieces import in_pieces
 from microgrand.testing import gradcheck
 from microgrand.testing.strategies import arrays, shapes
 
@@ -174,6 +176,17 @@ def test_gelu_keeps_its_digits_where_it_is_small():
         assert -1e-10 < out.data[0] < 0
         assert -1e-9 < x.grad[0] < 0
     assert abs(F.gelu([-8.0]).data[0] / -4.9767684594174273e-15 - 1) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_gelu_in_pieces_has_the_bits_of_the_whole(dtype, tmp_path):
+    x = np.random.default_rng(0).normal(0, 4, (301, 503)).astype(dtype)
+    program = compile(grad(lambda x: F.gelu(x)[0, 0] + F.gelu(x).mean()))
+    for number in x, x.T, x[::2, ::3]:
+        whole = smooth.unit_and_slope(number)
+        assert all(map(np.array_equal, in_pieces(smooth.unit_and_slope, number), whole))
+        assert len({program(number).astype(float).tobytes() for _ in range(3)}) == 1
+    program.save(tmp_path / "saved.py")  # it needs NumPy only
 
 
 # -------------------------------------------------------------------------- conventions

@@ -65,7 +65,7 @@ def test_it_is_named_after_parameters_and_layers_in_sections():
         assert re.search(rf"\b{name}\b", source)
     assert re.findall("# ---- (.*)", source)[-4:] == ["forward", "loss", "backward", "update"]
     assert "# VJP of affine, from hidden_grad" in source
-    assert "np.dot(x, hidden_T, out=hidden_product)  # (5, 4)" in source
+    assert "np.dot(x, hidden_T, out=hidden)  # (5, 4)" in source
 
 
 def test_one_mask_is_used_twice():

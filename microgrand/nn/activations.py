@@ -104,9 +104,9 @@ def softmax(x: Value, axis: int = -1) -> Value:
     >>> F.softmax(Tensor([0.0, 1000.0]))
     Tensor([0., 1.])
     """
-    unnormalised = np.exp(subtract_max(x, axis))
-    total = sum_over(unnormalised, axis)
-    return (unnormalised / total).astype(unnormalised.dtype, copy=False)
+    shifted = subtract_max(x, axis)
+    unnormalised = np.exp(shifted, out=shifted)
+    return np.divide(unnormalised, sum_over(unnormalised, axis), out=unnormalised)
 
 
 # d s_i / d x_j = s_i (delta_ij - s_j)

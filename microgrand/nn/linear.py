@@ -20,7 +20,7 @@ from .module import Module, Parameter
 def affine(x: Value, weight: Value, bias: Value) -> Value:
     """Compute ``x W^T + b``."""
     out = product(x, weight.T)
-    return out if bias is None else out + bias
+    return out if bias is None else np.add(out, bias, out=out)
 
 
 def product(x: Value, matrix: Value) -> Value:

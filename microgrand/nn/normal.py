@@ -79,6 +79,25 @@ def bell(x: Value) -> Value:
     return np.exp(head * head * -0.5) * np.exp((x - head) * (x + head) * -0.5)
 
 
+def tail_and_bell(x: Value) -> tuple[Value, Value]:
+    """Return ``Phi(-|x|)`` and ``exp(-x^2 / 2)``."""
+    near = np.clip(x, -reach(x.dtype), reach(x.dtype))
+    distance = np.abs(near)
+    t = (distance - 5) / (distance + 5)
+    coefficients = polynomial(x.dtype)
+    series = t * coefficients[0] + coefficients[1]
+    for coefficient in coefficients[2:]:
+        series *= t
+        series += coefficient
+    height = bell(near)
+    return height * series / (1 + distance), height
+
+
+def cdf_of(x: Value, tail: Value) -> Value:
+    """Return the tail on the left of 0, and 1 less the tail on the right."""
+    return np.abs(np.greater(x, 0) - tail)  # a choice between the two takes longer
+
+
 @primitive
 def normal_cdf(x: Value) -> Value:
     """Return the probability that a standard normal variable is at most `x`.
@@ -99,15 +118,8 @@ def normal_cdf(x: Value) -> Value:
     >>> normal_cdf(np.array([-np.inf, -2.0, 0.0, 2.0]))
     array([0.        , 0.02275013, 0.5       , 0.97724987])
     """
-    distance = np.minimum(np.abs(x), reach(x.dtype))
-    t = (distance - 5) / (distance + 5)
-    coefficients = polynomial(x.dtype)
-    series = t * coefficients[0] + coefficients[1]
-    for coefficient in coefficients[2:]:
-        series *= t
-        series += coefficient
-    tail = bell(distance) * series / (1 + distance)
-    return tail + np.greater(x, 0) * (1 - 2 * tail)  # a choice between the two takes longer
+    tail, _ = tail_and_bell(x)
+    return cdf_of(x, tail)
 
 
 def normal_density(x: Value) -> Value:

@@ -17,7 +17,8 @@ from ..tensor import Tensor
 from . import layer_checks
 from .inputs import as_tensor
 from .module import Module
-from .normal import normal_cdf, normal_density, reach
+from .normal import cdf_of, normal_cdf, normal_density, reach, tail_and_bell
+from .pieces import in_pieces
 
 # ------------------------------------------------------------------------------ sigmoids
 
@@ -143,18 +144,27 @@ def silu(x: ArrayLike) -> Tensor:
     return swish(as_tensor(x))  # type: ignore[no-any-return]
 
 
+def unit_and_slope(x: Array) -> tuple[Array, Array]:
+    """Return ``x Phi(x)`` and ``Phi(x) + x phi(x)``; far from 0, the density phi is 0."""
+    tail, height = tail_and_bell(x)
+    share = cdf_of(x, tail)
+    height *= np.clip(x, -reach(x.dtype), reach(x.dtype))
+    height *= 1 / math.sqrt(2 * math.pi)
+    return gated(x, share), share + height
+
+
 @primitive
-def gaussian_unit(x: Value, share: Array) -> Value:
-    """Compute ``x Phi(x)``; ``Phi(x)`` is given as a constant, as the backward pass needs it."""
-    return gated(x, share)
+def gaussian_unit(x: Value, unit: Array, slope: Array) -> Value:
+    """Return ``x Phi(x)``; it is given as a constant, with the slope for the backward pass."""
+    return unit
 
 
-def gaussian_unit_vjp(g: Value, out: Value, x: Value, share: Array) -> Value:
-    """``Phi(x) + x phi(x)``; far from 0, the density is 0."""
+def gaussian_unit_vjp(g: Value, out: Value, x: Value, unit: Array, slope: Array) -> Value:
+    """Multiply by the slope."""
     if isinstance(x, Tensor):  # to be differentiated again, for which constants will not do
-        share = normal_cdf(x)
-    near = np.clip(x, -reach(x.dtype), reach(x.dtype))
-    return g * (share + near * normal_density(near))
+        near = np.clip(x, -reach(x.dtype), reach(x.dtype))
+        return g * (normal_cdf(x) + near * normal_density(near))
+    return g * slope
 
 
 defvjp(gaussian_unit, gaussian_unit_vjp)
@@ -214,7 +224,7 @@ def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     x = as_tensor(x)
     if approximate == "tanh":
         return tanh_unit(x)  # type: ignore[no-any-return]
-    return gaussian_unit(x, normal_cdf(x._array))  # type: ignore[no-any-return]
+    return gaussian_unit(x, *in_pieces(unit_and_slope, x._array))  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------- modules
