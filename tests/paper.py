@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from scripts import ROOT
 
-MODULES = ("averaging", "calibration", "claims", "ensemble", "features", "maxnorm", "rate", "runs")
-MODULES += ("size", "style", "training")
+MODULES = ("averaging", "calibration", "claims", "conv", "ensemble", "features", "maxnorm", "rate")
+MODULES += ("report", "runs", "size", "style", "training")
 
 
 def load_example():
