@@ -136,6 +136,12 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+def parameters(net: nn.Module, kind: type[nn.Module]) -> int:
+    """Count the parameters in the layers of a kind."""
+    layers = (layer for layer in net.modules() if isinstance(layer, kind))
+    return sum(parameter.size for layer in layers for parameter in layer.parameters())
+
+
 def train(
     net: nn.Module,
     inputs: Any,
