@@ -18,7 +18,7 @@ dense layers, and 2.55 % with dropout in all layers. One may presume that convol
 few parameters, do not overfit; but dropout in these lower layers helps, too, as it gives the dense
 layers above noisy inputs. Tompson et al. (CVPR 2015, section 3.2): neighbours in a feature map give
 a dropped unit away, so drop whole channels."""
-STEPS = 600
+STEPS = 1200
 SEEDS = 8
 CHANNELS = 8, 16
 UNITS = 128
