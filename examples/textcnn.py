@@ -46,8 +46,6 @@ performance. Nothing is dropped in the convolution. Two reasons are given for th
 Srivastava et al. 2014, section 6.1.2: convolutions have few parameters, so there is little to gain;
 and dropout belongs into early layers rather than late ones."""
 FILES = "TREC.train.all", "TREC.test.all"
-SHORT = {"seeds": 6, "steps": 200}
-LONG = {"seeds": 12, "steps": 600}
 TOPICS = 8  # the classes of the default text
 LENGTH = 24  # words of a sentence; the rest is cut off
 FEATURES = 48  # of a word's vector; the paper has 300
@@ -124,6 +122,7 @@ def load_topics() -> training.Data:
     longest = sorted(of_topic, key=lambda topic: (-len(of_topic[topic]), topic))[:TOPICS]
     texts = [words for topic in longest for words in of_topic[topic]]
     labels = np.repeat(np.arange(len(longest)), [len(of_topic[topic]) for topic in longest])
+    # Versions of Python differ in their help.
     version = ".".join(map(str, sys.version_info[:2]))
     name = f"sentences of Python {version}'s help on {', '.join(longest)}"
     test_size = len(texts) // 5
@@ -163,7 +162,10 @@ def load(source: str) -> training.Data:
         raise ValueError(f"expected topics or a folder, got {source}; no such folder")
     (texts, labels), (test_texts, test_labels) = (read_questions(folder / name) for name in FILES)
     if max(test_labels) > max(labels):
-        raise ValueError(f"a question to test on is of class {max(test_labels)}, one of none other")
+        raise ValueError(
+            f"{folder / FILES[1]} has a question of class {max(test_labels)}, expected at most "
+            f"{max(labels)}, as in {FILES[0]}"
+        )
     return training.Data(
         f"the questions in {folder}",
         numbered(texts + test_texts),
@@ -328,6 +330,9 @@ def draw(figure: Any, results: Results) -> None:
 
 
 # ------------------------------------------------------------------------------------------- run
+
+SHORT = {"seeds": 6, "steps": 200}
+LONG = {"seeds": 12, "steps": 500}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
