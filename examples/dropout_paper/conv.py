@@ -1,4 +1,4 @@
-"""Dropout in convolutions: in the first, the last, all layers or the dense one; units, channels."""
+"""Test error of a convolutional net by which of its layers drop units, or whole channels."""
 
 from __future__ import annotations
 
