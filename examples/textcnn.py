@@ -335,7 +335,7 @@ def draw(figure: Any, results: Results) -> None:
 # ------------------------------------------------------------------------------------------- run
 
 SHORT = {"seeds": 6, "steps": 200}
-LONG = {"seeds": 12, "steps": 500}
+LONG = {"seeds": 12, "steps": 1000}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
