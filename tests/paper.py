@@ -1,4 +1,4 @@
-"""The program examples/dropout_paper and its modules, for their tests."""
+"""The program examples/dropout_paper and its modules, and textcnn.py, for their tests."""
 
 import importlib
 import os
@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from scripts import ROOT
 
-MODULES = ("averaging", "calibration", "claims", "ensemble", "features", "maxnorm", "rate", "runs")
-MODULES += ("size", "style", "training")
+MODULES = ("averaging", "calibration", "claims", "conv", "ensemble", "features", "maxnorm", "rate")
+MODULES += ("report", "runs", "size", "style", "training")
 
 
 def load_example():
@@ -19,6 +19,7 @@ def load_example():
         patch.syspath_prepend(ROOT / "examples")
         program = importlib.import_module("dropout_paper.__main__")
         modules = {name: importlib.import_module(f"dropout_paper.{name}") for name in MODULES}
+        modules["textcnn"] = importlib.import_module("textcnn")
     return SimpleNamespace(main=program.main, experiments=program.EXPERIMENTS, **modules)
 
 

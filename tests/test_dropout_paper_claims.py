@@ -139,7 +139,20 @@ def calibration(run, effect):
     return outcome
 
 
-MADE_UP = (rate, size, features, averaging, maxnorm, ensemble, calibration)
+def conv(run, effect):
+    gains = {
+        "dense layer only": 3,
+        "first convolution, units": 1,
+        "first convolution, channels": 1,
+        "last convolution, units": 0.5,
+        "last convolution, channels": 0.5,
+        "all layers, units": 4,
+        "all layers, channels": 4.5,
+    }
+    return {"error": 10 - effect * gains.get(run["dropout"], 0)}
+
+
+MADE_UP = (rate, size, features, averaging, maxnorm, ensemble, calibration, conv)
 
 
 @pytest.mark.parametrize("of_run", MADE_UP, ids=lambda of_run: of_run.__name__)

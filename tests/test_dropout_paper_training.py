@@ -129,6 +129,38 @@ def test_averages_are_those_of_the_thinned_nets(trained, monkeypatch):
     assert len({*outcome["averages"], outcome["weight scaling"]}) == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("no layer", {}),
+        ("dense layer only", {11: nn.Dropout}),
+        ("first convolution, units", {3: nn.Dropout}),
+        ("last convolution, channels", {7: nn.Dropout2d}),
+        ("all layers, units", {3: nn.Dropout, 7: nn.Dropout, 11: nn.Dropout}),
+        ("all layers, channels", {3: nn.Dropout2d, 7: nn.Dropout2d, 11: nn.Dropout}),
+    ],
+)
+def test_conv_drops_in_its_layers_only(trained, name, layers):
+    outcome, training, x, y = measured("conv", trained, dropout=name)
+    net = training.net
+    kinds = (nn.Dropout, nn.Dropout2d)
+    found = {i: layer for i, layer in enumerate(net) if isinstance(layer, kinds)}
+    assert {i: type(layer) for i, layer in found.items()} == layers
+    assert {layer.p for i, layer in found.items() if i != 11} <= {example.conv.P_CONV}
+    assert [layer.p for i, layer in found.items() if i == 11] == [0.5] * (11 in layers)
+    assert outcome["error"] == percent_wrong(net(x.reshape(-1, 1, 8, 8)).data, y)
+    sizes = [8 * 9 + 8 + 8 * 16 * 9 + 16, 64 * 128 + 128 + 128 * 10 + 10]
+    assert [value for key, value in outcome.items() if "parameters" in key] == sizes
+
+
+@pytest.mark.parametrize("pixels", [1, 9, 16, 40])
+def test_conv_takes_small_images_and_rows(pixels):
+    shape = example.training.image_shape(pixels)
+    rngs = example.training.Generators.of(0)
+    net = example.conv.cnn(shape, 3, "all layers, channels", rngs)
+    assert net(np.ones((2, 1, *shape), np.float32)).shape == (2, 3)
+
+
 @pytest.mark.parametrize("p", [0.0, 0.5])
 def test_calibration_is_that_of_each_way(trained, monkeypatch, p):
     monkeypatch.setattr(example.calibration, "SAMPLES", 10)

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 # Matrices this small gain nothing from threads, which wait for each other in a busy loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +26,7 @@ from shared import DATA_HELP
 from dropout_paper import (
     averaging,
     calibration,
+    conv,
     ensemble,
     features,
     maxnorm,
@@ -34,8 +34,8 @@ from dropout_paper import (
     size,
     training,
 )
-from dropout_paper.claims import LEVEL
-from dropout_paper.runs import Results, Store, finish
+from dropout_paper.report import draw, report
+from dropout_paper.runs import Store, finish
 
 EXPERIMENTS = {
     "rate": rate,
@@ -45,37 +45,8 @@ EXPERIMENTS = {
     "maxnorm": maxnorm,
     "ensemble": ensemble,
     "calibration": calibration,
+    "conv": conv,
 }
-
-
-def report(experiment: Any, results: Results) -> None:
-    """Print what the paper found and what was found here."""
-    print(f"\n{experiment.show(results)}\n\nWhat the paper found\n{experiment.PAPER}\n")
-    print("Whether the numbers agree")
-    for claim in experiment.claims(results):
-        print(f"  {claim}")
-    print(
-        "(Mean over the seeds ± its standard error. Chance: how often luck alone puts the mean at\n"
-        "least as far from zero, by a sign-flip test over the seeds. It may be up to 5 %, and for\n"
-        "one of n numbers to refute a claim up to 5 % / n. Both cover the differences between\n"
-        "seeds, not the choice of test examples.)"
-    )
-    seeds = len(results.settings("seed"))
-    if 2 / 2**seeds > LEVEL:
-        print(f"With {seeds} seeds no claim can be decided; it takes at least 6.")
-
-
-def draw(path: Path, experiment: Any, results: Results) -> None:
-    """Save the picture, if matplotlib is installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("\nNo picture was drawn; install matplotlib to have one.")
-        return
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    experiment.draw(figure, results)
-    figure.savefig(path, dpi=100)
-    print(f"\nThe picture is in {path}.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -114,6 +114,11 @@ class Generators:
         return cls(*np.random.default_rng(seed).spawn(4))
 
 
+def dropout(kind: type[nn.Module], p: float, rngs: Generators) -> nn.Module:
+    """Make dropout of a kind; with a rate of 0 nothing, which draws no masks."""
+    return kind(p, rng=rngs.masks) if p else nn.Identity()
+
+
 def mlp(
     data: Data, widths: list[int], rates: list[float], rngs: Generators, dtype: Any = np.float32
 ) -> nn.Sequential:
@@ -131,6 +136,12 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+def parameters(net: nn.Module, kind: type[nn.Module]) -> int:
+    """Count the parameters in the layers of a kind."""
+    layers = (layer for layer in net.modules() if isinstance(layer, kind))
+    return sum(parameter.size for layer in layers for parameter in layer.parameters())
+
+
 def train(
     net: nn.Module,
     inputs: Any,
@@ -144,13 +155,18 @@ def train(
 ) -> None:
     """Train the net for a number of steps, one mini-batch each, and leave it in evaluation mode."""
     optimizer = optimizer or Adam(net.parameters(), lr=0.001)
+
+    @microgrand.compile
+    def train_on(x: Any, y: Any) -> None:
+        optimizer.zero_grad()
+        loss(net(x), y).backward()
+        optimizer.step()
+
     net.train()
     step = 0
     while step < steps:
         for x, y in batches(inputs, targets, batch_size=BATCH_SIZE, rng=rngs.order):
-            optimizer.zero_grad()
-            loss(net(x), y).backward()
-            optimizer.step()
+            train_on(x, y)
             after_step(step)
             step += 1
             if step == steps:
