@@ -72,10 +72,8 @@ def paragraphs() -> list[str]:
     """Return each paragraph of Python's documentation of its topics once."""
     from pydoc_data.topics import topics
 
-    pieces = (
-        piece.strip("\n") for topic in sorted(topics) for piece in topics[topic].split("\n\n")
-    )
-    return list(dict.fromkeys(filter(None, pieces)))
+    pieces = "\n\n".join(topics[name] for name in sorted(topics)).split("\n\n")
+    return list(dict.fromkeys(piece.strip("\n") for piece in pieces if piece.strip()))
 
 
 def most_characters() -> int:
@@ -233,7 +231,8 @@ class Training:
 def make_step(net: nn.Module, optimizer: Any) -> Callable[..., Any]:
     """Return a function that changes the weights by one batch, and returns the loss.
 
-    What it reads is what a compiled step depends on: the net and the optimizer, nothing that counts.
+    It closes over the net and the optimizer alone: a compiled step is made anew when a number that
+    it could read has changed, as a scheduler's count does.
     """
 
     def step(x: Any, following: Any) -> Any:
@@ -394,10 +393,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     both = sorted(MODELS)
     option("--model", nargs="+", choices=both, default=both, help="what is trained")
     option("--p", type=float, default=0.2, help="probability of dropping, beside 0")
-    option("--steps", type=int, default=argparse.SUPPRESS,
-           help="batches to train a net on (default: {}, {} with --long)".format(*STEPS))  # fmt: skip
-    option("--seeds", type=int, default=argparse.SUPPRESS,
-           help="two nets of each model for each (default: {}, {} with --long)".format(*SEEDS))  # fmt: skip
+    steps = "batches to train a net on (default: {}, {} with --long)".format(*STEPS)
+    option("--steps", type=int, default=argparse.SUPPRESS, help=steps)
+    seeds = "two nets of a model for each (default: {}, {} with --long)".format(*SEEDS)
+    option("--seeds", type=int, default=argparse.SUPPRESS, help=seeds)
     option("--long", action="store_true", help="train more nets for longer: enough to decide")
     option("--train-size", type=int, default=20000, help="characters to train on")
     option("--lr", type=float, default=0.003, help="highest learning rate of AdamW")
