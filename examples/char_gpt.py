@@ -143,6 +143,8 @@ class LSTM(nn.Module):
 
 
 MODELS = {"gpt": GPT, "lstm": LSTM}
+#: The learning rates of both that are taken if none is given.
+RATES = {"gpt": 0.003, "lstm": 0.01}
 
 # ------------------------------------------------------------------------------------ training
 
@@ -163,14 +165,15 @@ class Training:
             {"params": [x for x in parameters if x.ndim > 1]},
             {"params": [x for x in parameters if x.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.optimizer = AdamW(groups, lr=options.lr, betas=(0.9, 0.99), weight_decay=0.1)
+        lr = options.lr or RATES[kind]
+        self.optimizer = AdamW(groups, lr=lr, betas=(0.9, 0.99), weight_decay=0.1)
         warm_up = max(1, options.steps // 10)
         self.scheduler = lr_scheduler.SequentialLR(
             self.optimizer,
             [
                 lr_scheduler.LinearLR(self.optimizer, 0.1, total_iters=warm_up),
                 lr_scheduler.CosineAnnealingLR(
-                    self.optimizer, T_max=max(1, options.steps - warm_up), eta_min=options.lr / 10
+                    self.optimizer, T_max=max(1, options.steps - warm_up), eta_min=lr / 10
                 ),
             ],
             milestones=[warm_up],
@@ -266,7 +269,8 @@ def train_all(runs: Sequence[Any], options: argparse.Namespace) -> list[dict[str
         training = training or Training(runs[len(done)], options)
         training.train_part()
         if not np.isfinite(training.curve).all():
-            sys.exit(f"Training diverged, a loss is not finite; try an --lr below {options.lr:g}.")
+            lr = training.optimizer.param_groups[0]["initial_lr"]
+            sys.exit(f"Training diverged, a loss is not finite; try an --lr below {lr:g}.")
         if len(training.curve) == PARTS:
             _, seed, p = runs[len(done)]
             is_shown = seed == 0 and p == options.p
@@ -379,7 +383,7 @@ def draw(path: Path, curves: Any, options: argparse.Namespace) -> None:
 
 #: The options that decide what is trained.
 DECISIVE = ("model", "p", "seeds", "steps", "train_size", "lr", "layers", "width", "context")
-SEEDS, STEPS = (2, 6), (1000, 1500)  # by default, and with --long
+SEEDS, STEPS = (2, 6), (800, 1200)  # by default, and with --long
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -398,7 +402,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     option("--seeds", type=int, default=argparse.SUPPRESS, help=seeds)
     option("--long", action="store_true", help="train more nets for longer: enough to decide")
     option("--train-size", type=int, default=6000, help="characters to train on")
-    option("--lr", type=float, default=0.003, help="highest learning rate of AdamW")
+    rates = ", ".join(f"{rate:g} for the {model}" for model, rate in RATES.items())
+    rate = f"highest learning rate of AdamW (default: {rates})"
+    option("--lr", type=float, default=argparse.SUPPRESS, help=rate)
     option("--layers", type=int, default=2, help="layers of a net")
     option("--width", type=int, default=64, help=f"features of a layer, a multiple of {HEADS}")
     option("--context", type=int, default=32, help="characters of a window")
@@ -408,6 +414,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.model = list(dict.fromkeys(options.model))
     options.steps = getattr(options, "steps", STEPS[options.long])
     options.seeds = getattr(options, "seeds", SEEDS[options.long])
+    options.lr = getattr(options, "lr", None)
     most, least = most_characters(), options.context + 2
     picture, path = options.picture, options.checkpoint
     for possible, message in (
@@ -420,7 +427,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             least <= options.train_size <= most,
             f"--train-size is {least} to {most} with this --context, got {options.train_size}",
         ),
-        (0 < options.lr < math.inf, f"--lr is positive and finite, got {options.lr}"),
+        (
+            options.lr is None or 0 < options.lr < math.inf,
+            f"--lr is positive and finite, got {options.lr}",
+        ),
         (options.layers >= 1, f"--layers is at least 1, got {options.layers}"),
         (
             options.width >= 1 and options.width % HEADS == 0,

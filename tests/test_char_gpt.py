@@ -228,7 +228,7 @@ def test_impossible_options_end_with_a_message(example, capsys, options, message
 
 def test_divergence_is_an_error(example, run, monkeypatch):
     monkeypatch.setattr(example.Training, "loss", lambda self, text: np.nan)
-    with pytest.raises(SystemExit, match=r"Training diverged.*--lr below 0\.003"):
+    with pytest.raises(SystemExit, match=r"Training diverged.*--lr below 0\.01"):
         run("--model", "lstm")
 
 
