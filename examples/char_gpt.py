@@ -39,7 +39,7 @@ FORMATS = (".png", ".pdf", ".svg")
 BATCH_SIZE = 8  # windows
 HEADS = 4
 PARTS = 10  # of a training; after each, the losses are measured and the checkpoint is saved
-MEASURED = 128  # windows of each text, evenly spaced, that the losses are measured on
+MEASURED = 64  # windows of each text, evenly spaced, that the losses are measured on
 SAMPLE = 300  # characters
 TIMED = 10  # steps
 
@@ -209,9 +209,7 @@ class Training:
         with no_grad():
             losses = [
                 F.cross_entropy(self.net(x).swapaxes(1, 2), following).item()
-                for x, following in (
-                    windows(text, some, context) for some in np.split(starts, MEASURED // 32)
-                )
+                for x, following in (windows(text, some, context) for some in np.split(starts, 2))
             ]
         return float(np.mean(losses))
 
@@ -383,7 +381,7 @@ def draw(path: Path, curves: Any, options: argparse.Namespace) -> None:
 
 #: The options that decide what is trained.
 DECISIVE = ("model", "p", "seeds", "steps", "train_size", "lr", "layers", "width", "context")
-SEEDS, STEPS = (2, 6), (800, 1200)  # by default, and with --long
+SEEDS = 2, 6  # by default, and with --long
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -396,11 +394,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     both = sorted(MODELS)
     option("--model", nargs="+", choices=both, default=both, help="what is trained")
     option("--p", type=float, default=0.2, help="probability of dropping, beside 0")
-    steps = "batches to train a net on (default: {}, {} with --long)".format(*STEPS)
-    option("--steps", type=int, default=argparse.SUPPRESS, help=steps)
+    option("--steps", type=int, default=600, help="batches to train a net on")
     seeds = "two nets of a model for each (default: {}, {} with --long)".format(*SEEDS)
     option("--seeds", type=int, default=argparse.SUPPRESS, help=seeds)
-    option("--long", action="store_true", help="train more nets for longer: enough to decide")
+    option("--long", action="store_true", help="train more nets: enough to decide")
     option("--train-size", type=int, default=6000, help="characters to train on")
     rates = ", ".join(f"{rate:g} for the {model}" for model, rate in RATES.items())
     rate = f"highest learning rate of AdamW (default: {rates})"
@@ -412,7 +409,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     option("--picture", type=Path, default="char_gpt.png", help="file for the picture")
     options = parser.parse_args(argv)
     options.model = list(dict.fromkeys(options.model))
-    options.steps = getattr(options, "steps", STEPS[options.long])
     options.seeds = getattr(options, "seeds", SEEDS[options.long])
     options.lr = getattr(options, "lr", None)
     most, least = most_characters(), options.context + 2
@@ -453,8 +449,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     runs = [
         (model, seed, p)
-        for model in options.model
         for seed in range(options.seeds)
+        for model in options.model
         for p in (0.0, options.p)
     ]
     text = Text(options.train_size, 0)
@@ -481,8 +477,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"--checkpoint: {error}")
     except KeyboardInterrupt:
         sys.exit(f"\nInterrupted; the same command resumes from {path}." if path else 130)
-    shape = (len(options.model), options.seeds, 2, PARTS, 2)
-    curves = np.reshape([outcome["curve"] for outcome in outcomes], shape)
+    shape = (options.seeds, len(options.model), 2, PARTS, 2)
+    curves = np.reshape([outcome["curve"] for outcome in outcomes], shape).swapaxes(0, 1)
     report(curves, options)
     for (model, _, p), outcome in zip(runs, outcomes, strict=True):
         if outcome["sample"] is not None:

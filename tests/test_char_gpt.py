@@ -33,8 +33,9 @@ def example():
 
 
 @pytest.fixture
-def run(example, capsys, tmp_path):
-    """Run the example, and return what it printed."""
+def run(example, capsys, tmp_path, monkeypatch):
+    """Run the example eagerly, which spares tiny nets their compilation; return its output."""
+    monkeypatch.setattr(example, "compile", lambda step: step)
 
     def run(*options):
         example.main([*SHORT, "--picture", str(tmp_path / "picture.png"), *options])
@@ -52,14 +53,36 @@ def results_in(output):
 
 
 def test_short_run_in_a_pipe(tmp_path):
-    output = run_in_a_pipe("char_gpt.py", *SHORT, folder=tmp_path)
+    output = run_in_a_pipe("char_gpt.py", *SHORT, "--model", "gpt", folder=tmp_path)
     assert "200 characters to train on, " in output
-    assert output.count("with the same losses to the last bit") == 2
-    rows = re.findall(r"^ *(gpt|lstm) +(0|0\.2) .* ± .* ± .* ± .* ± ", output, re.MULTILINE)
-    assert rows == [("gpt", "0"), ("gpt", "0.2"), ("lstm", "0"), ("lstm", "0.2")]
-    assert "With 2 seeds nothing can be decided" in output
+    assert output.count("with the same losses to the last bit") == 1
     assert "What the gpt with p = 0.2 writes:" in output
     assert (tmp_path / "char_gpt.png").exists() == MATPLOTLIB
+
+
+def test_both_models_are_compared(run):
+    output = run()
+    rows = re.findall(r"^ *(gpt|lstm) +(0|0\.2) .* ± .* ± .* ± .* ± ", output, re.MULTILINE)
+    assert rows == [("gpt", "0"), ("gpt", "0.2"), ("lstm", "0"), ("lstm", "0.2")]
+    assert "the gpt gains more than the lstm" in output
+    assert "With 2 seeds nothing can be decided" in output
+
+
+@pytest.mark.parametrize("model", ["gpt", "lstm"])
+def test_a_compiled_step_has_the_bits_of_an_eager_one(example, model):
+    trainings = [example.Training((model, 0, 0.5), OPTIONS) for _ in range(2)]
+    losses = [trainings[0].train(5), trainings[1].train(5, trainings[1].eager_step)]
+    assert losses[0] == losses[1]
+    assert len(trainings[0].step.traces) == 1  # one program, which goes on as the rate changes
+    assert trainings[0].step.eager_calls == 0
+    for name, values in trainings[0].net.state_dict().items():
+        np.testing.assert_array_equal(values, trainings[1].net.state_dict()[name])
+
+
+def test_a_compiled_step_of_other_losses_is_an_error(example, monkeypatch):
+    monkeypatch.setattr(example, "compile", lambda step: lambda *batch: step(*batch) + 1)
+    with pytest.raises(RuntimeError, match="the compiled step's losses are"):
+        example.compare_speed(("lstm", 0, 0.5), OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +134,7 @@ def test_a_character_is_told_from_those_before_it(example, model):
     net = example.Training((model, 0, 0.5), OPTIONS).net.eval()
     x = np.array([[1, 2, 3, 4]])
     changed = np.array([[1, 2, 9, 4]])
-    before, after = net(x).numpy()[0], net(changed).numpy()[0]
+    before, after = (net(given).detach().numpy()[0] for given in (x, changed))
     np.testing.assert_array_equal(before[:2], after[:2])
     assert (before[2:] != after[2:]).any(axis=1).all()
 
@@ -140,8 +163,7 @@ def test_the_learning_rate_rises_and_falls(example):
 # --------------------------------------------------------------------------------------- resuming
 
 
-@pytest.mark.parametrize("model", ["gpt", "lstm"])
-@pytest.mark.parametrize("killed_after", [3, 10, 24])
+@pytest.mark.parametrize(("model", "killed_after"), [("gpt", 3), ("lstm", 10), ("lstm", 24)])
 def test_a_resumed_run_is_the_uninterrupted_one(
     example, run, tmp_path, monkeypatch, model, killed_after
 ):
