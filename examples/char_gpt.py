@@ -11,7 +11,8 @@ windows of the same text in the same order. Their text is short, so that a net c
     python examples/char_gpt.py                            # a few nets: it runs, and shows how
     python examples/char_gpt.py --long --checkpoint run.npz  # enough seeds for a verdict
 
-Stop it at any moment: with ``--checkpoint``, the same command goes on where it was, to the bit.
+Stop it at any moment: with ``--checkpoint``, the same command goes on where it was, to the bit; or
+add seeds later.
 """
 
 import argparse
@@ -254,8 +255,8 @@ def train_all(runs: Sequence[Any], options: argparse.Namespace) -> list[dict[str
     if path and path.exists():
         extra = checkpoint.load(path)["extra"]
         check_fits(extra, decisive)
-        done = extra["done"]
-        if len(done) < len(runs):
+        done = extra["done"][: len(runs)]
+        if len(done) < len(runs) and len(extra["curve"]) < PARTS:
             training = Training(runs[len(done)], options)
             parts = {"optimizer": training.optimizer, "scheduler": training.scheduler}
             checkpoint.load(path, model=training.net, **parts)
@@ -380,7 +381,7 @@ def draw(path: Path, curves: Any, options: argparse.Namespace) -> None:
 # ----------------------------------------------------------------------------------------- run
 
 #: The options that decide what is trained.
-DECISIVE = ("model", "p", "seeds", "steps", "train_size", "lr", "layers", "width", "context")
+DECISIVE = ("model", "p", "steps", "train_size", "lr", "layers", "width", "context")
 SEEDS = 2, 6  # by default, and with --long
 
 

@@ -192,6 +192,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         np.testing.assert_array_equal(values, again["model"][name])
 
 
+def test_seeds_may_be_added_later(run, tmp_path):
+    options = ("--model", "lstm", "--checkpoint", str(tmp_path / "run.npz"))
+    first = run(*options)
+    expected = run("--model", "lstm", "--seeds", "3")
+    assert results_in(run(*options, "--seeds", "3")) == results_in(expected)
+    assert results_in(run(*options, "--seeds", "2")) == results_in(first)
+
+
 def test_a_finished_run_is_not_run_again(example, run, tmp_path, monkeypatch):
     options = ("--model", "lstm", "--checkpoint", str(tmp_path / "run.npz"))
     expected = results_in(run(*options))
