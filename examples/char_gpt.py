@@ -16,6 +16,7 @@ add seeds later.
 """
 
 import argparse
+import functools
 import math
 import os
 import sys
@@ -56,11 +57,11 @@ class Text:
 
     def __init__(self, train_size: int, seed: int) -> None:
         pieces = paragraphs()
-        self.characters = sorted(set("".join(pieces)) | set("\n"))
-        number = {character: i for i, character in enumerate(self.characters)}
         order = np.random.default_rng(seed).permutation(len(pieces))
         whole = "\n\n".join(pieces[i] for i in order)
-        numbers = np.array([number[character] for character in whole])
+        self.characters = sorted(set(whole))
+        codes = np.frombuffer(whole.encode("utf-32-le"), "<u4")
+        numbers = np.searchsorted([ord(character) for character in self.characters], codes)
         self.train = numbers[:train_size]
         self.validation = numbers[train_size:]
 
@@ -69,6 +70,7 @@ class Text:
         return "".join(self.characters[i] for i in numbers)
 
 
+@functools.cache
 def paragraphs() -> list[str]:
     """Return each paragraph of Python's documentation of its topics once."""
     from pydoc_data.topics import topics

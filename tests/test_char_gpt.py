@@ -36,6 +36,7 @@ def example():
 def run(example, capsys, tmp_path, monkeypatch):
     """Run the example eagerly, which spares tiny nets their compilation; return its output."""
     monkeypatch.setattr(example, "compile", lambda step: step)
+    monkeypatch.setattr(example, "TIMED", 1)
 
     def run(*options):
         example.main([*SHORT, "--picture", str(tmp_path / "picture.png"), *options])
