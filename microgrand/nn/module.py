@@ -388,7 +388,7 @@ class Module:
         if strict:
             problems = [f"missing: {name}" for name in keys.missing_keys]
             problems += [f"unknown: {name}" for name in keys.unexpected_keys]
-        new = {}
+        new: dict[Tensor, Any] = {}
         for tensor, given in names.items():
             for name in given:
                 try:
