@@ -79,11 +79,11 @@ def t10k_alone(folder: Path) -> list[Path] | None:
     return [paths[0] for paths in found] if all(found) else None
 
 
-def progress(runs: Sequence[Any], label: str) -> Any:
+def progress(runs: Sequence[Any], label: str, unit: str = "net") -> Any:
     """Show a progress bar while iterating: on a terminal, if tqdm is there to draw it."""
     try:
         from tqdm import tqdm
     except ImportError:
         return runs
     piped = not (sys.stdout.isatty() and sys.stderr.isatty())
-    return tqdm(runs, desc=label, unit="net", disable=piped, leave=False)
+    return tqdm(runs, desc=label, unit=unit, disable=piped, leave=False)

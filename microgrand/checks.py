@@ -627,6 +627,15 @@ def check_no_modulus(modulus: Any) -> None:
         raise TypeError("pow() of a Tensor takes no modulus; write (x ** y) % modulus")
 
 
+def check_is_no_swap(tensor: Any, axes: tuple[Any, ...]) -> None:
+    """Raise if two axes are given of more, as PyTorch's method swaps them."""
+    if len(axes) == 2 < tensor.ndim:
+        raise ValueError(
+            f"transpose takes the order of all {tensor.ndim} axes, got {axes}; to swap two, write "
+            f"x.swapaxes{axes}"
+        )
+
+
 def check_has_an_axis(tensor: Any, what: str) -> None:
     """Raise for what a 0-d tensor does not have."""
     if tensor.ndim == 0:

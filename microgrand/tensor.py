@@ -468,6 +468,7 @@ class Tensor(Node):
     def transpose(self, *axes: Axis) -> Value:
         """Permute the axes, in reverse order by default; as `numpy.transpose`."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        checks.check_is_no_swap(self, axes)
         return np.transpose(self, order)
 
     @property

@@ -92,6 +92,23 @@ def test_a_module_dict_is_a_dict():
     assert (len(modules), "a" in modules) == (1, False)
 
 
+def test_a_module_dict_has_its_modules_as_attributes():
+    first, second = nn.Linear(1, 1), nn.ReLU()
+    modules = nn.ModuleDict({"a": first, "keys": second})
+    assert modules.a is first
+    assert list(modules.keys()) == ["a", "keys"]  # the method, not the module
+    modules.a = second
+    assert modules["a"] is second
+    assert "a" not in vars(modules)
+    with pytest.raises(TypeError, match="for 'a'"):
+        modules.a = 1
+    modules.training = False
+    assert not modules.training
+    with pytest.raises(AttributeError, match="no module 'b'; it has a, keys"):
+        modules.b  # noqa: B018
+    assert copy.deepcopy(modules).a is not second
+
+
 def test_a_residual_block_is_its_formula():
     block = nn.Residual(nn.Linear(3, 3, dtype=float))
     x = np.linspace(-1, 1, 6).reshape(2, 3)

@@ -207,6 +207,11 @@ def test_methods_that_move_elements_equal_numpys(data):
     assert_same(x.astype(bool), array.astype(bool), graph=False)
 
 
+def test_transpose_tells_how_to_swap_two_axes():
+    with pytest.raises(ValueError, match=r"order of all 3 axes, got \(1, 2\).*x\.swapaxes\(1, 2\)"):
+        Tensor(np.ones((2, 3, 4))).transpose(1, 2)
+
+
 def test_reshape_and_transpose_take_axes_singly_or_together():
     x = Tensor(X, requires_grad=True)
     for shape in ((3, -1), (np.int64(3), 2)):

@@ -131,6 +131,8 @@ class ModuleList(Numbered):
 class ModuleDict(Module):
     """Modules by name, to be called by the module that has them.
 
+    A name that is none of the dict's own methods is an attribute, too.
+
     Parameters
     ----------
     modules
@@ -150,6 +152,8 @@ class ModuleDict(Module):
     ['digit.weight', 'digit.bias', 'colour.weight', 'colour.bias']
     >>> heads["colour"]
     Linear(in_features=4, out_features=3, bias=True)
+    >>> heads.colour is heads["colour"]
+    True
     """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
@@ -189,6 +193,17 @@ class ModuleDict(Module):
 
     def __getitem__(self, name: str) -> Module:
         return self.by_name[name]
+
+    def __getattr__(self, name: str) -> Any:
+        by_name = vars(self).get("by_name", {})  # there is none yet in a copy that is being made
+        checks.check_has_module(name, by_name)
+        return by_name[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self).get("by_name", {}):
+            self[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def __setitem__(self, name: str, module: Module) -> None:
         self.update({name: module})

@@ -240,13 +240,18 @@ class Module:
         """Yield all buffers with their dotted names; a shared one once, by its first name."""
         yield from self.named_tensors(Buffer)
 
-    def named_tensors(self, kinds: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
-        """Yield parameters or buffers, or both, with their dotted names, each once."""
+    def named_tensors(
+        self, kinds: type | tuple[type, ...], every_name: bool = False
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield parameters or buffers, or both, with their dotted names.
+
+        A shared one is yielded once, by its first name, or by the name that it has in each module.
+        """
         seen = set()
         names: set[str] = set()
         for prefix, module in self.named_modules():
             for name, child in module.members():
-                if isinstance(child, kinds) and child not in seen:
+                if isinstance(child, kinds) and (every_name or child not in seen):
                     name = f"{prefix}.{name}" if prefix else name
                     checks.check_name_is_new(name, names)
                     names.add(name)
@@ -334,7 +339,8 @@ class Module:
             From each one's name to an array of its shape; ``numpy.load`` of an ``.npz`` file will
             do, and so will the ``state_dict()`` of a PyTorch module with the same parts.
         strict
-            Whether each parameter and buffer must have an entry, and each entry must be known.
+            Whether each parameter and buffer must have an entry, and each entry must be known. One
+            that several modules share may stand there by any of its names, or by all.
 
         Returns
         -------
@@ -370,20 +376,24 @@ class Module:
         """
         checks.check_is_mapping(state)
         checks.check_flag("load_state_dict's strict", strict)
-        tensors = dict(self.named_tensors(STATE))
+        tensors = dict(self.named_tensors(STATE, every_name=True))
+        names: dict[Tensor, list[str]] = {}  # that the state has; PyTorch's has each
+        for name, tensor in tensors.items():
+            names.setdefault(tensor, []).extend([name] if name in state else [])
         keys = IncompatibleKeys(
-            [name for name in tensors if name not in state],
+            [name for name, tensor in self.named_tensors(STATE) if not names[tensor]],
             [name for name in state if name not in tensors],
         )
         problems = []
         if strict:
             problems = [f"missing: {name}" for name in keys.missing_keys]
             problems += [f"unknown: {name}" for name in keys.unexpected_keys]
-        new = {}
-        for name, tensor in tensors.items():
-            if name in state:
+        new: dict[Tensor, Any] = {}
+        for tensor, given in names.items():
+            for name in given:
                 try:
-                    new[tensor] = checks.as_value_of(tensor, state[name])
+                    value = checks.as_value_of(tensor, state[name])
+                    module_checks.check_same(given[0], new.setdefault(tensor, value), value)
                 except (TypeError, ValueError) as error:
                     problems.append(f"{name}: {error}")
         checks.refuse_state(self, problems)

@@ -57,6 +57,12 @@ def check_named_modules(modules: Any, module: type) -> None:
             raise TypeError(f"ModuleDict takes modules, got {layer!r:.60} for {name!r}")
 
 
+def check_has_module(name: str, by_name: Mapping[str, Any]) -> None:
+    """Raise if a `ModuleDict` has no module, nor anything else, of this name."""
+    if name not in by_name:
+        raise AttributeError(f"ModuleDict has no module {name!r}; it has {', '.join(by_name)}")
+
+
 def check_residual(x: Any, change: Any) -> None:
     """Raise if what is to be added has another shape, which NumPy would stretch."""
     if np.shape(x) != np.shape(change):
@@ -65,6 +71,15 @@ def check_residual(x: Any, change: Any) -> None:
             f"of shape {np.shape(x)}; give it a shortcut that changes the shape, "
             "Residual(body, shortcut=nn.Linear(...))"
         )
+
+
+# ------------------------------------------------------------------------------ shared tensors
+
+
+def check_same(name: str, first: Any, value: Any) -> None:
+    """Raise if a state has two values for one parameter, which modules share."""
+    if not np.array_equal(first, value, equal_nan=True):
+        raise ValueError(f"other values than {name}, and the module has one parameter for both")
 
 
 # ------------------------------------------------------------------------------ buffers
