@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microgrand import manual_seed, nn
+from microgrand import manual_seed, nn, no_grad
 from microgrand.random import default_generator
 
 
@@ -55,6 +55,14 @@ def test_the_model_is_as_before():
         nn.summary(net, np.ones((3, 5)))
     assert [module.training for module in net.modules()] == [True, True, False]
     assert "forward" not in vars(net[0])
+
+
+def test_work_is_counted_where_nothing_is_recorded_too():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+    with no_grad():
+        inside = nn.summary(net, np.ones((3, 4), np.float32))
+    assert inside == nn.summary(net, np.ones((3, 4), np.float32))
+    assert "96" in inside
 
 
 def test_what_is_no_module_is_refused():

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ..engine import Node
+from ..grad_mode import enable_grad
 from ..kinds import ArrayLike, Shape
 from ..tensor import Tensor
 from . import module_checks as checks
@@ -89,7 +90,8 @@ def summary(model: Module, *inputs: ArrayLike) -> str:
             handles.append(module.register_forward_pre_hook(before))
             handles.append(module.register_forward_hook(functools.partial(after, name)))
         model.eval()
-        model(*[as_recorded(x) for x in inputs])
+        with enable_grad():  # the graph tells what was computed
+            model(*[as_recorded(x) for x in inputs])
     finally:
         for handle in handles:
             handle.remove()
