@@ -80,6 +80,7 @@ def test_layers_fold_and_open_again():
     assert {"head.0", "head.1", "head.2"} <= {box.title for box in opened.boxes}
     assert len(picture.fold("hidden").unfold().boxes) == len(picture.boxes)
     assert len(graph(loss, net, fold=["head"]).boxes) < len(picture.boxes)
+    assert graph(loss, net, fold=(name for name in ["head"])).folded == ["head"]
     assert any("in 7 boxes" in text for text in texts(picture.fold()))
 
 
@@ -134,6 +135,70 @@ def test_nan_infinity_empty_and_single_numbers_are_shown():
     assert "9 nan" in texts(graph(everything * 1.0))
 
 
+def test_values_of_every_shape_and_type_have_a_page(tmp_path):
+    float16 = np.ones((2, 2), np.float16)
+    long = np.ones(5, np.longdouble)
+    for values in (np.ones((2, 3, 0)), np.ones((2, 0, 3)), np.ones(0), np.ones(()), float16, long):
+        loss = (Tensor(values, requires_grad=True) * 2).sum()
+        stepper(loss, tmp_path / "page.html")
+        shape = json.loads(data_of(tmp_path / "page.html"))["boxes"][0]["value"]["shape"]
+        assert tuple(shape) == values.shape
+    x = Tensor(np.ones(6), requires_grad=True)
+    loss = np.abs(np.exp(1j * x)).sum()
+    stepper(loss, tmp_path / "page.html")
+    assert "complex" in texts(graph(loss))
+
+
+def data_of(path):
+    """The data of a page, as text."""
+    return path.read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0]
+
+
+def test_an_input_is_named_by_its_values_and_a_parameter_is_not():
+    net = nn.Linear(2, 2)
+    net.bias.data[:] = 0
+    x = np.array([[np.nan, 1.0]])
+    names = {"z": np.array([1j]), "zeros": np.zeros(2), "x": x}
+    titles = [box.title for box in graph(net(x).sum(), names=names).boxes]
+    assert titles == ["x", "leaf", "leaf", "affine", "sum"]
+
+
+def test_constants_are_called_as_the_rule_calls_them():
+    loss, net, _ = make_loss()
+    names = {box.name for box in graph(loss, net).boxes if box.kind == "constant"}
+    masks = {"mask in act (ReLU)", "mask in drop (Dropout)", "mask in head.1 (ReLU)"}
+    assert names == masks | {"one_hot", "log_probabilities"}
+
+
+def test_two_pictures_may_stand_in_one_page():
+    loss, net, _ = make_loss()
+    assert " id=" not in graph(loss, net)._repr_svg_()
+
+
+def test_a_page_of_many_layers_has_no_picture_for_each(tmp_path):
+    net = nn.Sequential(*[nn.Linear(1, 1) for _ in range(60)])
+    graph(net(np.ones((1, 1), np.float32)).sum(), net).save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<svg") == page.count("<button") == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["@data@", "@graph@", "{buttons}", "a\x00\x1b[1m", "\ud800", "é 🎉"]
+)
+def test_names_of_all_letters_leave_files_as_they_should_be(tmp_path, name):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    loss = (x * x).sum()
+    picture = graph(loss, names={name: x})
+    for suffix in (".svg", ".html", ".dot"):
+        picture.save(tmp_path / f"graph{suffix}")
+    ET.parse(tmp_path / "graph.svg")
+    stepper(loss, tmp_path / "page.html", names={name: x})
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    assert json.loads(data_of(tmp_path / "page.html"))["boxes"][0]["name"] == shown
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == page.count('"boxes":') == 1
+
+
 def test_names_are_text_everywhere(tmp_path):
     x = Tensor([1.0, 2.0], requires_grad=True)
     name = '<script>alert("1")</script>\\'
@@ -157,6 +222,10 @@ def test_names_are_text_everywhere(tmp_path):
         (lambda: graph(make_loss()[0], 3), TypeError, "Module"),
         (lambda: graph(make_loss()[0], fold=["a"]), ValueError, "give graph() the model"),
         (lambda: graph(make_loss()[0], fold="a"), TypeError, "list of names"),
+        (lambda: graph(make_loss()[0], fold=3), TypeError, "True, False or a list of names"),
+        (lambda: graph(make_loss()[0], names=["x"]), TypeError, "a dict such as"),
+        (lambda: graph(make_loss()[0], names={"x": "y"}), TypeError, "got str for 'x'"),
+        (lambda: graph(make_loss()[0], names={"x": None}), TypeError, "got NoneType for 'x'"),
         (lambda: graph(*make_loss()[:2]).unfold("b"), ValueError, "no layer 'b'"),
         (lambda: graph(make_loss()[0]).save("x.png"), ValueError, ".svg, .html, .dot"),
         (lambda: stepper(make_loss()[0], "x.txt"), ValueError, ".html"),
@@ -227,6 +296,15 @@ def test_the_mask_is_shown_both_ways():
         np.testing.assert_array_equal(step.mask, net.drop.mask)
     back = masks[1].gifts[0].contribution
     assert not np.any(back[~net.drop.mask])
+
+
+def test_a_choice_is_no_mask_unless_it_puts_zeros():
+    x, y = (Tensor([1.0, 2.0, 3.0], requires_grad=True) for _ in range(2))
+    chosen = np.array([True, False, True])
+    for other, expected in ((y, None), (-np.inf, None), (0.0, chosen)):
+        loss = np.sum(np.where(chosen, x, other))
+        step = steps_of(loss, graph_of.boxes_of(loss, None, {}))[0]
+        np.testing.assert_array_equal(step.mask, expected)
 
 
 def test_rules_are_shown_as_they_stand_in_the_table():
@@ -309,9 +387,9 @@ def test_each_line_of_a_program_finds_its_box():
     found = boxes_of_lines(compiled.origins, boxes)
     lines = compiled.source.splitlines()
     names = {lines[i].strip().split(" = ")[0]: boxes[box].name for i, box in found.items()}
-    assert names["drop_mask"] == "apply_mask, 2 in drop"
-    assert names["head_weight_grad"] == names["head_bias_grad"] == "affine in head"
-    assert names["hidden_weight_grad"] == "affine in hidden"
+    assert names["drop_mask"] == "apply_mask in drop (Dropout)"
+    assert names["head_weight_grad"] == names["head_bias_grad"] == "affine in head (Linear)"
+    assert names["hidden_weight_grad"] == "affine in hidden (Linear)"
     relu = [boxes[box].name for i, box in found.items() if "np.less_equal" in lines[i]]
     assert relu == ["apply_mask"]
     updates = {boxes[box].name for box in found.values() if boxes[box].kind == "leaf"}

@@ -7,7 +7,9 @@ from the output to the leaves; nothing is recorded for the picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+import unicodedata
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,14 +32,17 @@ class Box:
     kind: str  # "leaf", "constant", "value" or "layer"
     title: str  # what it is: a name, or the operation
     name: str  # what it is called in sentences
-    shape: Shape
-    dtype: str
     array: Array
     node: Node | None = None  # the value that leaves the box
     layer: str = ""  # the dotted name of the module it belongs to
     count: int = 1  # how many values it stands for
     inputs: list[Box] = field(default_factory=list)
     grad: Array | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Of its array."""
+        return tuple(self.array.shape)
 
 
 def boxes_of(output: Node, model: Module | None, names: Mapping[str, Any]) -> list[Box]:
@@ -48,42 +53,50 @@ def boxes_of(output: Node, model: Module | None, names: Mapping[str, Any]) -> li
     constants: dict[int, Box] = {}
     order: list[Box] = []
 
-    def constant(value: Any) -> Box:
+    def constant(node: Node, i: int, value: Any) -> Box:
         if id(value) not in constants:
             array = np.asarray(value)
-            title = named.get(id(value), "mask" if array.dtype == bool else "constant")
-            box = Box("constant", title, title, array.shape, str(array.dtype), array)
+            title = named.get(id(value)) or name_of_argument(node, i, array)
+            box = Box("constant", title, title, array)
             constants[id(value)] = box
             order.append(box)
         return constants[id(value)]
 
     for node in in_order(output):
         inputs = []
-        for arg in node.args or ():
+        for i, arg in enumerate(node.args or ()):
             if isinstance(arg, Node):
                 inputs.append(boxes[id(arg)])
             elif is_shown(arg):
-                inputs.append(constant(arg))
+                inputs.append(constant(node, i, arg))
         kind = "leaf" if node.primitive is None else "value"
         own = operation(node) if kind == "value" else name_of_leaf(node, names)
         title = named.get(id(node), own)
-        array = node._array
-        box = Box(kind, title, title, array.shape, str(array.dtype), array, node, inputs=inputs)
+        box = Box(kind, title, title, node._array, node, inputs=inputs)
         box.grad = node._grad
         boxes[id(node)] = box
         order.append(box)
+    kinds: dict[str, str] = {}
     if model is not None:
+        kinds = {printable(name): type(module).__name__ for name, module in model.named_modules()}
         assign_layers(order, model)
-    tell_apart(order)
+    tell_apart(order, kinds, set(named.values()))
     return order
 
 
-def tell_apart(boxes: list[Box]) -> None:
-    """Give values names of their own: by their layer, and by number if that is not enough."""
+def tell_apart(boxes: list[Box], kinds: Mapping[str, str], given: Set[str]) -> None:
+    """Give boxes names of their own: by their layer, and by number if that is not enough.
+
+    What has been given a name keeps it; a layer is named with its kind, ``relu in 1 (ReLU)``.
+    """
     numbers: dict[str, int] = {}
     for box in boxes:
-        if box.kind == "value" and box.layer:
-            box.name = f"{box.title} in {box.layer}"
+        if box.kind in ("value", "constant") and box.layer and box.title not in given:
+            what = box.title.partition(", ")[0]  # without the numbers of the operation
+            kind = (
+                f" ({kinds[box.layer]})" if box.layer in kinds else ""
+            )  # a list of layers has none
+            box.name = f"{what} in {box.layer}{kind}"
         numbers[box.name] = numbers.get(box.name, 0) + 1
         if numbers[box.name] > 1:
             box.name = f"{box.name} ({numbers[box.name]})"
@@ -124,12 +137,31 @@ def operation(node: Node) -> str:
 
 
 def name_of_leaf(leaf: Node, names: Mapping[str, Any]) -> str:
-    """Return the name of an array whose values a leaf has: a layer converts its input."""
+    """Return the name of a leaf, of an input that of the array whose values it has.
+
+    A layer converts its input, so the array that was given is not in the graph.
+    """
+    if leaf._requires_grad:
+        return "leaf"
     for name, value in names.items():
-        given = np.asarray(unwrap(value))
-        if np.array_equal(given.astype(leaf._array.dtype), leaf._array):
-            return str(name)
-    return "leaf" if leaf._requires_grad else "input"
+        given, dtype = np.asarray(unwrap(value)), leaf._array.dtype
+        if np.can_cast(given.dtype, dtype, "same_kind") and np.array_equal(
+            given.astype(dtype), leaf._array, equal_nan=True
+        ):
+            return printable(name)
+    return "input"
+
+
+def name_of_argument(node: Node, i: int, array: Array) -> str:
+    """Return what a constant is called by the function that takes it, if that is one of Python's.
+
+    The rule that the table has for the function calls it so, too.
+    """
+    if inspect.isfunction(node.primitive):
+        parameters = list(inspect.signature(node.primitive).parameters.values())
+        if i < len(parameters) and parameters[i].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            return parameters[i].name
+    return "mask" if array.dtype == bool else "constant"
 
 
 def names_of_tensors(model: Module | None, names: Mapping[str, Any]) -> dict[int, str]:
@@ -138,10 +170,21 @@ def names_of_tensors(model: Module | None, names: Mapping[str, Any]) -> dict[int
     if model is not None:
         checks.check_model(model)
         for kind in (model.named_parameters(), model.named_buffers()):
-            named |= {id(tensor): name for name, tensor in kind}
-    named |= {id(value): str(name) for name, value in names.items()}
-    named |= {id(unwrap(value)): str(name) for name, value in names.items()}
+            named |= {id(tensor): printable(name) for name, tensor in kind}
+    checks.check_names(names)
+    for name, value in names.items():
+        named[id(value)] = named[id(unwrap(value))] = printable(name)
     return named
+
+
+def printable(name: object) -> str:
+    """Return a name as a text that a file may hold: of control characters, XML forbids most."""
+    return "".join(
+        "\ufffd"
+        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t"
+        else letter
+        for letter in str(name)
+    )
 
 
 # --------------------------------------------------------------------------------- layers
@@ -157,6 +200,7 @@ def assign_layers(boxes: list[Box], model: Module) -> None:
     for name, module in model.named_modules():
         if not name:
             continue
+        name = printable(name)
         for _, member in module.members():
             if isinstance(member, Parameter):
                 owners[id(member)] = name
@@ -246,7 +290,7 @@ def merged(boxes: list[Box], inside: list[Box], title: str) -> list[Box]:
     if any(box in depends for box in inputs):
         return boxes
     count = sum(box.count for box in inside)
-    whole = Box("layer", title, title, last.shape, last.dtype, last.array, last.node, title, count)
+    whole = Box("layer", title, title, last.array, last.node, title, count)
     whole.inputs, whole.grad = inputs, last.grad
     kept = []
     for box in boxes:
@@ -296,7 +340,7 @@ def stretches(boxes: list[Box], most: int) -> list[Box]:
         last = run[-1]
         count = sum(box.count for box in run)
         title = run[0].title if len(run) == 1 else f"{count} values"
-        whole = Box("layer", title, title, last.shape, last.dtype, last.array, last.node)
+        whole = Box("layer", title, title, last.array, last.node)
         whole.count, whole.grad = count, last.grad
         for box in run:
             place[box] = whole

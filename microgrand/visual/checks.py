@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,10 +47,28 @@ def check_model(model: Any) -> None:
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
 
 
-def check_layers(names: Iterable[str], layers: Sequence[str]) -> None:
-    """Raise if a layer is to be folded that is not in the picture."""
+def check_names(names: Any) -> None:
+    """Raise if names do not stand for tensors or arrays of numbers."""
+    if not isinstance(names, Mapping):
+        raise TypeError(f'names must be a dict such as {{"x": x}}, got {type(names).__name__}')
+    for name, value in names.items():
+        if not isinstance(value, Node) and np.asarray(value).dtype.kind not in "biufc":
+            raise TypeError(
+                f"names must be of tensors or arrays of numbers, got {type(value).__name__} for "
+                f"{name!r}"
+            )
+
+
+def check_is_list(names: Any) -> None:
+    """Raise if it is not several layers that are to be folded."""
     if isinstance(names, str):
         raise TypeError(f"fold takes a list of names, got {names!r}: write [{names!r}]")
+    if not isinstance(names, Iterable):
+        raise TypeError(f"fold takes True, False or a list of names, got {names!r}")
+
+
+def check_layers(names: Iterable[str], layers: Sequence[str]) -> None:
+    """Raise if a layer is to be folded or opened that is not in the picture."""
     for name in names:
         if name not in layers:
             known = ", ".join(layers) or "none: give graph() the model, whose layers give names"

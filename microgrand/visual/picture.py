@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from html import escape
 from os import PathLike
@@ -60,6 +61,10 @@ def graph(
     return Picture(graph_of.boxes_of(output, model, names or {}), fold)
 
 
+#: A page has a picture with each layer open, unless it would be longer than anyone waits for.
+MOST_OPENED = 40
+
+
 class Picture:
     """A graph to look at; made by `graph`.
 
@@ -71,10 +76,12 @@ class Picture:
         self.layers = graph_of.layers_of(boxes)
         if isinstance(folded, bool):
             folded = self.layers if folded else ()
-        checks.check_layers(folded, self.layers)
-        self.folded = [name for name in self.layers if name in set(folded)]
+        checks.check_is_list(folded)
+        chosen = set(folded)
+        checks.check_layers(chosen, self.layers)
+        self.folded = [name for name in self.layers if name in chosen]
 
-    @property
+    @functools.cached_property
     def boxes(self) -> list[Box]:
         """The boxes that are drawn."""
         boxes = graph_of.fold(graph_of.copy_of(self.all_boxes), self.folded)
@@ -90,12 +97,12 @@ class Picture:
         kept = [name for name in self.folded if names and name not in names]
         return Picture(self.all_boxes, kept)
 
-    def svg(self, prefix: str = "box") -> str:
+    def svg(self) -> str:
         """Return the picture as SVG."""
         boxes = self.boxes
         folded = len(boxes) < len(self.all_boxes)
         note = f"{len(self.all_boxes)} values in {len(boxes)} boxes" if folded else ""
-        return svg.draw(boxes, note, prefix)
+        return svg.draw(boxes, note)
 
     def dot(self) -> str:
         """Return the graph in the language of Graphviz."""
@@ -112,18 +119,20 @@ class Picture:
     def html(self) -> str:
         """Return a page with the picture; a folded layer opens when it is clicked."""
         closed = self.fold()
-        pictures = {"": closed} | {name: closed.unfold(name, *above(name)) for name in self.layers}
+        pictures = {"": closed}
+        if len(self.layers) <= MOST_OPENED:
+            pictures |= {name: closed.unfold(name, *above(name)) for name in self.layers}
         pictures["*"] = self.unfold()
         if len(self.all_boxes) > graph_of.LEGIBLE or not self.layers:
             pictures = {"*": self}
         buttons = [
-            f'<button type="button" data-shows="{i}">{escape(label)}</button>'
-            for i, label in enumerate(map(label_of, pictures))
+            f'<button type="button" data-opens="{escape(name)}">{escape(label_of(name))}</button>'
+            for name in pictures
         ]
         parts = [
             f'<div class="picture" id="picture-{i}" tabindex="0" role="region" '
             f'aria-label="The graph"{"" if i == 0 else " hidden"}>'
-            f"{picture.svg(f'picture-{i}-box')}</div>"
+            f"{picture.svg()}</div>"
             for i, picture in enumerate(pictures.values())
         ]
         return PAGE.format(
@@ -176,9 +185,9 @@ const buttons=[...document.querySelectorAll("button")];
 function show(i){{document.querySelectorAll(".picture").forEach((p,k)=>p.hidden=k!==i);
 buttons.forEach((b,k)=>b.setAttribute("aria-pressed",k===i));}}
 buttons.forEach((b,i)=>b.onclick=()=>show(i));
-document.querySelectorAll(".layer").forEach(g=>g.onclick=()=>{{
-const name=g.querySelector(".title").textContent;
-const i=buttons.findIndex(b=>b.textContent==="open "+name);if(i>=0)show(i);}});
+document.querySelectorAll("[data-layer]").forEach(g=>g.onclick=()=>{{
+const i=buttons.findIndex(b=>b.dataset.opens===g.dataset.layer);
+if(buttons.length)show(i<0?buttons.length-1:i);}});
 if(buttons.length)show(0);
 </script></body></html>
 """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from os import PathLike
@@ -74,11 +76,16 @@ def stepper(
         "boxes": [describe_box(box, number) for box in boxes],
         "steps": [describe_step(step, number) for step in steps_of(loss, boxes)],
     }
-    page = (files(__package__) / "page.html").read_text(encoding="utf-8")
+    path.write_text(filled("page.html", svg.draw(boxes, prefix="box"), data), encoding="utf-8")
+
+
+def filled(template: str, graph: str, data: Mapping[str, Any]) -> str:
+    """Return a page of this package with a graph and data in their places."""
+    page = (files(__package__) / template).read_text(encoding="utf-8")
+    begin, between, end = re.split("@graph@|@data@", page)  # names may hold these words, too
     # "<" would end the script early if a name held "</script>".
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
-    page = page.replace("@graph@", svg.draw(boxes)).replace("@data@", text)
-    path.write_text(page, encoding="utf-8")
+    return "".join([begin, graph, between, text, end])
 
 
 def describe_box(box: Box, number: Mapping[Box, int]) -> dict[str, Any]:
@@ -88,7 +95,7 @@ def describe_box(box: Box, number: Mapping[Box, int]) -> dict[str, Any]:
         "name": box.name,
         "title": box.title,
         "layer": box.layer,
-        "operation": operation(box.node) if box.node is not None else box.title,
+        "operation": operation(box.node).replace(", ", " with ", 1) if box.node is not None else "",
         "type": svg.type_of(box),
         "inputs": [number[source] for source in box.inputs],
         "value": table_of(box.array),
@@ -130,8 +137,9 @@ def table_of(array: Array) -> dict[str, Any]:
 def cut(array: Array | Mask) -> Array:
     """Return the first rows and columns of an array of any shape, as a matrix."""
     array = np.asarray(array)
-    matrix = array.reshape(-1, array.shape[-1]) if array.ndim and array.size else array
-    return np.atleast_2d(matrix)[:ROWS, :COLUMNS]
+    if array.ndim > 2:
+        array = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+    return np.atleast_2d(array)[:ROWS, :COLUMNS]
 
 
 def digits(x: Any) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from ..program.compiled import Compiled
 from ..tensor import Tensor
 from . import checks, svg
 from .boxes import Box, boxes_of
+from .player import filled
 
 
 def program(
@@ -68,9 +67,7 @@ def program(
     lines = compiled.source.splitlines()
     places = boxes_of_lines(compiled.origins, boxes)
     data = {"lines": [[line, places.get(i, -1)] for i, line in enumerate(lines)]}
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
-    page = (files(__package__) / "program.html").read_text(encoding="utf-8")
-    page = page.replace("@graph@", svg.draw(boxes)).replace("@data@", text)
+    page = filled("program.html", svg.draw(boxes, prefix="box"), data)
     path.write_text(page, encoding="utf-8")
 
 

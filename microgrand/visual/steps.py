@@ -71,11 +71,16 @@ def steps_of(loss: Tensor, boxes: list[Box]) -> list[Step]:
 
 
 def mask_of(box: Box) -> Mask | None:
-    """Return the mask of a call that zeroes units: a boolean argument like its result."""
+    """Return the mask of a call that zeroes units: a boolean argument like its result.
+
+    Where it is False, the result is 0: `np.where` may have chosen another value.
+    """
     for arg in getattr(box.node, "args", None) or ():
         if isinstance(arg, np.ndarray) and arg.dtype == bool and arg.ndim == len(box.shape):
             try:
-                return np.broadcast_to(arg, box.shape)
+                mask = np.broadcast_to(arg, box.shape)
             except ValueError:
                 continue
+            if not np.any(box.array[~mask]):
+                return mask
     return None

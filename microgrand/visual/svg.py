@@ -26,8 +26,12 @@ STYLE = """
 """
 
 
-def draw(boxes: list[Box], note: str = "", prefix: str = "box") -> str:
-    """Return a picture of boxes, with a line of text below it."""
+def draw(boxes: list[Box], note: str = "", prefix: str = "") -> str:
+    """Return a picture of boxes, with a line of text below it.
+
+    With a prefix, boxes have identities, ``prefix-0`` for the first. A page may hold several
+    pictures, so without one they have none.
+    """
     layout = lay_out(boxes)
     height = layout.height + (24 if note else 0)
     lines = [
@@ -39,7 +43,10 @@ def draw(boxes: list[Box], note: str = "", prefix: str = "box") -> str:
         f"<style>{STYLE}</style>",
         '<rect width="100%" height="100%" style="fill:var(--paper);stroke:none"/>',
         *[arrow(points) for points in layout.arrows],
-        *[box_at(box, layout, f"{prefix}-{i}") for i, box in enumerate(boxes)],
+        *[
+            box_at(box, layout, f' id="{prefix}-{i}"' if prefix else "")
+            for i, box in enumerate(boxes)
+        ],
     ]
     if note:
         lines.append(
@@ -61,10 +68,11 @@ def arrow(points: Points) -> str:
     return f'<path class="arrow" d="{" ".join(path)}"/><polygon class="head" points="{head}"/>'
 
 
-def box_at(box: Box, layout: Layout, name: str) -> str:
+def box_at(box: Box, layout: Layout, identity: str) -> str:
     """Draw a box with its title, its shape and its numbers."""
     x, y = layout.corners[box]
     middle = x + WIDTH / 2
+    opens = f' data-layer="{escape(box.layer)}"' if box.kind == "layer" and box.layer else ""
     texts = [("title", shortened(box.title)), ("small", type_of(box))]
     texts.append(("small", shortened(numbers(box.array), SMALL_LETTERS)))
     if box.grad is not None:
@@ -72,7 +80,7 @@ def box_at(box: Box, layout: Layout, name: str) -> str:
     first = y + (HEIGHT - 15 * (len(texts) - 1)) / 2 + 4
     return "\n".join(
         [
-            f'<g class="{box.kind}" id="{name}">',
+            f'<g class="{box.kind}"{identity}{opens}>',
             f"<title>{escape(sentence(box))}</title>",
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{WIDTH}" height="{HEIGHT}"/>',
             *[
@@ -101,7 +109,7 @@ def sentence(box: Box) -> str:
 
 def type_of(box: Box) -> str:
     """Return shape and dtype: ``(2, 3) float32``."""
-    return f"{shape_text(box.shape)} {box.dtype}"
+    return f"{shape_text(box.shape)} {box.array.dtype}"
 
 
 def shape_text(shape: Shape) -> str:
