@@ -106,7 +106,7 @@ def test_the_mask_is_drawn_over_the_same_units_both_ways(browser, net_and_steps)
         kinds = [cell.get_attribute("class") == "dropped" for cell in cells.all()]
         np.testing.assert_array_equal(np.reshape(kinds, mask.shape), ~mask)
         assert f"{int((~mask).sum())}" in sentence(page)
-    assert "took no part in the loss, so their gradient is zero" in sentence(page)
+    assert "does not depend on it through here: the gradient that it gets is 0" in sentence(page)
     page.close()
 
 
@@ -130,10 +130,43 @@ def test_keys_alone_are_enough(browser, net_and_steps):
     page.focus("#turn")
     page.keyboard.press("Enter")
     assert "Backward begins" in sentence(page)
+    page.focus("#box-1")
+    page.keyboard.press(" ")  # chooses, as it does on every button
+    assert page.inner_text("#play") == "Play"
+    assert "0.weight is a leaf" in sentence(page)
     page.focus(f"#box-{len(page.locator('.mg g').all()) - 1}")
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
     assert "mean_cross_entropy" in sentence(page)
+    page.close()
+
+
+def test_arrows_scroll_what_is_wider_than_its_frame(browser, net_and_steps):
+    folder, _, _ = net_and_steps
+    page = opened(browser, folder / "stepper.html", viewport={"width": 360, "height": 800})
+    page.evaluate("document.getElementById('graph').scrollLeft = 0")
+    page.focus("#graph")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.getElementById('graph').scrollLeft > 0")
+    assert sentence(page).startswith("Step 1 of")
+    page.close()
+
+
+def test_a_layer_of_a_long_name_opens_by_a_click(browser, tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            self.the_first_of_all_hidden_layers = nn.Linear(2, 2)
+            self.the_first_of_all_heads = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.the_first_of_all_heads(self.the_first_of_all_hidden_layers(x))
+
+    net = Net()
+    graph(net(np.ones((1, 2))).sum(), net).save(tmp_path / "graph.html")
+    page = opened(browser, tmp_path / "graph.html")
+    page.locator(".picture:visible .layer").last.click()
+    pressed = page.locator("button[aria-pressed=true]")
+    assert pressed.inner_text() == "open the_first_of_all_heads"
     page.close()
 
 
@@ -154,6 +187,8 @@ def test_axe_finds_nothing_and_a_phone_does_not_scroll_sideways(
             if name == "stepper":
                 page.evaluate("i => go(i)", i)
             assert not Axe().run(page)["violations"]
+        if width == 360 and name == "stepper":
+            assert page.locator("#graph").bounding_box()["height"] <= 401  # half of the screen
         wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         assert page.evaluate(wide)
         assert not page.troubles
