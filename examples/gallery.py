@@ -235,15 +235,17 @@ def write_page(folder, difference, agreements, played):
         (
             "How much dropout",
             "The same net, trained with more and more of it. Without dropout, the boundary bends "
-            "around single points; with too much, the two moons are hardly told apart.",
+            "around single points; with too much, it no longer follows the two moons.",
             '<label for="rate">p = <output id="p">0.5</output></label> <input id="rate" '
             f'type="range" min="0" max="{len(RATES) - 1}" value="{RATES.index(0.5)}">'
             + picture(f"moons_{RATES.index(0.5)}.png", "Decision boundary of the net", "moons"),
         ),
         (
             "What each kind takes",
-            "Four calls of each layer on an input of ones. Dark is zero, and what is kept is "
-            "enlarged, so that the mean stays. Each call has a mask of its own.",
+            "Four calls of each layer on an input of ones, with a mask of its own for each call. "
+            "Dark is zero, and what is kept is enlarged, so that the mean stays. The last two "
+            "rows are others: GaussianDropout's noise is darker the smaller it is, and where "
+            "AlphaDropout drops, dark is a negative value.",
             picture("masks.png", "Outputs of eight kinds of dropout in four calls each"),
         ),
         (
@@ -251,7 +253,8 @@ def write_page(folder, difference, agreements, played):
             "The weights of the hidden units of an autoencoder of digits. Without dropout, a unit "
             "need not mean anything by itself; with it, it must be of use whatever else is there. "
             "The correlation of neighbouring weights, near 0 for noise, is "
-            f"{agreements[0]:.2f} without dropout and {agreements[1]:.2f} with it.",
+            f"{agreements[0]:.2f} without dropout and {agreements[1]:.2f} with it. Pale units have "
+            "weights near 0.",
             picture("features.png", "Weights of 64 hidden units without and with dropout"),
         ),
     ]

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from microgrand import compile, manual_seed, nn, optim
+from microgrand import Tensor, compile, manual_seed, nn, optim
 from microgrand.nn import functional as F
 from microgrand.visual import boxes as graph_of
 from microgrand.visual import graph, program, stepper
@@ -149,6 +149,14 @@ def test_arrows_scroll_what_is_wider_than_its_frame(browser, net_and_steps):
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.getElementById('graph').scrollLeft > 0")
     assert sentence(page).startswith("Step 1 of")
+    page.close()
+
+
+def test_a_long_name_does_not_widen_the_page(browser, tmp_path):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    stepper((x * x).sum(), tmp_path / "page.html", names={"x" * 200: x})
+    page = opened(browser, tmp_path / "page.html", viewport={"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.close()
 
 

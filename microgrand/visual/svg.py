@@ -125,7 +125,7 @@ def numbers(array: Array) -> str:
     if array.size <= 4:
         return " ".join(number(x) for x in array.ravel())
     if array.dtype == bool:
-        return f"{int(array.sum())} of {array.size} kept"
+        return f"{int(array.sum())} of {array.size} True"
     if array.dtype.kind == "c":
         return "complex"
     finite = array[np.isfinite(array)]
