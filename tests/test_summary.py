@@ -21,6 +21,19 @@ def test_counts_of_a_net_are_those_of_its_shapes():
     assert found["total"] == ["56", "144", "216"]
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (nn.Conv2d(2, 3, 2, bias=False), (1, 2, 4, 4), 3 * 3 * 3 * 2 * 2 * 2),
+        (nn.ConvTranspose2d(2, 3, 2, bias=False), (1, 2, 4, 4), 2 * 4 * 4 * 3 * 2 * 2),
+        (nn.RNN(3, 4), (5, 2, 3), 5 * 2 * 4 * (3 + 4)),
+    ],
+)
+def test_multiplications_of_convolutions_and_recurrent_nets(layer, shape, expected):
+    found = rows(nn.summary(layer, np.ones(shape, np.float32)))
+    assert int(found["total"][1].replace(",", "")) == expected
+
+
 class Twice(nn.Module):
     def __init__(self):
         self.layer = nn.Linear(5, 5)

@@ -1,5 +1,6 @@
 """Pictures of graphs: what they show, what they fold, and what cannot be drawn."""
 
+import itertools
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -11,6 +12,7 @@ from microgrand import Tensor, compile, defvjp, manual_seed, nn, optim, primitiv
 from microgrand.nn import functional as F
 from microgrand.visual import boxes as graph_of
 from microgrand.visual import graph, program, stepper
+from microgrand.visual.layout import HEIGHT, WIDTH, lay_out
 from microgrand.visual.program import boxes_of_lines
 from microgrand.visual.rules import text_of
 from microgrand.visual.steps import steps_of
@@ -152,6 +154,46 @@ def test_values_of_every_shape_and_type_have_a_page(tmp_path):
 def data_of(path):
     """The data of a page, as text."""
     return path.read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0]
+
+
+def test_boxes_do_not_overlap_and_arrows_go_down():
+    loss, net, _ = make_loss()
+    boxes = graph(loss, net).boxes
+    layout = lay_out(boxes)
+    for box in boxes:
+        x, y = layout.corners[box]
+        for other in boxes:
+            other_x, other_y = layout.corners[other]
+            apart = abs(x - other_x) >= WIDTH or abs(y - other_y) >= HEIGHT
+            assert box is other or apart
+    for points in layout.arrows:
+        assert all(y < below for (_, y), (_, below) in itertools.pairwise(points))
+
+
+def test_a_folded_layer_has_its_arrows_and_its_gradient():
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    net = nn.Sequential(nn.Linear(3, 2))
+    out = net(x.astype(np.float32)).retain_grad()
+    out.sum().backward(retain_graph=True)
+    folded = graph(out.sum(), net, fold=True)
+    layer = next(box for box in folded.boxes if box.kind == "layer")
+    assert [source.title for source in layer.inputs] == ["cast"]
+    np.testing.assert_array_equal(layer.grad, np.ones((2, 2)))
+    assert folded.dot().count(" -> ") == 3
+
+
+def test_of_a_long_array_the_beginning_is_shown(tmp_path):
+    x = Tensor(np.ones((50, 40)), requires_grad=True)
+    stepper((x * 2).sum(), tmp_path / "page.html")
+    rows = json.loads(data_of(tmp_path / "page.html"))["boxes"][0]["value"]["rows"]
+    assert (len(rows), len(rows[0])) == (12, 16)
+
+
+def test_a_layer_within_another_has_a_picture_that_opens_both(tmp_path):
+    net = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Linear(2, 2))
+    graph(net(np.ones((1, 2), np.float32)).sum(), net).save(tmp_path / "page.html")
+    picture = (tmp_path / "page.html").read_text().split('id="picture-1"')[1].split("</svg>")[0]
+    assert "0.0.weight" in picture
 
 
 def test_an_input_is_named_by_its_values_and_a_parameter_is_not():
