@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import checks, engine
-from .dispatch import unwrap
+from .dispatch import data_of
 from .kinds import Value
-from .recorded import look
+from .traced import look
 from .watching import watch_recording
 
 #: The folders whose frames are not the user's.
@@ -101,7 +101,7 @@ class BackwardWatch:
 def contribution_of(node: Any, cotangent: Value, i: int) -> Value:
     """Compute again what a node's VJP gave to argument `i`."""
     rules: Any = engine.rules_of[node.primitive]
-    g, out, *operands = [unwrap(value) for value in (cotangent, node, *node.args)]
+    g, out, *operands = [data_of(value) for value in (cotangent, node, *node.args)]
     if rules.joint is not None:
         needed = [j == i for j in range(len(operands))]
         return rules.joint(g, out, needed, *operands, **node.kwargs)[i]

@@ -25,7 +25,7 @@ from . import checks
 from .engine import Node, Rules, apply, defvjp, new_tensor, primitive, rules_of, unshared
 from .grad_mode import is_grad_enabled
 from .kinds import NUMPY_CLASSES, Array, Function, Value, Values
-from .recorded import is_recorded
+from .traced import is_traced
 
 # ---------------------------------------------------------------------------------- tables
 
@@ -106,7 +106,7 @@ def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Va
 
 def call_on_data(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
     """Call a function on the data of tensors."""
-    return function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()})
+    return function(*data_of(args), **{name: data_of(value) for name, value in kwargs.items()})
 
 
 def differentiable_data(given: Any) -> list[Array]:
@@ -138,7 +138,7 @@ def tensors_by_position(
         bound = inspect.signature(function).bind(*args, **kwargs)
         args, kwargs = bound.args, bound.kwargs
     check_no_gradient(function, kwargs)
-    return args, {name: unwrap(value) for name, value in kwargs.items()}
+    return args, {name: data_of(value) for name, value in kwargs.items()}
 
 
 def check_no_gradient(function: Any, options: Mapping[str, Any]) -> None:
@@ -173,7 +173,7 @@ def without_labels(x: Any) -> Any:
     """
     cls = type(x)
     has_labels = hasattr(cls, "__array__") and not hasattr(cls, "__array_function__")
-    return np.asarray(x) if has_labels and not is_recorded(x) else x
+    return np.asarray(x) if has_labels and not is_traced(x) else x
 
 
 def copy_of_list(x: Any) -> Any:
@@ -186,9 +186,9 @@ def library_of(x: Any) -> Any:
 
     None for NumPy's own, also those that `compile` records, and for numbers.
     """
-    array = unwrap(x)
+    array = data_of(x)
     is_foreign = array.__class__ not in NUMPY_CLASSES and hasattr(array, "__array_function__")
-    return array if is_foreign and not is_recorded(array) else None
+    return array if is_foreign and not is_traced(array) else None
 
 
 # ------------------------------------------------------------------------------- formulas
@@ -260,12 +260,12 @@ def in_container(like: Values, items: list[Value]) -> Values:
 # --------------------------------------------------------------------------- tensors in arguments
 
 
-def unwrap(value: Any) -> Any:
+def data_of(value: Any) -> Any:
     """Replace tensors with their data, also inside lists and tuples; not as `numpy.unwrap`."""
     if isinstance(value, Node):
         return value._array
     if isinstance(value, (list, tuple)):
-        return in_container(value, [unwrap(item) for item in value])
+        return in_container(value, [data_of(item) for item in value])
     return value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .dispatch import unwrap
+from .dispatch import data_of
 from .transforms import leaves_of, map_tree
 
 
@@ -60,7 +60,7 @@ def ravel_pytree(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     >>> _ = net.load_state_dict(unravel(found.x))  # doctest: +SKIP
     """
     leaves = leaves_of(tree)
-    arrays = [unwrap(leaf) if hasattr(leaf, "dtype") else np.asarray(leaf) for leaf in leaves]
+    arrays = [data_of(leaf) if hasattr(leaf, "dtype") else np.asarray(leaf) for leaf in leaves]
     for leaf, array in zip(leaves, arrays, strict=True):
         if array.dtype.kind not in "biufc":
             raise TypeError(f"ravel_pytree takes arrays of numbers, got {leaf!r:.60}")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import checks, engine
-from .dispatch import unwrap
+from .dispatch import data_of
 from .engine import NO_KEYWORDS, Node, backpropagate, defvjp, new_tensor, primitive
 from .grad_mode import enable_grad, is_grad_enabled
 from .nn.dropout.replay import DropoutMasks
@@ -132,7 +132,7 @@ class Call:
             with buffers_kept([self.function, self.arguments]):
                 output = joined(variables_in(self.compute(copies)))
             self.inside.clear()
-            checks.check_same_again(self.function, output._array, unwrap(out))
+            checks.check_same_again(self.function, output._array, data_of(out))
             sources = [*copies, *self.captured]
             found = backpropagate(output, g, set(sources), create_graph)
         finally:

@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import checks, kinds
-from .dispatch import as_operand, dispatch, needs_recording, unwrap, without_labels
+from .dispatch import as_operand, data_of, dispatch, needs_recording, without_labels
 from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
 from .kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Value, Values
-from .recorded import to_array
+from .traced import to_array
 
 # -------------------------------------------------------------------------------- operators
 
@@ -51,10 +51,10 @@ def constant_operator(ufunc: Function) -> tuple[Function, Function]:
     """Make ``x < y``, ``x // y`` and other operators that return plain arrays."""
 
     def operate(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(self._array, without_labels(unwrap(other)))
+        return ufunc(self._array, without_labels(data_of(other)))
 
     def reflected(self: Tensor, other: ArrayLike) -> Array:
-        return ufunc(without_labels(unwrap(other)), self._array)
+        return ufunc(without_labels(data_of(other)), self._array)
 
     return operate, reflected
 
@@ -67,7 +67,7 @@ def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
-        operand = without_labels(unwrap(other))
+        operand = without_labels(data_of(other))
         if self.primitive is not None or (needs_recording(other) and not self._requires_grad):
             new = dispatch(ufunc, (self, other), {})
             if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
@@ -194,7 +194,7 @@ class Tensor(Node):
     @data.setter
     def data(self, new: ArrayLike) -> None:
         checks.check_leaf(self, "only a leaf's data may be replaced", "a leaf with its values")
-        new = unwrap(new) if hasattr(new, "__array_function__") else np.asarray(new)
+        new = data_of(new) if hasattr(new, "__array_function__") else np.asarray(new)
         checks.check_replacement(self, new)
         self.version += 1
         if new is not self._array:  # ``x.data += 1`` has changed the array, and assigns it
@@ -314,7 +314,7 @@ class Tensor(Node):
         if gradient is None:
             cotangent = np.ones_like(self._array)
         else:
-            gradient = unwrap(gradient)
+            gradient = data_of(gradient)
             is_array = hasattr(gradient, "__array_function__")
             cotangent = gradient if is_array else to_array(gradient)
             checks.check_first_cotangent(self, cotangent)
@@ -410,10 +410,10 @@ class Tensor(Node):
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, item: ArrayLike) -> bool:
-        return bool(np.any(self._array == unwrap(item)))
+        return bool(np.any(self._array == data_of(item)))
 
     def __getitem__(self, index: Index) -> Value:
-        return apply(operator.getitem, (self, unwrap(index)))  # a list in it is copied
+        return apply(operator.getitem, (self, data_of(index)))  # a list in it is copied
 
     def __setitem__(self, index: Index, value: ArrayLike) -> None:
         checks.refuse_item_assignment()

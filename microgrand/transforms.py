@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from .dispatch import unwrap
+from .dispatch import data_of
 from .engine import Node, apply, backpropagate, count_uses
 from .grad_mode import enable_grad, is_grad_enabled
 from .kinds import ArrayLike, Function, Tree, Value
-from .recorded import to_array
 from .tensor import Tensor
+from .traced import to_array
 
 
 class Variable(Tensor):
@@ -101,7 +101,7 @@ def as_result(value: Value, in_graph: bool) -> Value:
     """Give a result as a tensor of the surrounding graph, or as an array of its own."""
     if in_graph:
         return value if isinstance(value, Tensor) else Tensor(value)
-    value = np.copy(unwrap(value))
+    value = np.copy(data_of(value))
     return value if value.ndim else value[()]
 
 
@@ -164,7 +164,7 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
             is_grad_enabled() and any(isinstance(g, Tensor) and g.requires_grad for g in cotangents)
         )
         if not create_graph:
-            cotangents = unwrap(cotangents)
+            cotangents = data_of(cotangents)
         found: dict[Node, Value] = {}
         with enable_grad():
             for value, g in zip(outputs, cotangents, strict=True):

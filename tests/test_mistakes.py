@@ -26,7 +26,7 @@ from microgrand import (
     transforms,
     vjps,
 )
-from microgrand.dispatch import unwrap
+from microgrand.dispatch import data_of
 from microgrand.engine import Rules, rules_of
 from microgrand.nn import activations, linear, losses
 from microgrand.nn import functional as F
@@ -114,7 +114,7 @@ def backward_and_grad(outputs, cotangents, leaves, create_graph):
 
 THROUGH_GRAD = Adapter(
     tensor=lambda array: Tensor(array, requires_grad=True),
-    array=unwrap,
+    array=data_of,
     gradients=backward_and_grad,
 )
 
@@ -391,7 +391,7 @@ MISTAKES = {
         "2 times too large",
     ),
     "max: a tie gives to all": Mistake(
-        vjp(np.max, lambda g, out, x, axis: np.where(x == unwrap(out), g, 0)), check(at_a_tie, X),
+        vjp(np.max, lambda g, out, x, axis: np.where(x == data_of(out), g, 0)), check(at_a_tie, X),
         "2 times too large",
     ),
     "max: a tie gives to the first": Mistake(
@@ -488,12 +488,12 @@ MISTAKES = {
     ),
     # ---- the second derivative
     "sin: derivative is a constant": Mistake(
-        vjp(np.sin, lambda g, out, x: g * np.cos(unwrap(x))), check(np.sin, X, order=2),
+        vjp(np.sin, lambda g, out, x: g * np.cos(data_of(x))), check(np.sin, X, order=2),
         "no gradient arrives",
     ),
     # At first order this is right: the derivative through the mean cancels.
     "var: the mean is a constant": Mistake(
-        vjp(np.var, lambda g, out, x: g * 2 * (x - np.mean(unwrap(x))) / x.size),
+        vjp(np.var, lambda g, out, x: g * 2 * (x - np.mean(data_of(x))) / x.size),
         check(np.var, X, order=2),
     ),
     # ---- precision

@@ -9,7 +9,7 @@ import pytest
 from planting import with_mistake
 
 from microgrand import Tensor, manual_seed, nn
-from microgrand.dispatch import unwrap
+from microgrand.dispatch import data_of
 from microgrand.nn import functional as F
 from microgrand.nn.dropout import monte_carlo
 from microgrand.nn.dropout.masks import chance, source
@@ -120,7 +120,7 @@ def check_samples_are_passes_in_training(model):
     samples = nn.mc_dropout(model.eval(), X, 10, rng=3).samples
     manual_seed(3)
     model.train()
-    passes = [unwrap(model(X)) for _ in range(10)]
+    passes = [data_of(model(X)) for _ in range(10)]
     np.testing.assert_array_equal(samples, passes)
 
 

@@ -13,7 +13,7 @@ from microgrand import (
     optim,
     vjp,
 )
-from microgrand.dispatch import unwrap
+from microgrand.dispatch import data_of
 from microgrand.nn import functional as F
 from microgrand.testing import gradcheck
 
@@ -83,7 +83,7 @@ def test_transforms_of_a_net_with_parameters_on_a_batch(make, batch):
     out = held(x).data
 
     # The net is linear between its kinks: the Jacobian is all there is.
-    slopes = unwrap(jacobian(held)(x))
+    slopes = data_of(jacobian(held)(x))
     step = 1e-4 * direction
     changed = held(x + step).data - out
     np.testing.assert_allclose(np.tensordot(slopes, step), changed, rtol=1e-6, atol=1e-15)
@@ -97,7 +97,7 @@ def test_transforms_of_a_net_with_parameters_on_a_batch(make, batch):
         "hvp": (hvp(lambda x: np.sum(held(x)), [x], [direction]), np.zeros_like(x)),
     }
     for name, (ours, expected) in found.items():
-        np.testing.assert_allclose(np.squeeze(unwrap(ours)), np.squeeze(expected), err_msg=name)
+        np.testing.assert_allclose(np.squeeze(data_of(ours)), np.squeeze(expected), err_msg=name)
 
     # A penalty on the gradient: the derivative of what `grad` returns reaches the parameters.
     leaf = Tensor(x, requires_grad=True)
@@ -106,7 +106,7 @@ def test_transforms_of_a_net_with_parameters_on_a_batch(make, batch):
     step = 1e-5 * rng.normal(size=weight.shape)
 
     def penalty():
-        return unwrap(np.sum(grad(lambda x: np.sum(held(x)))(x) ** 2))
+        return data_of(np.sum(grad(lambda x: np.sum(held(x)))(x) ** 2))
 
     expected = np.sum(weight.grad * step)
     before = penalty()

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import data_of
 from ..kinds import ArrayLike, DTypeLike, Mask, Value
 from ..random import generator
-from ..recorded import look
 from ..tensor import Tensor
+from ..traced import look
 from ..vjps.rules import as_array
 from . import attention_checks, checks, recurrent_checks
 from .activations import softmax
@@ -100,7 +100,7 @@ def masks_of(mask: ArrayLike, dtype: DTypeLike) -> tuple[Mask | None, Tensor | N
     """Return a mask as booleans, True where a query may look, or as floats to be added."""
     if mask is None:
         return None, None
-    booleans = as_array(unwrap(mask))
+    booleans = as_array(data_of(mask))
     if booleans.dtype == bool:
         return booleans, None
     return None, as_tensor(mask, dtype)

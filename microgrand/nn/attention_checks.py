@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import data_of
 from ..kinds import ArrayLike, Shape, Value
 from ..tensor import Tensor
 from ..vjps.rules import as_array
@@ -70,7 +70,7 @@ def check_inputs(layer: Any, shapes: list[Shape]) -> None:
 
 def mask(who: str, given: ArrayLike) -> Value:
     """Return a mask of booleans or floats, or raise."""
-    values = as_array(unwrap(given))
+    values = as_array(data_of(given))
     if values.dtype.kind not in "bf":
         raise TypeError(
             f"{who} is of booleans, True where nothing is to be seen, or of floats that are added, "

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import library_of, unwrap
+from ..dispatch import data_of, library_of
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..random import generator
-from ..recorded import look
 from ..tensor import Tensor
+from ..traced import look
 from ..vjps.rules import as_array, extreme
 from . import checks, layer_checks
 from .inputs import as_tensor
@@ -62,7 +62,7 @@ def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = Non
            [2., 2.]])
     """
     weight = as_tensor(weight)
-    words = as_array(unwrap(words))
+    words = as_array(data_of(words))
     words = layer_checks.words(words, weight._array.shape)
     rows = weight[words]
     if padding_idx is None:
@@ -100,7 +100,7 @@ def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
     array([[0, 0, 1],
            [1, 0, 0]])
     """
-    words = as_array(unwrap(words))
+    words = as_array(data_of(words))
     if num_classes == -1:
         num_classes = int(extreme(np.max, look(words), None, none=-1, keepdims=False)) + 1
     words = layer_checks.words(words, (checks.integer("num_classes", num_classes, 0), 1))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..checks import is_integer
 from ..kinds import Array, Shape
-from ..recorded import look
+from ..traced import look
 
 # ------------------------------------------------------------------------------ options
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checks import is_integer
 from ..kinds import Array, Mask, Shape
-from ..recorded import look
+from ..traced import look
 from . import layer_checks
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..dispatch import library_of, unwrap
+from ..dispatch import data_of, library_of
 from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import Array, ArrayLike, Mask, Shape, Value
 from ..tensor import Tensor
@@ -120,7 +120,7 @@ def cross_entropy(
     loss_checks.check_smoothing(label_smoothing)
     if loss_checks.are_probabilities(logits, labels):
         return of_probabilities(logits, labels, weight, reduction, label_smoothing)  # type: ignore[no-any-return]
-    labels = as_array(unwrap(labels))
+    labels = as_array(data_of(labels))
     checks.check_label_dtype(labels)
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)
@@ -233,7 +233,7 @@ def nll_loss(
     """
     loss_checks.check_reduction("nll_loss", reduction)
     scores = as_tensor(log_probabilities)
-    labels = as_array(unwrap(labels))
+    labels = as_array(data_of(labels))
     checks.check_label_dtype(labels)
     checks.check_labels(scores._array, labels)
     rows, flat = in_rows(scores), np.reshape(labels, -1)

@@ -19,7 +19,7 @@ import numpy as np
 from ..dispatch import library_of
 from ..engine import Node, defvjp, primitive, sum_of, wider
 from ..kinds import Array, Value
-from ..recorded import in_one_call
+from ..traced import in_one_call
 
 
 def states_before(start: Value, states: Value) -> Value:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..dispatch import library_of, unwrap
+from ..dispatch import data_of, library_of
 from ..kinds import ArrayLike, DTypeLike, Shape, Value
 from ..random import generator
 from ..tensor import Tensor
@@ -83,7 +83,7 @@ class OfLSTM(Recurrence):
         """Run over a sequence."""
         w_ih, w_hh, b_ih, b_hh = self.weights(suffix)
         a = affine(x, w_ih, None if b_ih is None else b_ih + b_hh)
-        found = run_lstm(*(unwrap(value) for value in (a, *start, w_hh)))
+        found = run_lstm(*(data_of(value) for value in (a, *start, w_hh)))
         states = lstm(a, *start, w_hh, *found)
         return states[0], (states[0, -1], states[1, -1])
 
@@ -99,7 +99,7 @@ class OfGRU(Recurrence):
         if b_hh is None:
             b_hh = np.zeros(len(w_hh), w_hh.dtype, like=library_of(w_hh))
         a = affine(x, w_ih, b_ih)
-        found = run_gru(*(unwrap(value) for value in (a, start, w_hh, b_hh)))
+        found = run_gru(*(data_of(value) for value in (a, start, w_hh, b_hh)))
         states = gru(a, start, w_hh, b_hh, *found)
         return states, states[-1]
 

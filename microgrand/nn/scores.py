@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import data_of
 from ..engine import defvjp, primitive, wider
 from ..kinds import Array, Value
 from ..tensor import Tensor
@@ -101,7 +101,7 @@ def project_vjp(
         z, scale, *_ = scores(x, how)
     g, h, z = wide(g), wide(h), wide(z)
     slope = g * mean(how.axes, h, z) + h * mean(how.axes, g, z)
-    projected = project(slope * scale, x, unwrap(z), unwrap(scale), how)
+    projected = project(slope * scale, x, data_of(z), data_of(scale), how)
     return -projected - z * scale * mean(how.axes, h, wide(out))
 
 

@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import data_of
 from ..engine import defvjp, primitive
 from ..kinds import Array, Mask, Value
 from ..vjps.rules import wide
@@ -69,7 +69,7 @@ def largest(x: Value, windows: Windows) -> Value:
 
 def largest_vjp(g: Value, out: Value, x: Value, windows: Windows) -> Value:
     """Share the cotangent evenly among the elements that equal the largest."""
-    x, out = unwrap(x), unwrap(out)
+    x, out = data_of(x), data_of(out)
     ties = at_places(wide(x), windows)
     winners = []
     for _, met, places in windows.meetings:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..recorded import look
 from ..tensor import Tensor
+from ..traced import look
 from . import module_checks as checks
 from .checks import check_flag
 from .module import STATE, Module

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..kinds import Array
-from ..recorded import in_one_call, may_be
 from ..tensor import Tensor
+from ..traced import in_one_call, may_be
 from ..vjps.rules import extreme
 from . import checks
 

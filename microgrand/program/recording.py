@@ -390,13 +390,13 @@ class Recorded:
         """Return the value for a question that the library may ask; see `look`."""
         return type(self)(self._value, self._variable, self._recorder, LOOKED)
 
-    def recorded_as_array(self, dtype: Any = None) -> Any:
+    def traced_as_array(self, dtype: Any = None) -> Any:
         """Do what `numpy.asarray` would."""
         if isinstance(self._value, np.ndarray) and dtype in (None, self._value.dtype):
             return self
         return run(np.asarray, self, dtype)
 
-    def recorded_call(self, function: Any, args: tuple[Any, ...]) -> Any:
+    def traced_call(self, function: Any, args: tuple[Any, ...]) -> Any:
         """Write a function of the library down as one call."""
         return run(function, *args)
 

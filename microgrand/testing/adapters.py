@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import data_of
 from ..engine import backpropagate
 from ..kinds import Array
 from ..tensor import Tensor
@@ -223,7 +223,7 @@ def gradients(
 
 MICROGRAND = Adapter(
     tensor=lambda array: Tensor(array, requires_grad=True),
-    array=lambda value: np.asarray(unwrap(value)),
+    array=lambda value: np.asarray(data_of(value)),
     gradients=gradients,
 )
 

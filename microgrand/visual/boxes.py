@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import data_of
 from ..engine import Node
 from ..kinds import Array, Shape
 from ..nn.module import Module, Parameter
@@ -144,7 +144,7 @@ def name_of_leaf(leaf: Node, names: Mapping[str, Any]) -> str:
     if leaf._requires_grad:
         return "leaf"
     for name, value in names.items():
-        given, dtype = np.asarray(unwrap(value)), leaf._array.dtype
+        given, dtype = np.asarray(data_of(value)), leaf._array.dtype
         if np.can_cast(given.dtype, dtype, "same_kind") and np.array_equal(
             given.astype(dtype), leaf._array, equal_nan=True
         ):
@@ -173,7 +173,7 @@ def names_of_tensors(model: Module | None, names: Mapping[str, Any]) -> dict[int
             named |= {id(tensor): printable(name) for name, tensor in kind}
     checks.check_names(names)
     for name, value in names.items():
-        named[id(value)] = named[id(unwrap(value))] = printable(name)
+        named[id(value)] = named[id(data_of(value))] = printable(name)
     return named
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import formula, library_of, unwrap
+from ..dispatch import data_of, formula, library_of
 from ..kinds import ArrayLike, Axis, DTypeLike, Option, Value, Values
 from .rules import as_array
 
@@ -104,7 +104,7 @@ def _linspace(
 ) -> Values:
     start, stop = as_array(start), as_array(stop)
     if dtype is not None and np.dtype(dtype).kind not in "fc":
-        whole = np.linspace(unwrap(start), unwrap(stop), num, endpoint, dtype=dtype, axis=axis)
+        whole = np.linspace(data_of(start), data_of(stop), num, endpoint, dtype=dtype, axis=axis)
         return (whole, (stop - start) / max(num - endpoint, 1)) if retstep else whole
     share = np.asarray(np.linspace(0.0, 1.0, num, endpoint), like=library_of(start))
     share = np.reshape(share, (num,) + (1,) * max(start.ndim, stop.ndim))
@@ -133,14 +133,14 @@ def _interp(
         xp = np.concatenate([xp[-1:] - abs(period), xp, xp[:1] + abs(period)])
         fp = np.concatenate([fp[-1:], fp, fp[:1]])
         left = right = None
-    below, above = np.less(x, unwrap(xp)[0]), np.greater(x, unwrap(xp)[-1])
+    below, above = np.less(x, data_of(xp)[0]), np.greater(x, data_of(xp)[-1])
     if len(xp) > 1:
         i = np.searchsorted(xp, x, side="right") - 1
         i = np.clip(i, 0, len(xp) - 2)
         widths = xp[1:] - xp[:-1]
         widths = np.where(np.equal(widths, 0), 1, widths)  # a jump, within which no x lies
         # How far x is on its way from one point to the next; all of it if it began at -inf.
-        share = np.where(np.isinf(unwrap(xp)[i]), 1, (x - xp[i]) / widths[i])
+        share = np.where(np.isinf(data_of(xp)[i]), 1, (x - xp[i]) / widths[i])
         inside = fp[i] + (fp[i + 1] - fp[i]) * share
     else:
         inside = np.broadcast_to(fp[0], x.shape)
@@ -167,7 +167,7 @@ def _vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Val
     n = len(x) if N is None else N
     if n == 0:
         return np.zeros((len(x), 0), like=library_of(x))
-    powers = [np.ones_like(unwrap(x))]
+    powers = [np.ones_like(data_of(x))]
     while len(powers) < n:
         powers.append(powers[-1] * x)
     return np.stack(powers[:n] if increasing else powers[:n][::-1], 1)

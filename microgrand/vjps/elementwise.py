@@ -2,7 +2,7 @@
 
 The others avoid what a dtype cannot hold: a square that overflows, ``0 * inf``, a difference of
 equal infinities. An argument may be a tensor, when derivatives of derivatives are computed: where a
-VJP only asks which case it is, or computes a constant, it takes the data, `unwrap`.
+VJP only asks which case it is, or computes a constant, it takes the data, `data_of`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ..dispatch import formula, unwrap
+from ..dispatch import data_of, formula
 from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Value
 from .rules import as_array, as_in, wide
@@ -81,7 +81,7 @@ def not_zero(x: Value) -> Value:
 def in_range(x: Value, y: Value) -> tuple[Value, Value, Value]:
     """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` does not overflow; return the scale, too."""
     x, y = wide(as_array(x)), wide(as_array(y))
-    distance = np.hypot(unwrap(x), unwrap(y))  # the squares may underflow
+    distance = np.hypot(data_of(x), data_of(y))  # the squares may underflow
     scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
     return x * scale, y * scale, scale
 
@@ -93,7 +93,7 @@ def cosine(x: Value, y: Value) -> Value:
     """
     x, y, _ = in_range(x, y)
     far = np.isinf(x) | np.isinf(y)  # then an infinite one counts 1, a finite one 0
-    x, y = (np.where(far, np.copysign(np.isinf(z), unwrap(z)), z) for z in (x, y))
+    x, y = (np.where(far, np.copysign(np.isinf(z), data_of(z)), z) for z in (x, y))
     return x / not_zero(np.hypot(x, y))
 
 
@@ -120,7 +120,7 @@ def nan_to_num_vjp(
     """0 where a number is replaced, by whatever; real and imaginary parts are separate."""
     if x.dtype.kind != "c":
         return np.where(np.isfinite(x), g, 0)
-    real, imag = np.real(unwrap(x)), np.imag(unwrap(x))
+    real, imag = np.real(data_of(x)), np.imag(data_of(x))
     return np.where(np.isfinite(real), np.real(g), 0) + 1j * np.where(
         np.isfinite(imag), np.imag(g), 0
     )
@@ -135,7 +135,7 @@ def _sinc(x: ArrayLike) -> Value:
     # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, its Taylor series:
     # up to y^18, as the next term is below rounding, and from there down by Horner's scheme.
     y = x * math.pi
-    near = np.less(np.abs(unwrap(y)), 1)
+    near = np.less(np.abs(data_of(y)), 1)
     square = np.where(near, y, 0) ** 2
     series: Value = 1.0
     for k in range(18, 0, -2):
@@ -151,7 +151,7 @@ def _modf(x: ArrayLike) -> tuple[Value, None]:
 
 @formula(np.frexp, plain=(1,))
 def _frexp(x: ArrayLike) -> tuple[Value, None]:
-    exponent = np.frexp(unwrap(x))[1]
+    exponent = np.frexp(data_of(x))[1]
     return np.ldexp(x, -exponent), None
 
 
@@ -270,7 +270,7 @@ defvjp(
 # gradient with respect to the argument is refused.
 defvjp(
     np.copysign,
-    lambda g, out, x, y: g * np.sign(x) * np.copysign(1.0, unwrap(y)),
+    lambda g, out, x, y: g * np.sign(x) * np.copysign(1.0, data_of(y)),
     lambda g, out, x, y: np.zeros_like(g),
 )
 defvjp(

@@ -7,10 +7,10 @@ from types import EllipsisType
 
 import numpy as np
 
-from ..dispatch import unwrap
+from ..dispatch import data_of
 from ..engine import defvjp, primitive
 from ..kinds import NUMPY_CLASSES, Array, Index
-from ..recorded import in_one_call
+from ..traced import in_one_call
 
 
 @primitive
@@ -72,5 +72,5 @@ def selects_once(part: Index) -> bool:
     return getattr(part, "ndim", None) == 0 or getattr(part, "dtype", None) == np.bool_
 
 
-defvjp(operator.getitem, lambda g, out, x, index: add_at(g, index, unwrap(x)))
+defvjp(operator.getitem, lambda g, out, x, index: add_at(g, index, data_of(x)))
 defvjp(add_at, lambda h, out, g, index, like: h[index])

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from ..dispatch import formula, library_of, unwrap
+from ..dispatch import data_of, formula, library_of
 from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Axis, Option, Value, Values
-from ..recorded import look
 from ..tensor import Tensor
+from ..traced import look
 from .rules import as_array, extreme
 
 
@@ -203,10 +203,10 @@ def _pinv(
     a: ArrayLike, rcond: Option = None, hermitian: bool = False, *, rtol: Option = None
 ) -> Value:
     check_finite("pinv", a)
-    rcond, rtol = unwrap(rcond), unwrap(rtol)
+    rcond, rtol = data_of(rcond), data_of(rtol)
     cutoff = rtol if rcond is None else rcond
     if cutoff is not None:
-        check_cut_is_clear(svdvals(unwrap(a), hermitian), cutoff)
+        check_cut_is_clear(svdvals(data_of(a), hermitian), cutoff)
     return pinv(a, rcond, hermitian, rtol=rtol)
 
 
@@ -230,7 +230,7 @@ def check_cut_is_clear(s: Value, cutoff: Value) -> None:
 @formula(np.linalg.lstsq, plain=(2, 3))
 def _lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> Values:
     a, b = check_matrix("lstsq", a), as_array(b)
-    has_residuals = np.linalg.lstsq(unwrap(a), unwrap(b), rcond)[1].size > 0
+    has_residuals = np.linalg.lstsq(data_of(a), data_of(b), rcond)[1].size > 0
     eps = np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps
     cutoff = eps * max(a.shape) if rcond is None else eps if rcond < 0 else rcond
     x = np.linalg.pinv(a, cutoff) @ b
@@ -327,12 +327,12 @@ def inverse_gaps(values: Value, factor: Value, name: str) -> Value:
     """
     gaps = np.expand_dims(values, -2) - np.expand_dims(values, -1)
     n = values.shape[-1]
-    size = extreme(np.max, np.abs(unwrap(values)), -1, none=0, keepdims=False)[..., None, None]
-    equal = np.less_equal(np.abs(unwrap(gaps)), n * np.finfo(values.dtype).eps * size)
+    size = extreme(np.max, np.abs(data_of(values)), -1, none=0, keepdims=False)[..., None, None]
+    equal = np.less_equal(np.abs(data_of(gaps)), n * np.finfo(values.dtype).eps * size)
     twins = equal & ~np.eye(n, dtype=bool, like=library_of(values))
     if look(np.any(twins)) and (isinstance(factor, Tensor) or look(np.any(factor[twins]))):
         raise LinAlgError(
-            f"np.linalg.{name} has repeated values, {unwrap(values)!s:.60}, whose vectors have no "
+            f"np.linalg.{name} has repeated values, {data_of(values)!s:.60}, whose vectors have no "
             "derivative; nor do the values have a second one"
         )
     return np.where(equal, 0, 1 / np.where(equal, 1, gaps))
@@ -350,7 +350,7 @@ def eigh_vjp(g: Value, out: Value, a: Value, UPLO: Option = "L") -> Value:  # no
     w, v = out[..., 0, :], out[..., 1:, :]
     g_w, g_v = g[..., 0, :], g[..., 1:, :]
     turn = transposed(v) @ g_v
-    asked_for = np.any(np.not_equal(unwrap(g_v), 0), axis=-2, keepdims=True)
+    asked_for = np.any(np.not_equal(data_of(g_v), 0), axis=-2, keepdims=True)
     either = np.logical_or(asked_for, transposed(asked_for))
     turn = turn * inverse_gaps(w, turn if isinstance(g, Tensor) else either, "eigh")
     return symmetric((times_diagonal(v, g_w) + v @ turn) @ transposed(v))
@@ -369,7 +369,7 @@ def _eigh(a: ArrayLike, UPLO: Option = "L") -> Values:  # noqa: N803
 def eigvalsh_vjp(g: Value, out: Value, a: Value, UPLO: Option = "L") -> Value:  # noqa: N803
     """``V diag(g) V^T``; the values alone are computed by other steps than with their vectors."""
     if not is_finite(a):
-        return np.full_like(unwrap(a), np.nan)
+        return np.full_like(data_of(a), np.nan)
     v = np.linalg.eigh(a, UPLO)[1]
     return symmetric(times_diagonal(v, g) @ transposed(v))
 
@@ -409,9 +409,9 @@ def svd_vjp(
     g_u, g_s, g_v = g[..., :m, :], g[..., m, :], g[..., m + 1 :, :]
     u_turn, v_turn = transposed(u) @ g_u, transposed(v) @ g_v
     u_turn, v_turn = u_turn - transposed(u_turn), v_turn - transposed(v_turn)
-    both = np.abs(unwrap(u_turn)) + np.abs(unwrap(v_turn))
+    both = np.abs(data_of(u_turn)) + np.abs(data_of(v_turn))
     # 1 / (s_j^2 - s_i^2), as a product, and in units of the largest value.
-    largest = extreme(np.max, unwrap(s), -1, none=0)
+    largest = extreme(np.max, data_of(s), -1, none=0)
     unit = np.where(largest == 0, 1, largest)
     t = s / unit
     sums = np.expand_dims(t, -2) + np.expand_dims(t, -1)
@@ -431,8 +431,8 @@ def svd_vjp(
 
 def inverse_of(s: Value, factor: Value) -> Value:
     """``1 / s``; an error if the vectors of a singular value 0 are asked for."""
-    largest = extreme(np.max, unwrap(s), -1, none=0)
-    zero = np.less_equal(unwrap(s), max(factor.shape[-2:]) * np.finfo(s.dtype).eps * largest)
+    largest = extreme(np.max, data_of(s), -1, none=0)
+    zero = np.less_equal(data_of(s), max(factor.shape[-2:]) * np.finfo(s.dtype).eps * largest)
     if look(np.any(zero)) and (
         isinstance(factor, Tensor) or look(np.any(times_diagonal(factor, zero)))
     ):
@@ -456,7 +456,7 @@ def svdvals(a: Value, hermitian: bool = False) -> Value:
 def svdvals_vjp(g: Value, out: Value, a: Value, hermitian: bool = False) -> Value:
     """``u diag(g) v^T``."""
     if not is_finite(a):
-        return np.full_like(unwrap(a), np.nan)
+        return np.full_like(data_of(a), np.nan)
     u, _, vh = np.linalg.svd(a, full_matrices=False, **if_hermitian(hermitian))
     return times_diagonal(u, g) @ vh
 
@@ -499,8 +499,8 @@ def qr_vjp(g: Value, out: Value, a: Value) -> Value:
     m = a.shape[-2]
     q, r, g_q, g_r = out[..., :m, :], out[..., m:, :], g[..., :m, :], g[..., m:, :]
     # Of each column: what the columns before do not explain, and all of it.
-    new = np.abs(np.diagonal(unwrap(r), axis1=-2, axis2=-1))
-    whole = extreme(np.max, np.abs(unwrap(r)), -2, none=0, keepdims=False)
+    new = np.abs(np.diagonal(data_of(r), axis1=-2, axis2=-1))
+    whole = extreme(np.max, np.abs(data_of(r)), -2, none=0, keepdims=False)
     if np.any(look(new) <= m * np.finfo(new.dtype).eps * whole):
         raise LinAlgError("np.linalg.qr has no derivative where the columns are linearly dependent")
     middle = r @ transposed(g_r) - transposed(g_q) @ q

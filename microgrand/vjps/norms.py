@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import formula, unwrap
+from ..dispatch import data_of, formula
 from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Axis, Option, Value
 from .elementwise import absolute_vjp
@@ -29,13 +29,13 @@ def vector_norm_vjp(
         axis = int(axis)
     x, g = wide(x), expand(wide(g), x, axis, keepdims)
     if ord == 0:
-        return np.zeros_like(unwrap(x))
+        return np.zeros_like(data_of(x))
     size = np.abs(x)
     if abs(ord) == np.inf:
         return absolute_vjp(
             extremum_vjp(g, expand(out, x, axis, keepdims), size, axis, keepdims=True), size, x
         )
-    absolute = unwrap(size)
+    absolute = data_of(size)
     zero = absolute == 0
     # In units of the largest element, or the smallest for a negative power: so no power is above 1.
     if ord > 0:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import check_no_gradient, formula, unwrap
+from ..dispatch import check_no_gradient, data_of, formula
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Value
 from .rules import as_array, extreme, wide
@@ -83,7 +83,7 @@ def extremum_vjp(
     where: ArrayLike = True,
 ) -> Value:
     """Share the cotangent evenly among the elements that equal the largest or smallest."""
-    out = unwrap(expand(out, x, axis, keepdims))
+    out = data_of(expand(out, x, axis, keepdims))
     winners = (np.equal(x, out) | np.isnan(x)) & where  # nan wins
     ties = np.sum(winners, axis=axis, keepdims=True)
     if initial is not None:  # it competes, too
@@ -139,7 +139,7 @@ def std_vjp(
     freedom = count(x, axis, where) - float(ddof) - float(correction)  # np.uint8 is too small
     centered = deviations(x, axis, dtype, where)
     # In units of the largest deviation, as squares overflow and underflow long before it does.
-    largest = extreme(np.max, np.abs(unwrap(centered)), axis, none=0)
+    largest = extreme(np.max, np.abs(data_of(centered)), axis, none=0)
     centered = centered / np.where(largest == 0, 1, largest)
     squares = np.sum(np.real(centered * np.conj(centered)), axis=axis, keepdims=True)
     spread_out = np.sqrt(np.where(largest == 0, 1, squares * freedom))
@@ -180,7 +180,7 @@ def _ptp(a: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Value:
 
 def split_exponent(x: Value) -> tuple[Value, Value]:
     """Return m and e with ``x = m 2^e``; e is an array of integers, a constant."""
-    size = np.maximum(np.abs(np.real(unwrap(x))), np.abs(np.imag(unwrap(x))))
+    size = np.maximum(np.abs(np.real(data_of(x))), np.abs(np.imag(data_of(x))))
     exponent = np.where(np.isfinite(size), np.frexp(size)[1], 0)
     return times_power(x, -exponent), exponent
 
@@ -194,7 +194,7 @@ def times_power(x: Value, exponent: Array) -> Value:
 
 def products_before(x: Value) -> tuple[Value, Value]:
     """Return, as m and e, the product of all elements before each along the first axis."""
-    one = np.ones_like(unwrap(x[:1]))
+    one = np.ones_like(data_of(x[:1]))
     m, e = split_exponent(np.concatenate([one, x[:-1]]))
     step = 1
     while step < len(m):  # now each element is the product of the last `step` ones up to it
@@ -271,7 +271,7 @@ def weighted_products_after(x: Value, g: Value) -> tuple[Value, Value]:
     Composing the maps ``h -> g + x h`` of neighbours, and of neighbours of those, solves it in a
     few steps.
     """
-    next_x = np.concatenate([x[1:], np.zeros_like(unwrap(x[:1]))])
+    next_x = np.concatenate([x[1:], np.zeros_like(data_of(x[:1]))])
     (m, e), (h, f) = split_exponent(next_x), split_exponent(g)
     step = 1
     while step < len(h):
@@ -279,8 +279,8 @@ def weighted_products_after(x: Value, g: Value) -> tuple[Value, Value]:
         later, later_e = m[:-step] * h[step:], e[:-step] + f[step:]
         # Two numbers are added in units of the larger one; a 0 is no large number.
         common = np.maximum(here_e, later_e)
-        common = np.where(unwrap(here) == 0, later_e, common)
-        common = np.where(unwrap(later) == 0, here_e, common)
+        common = np.where(data_of(here) == 0, later_e, common)
+        common = np.where(data_of(later) == 0, here_e, common)
         total = times_power(here, here_e - common) + times_power(later, later_e - common)
         total, more = split_exponent(total)
         product, product_e = split_exponent(m[:-step] * m[step:])
@@ -322,7 +322,7 @@ def fold(ufunc: np.ufunc) -> Function:
                 pairs = ufunc(a[:half], a[half : 2 * half])
                 a = pairs if len(a) % 2 == 0 else np.concatenate([pairs, a[-1:]])
             if len(a) == 0:
-                none = np.full_like(unwrap(a), ufunc.identity, shape=(1, *a.shape[1:]))
+                none = np.full_like(data_of(a), ufunc.identity, shape=(1, *a.shape[1:]))
                 a = np.concatenate([a, none])
             a = np.moveaxis(a, 0, ax)
         if initial is not None:
@@ -380,7 +380,7 @@ def cumulative(function: Function, identity: int) -> Function:
         if include_initial:
             shape = list(out.shape)
             shape[axis] = 1
-            first = np.full_like(unwrap(out), identity, shape=shape)
+            first = np.full_like(data_of(out), identity, shape=shape)
             out = np.concatenate([first, out], axis)
         return out
 
@@ -404,7 +404,7 @@ defvjp(weighted_counts, lambda g, out, weights, x, minlength: g[x])
 
 @formula(np.bincount)
 def _bincount(x: ArrayLike, /, weights: ArrayLike = None, minlength: int = 0) -> Value:
-    x = unwrap(x)
+    x = data_of(x)
     return (
         np.bincount(x, None, minlength)
         if weights is None
@@ -539,18 +539,18 @@ def log_sum(ufunc: np.ufunc, exp: np.ufunc, log: np.ufunc) -> Function:
             a = np.where(where, a, -np.inf)
         if a.ndim == 0:
             axis = None
-        largest = extreme(np.max, unwrap(a), axis, none=-np.inf)
+        largest = extreme(np.max, data_of(a), axis, none=-np.inf)
         total = np.sum(exp(below(a, largest)), axis=axis, keepdims=True)
-        out = largest + log(np.where(unwrap(total) == 0, 1, total))
+        out = largest + log(np.where(data_of(total) == 0, 1, total))
         out = out if initial is None else ufunc(out, initial)
-        return out if keepdims else np.reshape(out, unwrap(np.sum(unwrap(a), axis=axis)).shape)
+        return out if keepdims else np.reshape(out, data_of(np.sum(data_of(a), axis=axis)).shape)
 
     return reduction
 
 
 def below(a: Value, largest: Value) -> Value:
     """Subtract the largest number; equal infinities have the difference 0."""
-    equal = (unwrap(a) == largest) & np.isinf(largest)
+    equal = (data_of(a) == largest) & np.isinf(largest)
     return np.where(equal, 0, a) - np.where(equal, 0, largest)
 
 
@@ -560,7 +560,7 @@ def log_scan(exp: np.ufunc, log: np.ufunc) -> Function:
     def accumulation(a: ArrayLike, axis: int = 0, dtype: DTypeLike = None) -> Value:
         a = wide(as_array(a) if dtype is None else as_array(a).astype(dtype))
         a = np.moveaxis(a, axis, 0)
-        m = unwrap(a)
+        m = data_of(a)
         s = exp(below(a, m))
         step = 1
         while step < len(m):  # of two sums s e^m, the one with the larger m is as it was

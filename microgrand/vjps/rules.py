@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dispatch import library_of
 from ..kinds import Array, ArrayLike, Axis, Function, Value
-from ..recorded import to_array
+from ..traced import to_array
 
 
 def as_array(value: ArrayLike, beside: ArrayLike = None) -> Value:

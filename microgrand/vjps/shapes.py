@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..dispatch import formula, library_of, needs_recording, unwrap
+from ..dispatch import data_of, formula, library_of, needs_recording
 from ..engine import defvjp, primitive
 from ..kinds import (
     NUMPY_CLASSES,
@@ -28,8 +28,8 @@ from ..kinds import (
     Value,
     Values,
 )
-from ..recorded import in_one_call
 from ..tensor import Tensor
+from ..traced import in_one_call
 from .rules import as_array
 
 # ------------------------------------------------------------------------------------- axes
@@ -40,9 +40,9 @@ def reshape_vjp(
 ) -> Value:
     """Read the cotangent in the order in which `x` was read."""
     if order == "A":  # as in memory, that of x and not of g
-        order = "F" if unwrap(x).flags.fnc else "C"
+        order = "F" if data_of(x).flags.fnc else "C"
     if order == "K":  # in which only ravel reads
-        numbers = np.empty_like(unwrap(x), dtype=int)
+        numbers = np.empty_like(data_of(x), dtype=int)
         numbers[...] = np.reshape(np.arange(1, x.size + 1, like=library_of(x)), x.shape)
         return put_back(g, np.ravel(numbers, order="K"), x.shape)
     return np.reshape(g, x.shape) if order == "C" else np.reshape(g, x.shape, order=order)
@@ -176,18 +176,18 @@ def _matrix_trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike = None) 
 
 @formula(np.compress)
 def _compress(condition: ArrayLike, a: ArrayLike, axis: int | None = None) -> Value:
-    return np.take(a, np.flatnonzero(unwrap(condition)), axis)
+    return np.take(a, np.flatnonzero(data_of(condition)), axis)
 
 
 @formula(np.extract)
 def _extract(condition: ArrayLike, arr: ArrayLike) -> Value:
-    return np.take(arr, np.flatnonzero(unwrap(condition)))
+    return np.take(arr, np.flatnonzero(data_of(condition)))
 
 
 @formula(np.choose)
 def _choose(a: ArrayLike, choices: ArrayLike, *, mode: Option = "raise") -> Value:
     numbers = np.arange(len(choices), like=library_of(a))
-    which = np.choose(unwrap(a), numbers, mode=mode)  # as `mode` understands it
+    which = np.choose(data_of(a), numbers, mode=mode)  # as `mode` understands it
     which, *arrays = np.broadcast_arrays(which, *choices)
     return np.squeeze(np.take_along_axis(np.stack(arrays), np.expand_dims(which, 0), 0), 0)
 
@@ -196,7 +196,7 @@ def _choose(a: ArrayLike, choices: ArrayLike, *, mode: Option = "raise") -> Valu
 def _select(condlist: ArrayLike, choicelist: ArrayLike, default: ArrayLike = 0) -> Value:
     out = default
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
-        if as_array(unwrap(condition)).dtype != bool:
+        if as_array(data_of(condition)).dtype != bool:
             raise TypeError("np.select needs boolean conditions; compare, as in x > 0")
         out = np.where(condition, choice, out)
     return out
@@ -247,7 +247,7 @@ def _pad(
     if mode != "constant":
         return out
     constants = np.pad(
-        np.zeros_like(unwrap(array)), pad_width, constant_values=unwrap(constant_values)
+        np.zeros_like(data_of(array)), pad_width, constant_values=data_of(constant_values)
     )
     return np.where(
         np.pad(np.ones(array.shape, bool, like=library_of(array)), pad_width), out, constants

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..dispatch import formula, library_of, needs_recording, unwrap
+from ..dispatch import data_of, formula, library_of, needs_recording
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Option, Value, Values
-from ..recorded import in_one_call
+from ..traced import in_one_call
 from .rules import as_array, wide
 from .shapes import add_up
 
@@ -31,7 +31,7 @@ def sort_vjp(
     if axis is None:
         x, axis = np.reshape(x, (-1,)), 0
     order = np.argsort(x, axis=axis, kind="stable")
-    shared = average_over_ties(g, unwrap(out), axis)
+    shared = average_over_ties(g, data_of(out), axis)
     return np.reshape(np.take_along_axis(shared, np.argsort(order, axis=axis), axis=axis), shape)
 
 
@@ -64,8 +64,8 @@ def partition_vjp(
 ) -> Value:
     """Sort what has been put in a partial order; the rest is as for `sort`."""
     along = 0 if axis is None else axis
-    order = np.argsort(unwrap(out), axis=along, kind="stable")
-    ordered = np.take_along_axis(unwrap(out), order, axis=along)
+    order = np.argsort(data_of(out), axis=along, kind="stable")
+    ordered = np.take_along_axis(data_of(out), order, axis=along)
     return sort_vjp(np.take_along_axis(g, order, axis=along), ordered, a, axis)
 
 
@@ -137,7 +137,7 @@ def quantiles(one: float, skip_nan: bool) -> Function:
     ) -> Value:
         if needs_recording(q):
             raise TypeError("quantiles have no derivative with respect to q; give q.detach()")
-        fraction = as_array(unwrap(q)) / one
+        fraction = as_array(data_of(q)) / one
         return interpolate_order(a, fraction, axis, method, keepdims, skip_nan)
 
     return formula_of

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from microgrand import Tensor
-from microgrand.dispatch import unwrap
+from microgrand.dispatch import data_of
 
 from .cases import label
 
@@ -74,7 +74,7 @@ def assert_same(found, expected):
             assert_same(one, other)
     else:
         assert not isinstance(found, Exception), repr(found)
-        found = unwrap(found)
+        found = data_of(found)
         assert getattr(found, "dtype", None) == getattr(expected, "dtype", None)
         assert_array_equal(found, expected, strict=hasattr(expected, "dtype"))
 

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from microgrand.dispatch import unwrap
+from microgrand.dispatch import data_of
 from microgrand.nn import scores, shares, trilinear
 from microgrand.nn.windows import Windows
 
@@ -87,7 +87,7 @@ def standard_scores(draw, function):
     x, how = draw(averages())
 
     def call(x):  # the constants are what the forward pass has saved
-        z, scale, *_ = scores.scores(unwrap(x), how)
+        z, scale, *_ = scores.scores(data_of(x), how)
         return function(x, z.astype(x.dtype), scale, how)
 
     return Case(call, [x])
@@ -99,7 +99,7 @@ def projections(draw, function):
     x, how = draw(averages())
 
     def call(g, x):
-        z, scale, *_ = scores.scores(unwrap(x), how)
+        z, scale, *_ = scores.scores(data_of(x), how)
         return function(g, x, z.astype(x.dtype), scale, how)
 
     return draw(some_constant(call, [draw(arrays(x.shape)), x], ["array"]))

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from microgrand import tensor
-from microgrand.dispatch import unwrap
+from microgrand.dispatch import data_of
 from microgrand.nn import activations, functional, linear, losses, normal, recurrences, smooth
 from microgrand.nn.dropout import masks
 
@@ -64,7 +64,7 @@ def units(function):
 @covers(smooth.gaussian_unit)
 def gaussian_units(function):
     def call(x):  # the other arguments are what the forward pass has saved
-        return function(x, *smooth.unit_and_slope(unwrap(x)))
+        return function(x, *smooth.unit_and_slope(data_of(x)))
 
     return st.builds(lambda x: Case(call, [x]), arrays(shapes(), -4, 4))
 
@@ -76,7 +76,7 @@ def cross_entropies(draw, function):
     labels = draw(hnp.arrays(np.int64, len(x), elements=st.integers(0, x.shape[1] - 1)))
     one_hot = np.eye(x.shape[1], dtype=bool)[labels]
     # The third argument is not independent of the first: it is what the forward pass has saved.
-    return Case(lambda x: function(x, one_hot, functional.log_softmax(unwrap(x))), [x])
+    return Case(lambda x: function(x, one_hot, functional.log_softmax(data_of(x))), [x])
 
 
 @covers(losses.bernoulli_surprise)
@@ -109,7 +109,7 @@ def gated_recurrences(draw, function):
     values = draw(of_recurrence(4, with_c=True) if is_lstm else of_recurrence(3, with_bias=True))
     run = recurrences.run_lstm if is_lstm else recurrences.run_gru
     # The last arguments are not independent of the first: the forward pass has saved them.
-    return Case(lambda *xs: function(*xs, *run(*map(unwrap, xs))), values)
+    return Case(lambda *xs: function(*xs, *run(*map(data_of, xs))), values)
 
 
 @covers(masks.apply_mask)

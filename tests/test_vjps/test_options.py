@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from microgrand import Tensor, grad
-from microgrand.dispatch import unwrap
+from microgrand.dispatch import data_of
 from microgrand.testing import gradcheck
 
 from .calls import assert_same, outcome
@@ -191,7 +191,7 @@ def test_values_and_derivatives_with(name):
         expected, found = (expected,), (found,)
     for value, array in zip(found, expected, strict=True):
         assert value.shape == array.shape
-        assert_allclose(unwrap(value), array, rtol=1e-12, atol=1e-14)
+        assert_allclose(data_of(value), array, rtol=1e-12, atol=1e-14)
     gradcheck(call, *inputs)
     gradcheck(call, *inputs, order=2, mode="fast")
 

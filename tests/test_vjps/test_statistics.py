@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from microgrand import dispatch, vjps
-from microgrand.dispatch import unwrap
+from microgrand.dispatch import data_of
 
 from .cases import Case, an_axis, arrays, covers, reduction_axes, shapes, some_constant
 from .walks import *  # noqa: F403  the tests of all that this file has checks for
@@ -64,7 +64,7 @@ def quantiles(draw, function):
 @covers(dispatch.with_value)
 @st.composite
 def other_values(draw, function):
-    return Case(lambda x: function(x, unwrap(x)), [draw(arrays(shapes()))])
+    return Case(lambda x: function(x, data_of(x)), [draw(arrays(shapes()))])
 
 
 @covers(np.median, np.nanmedian)

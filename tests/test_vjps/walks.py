@@ -14,7 +14,7 @@ from numpy.linalg import LinAlgError
 from numpy.testing import assert_allclose, assert_array_equal
 
 from microgrand import Tensor
-from microgrand.dispatch import Formula, formulas, unwrap
+from microgrand.dispatch import Formula, data_of, formulas
 from microgrand.engine import Rules, backpropagate, rules_of
 from microgrand.testing import MICROGRAND, GradcheckError, gradcheck
 from microgrand.testing.gradcheck import check_values
@@ -89,7 +89,7 @@ def gradients(call, inputs, layout=np.array):
                 assert found[leaf].dtype == leaf.dtype
                 assert found[leaf].shape == leaf.shape
                 total += found[leaf]
-    return [unwrap(out) for out in outputs], totals
+    return [data_of(out) for out in outputs], totals
 
 
 @pytest.mark.filterwarnings("ignore:(Mean of empty|All-NaN) slice", "ignore:invalid value")
@@ -214,11 +214,11 @@ def scaled_joint(joint):
 
 
 def without_graph(vjp):
-    return lambda *args, **kwargs: unwrap(vjp(*args, **kwargs))
+    return lambda *args, **kwargs: data_of(vjp(*args, **kwargs))
 
 
 def without_g(vjp):
-    return lambda g, *args, **kwargs: vjp(np.ones_like(unwrap(g)), *args, **kwargs)
+    return lambda g, *args, **kwargs: vjp(np.ones_like(data_of(g)), *args, **kwargs)
 
 
 def not_recorded(vjp):

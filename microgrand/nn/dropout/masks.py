@@ -20,7 +20,7 @@ import numpy as np
 from ...engine import defvjp, primitive
 from ...kinds import NUMPY_CLASSES, Array, Mask, Shape, Value
 from ...random import default_generator
-from ...recorded import to_array
+from ...traced import to_array
 from ..checks import check_mask
 
 if TYPE_CHECKING:

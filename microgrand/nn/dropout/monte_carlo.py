@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...checks import is_integer
-from ...dispatch import unwrap
+from ...dispatch import data_of
 from ...grad_mode import no_grad
 from ...kinds import Array, ArrayLike, Mask, Shape, Value
 from ...random import generator
-from ...recorded import to_array
+from ...traced import to_array
 from .. import checks
 from .layers import DropoutBase
 from .masks import MaskSource, source
@@ -138,7 +138,7 @@ class Sampler(MaskSource):
         token = source.set(self)
         try:
             with no_grad():
-                out = unwrap(model(x))
+                out = data_of(model(x))
         finally:
             source.reset(token)
         checks.check_one_output(out)

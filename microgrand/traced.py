@@ -16,7 +16,7 @@ from .engine import Node
 from .kinds import Array, ArrayLike, DTypeLike, Function, Value
 
 
-def is_recorded(value: Any) -> bool:
+def is_traced(value: Any) -> bool:
     """Tell whether `compile` records what is done with `value`."""
     return hasattr(value, "looked_at")
 
@@ -24,17 +24,17 @@ def is_recorded(value: Any) -> bool:
 def look(value: Value) -> Array:
     """Return the numbers themselves, for code that branches on them or raises."""
     array = value._array if isinstance(value, Node) else value
-    return array.looked_at() if is_recorded(array) else array
+    return array.looked_at() if is_traced(array) else array
 
 
 def may_be(condition: Any) -> bool:
     """Tell whether a condition holds, or may hold in a later run of what is being recorded."""
-    return is_recorded(condition) or bool(condition)
+    return is_traced(condition) or bool(condition)
 
 
 def to_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:
     """Make an array of a number or a list, as `numpy.asarray` does."""
-    return x.recorded_as_array(dtype) if is_recorded(x) else np.asarray(x, dtype)
+    return x.traced_as_array(dtype) if is_traced(x) else np.asarray(x, dtype)
 
 
 def in_one_call(function: Function) -> Function:
@@ -43,8 +43,8 @@ def in_one_call(function: Function) -> Function:
     @functools.wraps(function)
     def called(*args: Any) -> Any:
         for arg in args:
-            if is_recorded(arg):
-                return arg.recorded_call(function, args)
+            if is_traced(arg):
+                return arg.traced_call(function, args)
         return function(*args)
 
     return called
