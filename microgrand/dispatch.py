@@ -33,12 +33,12 @@ from .traced import is_traced
 class Formula:
     """How a NumPy function is composed of others."""
 
-    __slots__ = ("accepts", "compose", "exact", "plain")
+    __slots__ = ("accepts", "compose", "constant_results", "exact")
 
-    def __init__(self, compose: Function, exact: bool, plain: tuple[int, ...]) -> None:
+    def __init__(self, compose: Function, exact: bool, constant_results: tuple[int, ...]) -> None:
         self.compose = compose
         self.exact = exact
-        self.plain = plain
+        self.constant_results = constant_results
         self.accepts = checks.Accepts(compose)
 
 
@@ -49,7 +49,9 @@ formulas: dict[Function, Formula] = {}
 constant_functions: set[Function] = set()
 
 
-def formula(*functions: Any, exact: bool = False, plain: tuple[int, ...] = ()) -> Function:
+def formula(
+    *functions: Any, exact: bool = False, constant_results: tuple[int, ...] = ()
+) -> Function:
     """Register how NumPy functions are composed of others; a decorator.
 
     Parameters
@@ -59,18 +61,18 @@ def formula(*functions: Any, exact: bool = False, plain: tuple[int, ...] = ()) -
     exact
         Whether the formula's value is NumPy's to the bit, because it only moves elements or calls
         the same function, and whether it refuses what NumPy refuses. Then, where a gradient is
-        recorded, only the formula is called. Not together with `plain`.
-    plain
-        Which of several results are piecewise constant, and stay arrays. The formula need not
-        compute them, and returns None in their place. It is said here, too, as the formula is not
-        called where no gradient is recorded.
+        recorded, only the formula is called. Not together with `constant_results`.
+    constant_results
+        Which of several results are piecewise constant, and stay plain arrays. The formula returns
+        None in their place. They are named here, too, because the formula is not called where no
+        gradient is recorded.
     """
 
     def register(compose: Function) -> Function:
         for function in functions:
             found = getattr(np, function, None) if isinstance(function, str) else function
             if found is not None:
-                formulas[found] = Formula(compose, exact, plain)
+                formulas[found] = Formula(compose, exact, constant_results)
         return compose
 
     return register
@@ -96,12 +98,13 @@ def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Va
             args = tuple([without_labels(copy_of_list(x)) for x in args])
             kwargs = {name: without_labels(value) for name, value in kwargs.items()}
             return call_with_formula(function, formulas[function], args, kwargs)
+    # Everything else, and every call with `out`, runs on plain data and is not recorded.
     given = args, tuple(kwargs.values())
     if not is_constant(function, args) and needs_recording(given):
         checks.refuse(function, args, kwargs, has_formula=function in formulas)
     values = call_on_data(function, args, kwargs)
-    shared = differentiable_data(given)
-    return all_unshared(values, shared) if shared and "out" not in kwargs else values
+    protected = protected_arrays(given)
+    return all_unshared(values, protected) if protected and "out" not in kwargs else values
 
 
 def call_on_data(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
@@ -109,20 +112,20 @@ def call_on_data(function: Function, args: tuple[Any, ...], kwargs: dict[str, An
     return function(*data_of(args), **{name: data_of(value) for name, value in kwargs.items()})
 
 
-def differentiable_data(given: Any) -> list[Array]:
-    """Return the data of the arguments that require a gradient, which results must not share."""
+def protected_arrays(given: Any) -> list[Array]:
+    """Return the arrays of tensors that require a gradient: results must not share them."""
     return [tensor._array for tensor in tensors_in(given) if tensor._requires_grad]
 
 
-def all_unshared(values: Values, operands: Sequence[Array]) -> Values:
-    """Copy the results of a function that may share such operands' arrays; see `Node`."""
+def all_unshared(values: Values, protected: Sequence[Array]) -> Values:
+    """Copy those of a function's results that may share protected arrays; see `Node`."""
     if isinstance(values, (tuple, list)):
-        return in_container(values, [all_unshared(value, operands) for value in values])
-    return unshared(values, operands) if isinstance(values, np.ndarray) else values
+        return in_container(values, [all_unshared(value, protected) for value in values])
+    return unshared(values, protected) if isinstance(values, np.ndarray) else values
 
 
 def is_constant(function: Function, args: tuple[Any, ...]) -> bool:
-    """Tell whether a function is piecewise constant; `numpy.sign` is for real numbers only."""
+    """Tell whether a function is piecewise constant; `np.sign` counts for real input only."""
     if function is np.sign and isinstance(args[0], Node) and args[0]._array.dtype.kind == "c":
         return False
     return function in constant_functions
@@ -182,9 +185,9 @@ def copy_of_list(x: Any) -> Any:
 
 
 def library_of(x: Any) -> Any:
-    """Return what ``like=`` takes, so that a new array is made where the numbers of `x` are.
+    """Return the array to pass as ``like=``, which makes a new one in the library of `x`.
 
-    None for NumPy's own, also those that `compile` records, and for numbers.
+    None stands for NumPy: for its arrays, those traced by `compile`, and what is no array.
     """
     array = data_of(x)
     is_foreign = array.__class__ not in NUMPY_CLASSES and hasattr(array, "__array_function__")
@@ -210,46 +213,50 @@ def call_with_formula(
         return known.compose(*args, **kwargs)
     values = call_on_data(function, args, kwargs)
     if not recorded:
-        return as_tensors(values, differentiable_data(given), known.plain)
+        return as_tensors(values, protected_arrays(given), known.constant_results)
     with np.errstate(all="ignore"):  # NumPy's call has given its warnings
-        return with_values(known.compose(*args, **kwargs), values)
+        return attach_derivatives(known.compose(*args, **kwargs), values)
 
 
-def with_values(results: Values, values: Values) -> Values:
-    """Give each result of a formula NumPy's value; None stands for a plain result."""
-    if results is None:
+def attach_derivatives(composed: Values, values: Values) -> Values:
+    """Give NumPy's `values` the derivatives of `composed`, a formula's results.
+
+    Where `composed` is None, the value is constant and stays a plain array.
+    """
+    if composed is None:
         return values
     if isinstance(values, (tuple, list)):
-        pairs = zip(results, values, strict=True)
-        return in_container(values, [with_values(result, value) for result, value in pairs])
-    if isinstance(results, Node) and results._requires_grad:
+        pairs = zip(composed, values, strict=True)
+        return in_container(values, [attach_derivatives(x, value) for x, value in pairs])
+    if isinstance(composed, Node) and composed._requires_grad:
         values = values if hasattr(values, "dtype") else np.asarray(values)
         if values.dtype.kind in "fc":
-            return with_value(results, values)
+            return with_derivative_of(composed, values)
     return as_tensors(values)
 
 
 @primitive
-def with_value(x: Value, value: Array) -> Value:
+def with_derivative_of(x: Value, value: Array) -> Value:
     """Return `value`, with the derivative of `x`."""
     return value
 
 
-defvjp(with_value, lambda g, out, x, value: g)
+defvjp(with_derivative_of, lambda g, out, x, value: g)
 
 
 def as_tensors(
-    values: Values, operands: Sequence[Array] = (), plain: tuple[int, ...] = ()
+    values: Values, protected: Sequence[Array] = (), constant_results: tuple[int, ...] = ()
 ) -> Values:
     """Turn the floating-point arrays in a result into tensors outside the graph; see `Node`."""
     if isinstance(values, (tuple, list)):
         items = [
-            value if i in plain else as_tensors(value, operands) for i, value in enumerate(values)
+            value if i in constant_results else as_tensors(value, protected)
+            for i, value in enumerate(values)
         ]
         return in_container(values, items)
     if not hasattr(values, "dtype") or values.dtype.kind not in "fc":
         return values
-    return new_tensor(unshared(values, operands) if operands else values)
+    return new_tensor(unshared(values, protected) if protected else values)
 
 
 def in_container(like: Values, items: list[Value]) -> Values:
@@ -261,7 +268,7 @@ def in_container(like: Values, items: list[Value]) -> Values:
 
 
 def data_of(value: Any) -> Any:
-    """Replace tensors with their data, also inside lists and tuples; not as `numpy.unwrap`."""
+    """Replace tensors with their data, also inside lists and tuples."""
     if isinstance(value, Node):
         return value._array
     if isinstance(value, (list, tuple)):

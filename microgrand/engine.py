@@ -4,9 +4,10 @@ A computation is composed of *primitives*, functions whose derivative we know:
 
     out = f(x, y)
 
-Calling one on tensors runs it with NumPy and returns a new tensor. Every tensor is a `Node`: it
-remembers ``f`` and the arguments. The nodes form a directed acyclic graph. For a scalar ``loss`` at
-its end, the *cotangent* of a value ``v`` is the derivative of the loss with respect to it,
+Calling one on tensors runs it with NumPy and returns a new tensor. Every tensor is a `Node`. Where
+a gradient may flow, the call is *recorded*: the new node remembers ``f`` and the arguments. The
+nodes form a directed acyclic graph. For a scalar ``loss`` at its end, the *cotangent* of a value
+``v`` is the derivative of the loss with respect to it,
 
     g_v = d loss / d v,        an array of v's shape.
 
@@ -63,11 +64,11 @@ class Node:
     and reference counting alone frees a graph. All nodes are Tensors: this class is what the engine
     needs of one.
 
-    Who may write into the array? Only what updates a leaf that requires a gradient, such as an
-    optimizer's step, which raises the leaf's version. Recorded results may be views of that array:
-    the backward pass sees that the version has changed, and refuses. With a value outside the graph
-    nobody would notice, so whoever makes one of such a leaf copies (`unshared`, ``detach``). A leaf
-    shares the array that it was made of, so the update writes into that.
+    Only updates of a leaf that requires a gradient, such as an optimizer step, may write into its
+    array; they increment `version`. Recorded results may be views of the array: the backward pass
+    notices the new version and refuses to run. Nothing checks values outside the graph, so they are
+    copied when they are created from such a leaf (`unshared`, ``detach``). A leaf shares the array
+    it was constructed from, so a step writes into the caller's array, too.
     """
 
     _array: Array  # an array, or a NumPy scalar as NumPy returns for 0-d results
@@ -78,7 +79,9 @@ class Node:
     kwargs: Mapping[str, Any]
     retains_grad: bool  # does `backward` store the gradient of this computed value, too?
     version: int  # of a leaf: counts the changes that put earlier results out of date
-    saved_version: int  # sum of the arguments' versions then: they only grow, so it tells changes
+    #: Sum of the arguments' versions at the call. Versions only grow, so a different sum means that
+    #: an argument has changed.
+    saved_version: int
     line: str  # where it was computed; set inside `detect_anomaly` only
 
     __slots__ = (
@@ -186,7 +189,7 @@ class Rules:
         # For `check_derivative`, which refuses a call without a derivative when it is made, not
         # when its gradient is wanted. The VJPs' signatures tell which calls have one.
         self.accepts = accepted_by_vjps(vjps, joint)
-        #: How many arguments have a VJP before the first without; only those after are looked at.
+        #: Number of leading arguments that all have a VJP; `check_derivative` looks at the others.
         self.leading = sys.maxsize if joint else (*vjps, None).index(None)
 
 
@@ -295,8 +298,8 @@ def backpropagate(
 
     Each node is visited once, when all its uses have added to its cotangent: before the last one,
     the sum is incomplete. A VJP is linear in ``g``, so one call on the sum does what a call for
-    each path would do. That matters: twenty times ``x = x * x`` are twenty nodes, and a million
-    paths.
+    each path would do. That matters: repeating ``x = x * x`` twenty times makes twenty nodes but a
+    million paths.
 
     Parameters
     ----------
@@ -304,8 +307,8 @@ def backpropagate(
         Where to begin, and its cotangent: an array of its shape.
     ends
         The nodes whose cotangents are wanted, by default the leaves that require a gradient. The
-        pass does not go beyond an end: one upstream of another gets only what reaches it by other
-        ways. Nodes with ``retains_grad`` on the way are returned, too.
+        pass does not go beyond an end: one upstream of another gets only what reaches it along
+        other paths. Nodes with ``retains_grad`` on the way are returned, too.
     create_graph
         Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
     """
@@ -333,13 +336,13 @@ def backpropagate(
             needed.append(is_node and arg in uses)
             operands.append(arg._array if is_node and not create_graph else arg)
         out = node if create_graph else node._array
-        if rules.joint is not None:
+        if rules.joint:
             contributions = rules.joint(g, out, needed, *operands, **kwargs)
             check_joint(node.primitive, contributions, args)
         for i, arg in enumerate(args):
             if not needed[i]:
                 continue
-            if rules.joint is not None:
+            if rules.joint:
                 contribution = contributions[i]
             else:  # one at a time, so that each is freed as soon as it has been added
                 contribution = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
@@ -434,14 +437,14 @@ def wider(dtype: DTypeLike, count: int) -> Any:
     return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype.itemsize == 2 else None
 
 
-def sum_of(x: Value) -> Function:
-    """Return what sums `x`: a ufunc's own method is faster, but NumPy's arrays alone have it."""
-    return np.add.reduce if x.__class__ in NUMPY_CLASSES else np.sum
+def sum_of(x: Value, **options: Any) -> Value:
+    """Sum as `numpy.sum` does; for NumPy's own arrays by the ufunc's method, which is faster."""
+    return (np.add.reduce if x.__class__ in NUMPY_CLASSES else np.sum)(x, **options)
 
 
-def max_of(x: Value) -> Function:
-    """Return what finds the maximum of `x`, in the same way."""
-    return np.maximum.reduce if x.__class__ in NUMPY_CLASSES else np.max
+def max_of(x: Value, **options: Any) -> Value:
+    """Find the maximum as `numpy.max` does, in the same way."""
+    return (np.maximum.reduce if x.__class__ in NUMPY_CLASSES else np.max)(x, **options)
 
 
 def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
@@ -455,7 +458,7 @@ def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
         data.__class__ in FLOAT_CLASSES  # a NumPy scalar's class tells its dtype
         or (cotangent.shape == data.shape and cotangent.dtype == data.dtype)
     ):
-        return cotangent  # as mostly: there is nothing to undo
+        return cotangent  # the usual case: there is nothing to undo
     check_cotangent(cotangent, data, node, i)
     if cotangent.shape != data.shape:
         new_axes = cotangent.ndim - data.ndim
@@ -467,7 +470,7 @@ def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
         axes = (*range(new_axes), *stretched)
         count = math.prod([cotangent.shape[axis] for axis in axes])
         dtype = wider(cotangent.dtype, count)
-        cotangent = sum_of(cotangent)(cotangent, axis=axes, dtype=dtype, keepdims=True)
+        cotangent = sum_of(cotangent, axis=axes, dtype=dtype, keepdims=True)
         cotangent = np.reshape(cotangent, data.shape)
     if cotangent.dtype != data.dtype:
         if data.dtype.kind != "c":

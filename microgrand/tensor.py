@@ -59,11 +59,12 @@ def constant_operator(ufunc: Function) -> tuple[Function, Function]:
     return operate, reflected
 
 
-def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
-    """Make ``x += y``: new data for a leaf, but a new tensor where a graph is recorded.
+def in_place_operator(ufunc: np.ufunc, in_place: Function) -> Function:
+    """Make ``x += y``.
 
-    A graph is recorded if ``x`` is in one, or if ``y`` brings it into one. Both ways keep shape and
-    dtype, as arrays do, but a recorded 0-d tensor becomes whatever ``x + y`` is.
+    It returns a new tensor if ``x`` is a recorded result, or if recording ``y`` makes it one;
+    otherwise it replaces the data of the leaf ``x``. As with arrays, shape and dtype stay the same,
+    except that a recorded 0-d result takes those of ``x + y``.
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
@@ -72,11 +73,11 @@ def in_place_operator(ufunc: np.ufunc, change: Function) -> Function:
             new = dispatch(ufunc, (self, other), {})
             if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
                 return new
-            change(np.copy(self._array), operand)  # raises what NumPy raises for arrays
+            in_place(np.copy(self._array), operand)  # only for NumPy's error if it does not fit x
             return cast(new, self.dtype)
         checks.check_change_in_place(recorded=needs_recording(self))
         # Replace the array rather than write into it: views, and who gave it, keep their values.
-        new = change(np.copy(self._array), operand)
+        new = in_place(np.copy(self._array), operand)
         self.version += 1
         self._array = new
         return self
@@ -184,7 +185,10 @@ class Tensor(Node):
 
     @property
     def data(self) -> Array:
-        """The array itself. A leaf's may be replaced with a copy of one of its shape and dtype.
+        """The underlying array.
+
+        Assigning to a leaf's ``data`` stores a copy of the new array, which must have the same
+        shape and dtype.
 
         No check notices a write into it, such as ``x.data[0] = 1``: do not do so between
         computing a loss and its ``backward()``.
@@ -227,7 +231,7 @@ class Tensor(Node):
         return np.asarray(self)
 
     def detach(self) -> Tensor:
-        """Return a leaf outside the graph, with a copy of the values: a step may change them."""
+        """Return a leaf outside the graph, with a copy: a step would change the original values."""
         return new_tensor(self._array.copy())  # type: ignore[no-any-return]
 
     def item(self) -> Any:
@@ -245,8 +249,8 @@ class Tensor(Node):
     def requires_grad(self) -> bool:
         """Whether `backward` reaches this tensor; may be assigned to a leaf.
 
-        A leaf that begins to require a gradient gets a copy of its array, of which results outside
-        the graph may be views.
+        When a leaf starts to require a gradient, its array is copied, because results outside the
+        graph may be views of the old one.
         """
         return self._requires_grad
 
@@ -341,9 +345,8 @@ class Tensor(Node):
     __rshift__, __rrshift__ = constant_operator(np.right_shift)
     __lt__, __gt__ = constant_operator(np.less)
     __le__, __ge__ = constant_operator(np.less_equal)
-    __eq__, _ = constant_operator(operator.eq)  # unlike np.equal, it compares with None, too
-    __ne__, _ = constant_operator(operator.ne)
-    del _
+    __eq__ = constant_operator(operator.eq)[0]  # unlike np.equal, it compares with None, too
+    __ne__ = constant_operator(operator.ne)[0]
     # By identity: the engine keeps tensors in sets and dicts. These compare the hashes, which are
     # unequal for different tensors, before they would ask ``__eq__``.
     __hash__ = Node.__hash__

@@ -1,8 +1,8 @@
-"""What the library asks of values that `compile` records.
+"""What the library asks of values that `compile` traces.
 
-`compile` runs a function once on values that write down each NumPy call made with them. Code that
-needs the numbers themselves, or an array of them, asks here: of such a value, which answers by a
-method of its own; of any other, the answer is what NumPy's own function gives.
+`compile` traces a function: it runs it once on values that write down each NumPy call made with
+them. Code that needs the numbers themselves, or an array of them, asks here. A traced value answers
+by a method of its own; for any other, the answer is what NumPy's own function gives.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .kinds import Array, ArrayLike, DTypeLike, Function, Value
 
 
 def is_traced(value: Any) -> bool:
-    """Tell whether `compile` records what is done with `value`."""
+    """Tell whether `value` is one traced by `compile`."""
     return hasattr(value, "looked_at")
 
 
@@ -28,7 +28,7 @@ def look(value: Value) -> Array:
 
 
 def may_be(condition: Any) -> bool:
-    """Tell whether a condition holds, or may hold in a later run of what is being recorded."""
+    """Tell whether a condition holds, or may hold in a later run of what is being traced."""
     return is_traced(condition) or bool(condition)
 
 
@@ -38,7 +38,7 @@ def to_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:
 
 
 def in_one_call(function: Function) -> Function:
-    """Record a function that looks at many values as one call; a decorator."""
+    """Trace a function that looks at many values as one call; a decorator."""
 
     @functools.wraps(function)
     def called(*args: Any) -> Any:

@@ -607,7 +607,7 @@ MISTAKES = {
     ),
     "a mask is drawn once for ever": (
         tracing.RecordingSource,
-        "draw_with",
+        "draw_mask",
         "mask._variable.read_only = True",
         "mask = mask._value; return mask",
     ),

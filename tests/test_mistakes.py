@@ -467,7 +467,7 @@ MISTAKES = {
         check(np.add, X, Y[0]), "broadcasting is not undone",
     ),
     "engine: broadcasting undone by the mean": Mistake(
-        source("unbroadcast", "np.add.reduce", "np.mean"), check(np.add, X, Y[0]),
+        source("unbroadcast", "sum_of(", "np.mean("), check(np.add, X, Y[0]),
         "3 times too small; 3 is also a number of elements",
     ),
     "engine: gradients of another dtype": Mistake(

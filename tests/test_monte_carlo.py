@@ -177,7 +177,7 @@ def test_samples(check, model):
 
 MISTAKES = [
     *(
-        (check, "next_mask", "self.outer.draw_with(self.rng, layer, shape)", wrong)
+        (check, "next_mask", "self.outer.draw_mask(layer, shape, self.rng)", wrong)
         for check, wrong in [
             (check_samples_are_independent, "layer.draw(shape, np.random.default_rng(0))"),
             (check_samples_are_passes_in_training, "layer.draw((1,) + shape[1:], self.rng)"),

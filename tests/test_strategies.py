@@ -223,7 +223,7 @@ FAULTS = {
         "uses[arg] -= 1",
         "uses[arg] = 0 if uses[arg] > 0 else -1",
     ),
-    "broadcasting undone by the mean": ("unbroadcast", "np.add.reduce", "np.mean"),
+    "broadcasting undone by the mean": ("unbroadcast", "sum_of(", "np.mean("),
 }
 
 

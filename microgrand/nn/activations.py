@@ -69,7 +69,7 @@ class ReLU(Module):
 
 def subtract_max(x: Array, axis: int) -> Array:
     """Subtract the maximum along `axis`, so that ``exp`` of it cannot overflow."""
-    largest = max_of(x)(x, axis=axis, keepdims=True)
+    largest = max_of(x, axis=axis, keepdims=True)
     checks.check_float(largest.dtype)
     # A difference too large for the dtype is -inf, and exp(-inf) is 0, as it should be.
     with np.errstate(over="ignore"):
@@ -78,7 +78,7 @@ def subtract_max(x: Array, axis: int) -> Array:
 
 def sum_over(x: Value, axis: int) -> Value:
     """Sum along `axis`; a long sum in a wider dtype."""
-    return sum_of(x)(x, axis=axis, dtype=wider(x.dtype, x.shape[axis]), keepdims=True)
+    return sum_of(x, axis=axis, dtype=wider(x.dtype, x.shape[axis]), keepdims=True)
 
 
 @primitive
@@ -175,7 +175,7 @@ def logsumexp(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
     >>> F.logsumexp(Tensor([1000.0, 1000.0])) - 1000
     Tensor(0.69314718)
     """
-    largest = max_of(x)(x, axis=axis, keepdims=True)
+    largest = max_of(x, axis=axis, keepdims=True)
     checks.check_float(largest.dtype)
     largest = np.where(np.isfinite(largest), largest, 0)  # the difference of infinities is nan
     with np.errstate(over="ignore", divide="ignore"):

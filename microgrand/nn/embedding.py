@@ -102,7 +102,7 @@ def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
     """
     words = as_array(data_of(words))
     if num_classes == -1:
-        num_classes = int(extreme(np.max, look(words), None, none=-1, keepdims=False)) + 1
+        num_classes = int(extreme(np.max, look(words), None, default=-1, keepdims=False)) + 1
     words = layer_checks.words(words, (checks.integer("num_classes", num_classes, 0), 1))
     return np.equal(words[..., None], np.arange(num_classes, like=library_of(words))).astype(int)
 

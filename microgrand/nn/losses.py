@@ -46,7 +46,7 @@ def mean_cross_entropy(logits: Value, one_hot: Mask, log_probabilities: Array) -
     The logarithms are given as a constant, as the backward pass needs them, too.
     """
     picked = log_probabilities[one_hot]
-    total = sum_of(picked)(picked, axis=0, dtype=wider(picked.dtype, len(picked)))
+    total = sum_of(picked, axis=0, dtype=wider(picked.dtype, len(picked)))
     return (-total / len(one_hot)).astype(picked.dtype)
 
 
@@ -166,7 +166,7 @@ def of_labels(
     one_hot = one_hot & np.not_equal(labels, ignore_index)[:, None]
     weight = weight_of_classes(weight, log_probabilities)
     of_labels = np.where(one_hot, weight, 0)
-    of_rows = sum_of(of_labels)(of_labels, axis=1)  # 0 for what is ignored
+    of_rows = sum_of(of_labels, axis=1)  # 0 for what is ignored
     losses = of_rows * np.sum(np.where(one_hot, -log_probabilities, 0), axis=1)
     if smoothing:
         kept = np.any(one_hot, axis=1)[:, None]

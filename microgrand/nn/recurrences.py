@@ -36,7 +36,7 @@ def weight_gradient(g: Value, states: Value) -> Value:
 def bias_gradient(g: Value) -> Value:
     """Sum over steps and batch."""
     rows = np.reshape(g, (g.shape[0] * g.shape[1], -1))
-    return sum_of(rows)(rows, axis=0, dtype=wider(g.dtype, len(rows)))
+    return sum_of(rows, axis=0, dtype=wider(g.dtype, len(rows)))
 
 
 def in_gates(x: Value, gates: int) -> Value:

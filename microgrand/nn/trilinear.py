@@ -125,7 +125,7 @@ def add_to_channels(y: Value, bias: Value) -> Value:
 def sum_of_channels(g: Value) -> Value:
     """Sum all elements of each channel."""
     axes = (0, *range(2, g.ndim))
-    return sum_of(g)(g, axes, wider(g.dtype, g.size // max(g.shape[1], 1)))
+    return sum_of(g, axis=axes, dtype=wider(g.dtype, g.size // max(g.shape[1], 1)))
 
 
 defvjp(add_to_channels, lambda g, out, y, bias: g, lambda g, out, y, bias: sum_of_channels(g))

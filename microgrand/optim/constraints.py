@@ -79,7 +79,7 @@ def project_max_norm(weights: Iterable[Tensor], max_norm: float) -> None:
 def largest_in_rows(data: Array, index: int) -> Array:
     """Return the largest absolute value of each row; raise if one is infinite."""
     incoming = tuple(range(1, data.ndim))
-    largest: Array = extreme(np.max, np.abs(data), incoming, none=0)
+    largest: Array = extreme(np.max, np.abs(data), incoming, default=0)
     if np.isinf(largest).any():
         checks.refuse_infinite_norm(index)
     return largest

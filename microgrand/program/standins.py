@@ -76,7 +76,7 @@ class RecordingSource(MaskSource):
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
-    def draw_with(self, rng: np.random.Generator, layer: Any, shape: Any) -> Any:
+    def draw_mask(self, layer: Any, shape: Any, rng: np.random.Generator) -> Any:
         """Draw a mask; with a generator that the function has made, it is a constant."""
         if type(rng) is not RecordingGenerator:
             if all(rng.bit_generator is not bits for bits, _ in self.recorder.streams):

@@ -78,10 +78,11 @@ def not_zero(x: Value) -> Value:
     return np.where(np.equal(x, 0), 1, x)
 
 
-def in_range(x: Value, y: Value) -> tuple[Value, Value, Value]:
+def scaled_to_fit(x: Value, y: Value) -> tuple[Value, Value, Value]:
     """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` does not overflow; return the scale, too."""
     x, y = wide(as_array(x)), wide(as_array(y))
-    distance = np.hypot(data_of(x), data_of(y))  # the squares may underflow
+    # hypot, as the squares themselves might overflow or underflow
+    distance = np.hypot(data_of(x), data_of(y))
     scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
     return x * scale, y * scale, scale
 
@@ -91,7 +92,7 @@ def cosine(x: Value, y: Value) -> Value:
 
     Two infinities are equal, as they are to arctan2.
     """
-    x, y, _ = in_range(x, y)
+    x, y, _ = scaled_to_fit(x, y)
     far = np.isinf(x) | np.isinf(y)  # then an infinite one counts 1, a finite one 0
     x, y = (np.where(far, np.copysign(np.isinf(z), data_of(z)), z) for z in (x, y))
     return x / not_zero(np.hypot(x, y))
@@ -117,7 +118,7 @@ def nan_to_num_vjp(
     posinf: ArrayLike = None,
     neginf: ArrayLike = None,
 ) -> Value:
-    """0 where a number is replaced, by whatever; real and imaginary parts are separate."""
+    """0 where a number is replaced, whatever the replacement; each part of a complex one by itself."""
     if x.dtype.kind != "c":
         return np.where(np.isfinite(x), g, 0)
     real, imag = np.real(data_of(x)), np.imag(data_of(x))
@@ -144,26 +145,25 @@ def _sinc(x: ArrayLike) -> Value:
     return np.where(near, series, np.sin(y) / y)
 
 
-@formula(np.modf, plain=(1,))
+@formula(np.modf, constant_results=(1,))
 def _modf(x: ArrayLike) -> tuple[Value, None]:
     return x - np.trunc(x), None
 
 
-@formula(np.frexp, plain=(1,))
+@formula(np.frexp, constant_results=(1,))
 def _frexp(x: ArrayLike) -> tuple[Value, None]:
     exponent = np.frexp(data_of(x))[1]
     return np.ldexp(x, -exponent), None
 
 
-@formula(np.divmod, plain=(0,))
+@formula(np.divmod, constant_results=(0,))
 def _divmod(x: ArrayLike, y: ArrayLike) -> tuple[None, Value]:
     return None, np.remainder(x, y)
 
 
 # ---------------------------------------------------------------------------- complex numbers
 
-# What a complex cotangent is stands in engine.py, which takes the real part where one arrives at a
-# real argument.
+# engine.py defines complex cotangents, and takes the real part of one that arrives at a real value.
 
 defvjp(np.real, lambda g, out, z: g)
 defvjp(np.imag, lambda g, out, z: g * -1j)
@@ -237,7 +237,7 @@ defvjp(
 
 def over_square_distance(g: Value, x: Value, y: Value) -> Value:
     """Return ``g x / (x^2 + y^2)``, as the cosine over the distance: the squares may overflow."""
-    scaled_x, scaled_y, scale = in_range(x, y)
+    scaled_x, scaled_y, scale = scaled_to_fit(x, y)
     return g * cosine(x, y) / not_zero(np.hypot(scaled_x, scaled_y)) * scale
 
 

@@ -164,7 +164,7 @@ def log_abs_det_vjp(g: Value, out: Value, a: Value) -> Value:
 defvjp(log_abs_det, log_abs_det_vjp)
 
 
-@formula(np.linalg.slogdet, plain=(0,))
+@formula(np.linalg.slogdet, constant_results=(0,))
 def _slogdet(a: ArrayLike) -> Values:
     a = check_matrix("slogdet", a)
     return None, log_abs_det(a)
@@ -216,9 +216,9 @@ def check_cut_is_clear(s: Value, cutoff: Value) -> None:
     The derivative is that among matrices of one rank, where those dropped are 0. By as much as
     they are not, compared with the smallest kept, it is wrong.
     """
-    kept = s > np.expand_dims(cutoff, -1) * extreme(np.max, s, -1, none=0)
-    least = extreme(np.min, np.where(kept, s, np.inf), -1, none=np.inf, keepdims=False)
-    dropped = extreme(np.max, np.where(kept, 0, s), -1, none=0, keepdims=False)
+    kept = s > np.expand_dims(cutoff, -1) * extreme(np.max, s, -1, default=0)
+    least = extreme(np.min, np.where(kept, s, np.inf), -1, default=np.inf, keepdims=False)
+    dropped = extreme(np.max, np.where(kept, 0, s), -1, default=0, keepdims=False)
     if np.any(look(dropped) > np.sqrt(np.finfo(s.dtype).eps) * least):
         raise LinAlgError(
             f"np.linalg.pinv with the cutoff {cutoff} drops singular values of {s!s:.60} that are "
@@ -227,7 +227,7 @@ def check_cut_is_clear(s: Value, cutoff: Value) -> None:
         )
 
 
-@formula(np.linalg.lstsq, plain=(2, 3))
+@formula(np.linalg.lstsq, constant_results=(2, 3))
 def _lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> Values:
     a, b = check_matrix("lstsq", a), as_array(b)
     has_residuals = np.linalg.lstsq(data_of(a), data_of(b), rcond)[1].size > 0
@@ -327,7 +327,7 @@ def inverse_gaps(values: Value, factor: Value, name: str) -> Value:
     """
     gaps = np.expand_dims(values, -2) - np.expand_dims(values, -1)
     n = values.shape[-1]
-    size = extreme(np.max, np.abs(data_of(values)), -1, none=0, keepdims=False)[..., None, None]
+    size = extreme(np.max, np.abs(data_of(values)), -1, default=0, keepdims=False)[..., None, None]
     equal = np.less_equal(np.abs(data_of(gaps)), n * np.finfo(values.dtype).eps * size)
     twins = equal & ~np.eye(n, dtype=bool, like=library_of(values))
     if look(np.any(twins)) and (isinstance(factor, Tensor) or look(np.any(factor[twins]))):
@@ -411,7 +411,7 @@ def svd_vjp(
     u_turn, v_turn = u_turn - transposed(u_turn), v_turn - transposed(v_turn)
     both = np.abs(data_of(u_turn)) + np.abs(data_of(v_turn))
     # 1 / (s_j^2 - s_i^2), as a product, and in units of the largest value.
-    largest = extreme(np.max, data_of(s), -1, none=0)
+    largest = extreme(np.max, data_of(s), -1, default=0)
     unit = np.where(largest == 0, 1, largest)
     t = s / unit
     sums = np.expand_dims(t, -2) + np.expand_dims(t, -1)
@@ -431,7 +431,7 @@ def svd_vjp(
 
 def inverse_of(s: Value, factor: Value) -> Value:
     """``1 / s``; an error if the vectors of a singular value 0 are asked for."""
-    largest = extreme(np.max, data_of(s), -1, none=0)
+    largest = extreme(np.max, data_of(s), -1, default=0)
     zero = np.less_equal(data_of(s), max(factor.shape[-2:]) * np.finfo(s.dtype).eps * largest)
     if look(np.any(zero)) and (
         isinstance(factor, Tensor) or look(np.any(times_diagonal(factor, zero)))
@@ -500,7 +500,7 @@ def qr_vjp(g: Value, out: Value, a: Value) -> Value:
     q, r, g_q, g_r = out[..., :m, :], out[..., m:, :], g[..., :m, :], g[..., m:, :]
     # Of each column: what the columns before do not explain, and all of it.
     new = np.abs(np.diagonal(data_of(r), axis1=-2, axis2=-1))
-    whole = extreme(np.max, np.abs(data_of(r)), -2, none=0, keepdims=False)
+    whole = extreme(np.max, np.abs(data_of(r)), -2, default=0, keepdims=False)
     if np.any(look(new) <= m * np.finfo(new.dtype).eps * whole):
         raise LinAlgError("np.linalg.qr has no derivative where the columns are linearly dependent")
     middle = r @ transposed(g_r) - transposed(g_q) @ q

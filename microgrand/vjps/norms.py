@@ -39,9 +39,9 @@ def vector_norm_vjp(
     zero = absolute == 0
     # In units of the largest element, or the smallest for a negative power: so no power is above 1.
     if ord > 0:
-        unit = extreme(np.max, absolute, axis, none=0)
+        unit = extreme(np.max, absolute, axis, default=0)
     else:
-        unit = extreme(np.min, np.where(zero, np.inf, absolute), axis, none=np.inf)
+        unit = extreme(np.min, np.where(zero, np.inf, absolute), axis, default=np.inf)
     unit = np.where((unit == 0) | np.isinf(unit), 1, unit).astype(absolute.dtype)
     ratio = np.where(zero, 1, size / unit)
     powers = np.where(zero, 0, ratio**ord)

@@ -139,7 +139,7 @@ def std_vjp(
     freedom = count(x, axis, where) - float(ddof) - float(correction)  # np.uint8 is too small
     centered = deviations(x, axis, dtype, where)
     # In units of the largest deviation, as squares overflow and underflow long before it does.
-    largest = extreme(np.max, np.abs(data_of(centered)), axis, none=0)
+    largest = extreme(np.max, np.abs(data_of(centered)), axis, default=0)
     centered = centered / np.where(largest == 0, 1, largest)
     squares = np.sum(np.real(centered * np.conj(centered)), axis=axis, keepdims=True)
     spread_out = np.sqrt(np.where(largest == 0, 1, squares * freedom))
@@ -539,7 +539,7 @@ def log_sum(ufunc: np.ufunc, exp: np.ufunc, log: np.ufunc) -> Function:
             a = np.where(where, a, -np.inf)
         if a.ndim == 0:
             axis = None
-        largest = extreme(np.max, data_of(a), axis, none=-np.inf)
+        largest = extreme(np.max, data_of(a), axis, default=-np.inf)
         total = np.sum(exp(below(a, largest)), axis=axis, keepdims=True)
         out = largest + log(np.where(data_of(total) == 0, 1, total))
         out = out if initial is None else ufunc(out, initial)

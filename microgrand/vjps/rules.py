@@ -14,7 +14,7 @@ from ..traced import to_array
 
 
 def as_array(value: ArrayLike, beside: ArrayLike = None) -> Value:
-    """Make lists and numbers arrays, where `beside` is; leave tensors and arrays as they are."""
+    """Make lists and numbers arrays of the library of `beside`; return other values as they are."""
     if hasattr(value, "__array_function__"):
         return value
     array = to_array(value)
@@ -35,8 +35,10 @@ def wide(x: Value) -> Value:
     return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
-def extreme(function: Function, x: Array, axis: Axis, none: float, keepdims: bool = True) -> Array:
-    """Return a maximum or minimum, or `none` of no numbers: not every library has ``initial=``."""
+def extreme(
+    function: Function, x: Array, axis: Axis, default: float, keepdims: bool = True
+) -> Array:
+    """Return a maximum or minimum, or `default` of no numbers: some libraries lack ``initial=``."""
     if x.size:
         return function(x, axis=axis, keepdims=keepdims)
-    return np.sum(x, axis=axis, keepdims=keepdims) + none
+    return np.sum(x, axis=axis, keepdims=keepdims) + default

@@ -61,7 +61,7 @@ def quantiles(draw, function):
     return Case(lambda x: zero_for_nan(function(np.where(nans, np.nan, x), q, **options)), [x])
 
 
-@covers(dispatch.with_value)
+@covers(dispatch.with_derivative_of)
 @st.composite
 def other_values(draw, function):
     return Case(lambda x: function(x, data_of(x)), [draw(arrays(shapes()))])

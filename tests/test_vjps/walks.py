@@ -281,7 +281,7 @@ def test_checks_call_what_they_check(formula, monkeypatch):
     def run(case):
         gradients(case.call, case.inputs)
 
-    monkeypatch.setitem(formulas, formula, Formula(called, exact=True, plain=()))
+    monkeypatch.setitem(formulas, formula, Formula(called, exact=True, constant_results=()))
     with pytest.raises(NoticedError):
         run()
 

@@ -78,7 +78,7 @@ class DropoutBase(Module):
         mask = mask_of_call(self, self.mask_shape(x._array.shape))
         if mask is None:
             return self.evaluate(x)
-        self.mask = mask  # only to look at: the call has its own, whatever other threads do
+        self.mask = mask  # for inspection only: each call's node keeps its own mask
         return self.drop(x, mask)
 
     def mask_shape(self, shape: Shape) -> Shape:
@@ -98,7 +98,11 @@ class DropoutBase(Module):
         return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)  # type: ignore[no-any-return]
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """Return the input; a copy of a parameter if nothing is recorded, as steps change it."""
+        """Return the input.
+
+        Of a parameter, return a copy where nothing is recorded, because an optimizer step would
+        change the original.
+        """
         is_parameter = x.is_leaf and x.requires_grad
         return x.detach() if is_parameter and not is_grad_enabled() else x
 

@@ -62,10 +62,10 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     array([2., 0., 0.])
     """
     check_mask(mask)
-    if x.__class__ not in NUMPY_CLASSES:  # on a device: bring a mask there that the host drew
+    if x.__class__ not in NUMPY_CLASSES:  # of another library: move a mask of NumPy's there
         mask = np.asarray(mask, like=x)
     integer = INTEGERS.get(x.dtype.itemsize)
-    if integer is None:  # a longer float
+    if integer is None:  # complex128 or longdouble: no integer is as wide
         return np.where(mask, x * scale, 0)
     zeroed = (x.view(integer) * mask).view(x.dtype)
     if scale == 1:
@@ -95,7 +95,7 @@ def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generat
     >>> bernoulli_mask((2, 4), 0.5, np.random.default_rng(0)).shape
     (2, 4)
     """
-    if not isinstance(rng, np.random.Generator):  # a device's: it draws as many bits as it likes
+    if not isinstance(rng, np.random.Generator):  # another library's: all have `random`
         return rng.random(shape) < keep_probability
     whole = int(256 * keep_probability)
     rest = 256 * keep_probability - whole
@@ -141,11 +141,14 @@ class MaskSource:
     drops_in_evaluation: bool = False
 
     def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
-        """Return the mask of the next call, which is one of this layer."""
-        return self.draw_with(layer.rng or default_generator, layer, shape)
+        """Return the mask for `layer`'s next call."""
+        return self.draw_mask(layer, shape, layer.rng or default_generator)
 
-    def draw_with(self, rng: np.random.Generator, layer: DropoutBase, shape: Shape) -> Mask:
-        """Have a layer draw a mask with this generator."""
+    def draw_mask(self, layer: DropoutBase, shape: Shape, rng: np.random.Generator) -> Mask:
+        """Let `layer` draw a mask with `rng`.
+
+        A separate method so that `compile` can see every draw.
+        """
         return layer.draw(shape, rng)
 
 

@@ -147,4 +147,4 @@ class Sampler(MaskSource):
     def next_mask(self, layer: DropoutBase, shape: Shape) -> Mask:
         """Draw a mask, and count it."""
         self.calls += 1
-        return self.outer.draw_with(self.rng, layer, shape)
+        return self.outer.draw_mask(layer, shape, self.rng)
