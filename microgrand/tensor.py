@@ -144,7 +144,7 @@ class Tensor(Node):
     ) -> None:
         checks.check_is_no_tensor(data)
         # Arrays of other libraries that speak NumPy's protocols are kept as they are. A scalar that
-        # `compile` records speaks them, too, and becomes an array as other scalars do.
+        # `compile` traces speaks them, too, and becomes an array as other scalars do.
         if not hasattr(data, "__array_function__") or isinstance(data, np.generic):
             checks.check_speaks_protocols(data)
             data = to_array(data, dtype)

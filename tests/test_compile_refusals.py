@@ -459,8 +459,8 @@ def test_functions_that_numpy_calls():
 def test_what_does_not_take_recorded_values():
     with pytest.raises(TypeError, match="JSON") as error:
         compile(lambda x, k: x * len(json.dumps(k)))(X, 2.0)
-    notes = getattr(error.value, "__notes__", ["recorded"])  # from Python 3.11 on
-    assert "recorded" in notes[0]
+    notes = getattr(error.value, "__notes__", ["traced"])  # from Python 3.11 on
+    assert "traced" in notes[0]
 
 
 def test_functions_that_depend_on_classes():

@@ -153,7 +153,7 @@ def test_a_saved_program_checks_its_arguments(tmp_path):
         ((X[:2], 2, nest), TypeError, "x is an array of shape"),
         ((np.asfortranarray(X), 2, nest), TypeError, "strides"),
         ((X.tolist(), 2, nest), TypeError, "x is an array"),
-        ((X, 3, nest), ValueError, "n is 2, as when it was recorded; got 3"),
+        ((X, 3, nest), ValueError, "n is 2, as when it was traced; got 3"),
         ((X, 2, {"b": X}), ValueError, "nest has the keys"),
     ):
         with pytest.raises(error, match=match):

@@ -2,6 +2,7 @@
 
 VJPs are NumPy functions, so the same line runs on arrays, on tensors, on the arrays of other
 libraries, and on arrays that write down each call. The last of these is what this folder is about.
+To trace a function is to run it on these, which the code calls *recorded* values.
 Of ``grad(lambda x: np.sum(np.tanh(x) ** 2))``, such an array writes down, forward and backward,
 
     tanh = np.tanh(x)

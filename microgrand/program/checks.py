@@ -19,7 +19,7 @@ def refuse_question(asked: str, line: str) -> NoReturn:
     """Raise, as Python asks for a value that is another one in each call."""
     raise NotRecordable(
         f"{line}: {asked} of an array depends on its values, which are others in each call, and a "
-        "compiled function runs Python only while it is recorded. Choose with np.where, loop a "
+        "compiled function runs Python only while it is traced. Choose with np.where, loop a "
         "fixed number of times, make tables that are indexed, such as np.eye(n)[labels], outside, "
         "return the array and convert it there, or leave this part out of the compiled function"
     )
@@ -37,9 +37,9 @@ def refuse_conversion(line: str) -> NoReturn:
 
 
 def refuse_attribute(name: str, line: str) -> NoReturn:
-    """Raise, as what an array is asked for cannot be recorded."""
+    """Raise, as what an array is asked for cannot be traced."""
     raise NotRecordable(
-        f"{line}: {name} of an array cannot be recorded; use a NumPy function of the array, or "
+        f"{line}: {name} of an array cannot be traced; use a NumPy function of the array, or "
         "leave this part out of the compiled function"
     )
 
@@ -61,11 +61,11 @@ def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
 
 
 def explain_recording(error: BaseException) -> None:
-    """Say in an error that the call was recorded, if that may be why it was raised."""
+    """Say in an error that the call was traced, if that may be why it was raised."""
     is_possible = isinstance(error, TypeError) and not isinstance(error, NotRecordable)
     if is_possible and hasattr(error, "add_note"):  # from Python 3.11 on
         error.add_note(
-            "This call of a compiled function was recorded, with values that stand in for arrays "
+            "This call of a compiled function was traced, with values that stand in for arrays "
             "and floats. If the function does not raise this without compile, leave the part that "
             "does out of the compiled function"
         )
@@ -84,7 +84,7 @@ def refuse_thread(line: str) -> NoReturn:
     """Raise, as a thread that the function starts computes out of sight."""
     raise NotRecordable(
         f"{line}: a thread that the compiled function has started computes with its values, and "
-        "only the thread that calls the function is recorded; do it there, or start threads that "
+        "only the thread that calls the function is traced; do it there, or start threads that "
         "call compiled functions"
     )
 
@@ -142,7 +142,7 @@ def check_function(function: Any) -> None:
 
 
 def check_argument(leaf: Any) -> None:
-    """Raise if an argument is an array of a kind that cannot be recorded."""
+    """Raise if an argument is an array of a kind that cannot be traced."""
     is_foreign = hasattr(type(leaf), "__array_function__") and not isinstance(leaf, np.generic)
     if (
         is_foreign
@@ -160,7 +160,7 @@ def check_is_compiled(traces: Any) -> None:
     """Raise if there is no program yet."""
     if not traces:
         raise RuntimeError(
-            "there is no program yet: the first call is watched, the second recorded; call the "
+            "there is no program yet: the first call is watched, the second traced; call the "
             "compiled function twice with such arguments"
         )
 
@@ -205,7 +205,7 @@ def warn_of_eager_calls(function: Any, often: int) -> None:
     """Tell that programs do not get to their end."""
     warnings.warn(
         f"{often} calls of {name_of(function)} had to run eagerly after all, as a shape or a check "
-        "that depends on values came out in another way than recorded; use np.where rather than "
+        "that depends on values came out in another way than traced; use np.where rather than "
         "x[mask], or leave this part out of the compiled function",
         RuntimeWarning,
         stacklevel=3,
@@ -221,7 +221,7 @@ def check_backend(backend: Any, check: bool) -> None:
     if check:
         raise ValueError(
             'check=True compares bits, which backend="numba" does not keep; check with '
-            'backend="numpy": it records the same program'
+            'backend="numpy": it traces the same program'
         )
     for name in ("numba", "scipy"):
         if importlib.util.find_spec(name) is None:

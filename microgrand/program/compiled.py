@@ -44,7 +44,7 @@ def compile(
 ) -> Any:
     """Turn a function of arrays, or a training step, into one flat NumPy program; a decorator.
 
-    The first call is watched, the second is recorded: every NumPy call in it is written down,
+    The first call is watched, the second is traced: every NumPy call in it is written down,
     forward, backward and update. From then on the program runs, with the same bits as eager code.
 
     Parameters
@@ -53,7 +53,7 @@ def compile(
         A function of arrays, tensors and nests of them, such as ``value_and_grad(loss)``, or a
         training step that closes over modules and optimizers. Left out with ``check``.
     check
-        Run eager code beside each call, recorded ones, too, from the same state, and raise
+        Run eager code beside each call, traced ones, too, from the same state, and raise
         RuntimeError if anything differs.
     backend
         ``"numpy"``, or ``"numba"`` for machine code: chains of elementwise functions and
@@ -73,7 +73,7 @@ def compile(
     ModuleNotFoundError
         If the backend is ``"numba"``, and this is not installed.
     TypeError
-        In the first call or the second, with the line of the function that cannot be recorded: if
+        In the first call or the second, with the line of the function that cannot be traced: if
         it asks for a value (``if x > 0``, ``float(x)``, ``.item()``, ``np.asarray(x)``), changes
         Python's numbers or lists, or depends on something that nobody can see, as a generator that
         it makes itself. All that the call has changed is put back.
@@ -97,7 +97,7 @@ def compile(
     What two masks drop in turn is zeroed at once: an overflow on the way, which eager code warns
     of, may go without a warning.
 
-    Where a check or a shape that depends on values comes out in another way than recorded, eager
+    Where a check or a shape that depends on values comes out in another way than traced, eager
     code does the whole call again. So it does inside `grad` and other transforms, where the
     function becomes part of their graph, under `detect_anomaly`, and inside `DropoutMasks`.
 
@@ -131,7 +131,7 @@ def compile(
 
 
 class Compiled:
-    """A function that is recorded and then run as a program; what `compile` returns.
+    """A function that is traced and then run as a program; what `compile` returns.
 
     Attributes
     ----------
@@ -268,7 +268,7 @@ class Compiled:
 
         Its state, the parameters and what else the program reads, is written beside it as
         ``.npz``. The module's ``step`` takes the arguments of the compiled function, arrays for
-        tensors, and returns what that returned; it raises if they are others than were recorded.
+        tensors, and returns what that returned; it raises if they are others than were traced.
 
         Raises
         ------

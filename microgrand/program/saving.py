@@ -35,38 +35,38 @@ state = _state = dict(np.load(Path(__file__).with_suffix(".npz")))
 
 
 def deviate():
-    """Tell that the recorded call went another way."""
-    raise ValueError("with these arguments the function would do something else than was recorded")
+    """Tell that the traced call went another way."""
+    raise ValueError("with these arguments the function would do something else than was traced")
 
 
 def _check(name, given, shape, dtype, strides):
-    """Raise if an argument is another array than was recorded."""
+    """Raise if an argument is another array than was traced."""
     found = tuple(getattr(given, key, None) for key in ("shape", "dtype", "strides"))
     if found != (shape, np.dtype(dtype), strides):
         raise TypeError(
             f"{{name}} is an array of shape {{shape}}, dtype {{dtype}} and strides {{strides}}, "
-            f"as when it was recorded; got shape, dtype and strides {{found}}"
+            f"as when it was traced; got shape, dtype and strides {{found}}"
         )
 
 
 def _check_number(name, given, expected):
-    """Raise if an argument is another number or text than was recorded."""
+    """Raise if an argument is another number or text than was traced."""
     if type(given) is not type(expected) or given != expected:
-        raise ValueError(f"{{name}} is {{expected!r}}, as when it was recorded; got {{given!r}}")
+        raise ValueError(f"{{name}} is {{expected!r}}, as when it was traced; got {{given!r}}")
 
 
 def _check_same(name, given, other_name, other):
     """Raise if two arguments are no longer one array."""
     if given is not other:
-        raise ValueError(f"{{name}} and {{other_name}} are one array, as when it was recorded")
+        raise ValueError(f"{{name}} and {{other_name}} are one array, as when it was traced")
 
 
 def _check_keys(name, given, expected):
-    """Raise if an argument is another nest than was recorded."""
+    """Raise if an argument is another nest than was traced."""
     keys = [*given] if isinstance(given, dict) else len(given)
     if keys != expected:
         what = "the keys" if isinstance(expected, list) else "the length"
-        raise ValueError(f"{{name}} has {{what}} {{expected}}, as when recorded; got {{keys}}")
+        raise ValueError(f"{{name}} has {{what}} {{expected}}, as when traced; got {{keys}}")
 
 '''
 

@@ -1,4 +1,4 @@
-"""A page with the program of a compiled step beside the graph that it was recorded from."""
+"""A page with the program of a compiled step beside the graph that it was traced from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def program(
     Parameters
     ----------
     compiled
-        A compiled function that has been called until it was recorded.
+        A compiled function that has been called until it was traced.
     loss
         The loss of the same step, computed eagerly: its graph is drawn.
     path
@@ -44,7 +44,7 @@ def program(
     ImportError
         If igraph is not installed: the extra ``visual`` brings it.
     TypeError, ValueError, RuntimeError
-        If `compiled` is not a compiled function or has not been recorded, or `loss` has no graph.
+        If `compiled` is not a compiled function or has not been traced, or `loss` has no graph.
 
     Examples
     --------

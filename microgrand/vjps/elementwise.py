@@ -118,7 +118,7 @@ def nan_to_num_vjp(
     posinf: ArrayLike = None,
     neginf: ArrayLike = None,
 ) -> Value:
-    """0 where a number is replaced, whatever the replacement; each part of a complex one by itself."""
+    """0 where a number is replaced, whatever the replacement; complex parts are separate."""
     if x.dtype.kind != "c":
         return np.where(np.isfinite(x), g, 0)
     real, imag = np.real(data_of(x)), np.imag(data_of(x))

@@ -19,6 +19,7 @@ from . import (  # noqa: F401  they register their checks
     test_images,
     test_layers,
     test_linalg,
+    test_passages,
     test_products,
     test_reductions,
     test_shapes,

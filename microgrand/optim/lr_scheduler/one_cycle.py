@@ -48,7 +48,7 @@ class OneCycleLR(LRScheduler):
 
     Notes
     -----
-    For a step that `microgrand.compile` records, say ``cycle_momentum=False``: a program holds for
+    For a step that `microgrand.compile` traces, say ``cycle_momentum=False``: a program holds for
     one momentum.
 
     Examples

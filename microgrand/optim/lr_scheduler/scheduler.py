@@ -27,7 +27,7 @@ class LRScheduler(ABC):
 
     Notes
     -----
-    In a step that `microgrand.compile` has recorded, the learning rate is read at each call. Call
+    In a step that `microgrand.compile` has traced, the learning rate is read at each call. Call
     the scheduler outside of that step: it counts.
     """
 
