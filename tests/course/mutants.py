@@ -1299,7 +1299,7 @@ MUTANTS = [
         RELU,
         "lambda g: (np.copyto(g, 0.0, where=~positive) or g if np.ndim(g) "
         "else np.where(positive, g, 0.0),)",
-        "writes into its g",
+        "relu changes g in place",
     ),
     Mutant(
         16,

@@ -106,7 +106,7 @@ FUNCTIONS = {
     "exp": "x.exp()",
     "log": "x.log()",
     "tanh": "x.tanh()",
-    "relu": "x.relu()",
+    "relu": "(x - 1.2).relu()",
     "-x": "(-x)",
     "x ** 2": "(x ** 2)",
     "x * y": "(x * y)",
