@@ -1,4 +1,4 @@
-"""Compare layers with PyTorch's: ``python -m tests.benchmarks.layers [part of a name ...]``.
+"""Compare layers with PyTorch's: ``python -m tests.benchmarks.beside_torch [part of a name ...]``.
 
 The names are PyTorch's, so each net is written once, for either library. Each contender runs in a
 process of its own, with one thread; they take turns, and the CPU time of their steps is compared.
@@ -230,7 +230,7 @@ def main(parts):
     """Measure the cases whose names have one of these parts; all by default."""
     workers = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.layers", "--serve", library],
+            [sys.executable, "-m", "tests.benchmarks.beside_torch", "--serve", library],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
