@@ -31,7 +31,7 @@ LAUNCHERS = {
 def import_mpi() -> Any:
     """Return mpi4py's module, or say how to get it."""
     try:
-        from mpi4py import MPI  # type: ignore[import-not-found]
+        from mpi4py import MPI
     except ImportError as error:
         raise ImportError(
             "microgrand.distributed needs mpi4py: pip install 'microgrand[mpi]' installs it and an "

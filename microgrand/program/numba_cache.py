@@ -37,7 +37,7 @@ def build(name: str, text: str) -> Callable[..., Any]:
     Numba keeps machine code for functions that stand in a file, so the source is written into one:
     its name depends on what is in it, and on the versions.
     """
-    import numba  # type: ignore[import-not-found]
+    import numba
 
     decorator = f"@numba.njit(cache=True, {OPTIONS})\n"
     source = HEAD + re.sub(r"^def ", f"{decorator}def ", text, flags=re.MULTILINE)

@@ -580,7 +580,7 @@ def gradient_of_parameter(layer: Any, name: str) -> Any:
 
 def of_pytorch() -> Adapter:
     """Do what `Adapter.pytorch` does."""
-    import torch  # type: ignore[import-not-found, unused-ignore]
+    import torch
 
     def gradients(outputs: Any, cotangents: Any, leaves: Any, create_graph: bool) -> Any:
         parts = [

@@ -110,7 +110,7 @@ def check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
 def import_igraph() -> ModuleType:
     """Return the package that lays graphs out, or say how to get it."""
     try:
-        import igraph  # type: ignore[import-not-found]
+        import igraph
     except ImportError as error:
         raise ImportError(
             "microgrand.visual lays graphs out with igraph: pip install 'microgrand[visual]'"
