@@ -108,6 +108,7 @@ def abort(comm: Any) -> None:
     """End all processes, after what was printed has been written."""
     sys.stdout.flush()
     sys.stderr.flush()
+    time.sleep(1)  # the launcher passes on what was printed, unless it ends first
     comm.Abort(1)
 
 
