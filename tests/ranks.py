@@ -103,6 +103,11 @@ def gradients_accumulate_and_may_be_missing():
     net.spare.grad = None
     ddp.backward(net(np.ones((1, 3))).sum() + net.spare.sum(), examples=1)
     assert net.spare.grad is None
+    net.spare.requires_grad, net.unused.requires_grad = True, False  # as many as before
+    ddp.backward(net.spare.sum(), examples=1)
+    net.spare.requires_grad, net.unused.requires_grad = False, True
+    ddp.backward(net.unused.sum(), examples=1)
+    np.testing.assert_allclose(net.unused.grad, 1)
 
 
 def masks_follow_from_one_seed():

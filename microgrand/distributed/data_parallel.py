@@ -210,7 +210,8 @@ class DistributedDataParallel:
         total, sum_of_losses = self.agree(loss, examples)
         if self.steps % self.check_every == 0:
             self.check_parameters()
-        if self.exchange is None or self.exchange.parameters != parameters:
+        # By identity: == compares the values.
+        if self.exchange is None or [*map(id, self.exchange.parameters)] != [*map(id, parameters)]:
             self.exchange = Exchange(self.comm, parameters, self.bucket_bytes)
         retained = {}
         with self.exchange as exchange:  # whatever happens, the other ranks are answered
