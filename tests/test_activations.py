@@ -242,12 +242,12 @@ def test_derivatives_of_xlogy(data):
 
 
 @pytest.mark.filterwarnings("error")
-def test_xlogy_of_zero_is_zero():
+def test_xlogy_of_zero_is_zero_but_a_nan_stays():
     x, y = leaf(0, 0, 0, 2), leaf(0, -1, NAN, 1)
     out = F.xlogy(x, y)
-    np.testing.assert_array_equal(out.data, [0, 0, 0, 0])
+    np.testing.assert_array_equal(out.data, [0, 0, NAN, 0])
     out.backward(np.ones(4))
-    np.testing.assert_array_equal(y.grad, [0, 0, 0, 2])
+    np.testing.assert_array_equal(y.grad, [0, 0, NAN, 2])
     np.testing.assert_array_equal(x.grad, [0, 0, NAN, 0])
 
 

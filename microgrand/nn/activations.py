@@ -197,7 +197,7 @@ defvjp(logsumexp, logsumexp_vjp)
 
 @primitive
 def xlogy(x: Value, y: Value) -> Value:
-    """Return ``x log(y)``, which is 0 where ``x`` is 0, whatever ``y`` is.
+    """Return ``x log(y)``, which is 0 where ``x`` is 0, whatever number ``y`` is.
 
     Parameters
     ----------
@@ -211,14 +211,14 @@ def xlogy(x: Value, y: Value) -> Value:
     >>> F.xlogy(np.array([0.0, 2.0]), np.array([0.0, np.e]))
     array([0., 2.])
     """
-    return x * np.log(np.where(np.equal(x, 0), 1, y))
+    return x * np.log(np.where(np.equal(x, 0) & ~np.isnan(y), 1, y))
 
 
 # Where x is 0, the gradient is finite, too: that of x is log(y) only if y is positive.
 defvjp(
     xlogy,
     lambda g, out, x, y: g * np.log(np.where(np.equal(x, 0) & np.less_equal(y, 0), 1, y)),
-    lambda g, out, x, y: g * x / np.where(np.equal(x, 0), 1, y),
+    lambda g, out, x, y: g * x / np.where(np.equal(x, 0) & ~np.isnan(y), 1, y),
 )
 
 
