@@ -48,7 +48,16 @@ from .checks import (
     refuse_freed,
 )
 from .grad_mode import grad_enabled
-from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, PLAIN_CLASSES, Array, DTypeLike, Function, Value
+from .kinds import (
+    FLOAT_CLASSES,
+    NUMPY_CLASSES,
+    PLAIN_CLASSES,
+    Array,
+    Axis,
+    DTypeLike,
+    Function,
+    Value,
+)
 
 # ------------------------------------------------------------------------------- the graph
 
@@ -437,14 +446,14 @@ def wider(dtype: DTypeLike, count: int) -> Any:
     return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype.itemsize == 2 else None
 
 
-def sum_of(x: Value, **options: Any) -> Value:
+def sum_of(x: Value, axis: Axis, **options: Any) -> Value:
     """Sum as `numpy.sum` does; for NumPy's own arrays by the ufunc's method, which is faster."""
-    return (np.add.reduce if x.__class__ in NUMPY_CLASSES else np.sum)(x, **options)
+    return (np.add.reduce if x.__class__ in NUMPY_CLASSES else np.sum)(x, axis, **options)
 
 
-def max_of(x: Value, **options: Any) -> Value:
+def max_of(x: Value, axis: Axis, **options: Any) -> Value:
     """Find the maximum as `numpy.max` does, in the same way."""
-    return (np.maximum.reduce if x.__class__ in NUMPY_CLASSES else np.max)(x, **options)
+    return (np.maximum.reduce if x.__class__ in NUMPY_CLASSES else np.max)(x, axis, **options)
 
 
 def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:

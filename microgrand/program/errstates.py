@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy._core import umath
 
-#: Where NumPy keeps the state, since version 2.0; if it is elsewhere, `numpy.errstate` is used.
-state: Any = getattr(umath, "_extobj_contextvar", None)
+state: Any  # where NumPy keeps the state, since version 2.0
+try:
+    from numpy._core.umath import _extobj_contextvar as state
+except ImportError:  # it is elsewhere: `numpy.errstate` is used
+    state = None
 
 
 class Errstate:
