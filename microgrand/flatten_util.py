@@ -69,6 +69,8 @@ def ravel_pytree(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     ends = np.cumsum([0, *[array.size for array in arrays]]).tolist()
     flat = np.concatenate([np.ravel(leaf) for leaf in leaves]) if leaves else np.zeros(0)
 
+    skeleton = map_tree(lambda _: 0, tree)  # not the tree, whose graph would stay
+
     def unravel(vector: Any) -> Any:
         vector = vector if hasattr(vector, "dtype") else np.asarray(vector)
         if vector.shape != (ends[-1],):
@@ -80,6 +82,11 @@ def ravel_pytree(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
             np.reshape(vector[start:end], shape).astype(dtype, copy=False)
             for start, end, shape, dtype in zip(ends, ends[1:], shapes, dtypes, strict=False)
         )
-        return map_tree(lambda _: next(parts), tree)
+        return map_tree(lambda _: next(parts), skeleton)
 
     return flat, unravel
+
+
+def as_one(tensors: list[Any]) -> tuple[Any, Callable[[Any], list[Any]]]:
+    """Return tensors as one, and the function that undoes it; a single one stays as it is."""
+    return (tensors[0], lambda one: [one]) if len(tensors) == 1 else ravel_pytree(tensors)

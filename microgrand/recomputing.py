@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import types
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ import numpy as np
 from . import checks, engine
 from .dispatch import data_of
 from .engine import NO_KEYWORDS, Node, backpropagate, defvjp, new_tensor, primitive
+from .flatten_util import as_one
 from .grad_mode import enable_grad, is_grad_enabled
 from .nn.dropout.replay import DropoutMasks
 from .nn.module import Module
@@ -114,13 +114,17 @@ class Call:
         checks.check_one_dtype(outputs)
         self.captured = self.find_captured(outputs, set(copies))
         self.inside.clear()
-        self.data = joined(outputs)._array
-        shapes = [output._array.shape for output in outputs]
+        one, split = as_one(outputs)
+        self.data = one._array
         tree = map_tree(lambda leaf: RESULT if is_variable(leaf) else leaf, tree)
-        del outputs, copies  # and with them the graph of the call, and the memory that it holds
+        del (
+            outputs,
+            one,
+            copies,
+        )  # and with them the graph of the call, and the memory that it holds
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
-        parts = iter(parted(node, shapes))
+        parts = iter(split(node))
         return map_tree(lambda leaf: next(parts) if leaf is RESULT else leaf, tree)
 
     def second_time(self, g: Any, out: Any, needed: Any) -> list[Any]:
@@ -130,7 +134,7 @@ class Call:
         try:
             copies = [alias_of(tensor) for tensor in self.given]
             with buffers_kept([self.function, self.arguments]):
-                output = joined(variables_in(self.compute(copies)))
+                output, _ = as_one(variables_in(self.compute(copies)))
             self.inside.clear()
             checks.check_same_again(self.function, output._array, data_of(out))
             sources = [*copies, *self.captured]
@@ -203,24 +207,6 @@ def variables_in(tree: Any) -> list[Any]:
 def alias_of(tensor: Any) -> Any:
     """Make a tensor of the same array that is computed from another one: the graph's way out."""
     return new_tensor(tensor._array, np.positive, (tensor,), NO_KEYWORDS, tensor.version)
-
-
-def joined(outputs: list[Any]) -> Any:
-    """Return several outputs as one vector; one as it is."""
-    if len(outputs) == 1:
-        return outputs[0]
-    return np.concatenate([np.ravel(output) for output in outputs])
-
-
-def parted(node: Any, shapes: list[Any]) -> list[Any]:
-    """Undo `joined`."""
-    if len(shapes) == 1:
-        return [node]
-    ends = np.cumsum([0, *[math.prod(shape) for shape in shapes]]).tolist()
-    return [
-        np.reshape(node[start:end], shape)
-        for start, end, shape in zip(ends, ends[1:], shapes, strict=False)
-    ]
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import defvjp, primitive
-from ..flatten_util import ravel_pytree
+from ..flatten_util import as_one
 from ..tensor import Tensor
 from . import module_checks as checks
 
@@ -127,7 +127,7 @@ class Gates:
         """Call the hooks with all cotangents; return what is to go on."""
         inner = self.call_hooks(spread(self.split(g), self.places, self.count))
         parts = [inner[i] for i in self.places]
-        return parts[0] if len(parts) == 1 else ravel_pytree(parts)[0]
+        return as_one(parts)[0]
 
     def call_hooks(self, inner: tuple[Any, ...]) -> tuple[Any, ...]:
         """Let each hook see the cotangents, and change those of the arguments."""
@@ -152,10 +152,8 @@ def spread(parts: Any, places: list[int], count: int) -> tuple[Any, ...]:
 
 def through(gate: Any, tensors: list[Any], gates: Gates) -> tuple[list[Any], Any]:
     """Pass tensors through a gate; also return what splits its cotangent."""
-    if len(tensors) == 1:
-        return [gate(tensors[0], gates=gates)], lambda g: [g]
-    flat, unravel = ravel_pytree(tensors)
-    return unravel(gate(flat, gates=gates)), unravel
+    one, split = as_one(tensors)
+    return split(gate(one, gates=gates)), split
 
 
 @primitive
