@@ -125,14 +125,20 @@ def cross_entropy(
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)
     rows, flat = in_rows(logits), np.reshape(labels, -1)
-    one_hot = np.equal(flat[:, None], np.arange(rows._array.shape[1], like=library_of(labels)))
+    one_hot, some_ignored = matches(flat, rows._array.shape[1], ignore_index)
     is_plain = weight is None and reduction == "mean" and not label_smoothing
-    if is_plain and not loss_checks.any_ignored(flat, one_hot, ignore_index):
+    if is_plain and not some_ignored:
         return mean_cross_entropy(rows, one_hot, log_softmax(rows._array))  # type: ignore[no-any-return]
-    scores = log_softmax(rows)
+    counted = one_hot & np.not_equal(flat, ignore_index)[:, None]
     return of_labels(  # type: ignore[no-any-return]
-        scores, flat, weight, ignore_index, reduction, label_smoothing, labels.shape
+        log_softmax(rows), counted, weight, reduction, label_smoothing, labels.shape
     )
+
+
+def matches(labels: Array, classes: int, ignore_index: int) -> tuple[Mask, bool]:
+    """Return which class each label is, a row of a mask for each, and whether some are ignored."""
+    one_hot = np.equal(labels[:, None], np.arange(classes, like=library_of(labels)))
+    return one_hot, loss_checks.any_ignored(labels, one_hot, ignore_index)
 
 
 def in_rows(x: Value) -> Value:
@@ -152,21 +158,15 @@ def shape_of_labels(shape: Shape) -> Shape:
 
 def of_labels(
     log_probabilities: Value,
-    labels: Array,
+    one_hot: Mask,
     weight: ArrayLike,
-    ignore_index: int,
     reduction: Reduction,
     smoothing: float,
     shape: Shape,
 ) -> Any:
-    """Return the loss of rows of log-probabilities with integer labels."""
-    classes = np.arange(log_probabilities.shape[1], like=library_of(labels))
-    one_hot = np.equal(labels[:, None], classes)
-    loss_checks.any_ignored(labels, one_hot, ignore_index)
-    one_hot = one_hot & np.not_equal(labels, ignore_index)[:, None]
+    """Return the loss of rows of log-probabilities, each at its label; False all along is none."""
     weight = weight_of_classes(weight, log_probabilities)
-    of_labels = np.where(one_hot, weight, 0)
-    of_rows = sum_of(of_labels, axis=1)  # 0 for what is ignored
+    of_rows = sum_of(np.where(one_hot, weight, 0), axis=1)  # 0 for what is ignored
     losses = of_rows * np.sum(np.where(one_hot, -log_probabilities, 0), axis=1)
     if smoothing:
         kept = np.any(one_hot, axis=1)[:, None]
@@ -237,7 +237,9 @@ def nll_loss(
     checks.check_label_dtype(labels)
     checks.check_labels(scores._array, labels)
     rows, flat = in_rows(scores), np.reshape(labels, -1)
-    return of_labels(rows, flat, weight, ignore_index, reduction, 0.0, labels.shape)  # type: ignore[no-any-return]
+    one_hot, _ = matches(flat, rows._array.shape[1], ignore_index)
+    counted = one_hot & np.not_equal(flat, ignore_index)[:, None]
+    return of_labels(rows, counted, weight, reduction, 0.0, labels.shape)  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------- two classes, yes or no
