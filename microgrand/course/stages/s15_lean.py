@@ -61,8 +61,13 @@ def linear_time(door, draw):
         run.backward("y", np.ones(2))
         return time.process_time() - start
 
+    def is_slow():
+        return large > 0.4 and large > 24 * small
+
     small, large = min(seconds(600) for _ in range(3)), seconds(4800)
-    if large > 0.4 and large > 24 * small:
+    if is_slow():  # perhaps by chance, on a busy machine
+        large = min(large, seconds(4800))
+    if is_slow():
         raise Fault(
             f"a chain of 9,600 operations takes {large / small:.0f} times as long as one of 1,200",
             "about 8 times",
