@@ -8,6 +8,7 @@ and the others run. ``--stand-in`` tries the script itself where there is no dev
 
 import argparse
 import contextlib
+import importlib.util
 import itertools
 import os
 import subprocess
@@ -257,16 +258,21 @@ def milliseconds(step: Callable[[], Any], wait: Callable[[], None], seconds: flo
 
 
 def run_tests() -> str:
-    """Run test_device.py with CuPy's arrays."""
+    """Run test_device.py with CuPy's arrays, in several processes where pytest-xdist is there."""
     file = str(Path(__file__).with_name("test_device.py"))
+    options = ["-q", "-p", "no:cacheprovider", "--tb=short"]
+    if importlib.util.find_spec("xdist"):
+        options += ["-n", "auto"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", file, "-q", "-p", "no:cacheprovider", "--tb=line"],
+        [sys.executable, "-m", "pytest", file, *options],
         env={**os.environ, "MICROGRAND_DEVICE": "cupy"},
         capture_output=True,
         text=True,
         check=False,
     )
-    return "\n".join(done.stdout.splitlines()[-60:])
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    return done.stdout.splitlines()[-1]
 
 
 def operators(device: Any) -> str:
