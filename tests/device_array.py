@@ -28,6 +28,7 @@ KEYWORDS_LACKED = {
     "cholesky": {"upper"},
     "take": {"mode"},
     "sort": {"order", "stable"},
+    "ones full eye identity tri": {"device"},  # which NumPy passes with like=
 }
 KEYWORDS_LACKED = {
     name: words for names, words in KEYWORDS_LACKED.items() for name in names.split()
@@ -64,7 +65,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         if reduces and (name not in REDUCED or kwargs.keys() & {"initial", "where"}):
             raise NotImplementedError(f"`{name}.{method}` is not supported by the device's library")
         refuse_lacked(name, kwargs)
-        if method != "at" and any(isinstance(x, (list, tuple)) for x in inputs):
+        if any(isinstance(x, (list, tuple)) for x in inputs):
             raise TypeError("unsupported type <class 'list'> beside a device's array")
         return on_device(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
 
@@ -76,6 +77,10 @@ class DeviceArray(NDArrayOperatorsMixin):
         refuse_lacked(function.__name__, kwargs)
         if function.__name__ in OF_ARRAYS and any(isinstance(x, float) for x in leaves(args)):
             raise TypeError(f"{function.__name__} takes arrays of the device only")
+        if function is np.tensordot and min(map(np.ndim, args[:2])) == 0:
+            axes = args[2] if len(args) > 2 else kwargs.get("axes", 2)
+            if axes not in (0, ((), ())):
+                raise ValueError("An input is zero-dim while axes has dimensions")
         if function.__name__ in LOOKING or (function is np.where and len(args) == 1):
             DeviceArray.looks += 1
         return on_device(function, args, kwargs, like=self._held)

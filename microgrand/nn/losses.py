@@ -12,7 +12,7 @@ from ..dispatch import data_of, library_of
 from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import Array, ArrayLike, Mask, Shape, Value
 from ..tensor import Tensor
-from ..vjps.rules import as_array, wide
+from ..vjps.rules import as_array, filled, wide
 from . import checks, loss_checks
 from .activations import log_softmax
 from .inputs import as_tensor
@@ -181,7 +181,7 @@ def weight_of_classes(weight: ArrayLike, scores: Value) -> Value:
     """Return the factors of the classes: ones, unless some are given."""
     classes = scores.shape[-1]
     if weight is None:
-        return np.ones(classes, scores.dtype, like=library_of(scores))
+        return filled(classes, 1, scores.dtype, scores)
     weight = as_tensor(weight, scores.dtype)._array
     loss_checks.check_class_weight(weight, classes)
     return weight

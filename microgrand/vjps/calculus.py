@@ -6,7 +6,7 @@ import numpy as np
 
 from ..dispatch import data_of, formula, library_of
 from ..kinds import ArrayLike, Axis, DTypeLike, Option, Value, Values
-from .rules import as_array
+from .rules import as_array, filled
 
 # -------------------------------------------------------------------- differences, integrals
 
@@ -61,7 +61,7 @@ def slope_along(f: Value, spacing: Value, axis: int, edge_order: int) -> Value:
     """Take the slope of the parabola through each element and its neighbours on both sides."""
     f = np.moveaxis(f, axis, -1)
     spacing = as_float(as_array(spacing))
-    ones = np.ones(f.shape[-1] - 1, spacing.dtype, like=library_of(f))
+    ones = filled(f.shape[-1] - 1, 1, spacing.dtype, f)
     steps = np.diff(spacing) if spacing.ndim else spacing * ones
     slopes = (f[..., 1:] - f[..., :-1]) / steps
     before, after = steps[:-1], steps[1:]

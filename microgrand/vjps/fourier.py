@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import formula, library_of
+from ..dispatch import formula
 from ..engine import defvjp
 from ..kinds import ArrayLike, Axis, Function, Option, Shape, Value
+from .rules import filled
 
 
 def with_length(x: Value, n: int, axis: int) -> Value:
@@ -55,7 +56,7 @@ def irfft_vjp(
     """Transform; double what stands for two: all but the first, and the middle of an even n."""
     length = out.shape[axis]
     half = np.moveaxis(np.fft.ifft(g, axis=axis, norm=norm), axis, -1)[..., : length // 2 + 1]
-    times = np.full(half.shape[-1], 2.0, dtype=g.dtype, like=library_of(g))
+    times = filled(half.shape[-1], 2, g.dtype, g)
     times[0] = 1
     if length % 2 == 0:
         times[-1] = 1

@@ -7,7 +7,7 @@ from types import EllipsisType
 
 import numpy as np
 
-from ..dispatch import data_of
+from ..dispatch import data_of, library_of
 from ..engine import defvjp, primitive
 from ..kinds import NUMPY_CLASSES, Array, Index
 from ..traced import in_one_call
@@ -28,6 +28,12 @@ def add_at(g: Array, index: Index, like: Array) -> Array:
     dtype = np.promote_types(g.dtype, np.float32)
     if like.ndim > 1 and is_whole_array(index):
         return add_rows(g.astype(dtype, copy=False), index, len(like)).astype(g.dtype, copy=False)
+    library = library_of(like)
+    if library is not None:  # whose add.at may take one array of places only
+        places = np.arange(like.size, like=library).reshape(like.shape)[index]
+        total = np.zeros(like.size, dtype, like=library)
+        np.add.at(total, places, g)
+        return total.reshape(like.shape).astype(g.dtype, copy=False)
     total = np.zeros_like(like, dtype=dtype)
     np.add.at(total, index, g)
     return total.astype(g.dtype, copy=False)

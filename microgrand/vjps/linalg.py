@@ -23,7 +23,7 @@ from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Axis, Option, Value, Values
 from ..tensor import Tensor
 from ..traced import look
-from .rules import as_array, extreme
+from .rules import as_array, extreme, filled, identity
 
 
 def transposed(x: Value) -> Value:
@@ -96,7 +96,7 @@ defvjp(np.linalg.solve, solve_vjp_left, solve_vjp_right)
 
 def products_without_one(s: Value) -> Value:
     """Return ``p_i``, the product of all elements but the i-th."""
-    itself = np.eye(s.shape[-1], dtype=bool, like=library_of(s))
+    itself = identity(s.shape[-1], bool, s)
     return np.prod(np.where(itself, 1, s[..., None, :]), axis=-1)
 
 
@@ -136,7 +136,7 @@ def cofactors_vjp(g: Value, out: Value, a: Value) -> Value:
         p[..., i, :] = products_without_one(np.where(numbers == i, 1, s))
         p[..., i, i] = 0
     diagonal = np.sum(p * np.diagonal(h, axis1=-2, axis2=-1)[..., None, :], axis=-1)
-    one = np.eye(s.shape[-1], dtype=s.dtype, like=library_of(s))
+    one = identity(s.shape[-1], s.dtype, s)
     m = one * diagonal[..., None] - p * transposed(h)
     return sign * np.conj(u) @ m @ np.conj(vh)
 
@@ -245,7 +245,7 @@ def _matrix_power(a: ArrayLike, n: int) -> Value:
     if n < 0:
         a, n = np.linalg.inv(a), -n
     if n == 0:
-        return 0 * a + np.eye(a.shape[-1], dtype=a.dtype, like=library_of(a))
+        return 0 * a + identity(a.shape[-1], a.dtype, a)
     out = None
     while n:  # the powers a, a^2, a^4, ... that n has in binary
         if n % 2:
@@ -303,9 +303,9 @@ def cholesky_vjp(g: Value, out: Value, a: Value, upper: bool = False) -> Value:
     if upper:
         g, out = transposed(g), transposed(out)
     product = np.tril(transposed(out) @ g)
-    place = library_of(product)
-    half = np.tril(np.full(product.shape[-2:], 1.0, product.dtype, like=place), -1)
-    half = half + np.eye(len(half), dtype=product.dtype, like=place) / 2
+    n = product.shape[-1]
+    half = np.tril(filled((n, n), 1, product.dtype, product), -1)
+    half = half + identity(n, product.dtype, product) / 2
     inverse = np.linalg.inv(out)
     return symmetric(transposed(inverse) @ (product * half) @ inverse)
 
@@ -329,7 +329,7 @@ def inverse_gaps(values: Value, factor: Value, name: str) -> Value:
     n = values.shape[-1]
     size = extreme(np.max, np.abs(data_of(values)), -1, default=0, keepdims=False)[..., None, None]
     equal = np.less_equal(np.abs(data_of(gaps)), n * np.finfo(values.dtype).eps * size)
-    twins = equal & ~np.eye(n, dtype=bool, like=library_of(values))
+    twins = equal & ~identity(n, bool, values)
     if look(np.any(twins)) and (isinstance(factor, Tensor) or look(np.any(factor[twins]))):
         raise LinAlgError(
             f"np.linalg.{name} has repeated values, {data_of(values)!s:.60}, whose vectors have no "

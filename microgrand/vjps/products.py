@@ -11,7 +11,7 @@ import numpy as np
 from ..dispatch import formula, library_of
 from ..engine import defvjp, primitive, wider
 from ..kinds import ArrayLike, Axis, Function, Option, Shape, Value
-from .rules import as_array
+from .rules import as_array, filled, identity
 
 # ------------------------------------------------------------------- products of matrices
 
@@ -63,7 +63,7 @@ def contraction_vjp_left(g: Value, a: Value, b: Value, axes: Axes) -> Value:
     """Sum the products of cotangents and elements of b over the axes that b has kept."""
     a_axes, b_axes = axes
     kept = [axis for axis in range(b.ndim) if axis not in b_axes]
-    share = np.tensordot(g, b, (list(range(g.ndim - len(kept), g.ndim)), kept))
+    share = np.tensordot(g, b, (tuple(range(g.ndim - len(kept), g.ndim)), tuple(kept)))
     # Its axes: first those that a has kept, then those of the sums, in the order that b has them.
     order = [axis for axis in range(a.ndim) if axis not in a_axes]
     order += [a_axes[b_axes.index(axis)] for axis in sorted(b_axes)]
@@ -74,7 +74,7 @@ def contraction_vjp_right(g: Value, a: Value, b: Value, axes: Axes) -> Value:
     """Sum the products of elements of a and cotangents over the axes that a has kept."""
     a_axes, b_axes = axes
     kept = [axis for axis in range(a.ndim) if axis not in a_axes]
-    share = np.tensordot(a, g, (kept, list(range(len(kept)))))
+    share = np.tensordot(a, g, (tuple(kept), tuple(range(len(kept)))))
     order = [b_axes[a_axes.index(axis)] for axis in sorted(a_axes)]
     order += [axis for axis in range(b.ndim) if axis not in b_axes]
     return np.transpose(share, np.argsort(order).tolist())
@@ -294,14 +294,14 @@ def einsum_vjp(
                 continue
             if letter in wanted:
                 twin = next(c for c in LETTERS if c not in subscripts + wanted)
-                factors.append(np.eye(length, dtype=g.dtype, like=library_of(g)))
+                factors.append(identity(length, g.dtype, g))
                 letters.append(letter + twin)
                 letter = twin
             elif not any(
                 letter in term and factor.shape[term.index(letter)] == length
                 for term, factor in zip(letters, factors, strict=True)
             ):  # in none of the others, or in those of length 1 that are broadcast
-                factors.append(np.ones(length, dtype=g.dtype, like=library_of(g)))
+                factors.append(filled(length, 1, g.dtype, g))
                 letters.append(letter)
             wanted += letter
         lengths = dict(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..dispatch import library_of
-from ..kinds import Array, ArrayLike, Axis, Function, Value
+from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Shape, Value
 from ..traced import to_array
 
 
@@ -20,6 +20,20 @@ def as_array(value: ArrayLike, beside: ArrayLike = None) -> Value:
     array = to_array(value)
     library = library_of(beside)
     return array if library is None else np.asarray(array, like=library)
+
+
+def filled(shape: Shape | int, value: float, dtype: DTypeLike, beside: ArrayLike) -> Array:
+    """Return an array of one number, in the library of `beside`.
+
+    CuPy takes no ``like=`` of `numpy.full` and `numpy.ones`, but that of `numpy.zeros`.
+    """
+    return np.zeros(shape, dtype, like=library_of(beside)) + value
+
+
+def identity(n: int, dtype: DTypeLike, beside: ArrayLike) -> Array:
+    """Return the identity matrix, in the library of `beside`."""
+    numbers = np.arange(n, like=library_of(beside))
+    return np.equal(numbers[:, None], numbers).astype(dtype)
 
 
 def as_in(out: Value, x: Value) -> Value:

@@ -30,7 +30,7 @@ from ..kinds import (
 )
 from ..tensor import Tensor
 from ..traced import in_one_call
-from .rules import as_array
+from .rules import as_array, filled
 
 # ------------------------------------------------------------------------------------- axes
 
@@ -249,9 +249,7 @@ def _pad(
     constants = np.pad(
         np.zeros_like(data_of(array)), pad_width, constant_values=data_of(constant_values)
     )
-    return np.where(
-        np.pad(np.ones(array.shape, bool, like=library_of(array)), pad_width), out, constants
-    )
+    return np.where(np.pad(filled(array.shape, True, bool, array), pad_width), out, constants)
 
 
 # -------------------------------------------------------------------------- joining

@@ -11,7 +11,7 @@ from ..dispatch import data_of, formula, library_of, needs_recording
 from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, DTypeLike, Function, Option, Value, Values
 from ..traced import in_one_call
-from .rules import as_array, wide
+from .rules import as_array, filled, wide
 from .shapes import add_up
 
 # ------------------------------------------------------------------------------------ order
@@ -92,7 +92,7 @@ def interpolate_order(
     ordered = np.sort(np.reshape(np.transpose(a, axes + others), (length, *shape)), 0)
     if length == 0:  # where NumPy returns nan, if anything
         ordered, length = (
-            np.concatenate([ordered, np.full((1, *shape), np.nan, like=library_of(a))]),
+            np.concatenate([ordered, filled((1, *shape), np.nan, a.dtype, a)]),
             1,
         )
 
@@ -115,7 +115,7 @@ def places_of_quantiles(counts: Array, q: ArrayLike, method: Option) -> Array:
     place = library_of(counts)
     flat = np.ravel(q)
     fractions = np.array(flat.tolist(), flat.dtype)  # np.quantile is asked on the host
-    places = np.full((np.size(q), *np.shape(counts)), np.nan, like=place)
+    places = filled((np.size(q), *np.shape(counts)), np.nan, float, counts)
     for n in set(np.ravel(counts).tolist()) - {0}:
         found = np.quantile(np.arange(n, dtype=float), fractions, method=method)
         found = np.reshape(np.asarray(found, like=place), (-1,) + (1,) * np.ndim(counts))
@@ -176,11 +176,7 @@ def _average(
     a = wide(as_array(a))
     if weights is None:
         out = np.mean(a, axis=axis, keepdims=keepdims)
-        return (
-            (out, np.full(out.shape, a.size / max(out.size, 1), like=library_of(a)))
-            if returned
-            else out
-        )
+        return (out, filled(out.shape, a.size / max(out.size, 1), float, a)) if returned else out
     weights = wide(as_array(weights))
     if weights.shape != a.shape:  # one for each place along the axes
         axes = [ax % a.ndim for ax in (axis if isinstance(axis, tuple) else (axis,))]
@@ -214,7 +210,7 @@ def _cov(
         x = np.concatenate([x, y if rowvar or len(y) == 1 else np.transpose(y)])
     x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
     ddof = int(not bias) if ddof is None else ddof
-    one = np.ones(x.shape[1], like=library_of(x))
+    one = filled(x.shape[1], 1, float, x)
     fweights, aweights = (
         one if w is None else as_array(w).astype(float) for w in (fweights, aweights)
     )
