@@ -160,13 +160,18 @@ def as_operands(function: Any, args: tuple[Any, ...], rules: Rules) -> tuple[Any
     sequences = (list, tuple) if isinstance(function, np.ufunc) else (list,)
     count = len(args) if rules.joint else len(rules.vjps)
     return tuple(
-        [as_operand(x, sequences) if i < count else copy_of_list(x) for i, x in enumerate(args)]
+        [
+            as_operand(x, args, sequences) if i < count else copy_of_list(x)
+            for i, x in enumerate(args)
+        ]
     )
 
 
-def as_operand(x: Any, sequences: tuple[type, ...] = (list, tuple)) -> Any:
-    """Turn `sequences` and labelled data into arrays; leave the rest as it is."""
-    return np.asarray(x) if isinstance(x, sequences) else without_labels(x)
+def as_operand(x: Any, others: tuple[Any, ...], sequences: tuple[type, ...] = (list, tuple)) -> Any:
+    """Turn `sequences` into arrays of the library of the others, labelled data into NumPy's."""
+    if isinstance(x, sequences):
+        return np.asarray(x, like=library_of(*others))
+    return without_labels(x)
 
 
 def without_labels(x: Any) -> Any:
@@ -174,6 +179,8 @@ def without_labels(x: Any) -> Any:
 
     Their operators match rows by labels, those of arrays by position: derivatives would be wrong.
     """
+    if isinstance(x, np.generic):
+        return x
     cls = type(x)
     has_labels = hasattr(cls, "__array__") and not hasattr(cls, "__array_function__")
     return np.asarray(x) if has_labels and not is_traced(x) else x
@@ -184,14 +191,17 @@ def copy_of_list(x: Any) -> Any:
     return [copy_of_list(item) for item in x] if isinstance(x, list) else x
 
 
-def library_of(x: Any) -> Any:
-    """Return the array to pass as ``like=``, which makes a new one in the library of `x`.
+def library_of(*values: Any) -> Any:
+    """Return the array to pass as ``like=``, which makes a new one in the library of the values.
 
     None stands for NumPy: for its arrays, those traced by `compile`, and what is no array.
     """
-    array = data_of(x)
-    is_foreign = array.__class__ not in NUMPY_CLASSES and hasattr(array, "__array_function__")
-    return array if is_foreign and not is_traced(array) else None
+    for value in values:
+        array = data_of(value)
+        is_foreign = array.__class__ not in NUMPY_CLASSES and hasattr(array, "__array_function__")
+        if is_foreign and not is_traced(array):
+            return array
+    return None
 
 
 # ------------------------------------------------------------------------------- formulas

@@ -35,11 +35,11 @@ def binary_operator(ufunc: np.ufunc, compute: Function) -> tuple[Function, Funct
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
-        other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other)
+        other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other, (self,))
         return apply(ufunc, (self, other), NO_KEYWORDS, compute)
 
     def reflected(self: Tensor, other: ArrayLike) -> Value:
-        other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other)
+        other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other, (self,))
         # complex.__mul__ accepts np.float64 and returns a plain Python complex.
         operation = ufunc if other.__class__ is complex else compute
         return apply(ufunc, (other, self), NO_KEYWORDS, operation)

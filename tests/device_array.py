@@ -232,7 +232,7 @@ def held(value):
     """Unwrap arrays of the device; refuse those of the host."""
     if isinstance(value, DeviceArray):
         return value._held
-    if isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, np.ndarray):
         raise TypeError("unsupported type <class 'numpy.ndarray'> beside a device's array")
     if isinstance(value, (list, tuple)):
         return in_container(value, [held(item) for item in value])

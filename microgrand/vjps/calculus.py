@@ -6,7 +6,7 @@ import numpy as np
 
 from ..dispatch import data_of, formula, library_of
 from ..kinds import ArrayLike, Axis, DTypeLike, Option, Value, Values
-from .rules import as_array, filled
+from .rules import as_array, as_arrays, filled
 
 # -------------------------------------------------------------------- differences, integrals
 
@@ -23,7 +23,7 @@ def _diff(
         np.broadcast_to(piece, (1, *a.shape[1:]))
         if piece.ndim == 0
         else np.moveaxis(piece, axis, 0)
-        for piece in (as_array(more) for more in (prepend, append) if more is not None)
+        for piece in (as_array(more, a) for more in (prepend, append) if more is not None)
     ]
     if pieces:
         pieces.insert(prepend is not None, a)
@@ -60,7 +60,7 @@ def as_float(x: Value) -> Value:
 def slope_along(f: Value, spacing: Value, axis: int, edge_order: int) -> Value:
     """Take the slope of the parabola through each element and its neighbours on both sides."""
     f = np.moveaxis(f, axis, -1)
-    spacing = as_float(as_array(spacing))
+    spacing = as_float(as_array(spacing, f))
     ones = filled(f.shape[-1] - 1, 1, spacing.dtype, f)
     steps = np.diff(spacing) if spacing.ndim else spacing * ones
     slopes = (f[..., 1:] - f[..., :-1]) / steps
@@ -78,7 +78,7 @@ def _trapezoid(y: ArrayLike, x: ArrayLike = None, dx: ArrayLike = 1.0, axis: int
     y = as_array(y)
     before = (slice(None),) * (axis % y.ndim)
     if x is not None:
-        x = as_array(x)
+        x = as_array(x, y)
         if x.ndim == 1:
             dx = np.reshape(np.diff(x), (-1,) + (1,) * (y.ndim - 1 - len(before)))
         else:
@@ -102,7 +102,7 @@ def _linspace(
     *,
     device: Option = None,
 ) -> Values:
-    start, stop = as_array(start), as_array(stop)
+    start, stop = as_arrays(start, stop)
     if dtype is not None and np.dtype(dtype).kind not in "fc":
         whole = np.linspace(data_of(start), data_of(stop), num, endpoint, dtype=dtype, axis=axis)
         return (whole, (stop - start) / max(num - endpoint, 1)) if retstep else whole
@@ -124,7 +124,7 @@ def _interp(
     right: ArrayLike = None,
     period: float | None = None,
 ) -> Value:
-    x, xp, fp = (as_array(array) for array in (x, xp, fp))
+    x, xp, fp = as_arrays(x, xp, fp)
     x, xp, fp = x.astype(float), xp.astype(float), fp.astype(np.result_type(fp.dtype, float))
     if period is not None:
         x, xp = np.remainder(x, abs(period)), np.remainder(xp, abs(period))
@@ -153,9 +153,9 @@ def _interp(
 
 @formula(np.polyval)
 def _polyval(p: ArrayLike, x: ArrayLike) -> Value:
-    x = as_array(x)
+    p, x = as_arrays(p, x)
     y = np.zeros_like(x)
-    for coefficient in as_array(p):  # Horner's scheme
+    for coefficient in p:  # Horner's scheme
         y = y * x + coefficient
     return y
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..dispatch import data_of, formula
 from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Value
-from .rules import as_array, as_in, wide
+from .rules import as_array, as_arrays, as_in, wide
 
 # ------------------------------------------------------------------- elementwise, one argument
 
@@ -80,7 +80,7 @@ def not_zero(x: Value) -> Value:
 
 def scaled_to_fit(x: Value, y: Value) -> tuple[Value, Value, Value]:
     """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` does not overflow; return the scale, too."""
-    x, y = wide(as_array(x)), wide(as_array(y))
+    x, y = map(wide, as_arrays(x, y))
     # hypot, as the squares themselves might overflow or underflow
     distance = np.hypot(data_of(x), data_of(y))
     scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
@@ -183,7 +183,7 @@ def power_vjp_base(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``y x^(y-1)``, which is 0 for ``y = 0`` also at ``x = 0``, where 0 * x^-1 would be nan."""
     if isinstance(y, (int, float)):  # as in x**2; it takes the dtype of x
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
-    x, y = wide(as_in(out, as_array(x))), as_in(out, y)
+    x, y = wide(as_in(out, as_array(x, g))), as_in(out, y)
     # Where y is 0, any power will do that is finite. But x^-1, where it is finite, is needed for
     # the derivative of this with respect to y.
     has_reciprocal = (np.abs(x) >= np.finfo(x.dtype).tiny) & np.isfinite(x)
@@ -192,7 +192,7 @@ def power_vjp_base(g: Value, out: Value, x: Value, y: Value) -> Value:
 
 def power_vjp_exponent(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``x^y log x``, with the limit 0 where ``x^y`` is 0; 0 for ``0^0``, too."""
-    x = wide(as_in(out, as_array(x)))
+    x = wide(as_in(out, as_array(x, g)))
     vanishes = np.equal(out, 0) | (np.equal(x, 0) & np.equal(y, 0))
     return g * out * np.log(np.where(vanishes, 1, x))
 

@@ -23,7 +23,7 @@ from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Axis, Option, Value, Values
 from ..tensor import Tensor
 from ..traced import look
-from .rules import as_array, extreme, filled, identity
+from .rules import as_array, as_arrays, extreme, filled, identity
 
 
 def transposed(x: Value) -> Value:
@@ -229,7 +229,7 @@ def check_cut_is_clear(s: Value, cutoff: Value) -> None:
 
 @formula(np.linalg.lstsq, constant_results=(2, 3))
 def _lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> Values:
-    a, b = check_matrix("lstsq", a), as_array(b)
+    a, b = check_matrix("lstsq", a), as_array(b, a)
     has_residuals = np.linalg.lstsq(data_of(a), data_of(b), rcond)[1].size > 0
     eps = np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps
     cutoff = eps * max(a.shape) if rcond is None else eps if rcond < 0 else rcond
@@ -258,7 +258,7 @@ def _matrix_power(a: ArrayLike, n: int) -> Value:
 @formula(np.linalg.multi_dot)
 def _multi_dot(arrays: ArrayLike) -> Value:
     # einsum finds the cheapest order: "ab,bc,cd->ad".
-    arrays = [as_array(array) for array in arrays]
+    arrays = as_arrays(*arrays)
     if len(arrays) == 2:
         return np.dot(*arrays)
     letters = "abcdefghijklmnopqrstuvwxyz"[: len(arrays) + 1]
@@ -281,7 +281,7 @@ def _tensorinv(a: ArrayLike, ind: int = 2) -> Value:
 
 @formula(np.linalg.tensorsolve)
 def _tensorsolve(a: ArrayLike, b: ArrayLike, axes: Axis = None) -> Value:
-    a, b = as_array(a), as_array(b)
+    a, b = as_arrays(a, b)
     if axes is not None:
         a = np.moveaxis(a, axes, range(a.ndim - len(axes), a.ndim))
     shape = a.shape[b.ndim - a.ndim :]  # all of it if b has as many axes, as in NumPy

@@ -11,7 +11,7 @@ import numpy as np
 from ..dispatch import formula, library_of
 from ..engine import defvjp, primitive, wider
 from ..kinds import ArrayLike, Axis, Function, Option, Shape, Value
-from .rules import as_array, filled, identity
+from .rules import as_arrays, filled, identity
 
 # ------------------------------------------------------------------- products of matrices
 
@@ -87,7 +87,7 @@ def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[Function, Fun
     """
 
     def left(g: Value, out: Value, a: Value, b: Value, *args: Any, **kwargs: Any) -> Value:
-        a, b = as_array(a), as_array(b)
+        _, a, b = as_arrays(g, a, b)
         axes = axes_of(a, b, *args, **kwargs)
         if axes is None:
             return g * b
@@ -96,7 +96,7 @@ def contraction_vjps(axes_of: Callable[..., Axes | None]) -> tuple[Function, Fun
         return contraction_vjp_left(g, a, b, axes)
 
     def right(g: Value, out: Value, a: Value, b: Value, *args: Any, **kwargs: Any) -> Value:
-        a, b = as_array(a), as_array(b)
+        _, a, b = as_arrays(g, a, b)
         axes = axes_of(a, b, *args, **kwargs)
         if axes is None:
             return g * a
@@ -129,7 +129,8 @@ defvjp(np.inner, *contraction_vjps(inner_axes))
 
 @formula(np.outer)
 def _outer(a: ArrayLike, b: ArrayLike) -> Value:
-    return np.reshape(as_array(a, b), (-1, 1)) * np.reshape(as_array(b, a), (1, -1))
+    a, b = as_arrays(a, b)
+    return np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))
 
 
 @formula(np.vdot)
@@ -154,8 +155,9 @@ def _array_tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: Axis = 2) -> Valu
 
 @formula(np.vecdot, np.linalg.vecdot)
 def _vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Value:
-    rows = np.expand_dims(np.conj(np.moveaxis(as_array(x1), axis, -1)), -2)
-    columns = np.expand_dims(np.moveaxis(as_array(x2), axis, -1), -1)
+    x1, x2 = as_arrays(x1, x2)
+    rows = np.expand_dims(np.conj(np.moveaxis(x1, axis, -1)), -2)
+    columns = np.expand_dims(np.moveaxis(x2, axis, -1), -1)
     return np.squeeze(rows @ columns, (-2, -1))
 
 
@@ -172,7 +174,7 @@ def _vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Value:
 @formula(np.kron)
 def _kron(a: ArrayLike, b: ArrayLike) -> Value:
     # Axes of a and b take turns; then each pair becomes one.
-    a, b = as_array(a), as_array(b)
+    a, b = as_arrays(a, b)
     ndim = max(a.ndim, b.ndim)
     a_shape, b_shape = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
     a = np.reshape(a, [n for length in a_shape for n in (length, 1)])
@@ -191,7 +193,8 @@ def _cross(
 ) -> Value:
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, b = np.moveaxis(as_array(a), axisa, -1), np.moveaxis(as_array(b), axisb, -1)
+    a, b = as_arrays(a, b)
+    a, b = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
     if a.shape[-1] == b.shape[-1] == 2:
         return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
     a, b = in_space(a), in_space(b)
@@ -375,6 +378,6 @@ def from_lists(*operands: Any) -> tuple[Any, ...]:
 def _einsum(*operands: ArrayLike, optimize: Option = False) -> Value:
     if not isinstance(operands[0], str):
         operands = from_lists(*operands)
-    arrays = [as_array(operand) for operand in operands[1:]]
+    arrays = as_arrays(*operands[1:])
     subscripts = explicit_subscripts(operands[0], [array.shape for array in arrays])
     return einsum(*arrays, subscripts=subscripts, optimize=optimize)

@@ -22,6 +22,11 @@ def as_array(value: ArrayLike, beside: ArrayLike = None) -> Value:
     return array if library is None else np.asarray(array, like=library)
 
 
+def as_arrays(*values: ArrayLike) -> list[Value]:
+    """Make lists and numbers arrays of the library that the other values are of."""
+    return [as_array(value, library_of(*values)) for value in values]
+
+
 def filled(shape: Shape | int, value: float, dtype: DTypeLike, beside: ArrayLike) -> Array:
     """Return an array of one number, in the library of `beside`.
 

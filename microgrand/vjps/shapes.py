@@ -30,7 +30,7 @@ from ..kinds import (
 )
 from ..tensor import Tensor
 from ..traced import in_one_call
-from .rules import as_array, filled
+from .rules import as_array, as_arrays, filled
 
 # ------------------------------------------------------------------------------------- axes
 
@@ -205,7 +205,7 @@ def _select(condlist: ArrayLike, choicelist: ArrayLike, default: ArrayLike = 0) 
 @formula(np.insert)
 def _insert(arr: ArrayLike, obj: Index, values: ArrayLike, axis: int | None = None) -> Value:
     # np.insert, called on the numbers of all elements, tells how to pick them.
-    arr, values = as_array(arr), as_array(values)
+    arr, values = as_arrays(arr, values)
     numbers = np.arange(1, arr.size + values.size + 1, like=library_of(arr))
     first = np.reshape(numbers[: arr.size], arr.shape)
     second = np.reshape(numbers[arr.size :], values.shape)
@@ -280,9 +280,10 @@ defvjp(concatenate, joint=concatenate_vjp)
 
 @formula(np.concatenate, exact=True)
 def _concatenate(arrays: ArrayLike, axis: int | None = 0) -> Value:
+    arrays = as_arrays(*arrays)
     if axis is None:
         return concatenate(*[np.reshape(array, (-1,)) for array in arrays])
-    return concatenate(*[as_array(array) for array in arrays], axis=axis)
+    return concatenate(*arrays, axis=axis)
 
 
 @formula(np.block, exact=True)
@@ -305,7 +306,7 @@ def _block(arrays: ArrayLike) -> Value:
 
 @formula(np.stack, exact=True)
 def _stack(arrays: ArrayLike, axis: int = 0) -> Value:
-    arrays = [as_array(array) for array in arrays]
+    arrays = as_arrays(*arrays)
     if len({array.shape for array in arrays}) != 1:
         raise ValueError(
             "np.stack needs arrays of one shape, got "
@@ -332,7 +333,7 @@ def _dstack(tup: ArrayLike) -> Value:
 
 @formula(np.column_stack, exact=True)
 def _column_stack(tup: ArrayLike) -> Value:
-    arrays = [as_array(array) for array in tup]
+    arrays = as_arrays(*tup)
     return np.concatenate([a if a.ndim >= 2 else np.reshape(a, (-1, 1)) for a in arrays], 1)
 
 
@@ -389,7 +390,7 @@ def _unstack(x: ArrayLike, /, *, axis: int = 0) -> Values:
 
 @formula(np.broadcast_arrays, exact=True)
 def _broadcast_arrays(*args: ArrayLike, subok: bool = False) -> Values:
-    arrays = [as_array(array) for array in args]
+    arrays = as_arrays(*args)
     shape = np.broadcast_shapes(*[array.shape for array in arrays])
     return tuple(np.broadcast_to(array, shape) for array in arrays)
 

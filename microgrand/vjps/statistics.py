@@ -177,7 +177,7 @@ def _average(
     if weights is None:
         out = np.mean(a, axis=axis, keepdims=keepdims)
         return (out, filled(out.shape, a.size / max(out.size, 1), float, a)) if returned else out
-    weights = wide(as_array(weights))
+    weights = wide(as_array(weights, a))
     if weights.shape != a.shape:  # one for each place along the axes
         axes = [ax % a.ndim for ax in (axis if isinstance(axis, tuple) else (axis,))]
         weights = np.transpose(weights, np.argsort(axes).tolist())
@@ -206,13 +206,13 @@ def _cov(
     if len(x) == 0:
         return np.zeros((0, 0), like=library_of(x))
     if y is not None:
-        y = np.atleast_2d(as_array(y))
+        y = np.atleast_2d(as_array(y, m))
         x = np.concatenate([x, y if rowvar or len(y) == 1 else np.transpose(y)])
     x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
     ddof = int(not bias) if ddof is None else ddof
     one = filled(x.shape[1], 1, float, x)
     fweights, aweights = (
-        one if w is None else as_array(w).astype(float) for w in (fweights, aweights)
+        one if w is None else as_array(w, m).astype(float) for w in (fweights, aweights)
     )
     weights = fweights * aweights
     total = np.sum(weights)
