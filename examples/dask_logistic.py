@@ -23,7 +23,9 @@ from scipy.optimize import minimize
 from microgrand import Tensor
 
 MIB = 2**20
-CHUNK = 2 * MIB  # the memory of a chunk; a few copies of it exist for a while
+CHUNK = 4 * MIB  # the memory of a chunk; a few copies of it exist for a while
+#: A worker that needs too much is ended, with an error, rather than made to wait or to use the disk.
+STRICT = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
 
 
 def draw(seeds, rows, weights):
@@ -68,7 +70,7 @@ def main():
     """Fit the model, and tell what it took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", type=int, default=256, help="of the worker, in MiB")
+    parser.add_argument("--memory", type=int, default=384, help="of the worker, in MiB")
     parser.add_argument("--features", type=int, default=15)
     parser.add_argument("--times", type=float, default=4.0, help="the data are so many memories")
     given = parser.parse_args()
@@ -83,6 +85,7 @@ def main():
     )
     start = time.perf_counter()
     with (
+        dask.config.set(STRICT),
         LocalCluster(
             n_workers=1,
             threads_per_worker=given.threads,
