@@ -4,13 +4,25 @@ Each function is one check, run by all ranks. A check that fails raises, which e
 """
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
-from microgrand import Tensor, compile, defvjp, manual_seed, nn, no_grad, optim, primitive
+from microgrand import (
+    Tensor,
+    checkpoint,
+    compile,
+    defvjp,
+    manual_seed,
+    nn,
+    no_grad,
+    optim,
+    primitive,
+)
 from microgrand.distributed import DistributedDataParallel
 from microgrand.nn.functional import cross_entropy
 
@@ -243,6 +255,44 @@ def buffers_are_rank_0s():
     assert np.array_equal(net.mean.data, [0, 0])
     ddp.backward(net(np.full((1, 2), 1.0 + RANK)).sum(), examples=1)
     assert np.array_equal(net.mean.data, [0.5, 0.5])
+
+
+def a_checkpoint_is_resumed_by_as_many_ranks_and_by_others():
+    """Rank 0 saves after two steps of four; then all ranks go on together, and each alone."""
+    batches = make_batches([8, 7, 6, 5])
+
+    def new(p):
+        net = make_net(seed=3 + RANK, p=p)
+        return net, optim.Adam(net.parameters(), lr=0.05)
+
+    def train(net, optimizer, batches, comm):
+        ddp = DistributedDataParallel(net, comm=comm)
+        for x, y in batches:
+            optimizer.zero_grad()
+            x, y = ddp.shard(x, y)
+            ddp.backward(cross_entropy(net(x), y), examples=len(y))
+            optimizer.step()
+        return states(net), list(net.modules())[3].mask
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(COMM.bcast(folder)) / "half.npz"
+        for p in (0.0, 0.5):
+            net, optimizer = new(p)
+            train(net, optimizer, batches[:2], COMM)
+            if RANK == 0:
+                checkpoint.save(path, model=net, optimizer=optimizer)
+            COMM.Barrier()
+            expected, mask = train(net, optimizer, batches[2:], COMM)
+            for comm in (COMM, COMM.Split(RANK)):
+                net, optimizer = new(p)
+                checkpoint.load(path, model=net, optimizer=optimizer)
+                found, resumed_mask = train(net, optimizer, batches[2:], comm)
+                if p == 0:
+                    tolerance = 0 if comm is COMM else 1e-12
+                    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+                elif comm is COMM and RANK == 0:
+                    np.testing.assert_array_equal(resumed_mask, mask)
+        COMM.Barrier()
 
 
 # ------------------------------------------------------------------- what must end all of them

@@ -41,6 +41,7 @@ CHECKS = (
     "a_failure_is_all_or_nothing",
     "misuse_is_refused",
     "buffers_are_rank_0s",
+    "a_checkpoint_is_resumed_by_as_many_ranks_and_by_others",
 )
 
 

@@ -75,7 +75,8 @@ class DistributedDataParallel:
     others would wait for ever. A process that ends before the others ends them with an error, too.
 
     Saving. All ranks hold the same state, so one saves: ``if ddp.rank == 0: ...``. Load it on all
-    ranks, however many, before this object is made.
+    ranks, however many, before this object is made. Without masks, as many ranks go on with the
+    same bits. Of masks only those of rank 0 go on; the others begin anew from its generators.
 
     Examples
     --------
