@@ -66,6 +66,21 @@ TRAIN = """\
         for module in found_in(self, Module):
             module.training = mode
 """
+WALK = """\
+        found = []
+        for value in vars(self).values():
+            inside = [value]
+            if isinstance(value, dict):
+                inside = list(value.values())
+            if isinstance(value, (list, tuple)):
+                inside = value
+"""
+HAND_ON = f"""\
+{WALK.replace("found = []", "self.training = mode")}\
+            for module in inside:
+                if isinstance(module, Module):
+                    module.train(mode)
+"""
 PASS_ON = """\
                 if id(parent) in gradients:
                     part = gradients[id(parent)] + part
@@ -765,7 +780,13 @@ MUTANTS = [
         "                        m.train(mode)\n",
         "dicts",
     ),
-    Mutant(13, "train ignores mode", "module.training = mode", "module.training = True", ""),
+    Mutant(
+        13,
+        "train ignores mode",
+        "module.training = mode",
+        "module.training = True",
+        "look at its argument",
+    ),
     Mutant(
         13,
         "train does not undo",
@@ -1329,4 +1350,100 @@ MUTANTS = [
         "else g.transpose(),)",
         "changes g in place",
     ),
+    # ------------------------------------------- where parameters and modules stand, and the mode
+    Mutant(
+        9,
+        "Tensors in dicts passed over",
+        PARAMETERS,
+        f"{WALK.lstrip()}"
+        "            for v in inside:\n"
+        "                if isinstance(v, Module):\n"
+        "                    found += v.parameters()\n"
+        "                elif isinstance(v, list):\n"
+        "                    found += [p for m in v for p in found_in(m, Tensor)]\n"
+        "                elif isinstance(v, Tensor) and not isinstance(value, dict):\n"
+        "                    found.append(v)\n"
+        "        return list(dict.fromkeys(found))",
+        "only modules are found there",
+    ),
+    Mutant(
+        9,
+        "modules in lists passed over",
+        PARAMETERS,
+        f"{WALK.lstrip()}"
+        "            for v in inside:\n"
+        "                if isinstance(v, Tensor):\n"
+        "                    found.append(v)\n"
+        "                elif isinstance(v, Module) and inside == [value]:\n"
+        "                    found += v.parameters()\n"
+        "        return list(dict.fromkeys(found))",
+        "only Tensors are found there",
+    ),
+    Mutant(
+        9,
+        "attributes alone",
+        PARAMETERS,
+        "found = []\n        for v in vars(self).values():\n"
+        "            if isinstance(v, Tensor):\n                found.append(v)\n"
+        "            elif isinstance(v, Module):\n                found += v.parameters()\n"
+        "        return list(dict.fromkeys(found))",
+        "attributes alone",
+    ),
+    Mutant(
+        9,
+        "one level of modules",
+        PARAMETERS,
+        f"{WALK.lstrip()}"
+        "            for v in inside:\n"
+        "                below = vars(v).values() if isinstance(v, Module) else [v]\n"
+        "                found += [p for p in below if isinstance(p, Tensor)]\n"
+        "        return list(dict.fromkeys(found))",
+        "modules in modules",
+    ),
+    Mutant(
+        9,
+        "relu in place",
+        "        return x.relu()",
+        "        np.maximum(x.data, 0, out=x.data)\n        return x",
+        "in place",
+    ),
+    Mutant(
+        9,
+        "ReLU's way back has no mask",
+        "        return x.relu()",
+        "        return node(np.maximum(x.data, 0), (x,), lambda g: (g,))",
+    ),
+    Mutant(
+        9,
+        "a generator is not used",
+        "rng = np.random.default_rng(rng)\n        self.weight",
+        "rng = np.random.default_rng(rng if isinstance(rng, int) else None)\n        self.weight",
+        "not used",
+    ),
+    Mutant(
+        13,
+        "mode not handed on",
+        TRAIN,
+        HAND_ON.replace("module.train(mode)", "module.train()"),
+        "hand it on",
+    ),
+    Mutant(
+        13,
+        "mode not handed on to lists",
+        TRAIN,
+        HAND_ON.replace("module.train(mode)", "module.train(*[mode] * (inside == [value]))"),
+        "hand it on",
+    ),
+    Mutant(13, "no default", "    training = True\n", "", "give the class Module a default"),
+    Mutant(
+        13,
+        "evaluation at first",
+        "    training = True\n",
+        "    training = False\n",
+        "True at first",
+    ),
+    # ----------------------------------------------------------------- batches and their order
+    # ----------------------------------------------- optimizers: what is whose, and which beta
+    # --------------------------------------------------------------------- dropout's generator
+    # ---------------------------------------------------------- what is changed, held, searched
 ]
