@@ -1446,4 +1446,27 @@ MUTANTS = [
     # ----------------------------------------------- optimizers: what is whose, and which beta
     # --------------------------------------------------------------------- dropout's generator
     # ---------------------------------------------------------- what is changed, held, searched
+    Mutant(
+        10,
+        "the way back changes the probabilities",
+        "    def vjp(g):\n        p = np.exp(logp)\n        p[rows, labels] -= 1\n",
+        "    p = np.exp(logp)\n\n    def vjp(g):\n        p[rows, labels] -= 1\n",
+        "change a copy",
+    ),
+    Mutant(
+        10,
+        "logits changed in place",
+        "    z = logits.data - logits.data.max(axis=1, keepdims=True)\n",
+        "    z = logits.data\n    z -= z.max(axis=1, keepdims=True)\n",
+        "in place",
+    ),
+    Mutant(
+        10,
+        "target changed in place",
+        "    return ((prediction - target) ** 2).mean()",
+        "    target -= prediction.data\n"
+        "    return node((target**2).mean(), (prediction,), "
+        "lambda g: (-2 * g * target / target.size,))",
+        "in place",
+    ),
 ]
