@@ -636,7 +636,7 @@ MUTANTS = [
     Mutant(
         11, "eps in the root", "(np.sqrt(v) + self.eps)", "np.sqrt(v + self.eps)", "inside the root"
     ),
-    Mutant(11, "betas exchanged", "b1, b2 = self.betas", "b2, b1 = self.betas", ""),
+    Mutant(11, "betas exchanged", "b1, b2 = self.betas", "b2, b1 = self.betas", "are exchanged"),
     Mutant(
         11,
         "generator used up",
@@ -1254,7 +1254,7 @@ MUTANTS = [
         "logits.data.max()",
         "of each row",
     ),
-    Mutant(11, "decay forgotten in v", "(1 - b2) * g**2", "g**2", ""),
+    Mutant(11, "decay forgotten in v", "(1 - b2) * g**2", "g**2", "weights of an average"),
     Mutant(
         11,
         "AdaGrad's sum",
@@ -1444,6 +1444,95 @@ MUTANTS = [
     ),
     # ----------------------------------------------------------------- batches and their order
     # ----------------------------------------------- optimizers: what is whose, and which beta
+    Mutant(
+        11,
+        "SGD's step returns where there is no gradient",
+        f"                continue\n            {SGD_V}",
+        f"                return\n            {SGD_V}",
+        "ends at the first",
+    ),
+    Mutant(
+        11,
+        "Adam's step breaks where there is no gradient",
+        "                continue\n            g = p.grad",
+        "                break\n            g = p.grad",
+        "ends at the first",
+    ),
+    Mutant(
+        11,
+        "velocities of the class",
+        "momentum = list(parameters), lr, momentum\n        self.v =",
+        "momentum = list(parameters), lr, momentum\n        SGD.v =",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "velocities of the class for ever",
+        SGD_V,
+        "kept = vars(SGD.step)\n"
+        "            kept[str(i)] = self.momentum * kept.get(str(i), 0) + p.grad\n"
+        "            self.v[i] = kept[str(i)]",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "velocity kept in the parameter",
+        SGD_V,
+        "self.v[i] = p.v = self.momentum * getattr(p, 'v', 0) + p.grad",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "t of the class",
+        "        self.t += 1\n",
+        "        self.t = Adam.steps = getattr(Adam, 'steps', 0) + 1\n",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "averages of the class",
+        "betas, eps\n        self.m =",
+        "betas, eps\n        Adam.m =",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "velocity is the gradient's array",
+        "            p.grad = None\n\n    def step(self):\n"
+        "        for i, p in enumerate(self.parameters):\n"
+        f"            if p.grad is None:\n                continue\n            {SGD_V}\n",
+        "            if p.grad is not None:\n                p.grad[...] = 0\n\n"
+        "    def step(self):\n        for i, p in enumerate(self.parameters):\n"
+        "            if p.grad is None:\n                continue\n"
+        "            first = not self.v[i].any()\n"
+        "            self.v[i] = p.grad if first else self.momentum * self.v[i] + p.grad\n",
+        "own array",
+    ),
+    Mutant(
+        11,
+        "beta1 in both averages",
+        "b2 * self.v[i] + (1 - b2)",
+        "b1 * self.v[i] + (1 - b1)",
+        "beta1 stands where",
+    ),
+    Mutant(11, "beta1 in both corrections", "(1 - b2**self.t)", "(1 - b1**self.t)", "beta1 stands"),
+    Mutant(11, "beta1 for all", "b1, b2 = self.betas", "b1 = b2 = self.betas[0]", "beta1 stands"),
+    Mutant(11, "beta2 for all", "b1, b2 = self.betas", "b1 = b2 = self.betas[1]", "beta2 stands"),
+    Mutant(
+        11,
+        "betas not used",
+        "self.betas, self.eps = list(parameters), lr, betas, eps",
+        "self.betas, self.eps = list(parameters), lr, (0.9, 0.999), eps",
+        "as they are given",
+    ),
+    Mutant(11, "t begins at 1", "self.t = 0", "self.t = 1", "one too large"),
+    Mutant(
+        11,
+        "weights of an average exchanged",
+        "b1 * self.m[i] + (1 - b1)",
+        "(1 - b1) * self.m[i] + b1",
+        "weights of an average",
+    ),
     # --------------------------------------------------------------------- dropout's generator
     # ---------------------------------------------------------- what is changed, held, searched
     Mutant(
