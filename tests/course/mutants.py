@@ -713,7 +713,7 @@ MUTANTS = [
         KEPT,
         "if not hasattr(self, 'mask'):\n            self.mask = self.rng.random(x.data.shape) "
         ">= self.p\n        kept = self.mask",
-        "",
+        "drawn once",
     ),
     Mutant(
         12,
@@ -1275,7 +1275,7 @@ MUTANTS = [
         "one coin for all units",
         KEPT,
         "kept = np.full(x.data.shape, self.rng.random() >= self.p)",
-        "",
+        "one number decides",
     ),
     Mutant(
         13,
@@ -1534,6 +1534,27 @@ MUTANTS = [
         "weights of an average",
     ),
     # --------------------------------------------------------------------- dropout's generator
+    Mutant(
+        12,
+        "a generator of seed 0 in each call",
+        KEPT,
+        KEPT.replace("self.rng.", "np.random.default_rng(0)."),
+        "begins anew",
+    ),
+    Mutant(
+        12,
+        "a seed for NumPy in each call",
+        KEPT,
+        "np.random.seed(0)\n        kept = np.random.rand(*x.data.shape) >= self.p",
+        "begins anew",
+    ),
+    Mutant(
+        12,
+        "a generator is not used",
+        "training = p, np.random.default_rng(rng), True",
+        "training = p, np.random.default_rng(rng if isinstance(rng, int) else None), True",
+        "do not come from rng",
+    ),
     # ---------------------------------------------------------- what is changed, held, searched
     Mutant(
         10,
