@@ -1443,6 +1443,34 @@ MUTANTS = [
         "True at first",
     ),
     # ----------------------------------------------------------------- batches and their order
+    Mutant(
+        14,
+        "last batch dropped",
+        "range(0, len(x), 32)",
+        "range(0, len(x) - 31, 32)",
+        "not all images",
+    ),
+    Mutant(
+        14,
+        "images of earlier batches drawn again",
+        "batch = order[start : start + 32]",
+        "batch = rng.integers(0, len(x), 32)",
+        "not all images",
+    ),
+    Mutant(
+        14,
+        "never shuffled",
+        "order = rng.permutation(len(x))",
+        "order = np.arange(len(x))",
+        "not shuffled",
+    ),
+    Mutant(
+        14,
+        "shuffled once",
+        "    for _ in range(epochs):\n        order = rng.permutation(len(x))\n",
+        "    order = rng.permutation(len(x))\n    for _ in range(epochs):\n",
+        "drawn once, before",
+    ),
     # ----------------------------------------------- optimizers: what is whose, and which beta
     Mutant(
         11,
