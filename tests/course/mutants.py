@@ -1607,4 +1607,33 @@ MUTANTS = [
         "lambda g: (-2 * g * target / target.size,))",
         "in place",
     ),
+    Mutant(
+        15,
+        "parents held under no_grad",
+        "    if RECORDING[-1]:\n        out.parents, out.vjp = tuple("
+        "as_tensor(parent) for parent in parents), vjp\n",
+        "    out.parents = tuple(as_tensor(parent) for parent in parents)\n"
+        "    out.vjp = vjp if RECORDING[-1] else None\n",
+        "holds its parents",
+    ),
+    Mutant(
+        15,
+        "history held under no_grad",
+        "    if RECORDING[-1]:\n",
+        "    out.history = parents\n    if RECORDING[-1]:\n",
+        "holds its parents",
+    ),
+    Mutant(
+        15,
+        "visited by identity in a list",
+        "    order, seen, stack = [], set(), [(last, False)]\n"
+        "    while stack:\n        tensor, done = stack.pop()\n        if done:\n"
+        "            order.append(tensor)\n"
+        "        elif id(tensor) not in seen:\n            seen.add(id(tensor))\n",
+        "    order, seen, stack = [], [], [(last, False)]\n"
+        "    while stack:\n        tensor, done = stack.pop()\n        if done:\n"
+        "            order.append(tensor)\n"
+        "        elif tensor not in seen:\n            seen.append(tensor)\n",
+        "use a set",
+    ),
 ]
