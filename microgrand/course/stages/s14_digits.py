@@ -212,8 +212,8 @@ class Net(Module):
         seen.append((x.data[:, 0].tolist(), self.drop.training))
         return self.a(x)
 """
-#: How many images there are to look at: a prime, so that a last batch is smaller than the others.
-N = 41
+#: How many images there are to look at: a prime above most batches, so that the last is smaller.
+N = 211
 FEW = [
     f"y = np.arange({N}) % 3",
     f"x = np.stack([np.arange({N}) / {N}, y * 0.0, y * 0.0 + 1], axis=1)",

@@ -48,21 +48,12 @@ def chain(door, n):
     return run
 
 
-@stage.property("a chain of 10,000 operations has a backward pass", examples=1, seconds=30)
-def long_chain(door, draw):
-    run = chain(door, 5000).backward("y", np.array([1.0, 2.0]))
-    found, expected = run.gradient("x"), np.array([5001.0, 10002.0])
-    if found is None or not close(found, expected):
-        raise Fault(f"x.grad is {shown(found)}", shown(expected), "Tensor.backward")
-
-
 @stage.property("eight times as long a chain takes about eight times as many steps", examples=1)
 def linear(door, draw):
-    small, large = (effort(door, n) for n in (100, 800))
+    small, large = (effort(door, n) for n in (40, 320))
     if large.total() > 20 * small.total():
         raise Fault(
-            f"{large.total()} steps for a chain of 1,600 operations, {small.total()} for one of "
-            "200",
+            f"{large.total()} steps for a chain of 640 operations, {small.total()} for one of 80",
             "about 8 times as many",
             "Tensor.backward",
             slow=True,
@@ -115,12 +106,21 @@ def effort(door, n):
     with contextlib.ExitStack() as stack:
         for found in {v for v in names.values() if inspect.isclass(v)}:
             if found.__module__ == door.module.__name__:
-                stack.enter_context(replaced(found, "__eq__", counting(found.__eq__)))
+                with contextlib.suppress(AttributeError, TypeError):  # one that cannot be changed
+                    stack.enter_context(replaced(found, "__eq__", counting(found.__eq__)))
         stack.enter_context(replaced(door.module, "id", lambda thing: number(id(thing))))
         stack.callback(sys.settrace, before)
         sys.settrace(trace)
         run.backward("y", np.ones(2))
     return count
+
+
+@stage.property("a chain of 10,000 operations has a backward pass", examples=1, seconds=30)
+def long_chain(door, draw):
+    run = chain(door, 5000).backward("y", np.array([1.0, 2.0]))
+    found, expected = run.gradient("x"), np.array([5001.0, 10002.0])
+    if found is None or not close(found, expected):
+        raise Fault(f"x.grad is {shown(found)}", shown(expected), "Tensor.backward")
 
 
 STEP = (
