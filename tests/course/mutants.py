@@ -66,6 +66,21 @@ TRAIN = """\
         for module in found_in(self, Module):
             module.training = mode
 """
+WALK = """\
+        found = []
+        for value in vars(self).values():
+            inside = [value]
+            if isinstance(value, dict):
+                inside = list(value.values())
+            if isinstance(value, (list, tuple)):
+                inside = value
+"""
+HAND_ON = f"""\
+{WALK.replace("found = []", "self.training = mode")}\
+            for module in inside:
+                if isinstance(module, Module):
+                    module.train(mode)
+"""
 PASS_ON = """\
                 if id(parent) in gradients:
                     part = gradients[id(parent)] + part
@@ -621,7 +636,7 @@ MUTANTS = [
     Mutant(
         11, "eps in the root", "(np.sqrt(v) + self.eps)", "np.sqrt(v + self.eps)", "inside the root"
     ),
-    Mutant(11, "betas exchanged", "b1, b2 = self.betas", "b2, b1 = self.betas", ""),
+    Mutant(11, "betas exchanged", "b1, b2 = self.betas", "b2, b1 = self.betas", "are exchanged"),
     Mutant(
         11,
         "generator used up",
@@ -698,7 +713,7 @@ MUTANTS = [
         KEPT,
         "if not hasattr(self, 'mask'):\n            self.mask = self.rng.random(x.data.shape) "
         ">= self.p\n        kept = self.mask",
-        "",
+        "drawn once",
     ),
     Mutant(
         12,
@@ -765,7 +780,13 @@ MUTANTS = [
         "                        m.train(mode)\n",
         "dicts",
     ),
-    Mutant(13, "train ignores mode", "module.training = mode", "module.training = True", ""),
+    Mutant(
+        13,
+        "train ignores mode",
+        "module.training = mode",
+        "module.training = True",
+        "look at its argument",
+    ),
     Mutant(
         13,
         "train does not undo",
@@ -1115,6 +1136,292 @@ MUTANTS = [
         ),
         "update is recorded",
     ),
+    # ------------------------------------------- where parameters and modules stand, and the mode
+    Mutant(
+        9,
+        "Tensors in dicts passed over",
+        PARAMETERS,
+        f"{WALK.lstrip()}"
+        "            for v in inside:\n"
+        "                if isinstance(v, Module):\n"
+        "                    found += v.parameters()\n"
+        "                elif isinstance(v, list):\n"
+        "                    found += [p for m in v for p in found_in(m, Tensor)]\n"
+        "                elif isinstance(v, Tensor) and not isinstance(value, dict):\n"
+        "                    found.append(v)\n"
+        "        return list(dict.fromkeys(found))",
+        "only modules are found there",
+    ),
+    Mutant(
+        9,
+        "modules in lists passed over",
+        PARAMETERS,
+        f"{WALK.lstrip()}"
+        "            for v in inside:\n"
+        "                if isinstance(v, Tensor):\n"
+        "                    found.append(v)\n"
+        "                elif isinstance(v, Module) and inside == [value]:\n"
+        "                    found += v.parameters()\n"
+        "        return list(dict.fromkeys(found))",
+        "only Tensors are found there",
+    ),
+    Mutant(
+        9,
+        "attributes alone",
+        PARAMETERS,
+        "found = []\n        for v in vars(self).values():\n"
+        "            if isinstance(v, Tensor):\n                found.append(v)\n"
+        "            elif isinstance(v, Module):\n                found += v.parameters()\n"
+        "        return list(dict.fromkeys(found))",
+        "attributes alone",
+    ),
+    Mutant(
+        9,
+        "one level of modules",
+        PARAMETERS,
+        f"{WALK.lstrip()}"
+        "            for v in inside:\n"
+        "                below = vars(v).values() if isinstance(v, Module) else [v]\n"
+        "                found += [p for p in below if isinstance(p, Tensor)]\n"
+        "        return list(dict.fromkeys(found))",
+        "modules in modules",
+    ),
+    Mutant(
+        9,
+        "relu in place",
+        "        return x.relu()",
+        "        np.maximum(x.data, 0, out=x.data)\n        return x",
+        "in place",
+    ),
+    Mutant(
+        9,
+        "ReLU's way back has no mask",
+        "        return x.relu()",
+        "        return node(np.maximum(x.data, 0), (x,), lambda g: (g,))",
+    ),
+    Mutant(
+        9,
+        "a generator is not used",
+        "rng = np.random.default_rng(rng)\n        self.weight",
+        "rng = np.random.default_rng(rng if isinstance(rng, int) else None)\n        self.weight",
+        "not used",
+    ),
+    Mutant(
+        13,
+        "mode not handed on",
+        TRAIN,
+        HAND_ON.replace("module.train(mode)", "module.train()"),
+        "hand it on",
+    ),
+    Mutant(
+        13,
+        "mode not handed on to lists",
+        TRAIN,
+        HAND_ON.replace("module.train(mode)", "module.train(*[mode] * (inside == [value]))"),
+        "hand it on",
+    ),
+    Mutant(13, "no default", "    training = True\n", "", "give the class Module a default"),
+    Mutant(
+        13,
+        "evaluation at first",
+        "    training = True\n",
+        "    training = False\n",
+        "True at first",
+    ),
+    # ----------------------------------------------------------------- batches and their order
+    Mutant(
+        14,
+        "last batch dropped",
+        "range(0, len(x), 32)",
+        "range(0, len(x) - 31, 32)",
+        "not all images",
+    ),
+    Mutant(
+        14,
+        "images of earlier batches drawn again",
+        "batch = order[start : start + 32]",
+        "batch = rng.integers(0, len(x), 32)",
+        "not all images",
+    ),
+    Mutant(
+        14,
+        "never shuffled",
+        "order = rng.permutation(len(x))",
+        "order = np.arange(len(x))",
+        "not shuffled",
+    ),
+    Mutant(
+        14,
+        "shuffled once",
+        "    for _ in range(epochs):\n        order = rng.permutation(len(x))\n",
+        "    order = rng.permutation(len(x))\n    for _ in range(epochs):\n",
+        "drawn once, before",
+    ),
+    # ----------------------------------------------- optimizers: what is whose, and which beta
+    Mutant(
+        11,
+        "SGD's step returns where there is no gradient",
+        f"                continue\n            {SGD_V}",
+        f"                return\n            {SGD_V}",
+        "ends at the first",
+    ),
+    Mutant(
+        11,
+        "Adam's step breaks where there is no gradient",
+        "                continue\n            g = p.grad",
+        "                break\n            g = p.grad",
+        "ends at the first",
+    ),
+    Mutant(
+        11,
+        "velocities of the class",
+        "momentum = list(parameters), lr, momentum\n        self.v =",
+        "momentum = list(parameters), lr, momentum\n        SGD.v =",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "velocities of the class for ever",
+        SGD_V,
+        "kept = vars(SGD.step)\n"
+        "            kept[str(i)] = self.momentum * kept.get(str(i), 0) + p.grad\n"
+        "            self.v[i] = kept[str(i)]",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "velocity kept in the parameter",
+        SGD_V,
+        "self.v[i] = p.v = self.momentum * getattr(p, 'v', 0) + p.grad",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "t of the class",
+        "        self.t += 1\n",
+        "        self.t = Adam.steps = getattr(Adam, 'steps', 0) + 1\n",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "averages of the class",
+        "betas, eps\n        self.m =",
+        "betas, eps\n        Adam.m =",
+        "kept outside of it",
+    ),
+    Mutant(
+        11,
+        "velocity is the gradient's array",
+        "            p.grad = None\n\n    def step(self):\n"
+        "        for i, p in enumerate(self.parameters):\n"
+        f"            if p.grad is None:\n                continue\n            {SGD_V}\n",
+        "            if p.grad is not None:\n                p.grad[...] = 0\n\n"
+        "    def step(self):\n        for i, p in enumerate(self.parameters):\n"
+        "            if p.grad is None:\n                continue\n"
+        "            first = not self.v[i].any()\n"
+        "            self.v[i] = p.grad if first else self.momentum * self.v[i] + p.grad\n",
+        "own array",
+    ),
+    Mutant(
+        11,
+        "beta1 in both averages",
+        "b2 * self.v[i] + (1 - b2)",
+        "b1 * self.v[i] + (1 - b1)",
+        "beta1 stands where",
+    ),
+    Mutant(11, "beta1 in both corrections", "(1 - b2**self.t)", "(1 - b1**self.t)", "beta1 stands"),
+    Mutant(11, "beta1 for all", "b1, b2 = self.betas", "b1 = b2 = self.betas[0]", "beta1 stands"),
+    Mutant(11, "beta2 for all", "b1, b2 = self.betas", "b1 = b2 = self.betas[1]", "beta2 stands"),
+    Mutant(
+        11,
+        "betas not used",
+        "self.betas, self.eps = list(parameters), lr, betas, eps",
+        "self.betas, self.eps = list(parameters), lr, (0.9, 0.999), eps",
+        "as they are given",
+    ),
+    Mutant(11, "t begins at 1", "self.t = 0", "self.t = 1", "one too large"),
+    Mutant(
+        11,
+        "weights of an average exchanged",
+        "b1 * self.m[i] + (1 - b1)",
+        "(1 - b1) * self.m[i] + b1",
+        "weights of an average",
+    ),
+    # --------------------------------------------------------------------- dropout's generator
+    Mutant(
+        12,
+        "a generator of seed 0 in each call",
+        KEPT,
+        KEPT.replace("self.rng.", "np.random.default_rng(0)."),
+        "begins anew",
+    ),
+    Mutant(
+        12,
+        "a seed for NumPy in each call",
+        KEPT,
+        "np.random.seed(0)\n        kept = np.random.rand(*x.data.shape) >= self.p",
+        "begins anew",
+    ),
+    Mutant(
+        12,
+        "a generator is not used",
+        "training = p, np.random.default_rng(rng), True",
+        "training = p, np.random.default_rng(rng if isinstance(rng, int) else None), True",
+        "do not come from rng",
+    ),
+    # ---------------------------------------------------------- what is changed, held, searched
+    Mutant(
+        10,
+        "the way back changes the probabilities",
+        "    def vjp(g):\n        p = np.exp(logp)\n        p[rows, labels] -= 1\n",
+        "    p = np.exp(logp)\n\n    def vjp(g):\n        p[rows, labels] -= 1\n",
+        "change a copy",
+    ),
+    Mutant(
+        10,
+        "logits changed in place",
+        "    z = logits.data - logits.data.max(axis=1, keepdims=True)\n",
+        "    z = logits.data\n    z -= z.max(axis=1, keepdims=True)\n",
+        "in place",
+    ),
+    Mutant(
+        10,
+        "target changed in place",
+        "    return ((prediction - target) ** 2).mean()",
+        "    target -= prediction.data\n"
+        "    return node((target**2).mean(), (prediction,), "
+        "lambda g: (-2 * g * target / target.size,))",
+        "in place",
+    ),
+    Mutant(
+        15,
+        "parents held under no_grad",
+        "    if RECORDING[-1]:\n        out.parents, out.vjp = tuple("
+        "as_tensor(parent) for parent in parents), vjp\n",
+        "    out.parents = tuple(as_tensor(parent) for parent in parents)\n"
+        "    out.vjp = vjp if RECORDING[-1] else None\n",
+        "holds its parents",
+    ),
+    Mutant(
+        15,
+        "history held under no_grad",
+        "    if RECORDING[-1]:\n",
+        "    out.history = parents\n    if RECORDING[-1]:\n",
+        "holds its parents",
+    ),
+    Mutant(
+        15,
+        "visited by identity in a list",
+        "    order, seen, stack = [], set(), [(last, False)]\n"
+        "    while stack:\n        tensor, done = stack.pop()\n        if done:\n"
+        "            order.append(tensor)\n"
+        "        elif id(tensor) not in seen:\n            seen.add(id(tensor))\n",
+        "    order, seen, stack = [], [], [(last, False)]\n"
+        "    while stack:\n        tensor, done = stack.pop()\n        if done:\n"
+        "            order.append(tensor)\n"
+        "        elif tensor not in seen:\n            seen.append(tensor)\n",
+        "use a set",
+    ),
     # ------------------------------------------------------ as students of other courses make them
     Mutant(
         1,
@@ -1233,7 +1540,7 @@ MUTANTS = [
         "logits.data.max()",
         "of each row",
     ),
-    Mutant(11, "decay forgotten in v", "(1 - b2) * g**2", "g**2", ""),
+    Mutant(11, "decay forgotten in v", "(1 - b2) * g**2", "g**2", "weights of an average"),
     Mutant(
         11,
         "AdaGrad's sum",
@@ -1254,7 +1561,7 @@ MUTANTS = [
         "one coin for all units",
         KEPT,
         "kept = np.full(x.data.shape, self.rng.random() >= self.p)",
-        "",
+        "one number decides",
     ),
     Mutant(
         13,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from ..compare import OUTSIDE, OWN_CALL, close, differing, numbers, shown
+from ..compare import OUTSIDE, OWN_CALL, check_gradients, close, differing, numbers, shown
 from ..door import Bridge
 from ..stage import Fault, Stage
 
@@ -64,6 +64,11 @@ def a_linear(door, draw, **more):
     return run, n_in, n_out
 
 
+def by_size(door, layer):
+    """Return a Linear's parameters, the bias first: they are listed in any order."""
+    return sorted(door.parameters(layer), key=lambda p: door.value(p, "a parameter").size)
+
+
 @stage.property("Linear(n_in, n_out) maps (n, n_in) to (n, n_out), and is affine", layers=True)
 def affine(door, draw):
     run, _, n_out = a_linear(door, draw)
@@ -88,7 +93,7 @@ def affine(door, draw):
 def all_are_parameters(door, draw):
     run, n_in, n_out = a_linear(door, draw)
     run("y = layer(x)")
-    sizes = sorted(door.value(p, "a parameter").size for p in door.parameters(run["layer"]))
+    sizes = [door.value(p).size for p in by_size(door, run["layer"])]
     if sizes != sorted([n_in * n_out, n_out]):
         raise Fault(
             f"parameters() has arrays of {sizes} numbers",
@@ -185,12 +190,13 @@ def seeded(door, draw):
         "b = Linear(4, 3, rng=np.random.default_rng(5))",
         "c = Linear(4, 3, rng=6)",
         "d = Linear(4, 3, rng=5)",
+        "e = Linear(4, 3, rng=np.random.default_rng(5))",
     )
     values = {
-        name: np.concatenate([door.value(p).ravel() for p in door.parameters(run[name])])
-        for name in "abcd"
+        name: np.concatenate([door.value(p).ravel() for p in by_size(door, run[name])])
+        for name in "abcde"
     }
-    if not np.array_equal(values["a"], values["d"]) or not np.array_equal(values["b"], values["b"]):
+    if not np.array_equal(values["a"], values["d"]) or not np.array_equal(values["b"], values["e"]):
         raise Fault(
             "one seed gives two different layers",
             "the same weights",
@@ -207,27 +213,44 @@ def seeded(door, draw):
     "parameters() finds Tensors in attributes, lists, tuples, dicts, and below", examples=1
 )
 def found_everywhere(door, draw):
-    parts = {
-        "attributes": ("self.a = Linear(3, 4, rng=1); self.t = Tensor(np.ones(2))", 3),
-        "lists": ("self.a = [Linear(3, 4, rng=1), Linear(4, 2, rng=2)]", 4),
-        "tuples": ("self.a = (Linear(3, 4, rng=1), Tensor(np.ones(2)))", 3),
-        "dicts": ("self.a = {'a': Linear(3, 4, rng=1), 'b': Linear(4, 2, rng=2), 'c': 3}", 4),
-        "nests": ("self.a = Sequential(ReLU(), Sequential(Linear(3, 4, rng=1), ReLU()))", 2),
-        "lists of lists": ("self.a = [[Linear(3, 4, rng=1)], [Tensor(np.ones(2)), None]]", 3),
-    }
-    for where, (line, expected) in parts.items():
-        run = door.start()(f"class Net(Module):\n    def __init__(self):\n        {line}")
-        found = list(run("found = list(Net().parameters())")["found"])
-        if len(found) != expected:
-            raise Fault(
-                f"{len(found)} parameters, of a module with {where}",
-                f"{expected}",
-                "Module.parameters",
-                part=where,
-                twice=len(found) > expected,
-            )
-        for p in found:
-            door.value(p, "a parameter")
+    for place in PLACES:
+        for thing in THINGS:
+            found, expected = found_in(door, place, thing)
+            if found != expected:
+                raise Fault(
+                    f"{found} parameters, of a module with {thing} in {place}",
+                    f"{expected}",
+                    "Module.parameters",
+                    place=place,
+                    twice=found > expected,
+                )
+
+
+#: What holds Tensors, and the places where it may stand.
+THINGS = {"a Linear": ("Linear(3, 4, rng=1)", 2), "a Tensor": ("Tensor(np.ones(2))", 1)}
+PLACES = {
+    "an attribute": "self.a = {}",
+    "a list": "self.a = [None, {}]",
+    "a tuple": "self.a = (1, {})",
+    "a dict": "self.a = {{'n': 3, 'a': {}}}",
+    "a module": "self.a = Inner({})",
+    "a Sequential": "self.a = Sequential(ReLU(), Sequential({}))",
+    "a list in a list": "self.a = [[1], [{}]]",
+}
+
+
+def found_in(door, place, thing):
+    """Return how many parameters are found of something in a place, and how many it has."""
+    text, expected = THINGS[thing]
+    run = door.start()
+    if place == "a module":
+        run("class Inner(Module):\n    def __init__(self, a):\n        self.b = a")
+    line = PLACES[place].format(text)
+    run(f"class Net(Module):\n    def __init__(self):\n        {line}")
+    found = list(run("found = list(Net().parameters())")["found"])
+    for p in found:
+        door.value(p, "a parameter")
+    return len(found), expected
 
 
 @stage.property("and each of them once, also where a layer is shared", examples=3)
@@ -256,13 +279,19 @@ def each_once(door, draw):
 def in_order(door, draw):
     run = door.start(x=numbers(draw, (5, 3)))
     run("a, b = Linear(3, 4, rng=1), Linear(4, 2, rng=2)", "net = Sequential(a, ReLU(), b)")
-    run("h = a(x)", "r = ReLU()(h)", "y = b(r)", "z = net(x)")
-    if not close(run.value("r"), np.maximum(run.value("h"), 0)):
+    h = run("h = a(x)").value("h").copy()
+    run("r = ReLU()(h)", "y = b(r)", "z = net(x)")
+    if not close(run.value("r"), np.maximum(h, 0)):
         raise Fault("ReLU()(h) is not h.relu()", "0 where h is below 0", "ReLU.__call__")
+    if not np.array_equal(run.value("h"), h):
+        raise Fault(
+            "h.data has changed", "the same numbers as before", "ReLU.__call__", changed=True
+        )
     if run.value("z").shape != run.value("y").shape or not close(run.value("z"), run.value("y")):
         raise Fault(
             "net(x) is not b(ReLU()(a(x)))", "the layers one after another", "Sequential.__call__"
         )
+    check_gradients(door, "z = ReLU()(x)", where="ReLU.__call__", x=numbers(draw, (5, 3)))
     g = numbers(draw, (5, 2))
     run = door.start(x=run.value("x"))
     run("net = Sequential(Linear(3, 4, rng=1), ReLU(), Linear(4, 2, rng=2))", "z = net(x)")
@@ -286,7 +315,7 @@ def weighed(door, layer, calls, **inputs):
     run("z = " + " + ".join(f"{name} * {w}" for name, w in zip(calls, (1.5, 1.0), strict=False)))
     run.backward("z", np.arange(1.0, 1 + run.value("z").size).reshape(run.value("z").shape))
     found = [run.gradient(name) for name in inputs]
-    return [*found, *(door.gradient(p) for p in door.parameters(run["layer"]))]
+    return [*found, *(door.gradient(p) for p in by_size(door, run["layer"]))]
 
 
 @stage.property(OWN_CALL, examples=3)
@@ -390,22 +419,91 @@ def bias_not_used(door, fault):
     return bool(fault.data.get("nothing")) and fault.data.get("weight") is False
 
 
-PARTS_MISSED = {
-    "attributes": "not every attribute is looked at: it may be a Tensor, or a module",
-    "lists": "lists and tuples are not searched for parameters",
-    "tuples": "tuples are not searched for parameters, as lists are",
-    "dicts": "dicts are not searched for parameters",
-    "nests": "modules in modules in modules are not reached: let the walk go on in what it finds",
-    "lists of lists": "a list in a list is not searched: let the walk go on in what it finds",
-}
+CONTAINERS = ("a list", "a tuple", "a dict")
 
 
-def is_missed(part):
-    return lambda door, fault: fault.data.get("part") == part and not fault.data.get("twice")
+def suspect_places(cause):
+    """Add a suspect that is asked in which places nothing is found, if something is missing."""
+
+    def add(explains):
+        @stage.suspect(cause)
+        def of_places(door, fault):
+            if "place" not in fault.data or fault.data["twice"]:
+                return False
+            missed = {place: set() for place in PLACES}
+            for place, things in missed.items():
+                for thing in THINGS:
+                    found, expected = found_in(door, place, thing)
+                    things |= {thing} if found < expected else set()
+            return explains(missed, [c for c in CONTAINERS if missed[c] == set(THINGS)])
+
+    return add
 
 
-for part, cause in PARTS_MISSED.items():
-    stage.suspect(cause)(is_missed(part))
+@suspect_places("not every attribute is looked at: it may be a Tensor, or a module")
+def attributes(missed, containers):
+    return missed["an attribute"]
+
+
+@suspect_places(
+    "attributes alone are searched for parameters: they may stand in a list, a tuple or a dict"
+)
+def containers_missed(missed, containers):
+    return not missed["an attribute"] and containers == [*CONTAINERS]
+
+
+@suspect_places("lists and tuples are not searched for parameters")
+def lists_missed(missed, containers):
+    return not missed["an attribute"] and containers == ["a list", "a tuple"]
+
+
+@suspect_places("tuples are not searched for parameters, as lists are")
+def tuples_missed(missed, containers):
+    return not missed["an attribute"] and containers == ["a tuple"]
+
+
+@suspect_places("dicts are not searched for parameters")
+def dicts_missed(missed, containers):
+    return not missed["an attribute"] and containers == ["a dict"]
+
+
+def only(missed, thing):
+    """Tell whether some containers are searched, but not for one of the things."""
+    return not missed["an attribute"] and any(missed[c] == {thing} for c in CONTAINERS)
+
+
+@suspect_places(
+    "a Tensor that stands in a list, a tuple or a dict is passed over, and only modules are "
+    "found there"
+)
+def tensors_missed(missed, containers):
+    return only(missed, "a Tensor")
+
+
+@suspect_places(
+    "a module that stands in a list, a tuple or a dict is passed over, and only Tensors are "
+    "found there"
+)
+def modules_missed(missed, containers):
+    return only(missed, "a Linear")
+
+
+@suspect_places(
+    "modules in modules in modules are not reached: let the walk go on in what it finds"
+)
+def nests_missed(missed, containers):
+    return missed["a module"] and not any(missed[c] for c in ("an attribute", *CONTAINERS))
+
+
+@suspect_places("a list in a list is not searched: let the walk go on in what it finds")
+def nested_lists_missed(missed, containers):
+    places = ("an attribute", "a module", *CONTAINERS)
+    return missed["a list in a list"] and not any(missed[place] for place in places)
+
+
+@stage.suspect("x is changed in place: compute a new array")
+def changed_in_place(door, fault):
+    return "changed" in fault.data
 
 
 @stage.suspect(

@@ -157,6 +157,46 @@ def own_calls(door, draw):
     check_gradients(door, *TWO_MSE, where="mse", x=x, a=t, u=u, b=s)
 
 
+@stage.property(
+    "a second way back, where it is allowed, finds what the first one found", examples=3
+)
+def second_pass(door, draw):
+    x, a = batch(draw)
+    for line, given in ((CROSS, a), (MSE, Plain(numbers(draw, x.shape)))):
+        g = numbers(draw, ())
+        once = RIGHT.start(x=x, a=given)(line).backward("z", g).gradient("x")
+        run = door.start(x=x, a=given)(line).backward("z", g)
+        try:
+            run.backward("z", g)
+        except Fault:
+            raise
+        except Exception:
+            continue  # the engine allows one pass only
+        found = run.gradient("x")
+        if found is None or not (close(found, once) or close(found, 2 * once)):
+            raise Fault(
+                "the second pass has another gradient",
+                "the same as in the first, alone or added to it",
+                line.split()[2].partition("(")[0],
+                spoiled=True,
+            )
+
+
+@stage.property("what a loss is given stays as it was", examples=3)
+def arguments_stay(door, draw):
+    x, a = batch(draw)
+    for line, given in ((CROSS, a), (MSE, Plain(numbers(draw, x.shape)))):
+        run = door.start(x=x, a=given)(line).backward("z", np.array(1.0))
+        for name, now, before in (("x", run.value("x"), x), ("a", run["a"], given.array)):
+            if not np.array_equal(now, before):
+                raise Fault(
+                    f"{name} has changed",
+                    "the same numbers as before",
+                    line.split()[2].partition("(")[0],
+                    changed=True,
+                )
+
+
 TWO_CROSS = ("v = cross_entropy(x, a)", "w = cross_entropy(u, b)", "z = v + w * 2.0")
 TWO_MSE = ("v = mse(x, a)", "w = mse(u, b)", "z = v + w * 2.0")
 
@@ -171,6 +211,18 @@ def outside(door, fault):
         return False
     alone = [("x", "a", lines[0]), ("u", "b", lines[1])]
     return all(is_right(door, f"z{t[1:]}", **{n: given[n], m: given[m]}) for n, m, t in alone)
+
+
+@stage.suspect(
+    "the vjp changes what it remembers, and finds that in a second pass: change a copy of it"
+)
+def vjp_spoils(door, fault):
+    return "spoiled" in fault.data
+
+
+@stage.suspect("what the loss was given is changed in place: compute a new array")
+def given_changed(door, fault):
+    return "changed" in fault.data
 
 
 X = np.random.default_rng(1).uniform(-1, 1, (4, 3))

@@ -82,6 +82,46 @@ def zeroed(door, draw):
             )
 
 
+@stage.property("a new optimizer begins anew, and none knows of another", examples=3)
+def anew(door, draw):
+    p, g, h = (numbers(draw, (3,)) for _ in range(3))
+    for made in ("SGD([{}], lr=0.1, momentum=0.5)", "Adam([{}], lr=0.1)"):
+        where = f"{made.partition('(')[0]}.step"
+        alone = moves(door.start(p=p), made, ("p", g), ("p", h))
+        beside = moves(door.start(p=p, q=p), made, ("p", g), ("q", 100 * h), ("p", h))
+        if not close(beside[2], alone[1]) or not close(beside[0], alone[0]):
+            raise Fault(
+                "an optimizer's steps are other ones beside those of another optimizer",
+                "the same ones",
+                where,
+                outside=True,
+            )
+        run = door.start(p=p, q=p)
+        (right,) = moves(run, made, ("q", -3 * g))
+        moves(run, made, ("p", g))
+        (found,) = moves(run, made, ("p", -3 * g))
+        if not close(found, right):
+            raise Fault(
+                "a second optimizer of p goes on where the first one ended",
+                "it begins anew",
+                where,
+                outside=True,
+            )
+
+
+def moves(run, made, *steps):
+    """Take steps with an optimizer of each parameter; return what each of them adds."""
+    names = sorted({name for name, _ in steps})
+    run(*(f"optimizer_{name} = {made.format(name)}" for name in names))
+    found = []
+    for name, g in steps:
+        before = run.value(name).copy()
+        run(f"optimizer_{name}.zero_grad()", f"z = {name} * 1.0").backward("z", g)
+        run(f"optimizer_{name}.step()")
+        found.append(run.value(name) - before)
+    return found
+
+
 # -------------------------------------------------------------------------------------- SGD
 
 
@@ -125,18 +165,26 @@ def own_velocity(door, draw):
 
 @stage.property("SGD keeps a gradient as it is, and moves nothing where it is 0 or None")
 def gradients_stay(door, draw):
-    check_still(door, draw, "SGD([p, q], lr=0.1, momentum=0.9)", "SGD.step")
+    check_still(door, draw, "SGD({}, lr=0.1, momentum=0.9)", "SGD.step")
 
 
 def check_still(door, draw, optimizer, where):
-    run = begin(door, draw, optimizer, "pq")
-    p, q = run.value("p").copy(), run.value("q").copy()
-    g = numbers(draw, (3,))
-    (_, after) = stepped(run, p=g, q=draw(st.sampled_from([None, np.zeros(3)])))
-    if not close(after, q):
-        raise Fault("a parameter without a gradient has moved", "it stays", where, still=True)
-    if close(run.value("p"), p):
-        raise Fault("a parameter with a gradient does not move", "a step", where, moves=False)
+    for nothing in (None, np.zeros(3)):
+        run = begin(door, draw, optimizer.format("[p, q, r]"), "pqr")
+        p, q, r = (run.value(name).copy() for name in "pqr")
+        g = numbers(draw, (3,))
+        after = stepped(run, p=g, q=nothing, r=g)
+        if not close(after[1], q):
+            raise Fault("a parameter without a gradient has moved", "it stays", where, still=True)
+        if close(after[0], p):
+            raise Fault("a parameter with a gradient does not move", "a step", where, moves=False)
+        if close(after[2], r):
+            raise Fault(
+                "a parameter after one without a gradient does not move",
+                "a step",
+                where,
+                stops=True,
+            )
     for _ in range(2):  # the first step's velocity is the gradient itself
         found = run.gradient("p")
         if found is not None and found.any() and not close(found, g):
@@ -161,8 +209,7 @@ def first_step(door, draw):
         "Adam.step",
         "the step is",
         rtol=1e-4,  # where eps is missing is told with one that can be seen
-        adam=after - p,
-        g=g,
+        rule=True,
     )
 
 
@@ -172,7 +219,7 @@ def equal_steps(door, draw):
     before, g = run.value("p").copy(), numbers(draw, (3,))
     for n in range(3):
         (after,) = stepped(run, p=g)
-        expect(after - before, -0.1 * np.sign(g), "Adam.step", f"step {n + 1} is", steps=n)
+        expect(after - before, -0.1 * np.sign(g), "Adam.step", f"step {n + 1} is", rule=True)
         before = after
 
 
@@ -191,7 +238,7 @@ def second_step(door, draw):
         -0.1 * m / (np.sqrt(v) + 1e-8),
         "Adam.step",
         "the second step is",
-        second=True,
+        rule=True,
     )
 
 
@@ -205,9 +252,7 @@ def epsilon(door, draw):
         -0.1 * g / (np.abs(g) + 0.5),
         "Adam.step",
         "the step is",
-        eps=True,
-        g=g,
-        adam=after - p,
+        rule=True,
     )
 
 
@@ -225,13 +270,13 @@ def own_averages(door, draw):
             "Adam.step",
             f"after two steps {name} has moved by",
             shared=True,
-            adam_twice=True,
+            rule=True,
         )
 
 
 @stage.property("Adam keeps a gradient as it is, and moves nothing where it is 0 or None")
 def still(door, draw):
-    check_still(door, draw, "Adam([p, q], lr=0.1)", "Adam.step")
+    check_still(door, draw, "Adam({}, lr=0.1)", "Adam.step")
 
 
 # ------------------------------------------------------------------------------------- both
@@ -257,18 +302,81 @@ def is_step(fault, key, formula):
     return found is not None and g is not None and close(found, formula(g))
 
 
+#: How the experiment with Adam's rule is made: no number is another one's power or product.
+LR, B1, B2, EPS = 0.07, 0.6, 0.83, 0.03
+GRADIENTS = np.array([[1.3, -0.4, 1e-7], [-0.7, 0.9, 2e-7], [2.1, 0.2, 1e-7]])
+
+
+def by_rule(
+    sign=-1.0,
+    lr=LR,
+    m=B1,
+    v=B2,
+    m_mended=B1,
+    v_mended=B2,
+    new=(1, 1),
+    root=0.5,
+    eps=EPS,
+    inside=False,
+    t=(1, 2, 3),
+):
+    """Return Adam's steps, or those of a rule that is wrong in something.
+
+    `m` and `v` are the betas of the averages, `m_mended` and `v_mended` those of the corrections;
+    `new` are factors of what is averaged.
+    """
+    found, averages = [], np.zeros((2, 3))
+    for n, g in zip(t, GRADIENTS, strict=True):
+        averages[0] = m * averages[0] + (1 - m) * new[0] * g
+        averages[1] = v * averages[1] + (1 - v) * new[1] * g**2
+        mended = averages / (1 - np.array([[m_mended], [v_mended]]) ** n)
+        below = np.sqrt(mended[1] + eps) if inside else mended[1] ** root + eps
+        found.append(sign * lr * mended[0] / below)
+    return np.array(found)
+
+
+def is_rule(door, fault, *wrong):
+    """Tell whether Adam's steps are, in an experiment, those of a wrong rule."""
+    if "rule" not in fault.data:
+        return False
+    run = door.start(p=np.zeros(3))
+    run(f"optimizer = Adam([p], lr={LR}, betas=({B1}, {B2}), eps={EPS})")
+    places = np.array([run.value("p").copy(), *(stepped(run, p=g)[0] for g in GRADIENTS)])
+    return any(close(np.diff(places, axis=0), by_rule(**one)) for one in wrong)
+
+
+def suspect_rules(cause, *wrong):
+    """Add a suspect: rules for Adam that are wrong in one way."""
+
+    @stage.suspect(cause)
+    def of_rules(door, fault):
+        return is_rule(door, fault, *wrong)
+
+
 @stage.suspect("it goes uphill: the step is against the gradient, p - lr * g")
 def uphill(door, fault):
-    return is_step(fault, "sgd", lambda g: 0.1 * g) or is_step(
-        fault, "adam", lambda g: 0.1 * g / (np.abs(g) + 1e-8)
-    )
+    return is_step(fault, "sgd", lambda g: 0.1 * g) or is_rule(door, fault, {"sign": 1.0})
 
 
 @stage.suspect("the learning rate is not in the step")
 def no_rate(door, fault):
-    return is_step(fault, "sgd", lambda g: -g) or is_step(
-        fault, "adam", lambda g: -g / (np.abs(g) + 1e-8)
-    )
+    return is_step(fault, "sgd", lambda g: -g) or is_rule(door, fault, {"lr": 1.0})
+
+
+@stage.suspect(
+    "what an optimizer remembers is kept outside of it, in the class, a global or the parameter, "
+    "where another one finds it: keep it in `self`"
+)
+def kept_outside(door, fault):
+    return "outside" in fault.data
+
+
+@stage.suspect(
+    "the step ends at the first parameter without a gradient: leave that one out, and go on with "
+    "the next"
+)
+def step_ends(door, fault):
+    return "stops" in fault.data
 
 
 @stage.suspect(
@@ -281,7 +389,36 @@ def damped(door, fault):
 
 @stage.suspect("the velocity is not remembered from step to step")
 def no_velocity(door, fault):
-    return "mu" in fault.data and abs(fault.data.get("factor", 0) - 1) < 1e-6
+    forgotten = "mu" in fault.data and abs(fault.data.get("factor", 0) - 1) < 1e-6
+    return forgotten and not velocity_is_cleared(door)
+
+
+@stage.suspect(
+    "the velocity is the gradient's own array, which zero_grad clears: remember a new array"
+)
+def velocity_cleared(door, fault):
+    return "factor" in fault.data and velocity_is_cleared(door)
+
+
+def velocity_is_cleared(door):
+    """Tell whether zero_grad clears an array that SGD remembers."""
+    run = door.start(p=np.zeros(1))("optimizer = SGD([p], lr=0.1, momentum=0.5)")
+    stepped(run, p=np.ones(1))
+    g = door.gradient(run["p"])
+    held = [a for a in arrays_in(door, vars(run["optimizer"])) if np.shares_memory(a, g)]
+    run("optimizer.zero_grad()")
+    return bool(held) and not any(a.any() for a in held)
+
+
+def arrays_in(door, place):
+    """Yield the arrays in lists, tuples, dicts and Tensors, and below."""
+    if isinstance(place, np.ndarray):
+        yield place
+    elif door.is_tensor(place):
+        yield door.value(place)
+    elif isinstance(place, (list, tuple, dict)):
+        for inside in place.values() if isinstance(place, dict) else place:
+            yield from arrays_in(door, inside)
 
 
 @stage.suspect("this is Nesterov's momentum: here p - lr * v with v = mu * v + g is meant")
@@ -308,29 +445,58 @@ def generator_used_up(door, fault):
     return "generator" in fault.data
 
 
-@stage.suspect("the bias correction is missing: divide m by 1 - beta1 ** t and v by 1 - beta2 ** t")
-def no_correction(door, fault):
-    return is_step(fault, "adam", lambda g: -0.1 * 0.1 * g / (np.sqrt(0.001) * np.abs(g) + 1e-8))
-
-
-@stage.suspect(
-    "one of the two averages is not corrected: divide m by 1 - beta1 ** t, and v by 1 - beta2 ** t"
+suspect_rules(
+    "the bias correction is missing: divide m by 1 - beta1 ** t and v by 1 - beta2 ** t",
+    {"m_mended": 0, "v_mended": 0},
 )
-def half_correction(door, fault):
-    return is_step(fault, "adam", lambda g: -0.1 * g / (np.sqrt(0.001) * np.abs(g) + 1e-8)) or (
-        is_step(fault, "adam", lambda g: -0.1 * 0.1 * g / (np.abs(g) + 1e-8))
-    )
-
-
-@stage.suspect("the root is missing: divide by sqrt(v), not by v")
-def no_root(door, fault):
-    return is_step(fault, "adam", lambda g: -0.1 * g / (g**2 + 1e-8))
+suspect_rules(
+    "one of the two averages is not corrected: divide m by 1 - beta1 ** t, and v by 1 - beta2 ** t",
+    {"m_mended": 0},
+    {"v_mended": 0},
+)
+suspect_rules("the root is missing: divide by sqrt(v), not by v", {"root": 1})
+suspect_rules("eps is missing: it is added to sqrt(v), so that nothing is divided by 0", {"eps": 0})
+suspect_rules("eps stands inside the root: it is added to sqrt(v)", {"inside": True})
+suspect_rules(
+    "beta1 and beta2 are exchanged: beta1 is for the gradient, beta2 for its square",
+    {"m": B2, "v": B1, "m_mended": B2, "v_mended": B1},
+    {"m": B2, "v": B1},
+    {"m_mended": B2, "v_mended": B1},
+)
+suspect_rules(
+    "beta1 stands where beta2 belongs: the average of g ** 2, and its correction, are by beta2",
+    {"v": B1, "v_mended": B1},
+    {"v": B1},
+    {"v_mended": B1},
+)
+suspect_rules(
+    "beta2 stands where beta1 belongs: the average of g, and its correction, are by beta1",
+    {"m": B2, "m_mended": B2},
+    {"m": B2},
+    {"m_mended": B2},
+)
+suspect_rules(
+    "the weights of an average are beta for what it was, and 1 - beta for what is new",
+    {"new": (1 / (1 - B1), 1)},
+    {"new": (1, 1 / (1 - B2))},
+    {"new": (1 / (1 - B1), 1 / (1 - B2))},
+    {"m": 1 - B1},
+    {"v": 1 - B2},
+    {"m": 1 - B1, "v": 1 - B2},
+)
+suspect_rules(
+    "betas or eps are not used as they are given: keep them in `__init__`",
+    {"m": 0.9, "m_mended": 0.9, "v": 0.999, "v_mended": 0.999},
+    {"eps": 1e-8},
+    {"m": 0.9, "m_mended": 0.9, "v": 0.999, "v_mended": 0.999, "eps": 1e-8},
+)
+suspect_rules("t is one too large: in the first step it is 1", {"t": (2, 3, 4)})
 
 
 @stage.suspect("t does not grow, or grows for each parameter: count it once a step")
 def counter(door, fault):
-    return fault.data.get("steps", 0) > 0 or (
-        "adam_twice" in fault.data and counts_parameters(door)
+    return is_rule(door, fault, {"t": (1, 1, 1)}) or (
+        "rule" in fault.data and "shared" in fault.data and counts_parameters(door)
     )
 
 
@@ -345,33 +511,6 @@ def counts_parameters(door):
     return any(np.allclose(moved, [step(t), step(t + 1)], rtol=1e-4) for t in (0.5, 1, 2))
 
 
-@stage.suspect("eps is missing: it is added to sqrt(v), so that nothing is divided by 0")
-def no_eps(door, fault):
-    return "eps" in fault.data and is_step(fault, "adam", lambda g: -0.1 * np.sign(g))
-
-
-@stage.suspect("eps stands inside the root: it is added to sqrt(v)")
-def eps_inside(door, fault):
-    if "adam" not in fault.data:
-        return False
-    run = door.start(p=np.zeros(1))("optimizer = Adam([p], lr=0.1, eps=0.5)")
-    (after,) = stepped(run, p=np.array([2.0]))
-    return close(after, np.array([-0.2 / np.sqrt(4.5)]))
-
-
 @stage.suspect("step changes the gradient itself: compute with new arrays")
 def gradient_changed(door, fault):
     return "changed" in fault.data
-
-
-@stage.suspect("beta1 and beta2 are exchanged: beta1 is for the gradient, beta2 for its square")
-def exchanged(door, fault):
-    if "second" not in fault.data:
-        return False
-    g, h = np.array([1.0]), np.array([2.0])
-    run = door.start(p=np.zeros(1))("optimizer = Adam([p], lr=0.1, betas=(0.9, 0.5))")
-    (first,) = stepped(run, p=g)
-    (second,) = stepped(run, p=h)
-    m = (0.5 * 0.5 * g + 0.5 * h) / (1 - 0.25)
-    v = (0.9 * 0.1 * g**2 + 0.1 * h**2) / (1 - 0.81)
-    return close(second - first, -0.1 * m / (np.sqrt(v) + 1e-8))

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..compare import close, numbers, shown
+from ..door import Bridge
 from ..stage import Fault, Stage
 
 stage = Stage(
@@ -81,7 +82,8 @@ def differ(door, draw):
     if np.array_equal(first, second):
         raise Fault("two calls drop the same units", "other ones in each call", WHERE, same="calls")
     if all(np.array_equal(first[0], row) for row in first[1:]):
-        raise Fault("all rows drop the same units", "other ones in each", WHERE, same="rows")
+        same = "rows" if first.any() and not first.all() else "all"
+        raise Fault("all rows drop the same units", "other ones in each", WHERE, same=same)
     if all(np.array_equal(first[:, 0], column) for column in first.T):
         raise Fault("a row is dropped as a whole", "each unit by itself", WHERE, same="rows")
 
@@ -99,6 +101,10 @@ def seeded(door, draw):
     run, _ = started(door, draw, (5, 20))
     run("y = layer(x)", "again = Dropout(p, rng=seed)", "w = again(x)")
     if not np.array_equal(kept_of(run), kept_of(run, "w")):
+        raise Fault("two layers of one seed drop different units", "the same ones", WHERE, seed=1)
+    for name in "ab":
+        run(f"{name} = Dropout(p, rng=np.random.default_rng(seed))(x)")
+    if not np.array_equal(kept_of(run, "a"), kept_of(run, "b")):
         raise Fault("two layers of one seed drop different units", "the same ones", WHERE, seed=1)
 
 
@@ -351,27 +357,48 @@ def mask_gone(door, fault):
     return "gone" in fault.data
 
 
-@stage.suspect("the mask is drawn once, when the layer is made: draw one in each call")
+@stage.suspect(
+    "the mask is drawn once and kept: draw one in each call, with a generator that goes on"
+)
 def drawn_once(door, fault):
-    return fault.data.get("same") == "calls" and same_without_a_seed(door)
+    return fault.data.get("same") == "calls" and mask_is_kept(door)
 
 
-def same_without_a_seed(door):
-    """Tell whether two calls of a layer that was given no seed drop the same units."""
-    run = door.start(x=np.ones((6, 40)))("layer = Dropout(0.5)", "y = layer(x)", "w = layer(x)")
-    return np.array_equal(kept_of(run), kept_of(run, "w"))
+def mask_is_kept(door):
+    """Tell whether the layer holds an array of x's size from one call to the next."""
+    run = door.start(x=np.ones((6, 40)))("layer = Dropout(0.5)", "y = layer(x)")
+    layer = run["layer"].layer if isinstance(run["layer"], Bridge) else run["layer"]
+
+    def held():
+        return {id(a): a for a in vars(layer).values() if np.size(door.as_array(a)) == 240}
+
+    before = held()
+    run("w = layer(x)")
+    return bool(before) and before.keys() == held().keys()
 
 
 @stage.suspect(
     "each call makes a generator of the same seed, which begins anew: make it once, in `__init__`"
 )
 def new_generator(door, fault):
-    return fault.data.get("same") == "calls" and not same_without_a_seed(door)
+    return fault.data.get("same") == "calls" and begins_anew(door)
+
+
+def begins_anew(door):
+    """Tell whether a smaller mask is the beginning of a larger one, as one seed would have it."""
+    run = door.start(x=np.ones((6, 40)), x2=np.ones((3, 40)))("layer = Dropout(0.5, rng=1)")
+    run("y = layer(x)", "w = layer(x2)")
+    return np.array_equal(kept_of(run, "w"), kept_of(run)[:3])
 
 
 @stage.suspect("the mask has the shape of one row or column: draw it with the shape of x")
 def one_row(door, fault):
     return fault.data.get("same") == "rows"
+
+
+@stage.suspect("one number decides about all units: draw one for each, in the shape of x")
+def one_number(door, fault):
+    return fault.data.get("same") == "all"
 
 
 @stage.suspect("the numbers do not come from rng: draw with self.rng, not with np.random")

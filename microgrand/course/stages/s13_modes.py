@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..case import Plain
 from ..compare import numbers
 from ..stage import Fault, Stage
 
@@ -35,12 +36,12 @@ NETS = {
     "a nest": f"Sequential(ReLU(), Sequential(Sequential({D.format(1)}), ReLU()))",
 }
 PLACES = {
-    "an attribute": ("self.a = Dropout(0.5, rng=1)", "self.a(x)"),
-    "a list": ("self.a = [ReLU(), Dropout(0.5, rng=1)]", "self.a[1](x)"),
-    "a tuple": ("self.a = (ReLU(), Dropout(0.5, rng=1))", "self.a[1](x)"),
-    "a dict": ("self.a = {'d': Dropout(0.5, rng=1), 'n': 3}", "self.a['d'](x)"),
-    "an attribute of an attribute": ("self.a = Sequential(Dropout(0.5, rng=1))", "self.a(x)"),
-    "a list in a list": ("self.a = [[Dropout(0.5, rng=1)]]", "self.a[0][0](x)"),
+    "an attribute": ("self.a = drop", "self.a(x)"),
+    "a list": ("self.a = [ReLU(), drop]", "self.a[1](x)"),
+    "a tuple": ("self.a = (ReLU(), drop)", "self.a[1](x)"),
+    "a dict": ("self.a = {'d': drop, 'n': 3}", "self.a['d'](x)"),
+    "an attribute of an attribute": ("self.a = Sequential(drop)", "self.a(x)"),
+    "a list in a list": ("self.a = [[drop]]", "self.a[0][0](x)"),
 }
 
 
@@ -57,8 +58,9 @@ def a_net(door, where, x):
         return run(f"net = {NETS[where]}")
     line, call = PLACES[where]
     run(
+        f"drop = {D.format(1)}",
         f"class Net(Module):\n    def __init__(self):\n        {line}\n\n"
-        f"    def __call__(self, x):\n        return {call}"
+        f"    def __call__(self, x):\n        return {call}",
     )
     return run("net = Net()")
 
@@ -155,7 +157,7 @@ def same_parameters(door, draw):
     before = list(run("a = list(net.parameters())")["a"])
     run("net.eval()")
     after = list(run("b = list(net.parameters())")["b"])
-    if len(before) != len(after) or any(p is not q for p, q in zip(before, after, strict=False)):
+    if len(before) != len(after) or {*map(id, before)} != {*map(id, after)}:
         raise Fault(
             f"{len(after)} parameters after eval(), or other ones",
             f"the same {len(before)}",
@@ -167,63 +169,118 @@ def same_parameters(door, draw):
         door.note("train() does not return the net, so net.train().parameters() would not work.")
 
 
+BARE = "class Net(Module):\n    def __call__(self, x):\n        return x * 1.0"
+
+
+@stage.property("a new net is in training, before train() or eval() is called", examples=1)
+def from_the_beginning(door, draw):
+    run = door.start()(BARE, "a = Net()", "b = Sequential(Linear(2, 3), Dropout(0.5))")
+    # A default of the class, and what `__init__` sets, are both right; one may miss a net.
+    modes = [run[name].training for name in "ab" if hasattr(run[name], "training")]
+    if not modes and not read_with_a_default(door):
+        raise Fault("a new net has no attribute training", "True", "Module.train", unset=True)
+    if not all(modes):
+        raise Fault("training of a new net is False", "True", "Module.train", begins=True)
+
+
+def read_with_a_default(door):
+    """Tell whether the file has an accuracy that minds nets without the attribute: all is well."""
+    case = door.case
+    try:
+        run = door.start(x=Plain(np.eye(2)), y=Plain(np.arange(2)))(BARE)
+        return float(run("found = accuracy(Net(), x, y)")["found"]) == 1
+    except Exception:
+        return False
+    finally:
+        door.case = case
+
+
 # ------------------------------------------------------------------------------- suspects
 
 
-def fails(door, where):
-    """Tell whether a Dropout in a place still drops after eval()."""
+def suspect_places(cause):
+    """Add a suspect that is asked what becomes of a Dropout in each place, when one goes wrong.
+
+    That is "fine", "missed", or "trains" where it is put into training instead.
+    """
+
+    def add(explains):
+        @stage.suspect(cause)
+        def of_places(door, fault):
+            call = "net.train(False)" if "ignores" in fault.data else "net.eval()"
+            if "net" not in fault.data or "again" in fault.data:
+                return False
+            return explains({where: outcome(door, where, call) for where in (A_LAYER, *PLACES)})
+
+    return add
+
+
+A_LAYER = "a layer"
+
+
+def outcome(door, where, call):
+    if not drops(a_net(door, where, np.ones((8, 10)))(call)):
+        return "fine"
     run = a_net(door, where, np.ones((8, 10)))
-    run("net.eval()")
-    return drops(run)
+    drop = run["net" if where == A_LAYER else "drop"]
+    drop.training = False
+    run(call)
+    return "trains" if drop.training else "missed"
 
 
-@stage.suspect("eval() sets the mode of the net alone: the layers inside are not reached")
-def not_reached(door, fault):
-    return "net" in fault.data and fails(door, "an attribute") and not fails(door, "a layer")
+def all_are(seen, what, *places):
+    return all(seen[where] == what for where in places)
 
 
-@stage.suspect("the mode of the module itself is not set, only that of what is in it")
-def not_itself(door, fault):
-    return "net" in fault.data and fails(door, "a layer") and not fails(door, "an attribute")
+@suspect_places("eval() sets the mode of the net alone: the layers inside are not reached")
+def not_reached(seen):
+    return seen[A_LAYER] == "fine" and all_are(seen, "missed", *PLACES)
 
 
-@stage.suspect("only one level is reached: layers may be inside layers, so ask each to go on")
-def one_level(door, fault):
-    return (
-        "net" in fault.data
-        and not fails(door, "an attribute")
-        and fails(door, "an attribute of an attribute")
-        and not fails(door, "a list")
-    )
+@suspect_places("the mode of the module itself is not set, only that of what is in it")
+def not_itself(seen):
+    return seen[A_LAYER] == "missed" and seen["an attribute"] == "fine"
 
 
-@stage.suspect("lists and tuples are not searched for layers")
-def lists_not_searched(door, fault):
-    return "net" in fault.data and not fails(door, "an attribute") and fails(door, "a list")
+@suspect_places(
+    "the layers inside are reached, but put into training whatever the mode is: hand it on, "
+    "`v.train(mode)`"
+)
+def not_handed_on(seen):
+    return seen[A_LAYER] == "fine" and "trains" in seen.values()
 
 
-@stage.suspect("tuples are not searched for layers, as lists are")
-def tuples_not_searched(door, fault):
-    return "net" in fault.data and not fails(door, "a list") and fails(door, "a tuple")
+@suspect_places("only one level is reached: layers may be inside layers, so ask each to go on")
+def one_level(seen):
+    inside = seen["an attribute of an attribute"]
+    return inside == "missed" and all_are(seen, "fine", "an attribute", "a list")
 
 
-@stage.suspect("a list in a list is not searched: let the walk go on in what it finds")
-def lists_in_lists(door, fault):
-    passes = ("a list", "a tuple", "a dict", "an attribute of an attribute")
-    return (
-        "net" in fault.data
-        and not any(fails(door, where) for where in passes)
-        and fails(door, "a list in a list")
-    )
+@suspect_places("lists and tuples are not searched for layers")
+def lists_not_searched(seen):
+    return seen["an attribute"] == "fine" and all_are(seen, "missed", "a list", "a tuple")
 
 
-@stage.suspect("dicts are not searched for layers")
-def dicts_not_searched(door, fault):
-    return (
-        "net" in fault.data
-        and not any(fails(door, w) for w in ("a list", "a tuple", "an attribute of an attribute"))
-        and fails(door, "a dict")
-    )
+@suspect_places("tuples are not searched for layers, as lists are")
+def tuples_not_searched(seen):
+    return seen["a list"] == "fine" and seen["a tuple"] == "missed"
+
+
+@suspect_places("a list in a list is not searched: let the walk go on in what it finds")
+def lists_in_lists(seen):
+    last = "a list in a list"
+    return seen[last] == "missed" and all_are(seen, "fine", *(set(seen) - {last}))
+
+
+@suspect_places("dicts are not searched for layers")
+def dicts_not_searched(seen):
+    others = ("a list", "a tuple", "an attribute of an attribute")
+    return seen["a dict"] == "missed" and all_are(seen, "fine", *others)
+
+
+@suspect_places("train() does not look at its argument: train(False) has to evaluate")
+def ignores_argument(seen):
+    return all_are(seen, "trains", *seen)
 
 
 @stage.suspect(
@@ -234,9 +291,17 @@ def shared(door, fault):
     return "shared" in fault.data
 
 
-@stage.suspect("train() does not look at its argument: train(False) has to evaluate")
-def ignores_argument(door, fault):
-    return "ignores" in fault.data
+@stage.suspect(
+    "nothing sets `training` before train() or eval() does: give the class Module a default, or "
+    "set it in `__init__`"
+)
+def unset(door, fault):
+    return "unset" in fault.data
+
+
+@stage.suspect("a new net is in evaluation: `training` has to be True at first")
+def begins_in_evaluation(door, fault):
+    return "begins" in fault.data
 
 
 @stage.suspect("train() does not undo eval(): it has to reach the same layers")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 
 import numpy as np
 
 from ...data import load_digits
 from ..case import Plain
+from ..compare import close
 from ..stage import Fault, Stage
 
 stage = Stage(
@@ -190,7 +192,7 @@ def repeatable(door, draw):
     x, y, _, _ = digits()
     runs = [trained(door, 11, epochs=3, images=300) for _ in range(2)]
     first, second = (answers_of(door, run["net"]) for run in runs)
-    if not np.array_equal(first, second):
+    if not close(first, second):  # the order of parameters is free, and so are sums over them
         raise Fault(
             "two nets of one seed differ",
             "the same net: all chance comes from rng",
@@ -210,15 +212,48 @@ class Net(Module):
         seen.append((x.data[:, 0].tolist(), self.drop.training))
         return self.a(x)
 """
-FEW = ["y = np.arange(40) % 3", "x = np.stack([np.arange(40) / 40, y * 0.0, y * 0.0 + 1], axis=1)"]
+#: How many images there are to look at: a prime above most batches, so that the last is smaller.
+N = 211
+FEW = [
+    f"y = np.arange({N}) % 3",
+    f"x = np.stack([np.arange({N}) / {N}, y * 0.0, y * 0.0 + 1], axis=1)",
+]
 
 
-def looked_at(door, seed):
+def looked_at(door, seed, epochs=2):
     """Let fit train a net in evaluation; return what it saw: batches, and its mode."""
     run = door.start()("seen = []", *FEW, LOOKED_AT, "net = Net()", "net.eval()")
     run.case.shown.append("seen[:2]")
-    run(f"fit(net, x, y, epochs=2, rng=np.random.default_rng({seed}))")
+    run(f"fit(net, x, y, epochs={epochs}, rng=np.random.default_rng({seed}))")
     return run["seen"]
+
+
+@stage.property("an epoch goes through all images, the last batch included", examples=1)
+def all_images(door, draw):
+    # At least: what looks at the loss between epochs sees them more often.
+    seen = Counter(row for rows, training in looked_at(door, 1, 3) if training for row in rows)
+    often = sum(count >= 3 for count in seen.values())
+    if seen and often < N:
+        raise Fault(
+            f"{N - often} of {N} images are missing in some of 3 epochs",
+            "all of them in each epoch",
+            "fit",
+            left_out=True,
+        )
+
+
+@stage.property("in each epoch the images come in another order", examples=1)
+def other_order(door, draw):
+    batches = [rows for rows, training in looked_at(door, 1, 3) if training]
+    rows = [row for batch in batches if len(batch) < N for row in batch]  # all at once: no order
+    n = len(rows) // 3
+    if rows and rows == 3 * rows[:n]:
+        raise Fault(
+            "three epochs have the same batches",
+            "another order in each, drawn from rng",
+            "fit",
+            order="none" if rows[:n] == sorted(rows[:n]) else "one",
+        )
 
 
 @stage.property("another rng gives another order of the images, if there is any", examples=1)
@@ -341,12 +376,12 @@ def too_slow(door, fault):
 def left_out(door):
     """Tell whether fit does not come to all images."""
     seen = {row for rows, _ in looked_at(door, 1) for row in rows}
-    return 0 < len(seen) < 40
+    return 0 < len(seen) < N
 
 
 @stage.suspect("not all images are learned from: an epoch goes through every batch, to the end")
 def images_left_out(door, fault):
-    return is_about_learning(fault) and left_out(door)
+    return "left_out" in fault.data or (is_about_learning(fault) and left_out(door))
 
 
 @stage.suspect("no step is taken: optimizer.step() after backward")
@@ -407,6 +442,25 @@ def not_in_training(door, fault):
 @stage.suspect("the order of the batches does not come from rng: shuffle with rng.permutation")
 def other_generator(door, fault):
     return "chance" in fault.data
+
+
+@stage.suspect("the images are not shuffled: draw an order from rng in each epoch")
+def never_shuffled(door, fault):
+    return fault.data.get("order") == "none"
+
+
+@stage.suspect("the order is drawn once, before the first epoch: draw another one in each")
+def shuffled_once(door, fault):
+    return fault.data.get("order") == "one"
+
+
+@stage.suspect(
+    "a new net has no `training` yet, and it is read: give the class Module a default (stage 13)"
+)
+def no_mode_yet(door, fault):
+    if fault.data.get("kind") != "AttributeError" or "'training'" not in fault.found:
+        return False
+    return not hasattr(door.start()(FIXED)["net"], "training")
 
 
 @stage.suspect("x or y is shuffled in place: take rows by an order instead")
