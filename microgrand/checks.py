@@ -156,8 +156,7 @@ def check_derivative(
     vjps = rules.vjps
     if rules.joint is None and (len(args) > len(vjps) or None in vjps):
         for i, arg in enumerate(args):
-            has_vjp = i < len(vjps) and vjps[i] is not None
-            if not has_vjp and getattr(arg, "_requires_grad", False):
+            if getattr(arg, "_requires_grad", False) and (i >= len(vjps) or vjps[i] is None):
                 raise TypeError(
                     f"{name_of(function)} has no derivative with respect to argument {i}; "
                     "give it one with microgrand.defvjp, or call it with .detach()"

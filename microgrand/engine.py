@@ -136,8 +136,7 @@ def new_tensor(
     return node
 
 
-#: Called with each recorded value, which it returns, while something watches in any thread; see
-#: watching.py.
+#: While something watches, called with each recorded value, which it returns; see watching.py.
 on_record: Callable[[Node], Node] | None = None
 
 
@@ -423,7 +422,7 @@ def dependents(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
 
 
 def free(output: Node) -> None:
-    """Drop the arguments that a value's graph has saved; keywords are small."""
+    """Drop the arguments that a value's graph has saved; keyword arguments are small, and stay."""
     stack = [output]
     while stack:
         node = stack.pop()
