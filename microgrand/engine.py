@@ -338,21 +338,9 @@ def backpropagate(
         if node.retains_grad:
             found[node] = g
 
-        rules, args = rules_of[node.primitive], saved_args(node)
-        operands, needed = [], []
-        version = 0
-        for arg in args:
-            if isinstance(arg, Node):
-                operands.append(arg if create_graph else arg._array)
-                needed.append(arg in uses)
-                version += arg.version
-            else:
-                operands.append(arg)
-                needed.append(False)
-        if version != node.saved_version:
-            refuse_changed(node)
-
+        args, needed, operands = inputs_of_vjps(node, uses, create_graph)
         out = node if create_graph else node._array
+        rules = rules_of[node.primitive]
         if rules.joint:
             contributions = rules.joint(g, out, needed, *operands, **node.kwargs)
             check_joint(node.primitive, contributions, args)
@@ -371,6 +359,30 @@ def backpropagate(
             if uses[arg] == 0:
                 ready.append(arg)
     return found
+
+
+def inputs_of_vjps(
+    node: Node, uses: Mapping[Node, int], create_graph: bool
+) -> tuple[tuple[Any, ...], list[bool], list[Any]]:
+    """Return a node's arguments, which of them need a contribution, and what its VJPs are given.
+
+    Raise if the arguments have been freed, or one has changed since the call.
+    """
+    args = saved_args(node)
+    needed = []
+    operands = []
+    version = 0
+    for arg in args:
+        if isinstance(arg, Node):
+            needed.append(arg in uses)
+            operands.append(arg if create_graph else arg._array)
+            version += arg.version
+        else:
+            needed.append(False)
+            operands.append(arg)
+    if version != node.saved_version:
+        refuse_changed(node)
+    return args, needed, operands
 
 
 def saved_args(node: Node) -> tuple[Any, ...]:
