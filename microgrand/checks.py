@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, PLAIN_CLASSES, Array, Shape
+from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, Array, Shape
 
 # ------------------------------------------------------------------------------ what things are
 
@@ -136,12 +136,6 @@ def check_derivative(
     function: Any, rules: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
     """Raise now if a call could not be differentiated later."""
-    if rules is not None and not kwargs and len(args) <= rules.accepts.positions:
-        for arg in args[rules.leading :]:
-            if arg.__class__ not in PLAIN_CLASSES:
-                break
-        else:
-            return
     if rules is None:
         raise TypeError(
             f"{name_of(function)} has no derivative; give it one with microgrand.defvjp, "
@@ -162,7 +156,7 @@ def check_derivative(
     vjps = rules.vjps
     if rules.joint is None and (len(args) > len(vjps) or None in vjps):
         for i, arg in enumerate(args):
-            if (i >= len(vjps) or vjps[i] is None) and getattr(arg, "_requires_grad", False):
+            if getattr(arg, "_requires_grad", False) and (i >= len(vjps) or vjps[i] is None):
                 raise TypeError(
                     f"{name_of(function)} has no derivative with respect to argument {i}; "
                     "give it one with microgrand.defvjp, or call it with .detach()"

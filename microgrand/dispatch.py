@@ -48,6 +48,9 @@ formulas: dict[Function, Formula] = {}
 #: NumPy functions with a derivative of zero or none at all.
 constant_functions: set[Function] = set()
 
+#: Those of them that are piecewise constant for real numbers only.
+constant_for_reals: set[Function] = set()
+
 
 def formula(
     *functions: Any, exact: bool = False, constant_results: tuple[int, ...] = ()
@@ -125,9 +128,9 @@ def all_unshared(values: Values, protected: Sequence[Array]) -> Values:
 
 
 def is_constant(function: Function, args: tuple[Any, ...]) -> bool:
-    """Tell whether a function is piecewise constant; `np.sign` counts for real input only."""
-    if function is np.sign and isinstance(args[0], Node) and args[0]._array.dtype.kind == "c":
-        return False
+    """Tell whether a function is piecewise constant for these arguments."""
+    if function in constant_for_reals:
+        return not any(tensor._array.dtype.kind == "c" for tensor in tensors_in(args))
     return function in constant_functions
 
 

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -80,7 +79,9 @@ class Node:
     it was constructed from, so a step writes into the caller's array, too.
     """
 
-    _array: Array  # an array, or a NumPy scalar as NumPy returns for 0-d results
+    #: `Tensor.data`: an array, or a NumPy scalar as NumPy returns for 0-d results. (Not ``_data``,
+    #: which `numpy.ma` reads from whatever it is given.)
+    _array: Array
     _grad: Array | None  # the gradient that `Tensor.backward` has accumulated; None until then
     _requires_grad: bool  # is this a leaf that requires a gradient, or is one upstream?
     primitive: Function | None
@@ -135,8 +136,7 @@ def new_tensor(
     return node
 
 
-#: Called with each recorded value, which it returns, while something watches in any thread; see
-#: watching.py.
+#: While something watches, called with each recorded value, which it returns; see watching.py.
 on_record: Callable[[Node], Node] | None = None
 
 
@@ -155,22 +155,23 @@ def apply(
     version = 0
     has_tensors = requires_grad = False
     for arg in args:
-        if isinstance(arg, Node):
+        if arg.__class__ in PLAIN_CLASSES:
+            operands.append(arg)
+        elif isinstance(arg, Node):
             has_tensors = True
             operands.append(arg._array)
             version += arg.version
             requires_grad |= arg._requires_grad
         else:
+            check_sequence(function, arg)
             operands.append(arg)
-            if arg.__class__ not in PLAIN_CLASSES:
-                check_sequence(function, arg)
-    call = compute or function
-    if not has_tensors:
-        return call(*operands, **kwargs) if kwargs else call(*operands)
     recorded = requires_grad and grad_enabled.get()
     if recorded:
         check_derivative(function, rules_of.get(function), args, kwargs)
+    call = compute or function
     data = call(*operands, **kwargs) if kwargs else call(*operands)
+    if not has_tensors:
+        return data
     check_result(function, data, recorded)
     if recorded:
         node = new_tensor(data, function, args, kwargs, version)
@@ -190,16 +191,14 @@ def unshared(data: Array, operands: Sequence[Any]) -> Array:
 class Rules:
     """The derivative of one primitive: a VJP for each argument, or one joint VJP for all."""
 
-    __slots__ = ("accepts", "joint", "leading", "vjps")
+    __slots__ = ("accepts", "joint", "vjps")
 
     def __init__(self, vjps: tuple[Function | None, ...], joint: Function | None) -> None:
         self.vjps = vjps
         self.joint = joint
-        # For `check_derivative`, which refuses a call without a derivative when it is made, not
-        # when its gradient is wanted. The VJPs' signatures tell which calls have one.
+        #: Which calls have a derivative, as the VJPs' signatures tell: for `check_derivative`,
+        #: which refuses others when they are made, not when the gradient is wanted.
         self.accepts = accepted_by_vjps(vjps, joint)
-        #: Number of leading arguments that all have a VJP; `check_derivative` looks at the others.
-        self.leading = sys.maxsize if joint else (*vjps, None).index(None)
 
 
 #: The table: from a NumPy function or one of our own to its derivative.
@@ -322,9 +321,11 @@ def backpropagate(
         Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
     """
     uses = count_uses(output, ends)
+    if ends:  # visit only what depends on one: so do all that use it, hence the counts hold
+        uses = {node: uses[node] for node in dependents(ends, uses)}
     observe = observer.get()
     cotangents = {output: cotangent}
-    ready = [output] if output in uses else []  # nodes whose cotangent is complete
+    ready = [output] if output in uses else []  # nodes that have their whole cotangent
     found = {}
     while ready:
         node = ready.pop()
@@ -337,16 +338,11 @@ def backpropagate(
         if node.retains_grad:
             found[node] = g
 
-        rules, args, kwargs = rules_of[node.primitive], saved_args(node), node.kwargs
-        needed = []
-        operands = []
-        for arg in args:
-            is_node = isinstance(arg, Node)
-            needed.append(is_node and arg in uses)
-            operands.append(arg._array if is_node and not create_graph else arg)
+        args, needed, operands = inputs_of_vjps(node, uses, create_graph)
         out = node if create_graph else node._array
+        rules = rules_of[node.primitive]
         if rules.joint:
-            contributions = rules.joint(g, out, needed, *operands, **kwargs)
+            contributions = rules.joint(g, out, needed, *operands, **node.kwargs)
             check_joint(node.primitive, contributions, args)
         for i, arg in enumerate(args):
             if not needed[i]:
@@ -354,7 +350,7 @@ def backpropagate(
             if rules.joint:
                 contribution = contributions[i]
             else:  # one at a time, so that each is freed as soon as it has been added
-                contribution = rules.vjps[i](g, out, *operands, **kwargs)  # type: ignore[misc]
+                contribution = rules.vjps[i](g, out, *operands, **node.kwargs)  # type: ignore[misc]
             contribution = unbroadcast(contribution, arg._array, node, i)
             if arg in cotangents:  # not +=, as VJPs may return g or an operand itself
                 contribution = cotangents[arg] + contribution
@@ -363,6 +359,30 @@ def backpropagate(
             if uses[arg] == 0:
                 ready.append(arg)
     return found
+
+
+def inputs_of_vjps(
+    node: Node, uses: Mapping[Node, int], create_graph: bool
+) -> tuple[tuple[Any, ...], list[bool], list[Any]]:
+    """Return a node's arguments, which of them need a contribution, and what its VJPs are given.
+
+    Raise if the arguments have been freed, or one has changed since the call.
+    """
+    args = saved_args(node)
+    needed = []
+    operands = []
+    version = 0
+    for arg in args:
+        if isinstance(arg, Node):
+            needed.append(arg in uses)
+            operands.append(arg if create_graph else arg._array)
+            version += arg.version
+        else:
+            needed.append(False)
+            operands.append(arg)
+    if version != node.saved_version:
+        refuse_changed(node)
+    return args, needed, operands
 
 
 def saved_args(node: Node) -> tuple[Any, ...]:
@@ -374,10 +394,9 @@ def saved_args(node: Node) -> tuple[Any, ...]:
 
 
 def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
-    """Count each node's uses: how often it is an argument of nodes that the backward pass visits.
+    """Count each node's uses: how often it is an argument of nodes upstream of `output`.
 
-    The pass visits what requires a gradient upstream of `output`; with `ends`, only what lies
-    between them and `output`. Raise if any of it was freed, or changed since. A stack, not
+    Only what requires a gradient is counted, and nothing upstream of `ends`. A stack, not
     recursion, so that a chain of a million operations is no problem.
     """
     uses = {output: 0}
@@ -386,19 +405,14 @@ def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
         node = stack.pop()
         if node.primitive is None or node in ends:
             continue
-        version = 0
         for arg in saved_args(node):
             if isinstance(arg, Node):
-                version += arg.version
                 if arg in uses:
                     uses[arg] += 1
                 elif arg._requires_grad:
                     uses[arg] = 1
                     stack.append(arg)
-        if version != node.saved_version:
-            refuse_changed(node)
-    # What uses a dependent of an end depends on that end, too, so no count changes.
-    return {node: uses[node] for node in dependents(ends, uses)} if ends else uses
+    return uses
 
 
 def dependents(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
@@ -420,7 +434,7 @@ def dependents(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
 
 
 def free(output: Node) -> None:
-    """Drop the arguments that a value's graph has saved; keywords are small."""
+    """Drop the arguments that a value's graph has saved; keyword arguments are small, and stay."""
     stack = [output]
     while stack:
         node = stack.pop()
@@ -449,11 +463,6 @@ def wider(dtype: DTypeLike, count: int) -> Any:
 def sum_of(x: Value, axis: Axis, **options: Any) -> Value:
     """Sum as `numpy.sum` does; for NumPy's own arrays by the ufunc's method, which is faster."""
     return (np.add.reduce if x.__class__ in NUMPY_CLASSES else np.sum)(x, axis, **options)
-
-
-def max_of(x: Value, axis: Axis, **options: Any) -> Value:
-    """Find the maximum as `numpy.max` does, in the same way."""
-    return (np.maximum.reduce if x.__class__ in NUMPY_CLASSES else np.max)(x, axis, **options)
 
 
 def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:

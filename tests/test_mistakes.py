@@ -479,7 +479,7 @@ MISTAKES = {
         check_leaves_share_no_gradient, None,
     ),
     "engine: changes in place unnoticed": Mistake(
-        source("count_uses", "version != node.saved_version", "False"),
+        source("inputs_of_vjps", "version != node.saved_version", "False"),
         check_a_change_in_place_is_noticed, None,
     ),
     "engine: no_grad never ends": Mistake(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine import defvjp, max_of, primitive, sum_of, wider
-from ..kinds import Array, ArrayLike, Mask, Value
+from ..engine import defvjp, primitive, sum_of, wider
+from ..kinds import NUMPY_CLASSES, Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
 from . import checks
 from .dropout.masks import apply_mask, read_only
@@ -67,9 +67,14 @@ class ReLU(Module):
 # ------------------------------------------------------------------------------ softmax
 
 
+def max_over(x: Value, axis: int) -> Value:
+    """Find the maximum along `axis` as `numpy.max` does; see `sum_of`."""
+    return (np.maximum.reduce if x.__class__ in NUMPY_CLASSES else np.max)(x, axis, keepdims=True)
+
+
 def subtract_max(x: Array, axis: int) -> Array:
     """Subtract the maximum along `axis`, so that ``exp`` of it cannot overflow."""
-    largest = max_of(x, axis=axis, keepdims=True)
+    largest = max_over(x, axis)
     checks.check_float(largest.dtype)
     # A difference too large for the dtype is -inf, and exp(-inf) is 0, as it should be.
     with np.errstate(over="ignore"):
@@ -175,7 +180,7 @@ def logsumexp(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
     >>> F.logsumexp(Tensor([1000.0, 1000.0])) - 1000
     Tensor(0.69314718)
     """
-    largest = max_of(x, axis=axis, keepdims=True)
+    largest = max_over(x, axis)
     checks.check_float(largest.dtype)
     largest = np.where(np.isfinite(largest), largest, 0)  # the difference of infinities is nan
     with np.errstate(over="ignore", divide="ignore"):

@@ -42,7 +42,7 @@ def affine_vjp(
     g_rows = rows(g)
     return (
         product(g, weight) if needed[0] else None,
-        product(g_rows.T, rows(x)) if needed[1] else None,
+        np.dot(g_rows.T, rows(x)) if needed[1] else None,
         sum_of(g_rows, axis=0, dtype=wider(g.dtype, len(g_rows))) if needed[2] else None,
     )
 

@@ -15,12 +15,16 @@ from ..kinds import Array, Mask, Shape
 from ..traced import look
 from . import layer_checks
 
+#: How losses may be reduced, and those of `kl_div`.
+REDUCTIONS = ("mean", "sum", "none")
+REDUCTIONS_OF_KL_DIV = ("mean", "batchmean", "sum", "none")
+
 
 def check_reduction(who: str, reduction: Any) -> None:
     """Raise if losses are to be reduced in a way that is not known."""
-    allowed = ["mean", "sum", "none"]
-    if who in ("kl_div", "KLDivLoss"):
-        allowed.insert(1, "batchmean")
+    if reduction in REDUCTIONS:
+        return
+    allowed = REDUCTIONS_OF_KL_DIV if who in ("kl_div", "KLDivLoss") else REDUCTIONS
     layer_checks.one_of(f"{who}'s reduction", reduction, allowed)
 
 
@@ -28,17 +32,6 @@ def check_smoothing(smoothing: Any) -> None:
     """Raise if more than everything is to be spread over all classes."""
     if not 0 <= layer_checks.number("label_smoothing", smoothing) <= 1:
         raise ValueError(f"label_smoothing is a number from 0 to 1, got {smoothing!r}")
-
-
-def are_probabilities(logits: Any, target: Any) -> bool:
-    """Tell whether a target gives a probability of each class, rather than a label."""
-    return is_float(target) and np.ndim(target) > 0 and np.shape(target) == np.shape(logits)
-
-
-def is_float(target: Any) -> bool:
-    """Tell whether a target is of floats."""
-    dtype = target.dtype if hasattr(target, "dtype") else np.asarray(target).dtype
-    return bool(dtype.kind == "f")
 
 
 def any_ignored(labels: Array, one_hot: Mask, ignore_index: Any) -> bool:

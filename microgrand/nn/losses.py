@@ -118,9 +118,9 @@ def cross_entropy(
     """
     loss_checks.check_reduction("cross_entropy", reduction)
     loss_checks.check_smoothing(label_smoothing)
-    if loss_checks.are_probabilities(logits, labels):
-        return of_probabilities(logits, labels, weight, reduction, label_smoothing)  # type: ignore[no-any-return]
-    labels = as_array(data_of(labels))
+    target, labels = labels, as_array(data_of(labels))
+    if labels.dtype.kind == "f" and labels.ndim and labels.shape == np.shape(logits):
+        return of_probabilities(logits, target, weight, reduction, label_smoothing)  # type: ignore[no-any-return]
     checks.check_label_dtype(labels)
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)

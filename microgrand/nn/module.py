@@ -109,9 +109,9 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = self.__dict__.get(name)
-        for kind in (Parameter, Buffer):
-            if isinstance(before, kind):
-                checks.check_stays(kind, self, name, value)
+        if isinstance(before, STATE):
+            kind = Parameter if isinstance(before, Parameter) else Buffer
+            checks.check_stays(kind, self, name, value)
         object.__setattr__(self, name, value)
 
     # ---- what the module is made of

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dispatch import constant_functions
+from ..dispatch import constant_for_reals, constant_functions
 
 constant_functions.update(
     # comparisons and logic
@@ -31,6 +31,7 @@ constant_functions.update(
     [np.common_type, np.shares_memory, np.may_share_memory],
     [np.array_repr, np.array_str, np.array2string],
 )
+constant_for_reals.add(np.sign)  # of a complex number, it is the direction
 # What NumPy has begun to phase out, or no longer has: trunc and isin are its successors.
 constant_functions.update(getattr(np, name) for name in ("fix", "in1d") if hasattr(np, name))
 for ufunc in (np.logical_and, np.logical_or, np.logical_xor):

@@ -519,15 +519,14 @@ class GaussianDropout(DropoutBase):
     p: Any = Checked(checks.probability_below_1)
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> Mask:
-        """Draw the factors, which take a mask's place."""
+        """Draw the noise, which takes a mask's place."""
         deviation = (self.p / (1 - self.p)) ** 0.5
         return read_only(1 + deviation * as_array(rng.standard_normal(shape)))
 
-    def drop(self, x: Tensor, mask: Mask) -> Tensor:
-        """Multiply by the factors."""
-        checks.check_noise(mask)
-        # `noise` shows the factors as they are used: in the input's dtype.
-        noise = self.mask = read_only(mask.astype(x.dtype))
+    def drop(self, x: Tensor, noise: Mask) -> Tensor:
+        """Multiply by the noise, in the input's dtype."""
+        checks.check_noise(noise)
+        noise = self.mask = read_only(noise.astype(x.dtype))
         return x * noise  # type: ignore[no-any-return]
 
     @property
