@@ -24,7 +24,7 @@ from microgrand import Tensor
 
 MIB = 2**20
 CHUNK = 4 * MIB  # the memory of a chunk; a few copies of it exist for a while
-#: A worker that needs too much is ended, with an error, rather than made to wait or to use the disk.
+#: A worker that needs too much is ended with an error, not made to wait or to use the disk.
 STRICT = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
 
 
