@@ -20,9 +20,11 @@ def source_of(style):
 
 @pytest.mark.parametrize("style", WHOLE)
 def test_a_whole_solution_passes(style):
-    records = examined(source_of(style), go_on=True, examples=FEW)
+    trained = (14, 15) if style == WHOLE[0] else ()  # the others are trained below
+    stages = [n for n in STAGES if n not in (14, 15) or n in trained]
+    records = examined(source_of(style), stages, go_on=True, examples=FEW)
     assert first_fault(records) == (None, None)
-    assert set(statuses(records).values()) == {"passed"}
+    assert statuses(records) == dict.fromkeys(stages, "passed")
 
 
 @pytest.mark.parametrize("style", PARTS)
