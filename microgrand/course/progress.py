@@ -86,5 +86,6 @@ class Progress:
 def fault_in(shown: dict[str, Any]) -> str:
     """Return what tells faults apart: the property, and the function that is at fault."""
     fault = shown.get("fault") or shown
-    function = (fault.get("line") or {}).get("function", "")
+    place = fault.get("line")  # a number, where a stage cannot be checked alone
+    function = place.get("function", "") if isinstance(place, dict) else ""
     return f"{fault.get('property', '')} {function}".strip()
