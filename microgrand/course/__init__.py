@@ -10,20 +10,22 @@ evidence for one. ``python -m microgrand.course start`` begins it; in a notebook
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
-try:
-    import hypothesis
-except ImportError as error:
-    raise ImportError('the course needs Hypothesis: pip install ".[course]" in a clone') from error
-
-from .report import report, stage_of
-from .runner import examine_file
-from .sentences import language
-from .stages import STAGES
-
 __all__ = ["Report", "check"]
+
+
+def part(name: str) -> Any:
+    """Import a module of the course when it is needed: a failure is told by who asks for it."""
+    try:
+        return importlib.import_module(f".{name}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        told = 'the course needs Hypothesis: pip install ".[course]" in a clone'
+        raise ImportError(told) from error
 
 
 class Report:
@@ -43,11 +45,11 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether the stage that was asked for passes, or all do."""
-        shown = stage_of(self.result, self.stage)
+        shown = part("report").stage_of(self.result, self.stage)
         return shown is None or bool(shown["status"].endswith("passed"))
 
     def __repr__(self) -> str:
-        return report(self.result, self.stage, language())
+        return str(part("report").report(self.result, self.stage, part("sentences").language()))
 
 
 def check(stage: int | None = None, file: str | Path = "mygrad.py") -> Report:
@@ -72,5 +74,5 @@ def check(stage: int | None = None, file: str | Path = "mygrad.py") -> Report:
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"there is no file {file}: `python -m microgrand.course start`")
-    stages = [n for n in STAGES if stage is None or n <= stage]
-    return Report(examine_file(file, stages, go_on=stage is not None), stage)
+    stages = [n for n in part("stages").STAGES if stage is None or n <= stage]
+    return Report(part("runner").examine_file(file, stages, go_on=stage is not None), stage)

@@ -28,7 +28,7 @@ class Case:
     inputs
         Arrays that become tensors, `Plain` ones that do not, and other values, by name.
     bridged
-        Names of layers with ``forward`` and ``backward``.
+        Names of layers with ``forward`` and ``backward``, and whether there are no others.
     substituted
         The stages that are the course's, and the one that is looked at.
     """
@@ -37,7 +37,7 @@ class Case:
         self,
         module: str,
         inputs: dict[str, Any],
-        bridged: Sequence[str] = (),
+        bridged: tuple[Sequence[str], bool] = ((), False),
         substituted: tuple[Sequence[int], int] = ((), 1),
     ) -> None:
         self.module, self.inputs, self.bridged = module, inputs, bridged
@@ -64,10 +64,13 @@ class Case:
             lines += [f"mine = {call}", "globals().update(vars(mine))", ""]
         else:
             lines += [f"import {self.module} as mine", f"from {self.module} import *", ""]
-        if self.bridged:
+        names, all_of_them = self.bridged
+        if names:
             lines += ["from microgrand.course.door import bridge_to", ""]
+        if all_of_them:
             lines += ["from microgrand.course.reference import Tensor", ""]
-            lines += [f"{name} = bridge_to(mine.{name})" for name in self.bridged]
+        node = "" if all_of_them else ", node"
+        lines += [f"{name} = bridge_to(mine.{name}{node})" for name in names]
         for name, given in self.inputs.items():
             if isinstance(given, Plain):
                 lines.append(f"{name} = {in_full(given.array)}")

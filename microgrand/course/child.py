@@ -21,12 +21,15 @@ from typing import Any, NoReturn
 
 from . import reference
 from .examine import Examination, Tail, make_module, prints_kept, unwritten_in
-from .stages import STAGES
 
 #: Addresses, where the system can limit them; and how large a file may be.
 MEMORY, FILE_SIZE = 2 << 30, 64 << 20
-#: Processor time for the import of the file, and how much longer it may take by the clock.
-IMPORT_SECONDS, BY_THE_CLOCK = 4.0, 4.0
+#: Processor time for the import of the file.
+IMPORT_SECONDS = 4.0
+#: By the clock: how long nothing may be computed, and one call of C may let nobody else in.
+ASLEEP, IN_C = 15.0, 10.0
+#: Who computes less than this part of the time sleeps, even on a busy machine.
+SHARE = 0.01
 
 
 class Records:
@@ -48,8 +51,10 @@ class Records:
 class Watchdog:
     """A thread that ends the process when a property takes too long, and says where it was.
 
-    Processor time counts, so that a busy machine does no harm; what sleeps is ended by the clock.
-    Should it not come to its turn, as in a long call of C, `faulthandler` ends the process.
+    Processor time counts, so that a busy machine does no harm: that of the property, and that of
+    one call of a function of the student's, which is far shorter where it has an end. What sleeps
+    is ended by the clock. Should the thread not come to its turn, as in a long call of C,
+    `faulthandler` ends the process.
     """
 
     def __init__(
@@ -60,37 +65,57 @@ class Watchdog:
         self.at: dict[str, Any] = {}
         self.main = threading.get_ident()
         self.examination: Examination | None = None
-        self.begin({"stage": 0, "index": 0}, IMPORT_SECONDS)
+        self.begin({"stage": 0, "index": 0}, IMPORT_SECONDS, IMPORT_SECONDS)
         threading.Thread(target=self.watch, daemon=True).start()
 
-    def begin(self, at: dict[str, Any], seconds: float) -> None:
-        """Start the clock for a property."""
-        seconds *= self.patience
-        self.seconds, self.cpu, self.clock = seconds, time.process_time(), time.monotonic()
+    def begin(self, at: dict[str, Any], seconds: float, call_seconds: float) -> None:
+        """Start the clocks for a property."""
+        self.seconds, self.call_seconds = seconds * self.patience, call_seconds * self.patience
+        self.cpu = time.process_time()
         self.at = at
-        faulthandler.dump_traceback_later(2 * BY_THE_CLOCK * seconds, exit=True)
+        faulthandler.dump_traceback_later(IN_C, exit=True)
 
     def end(self) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self.at = {}
         faulthandler.cancel_dump_traceback_later()
 
     def watch(self) -> None:
         """Look at the clocks until the process ends."""
+        call: types.FrameType | None = None
+        at, begun, since, told = self.at, time.monotonic(), (0.0, 0.0), 0.0
         while True:
             time.sleep(0.1)
-            used, passed = time.process_time() - self.cpu, time.monotonic() - self.clock
-            if self.at and (used > self.seconds or passed > BY_THE_CLOCK * self.seconds):
-                self.stop(f"still running after {min(passed, self.seconds):.2g} s")
+            now = time.process_time(), time.monotonic()
+            if self.at is not at:
+                at, begun, call = self.at, now[1], None
+            if not at:
+                continue
+            used = now[0] - self.cpu
+            if now[1] - told > 1:
+                told = now[1]
+                self.records.emit("alive")
+                faulthandler.dump_traceback_later(IN_C, exit=True)
+            # A frame is kept from one look to the next: another could have its place in memory.
+            frame = self.frame() if now[1] - begun > 1 else None
+            if frame is not call:
+                call, since = frame, now
+            within, passed = now[0] - since[0], now[1] - since[1]
+            asleep = passed > ASLEEP * self.patience and within < SHARE * passed
+            if used > self.seconds or (call and (within > self.call_seconds or asleep)):
+                self.stop(f"still running after {max(used, passed if asleep else 0):.2g} s")
+
+    def frame(self) -> types.FrameType | None:
+        """Return the innermost frame of the student's file."""
+        frame: types.FrameType | None = sys._current_frames().get(self.main)
+        while frame is not None and frame.f_code.co_filename != str(self.path):
+            frame = frame.f_back
+        return frame
 
     def place(self) -> tuple[int, str]:
         """Return the student's line that is being run, and the name of its function."""
-        frame: types.FrameType | None = sys._current_frames().get(self.main)
-        while frame is not None:
-            if frame.f_code.co_filename == str(self.path):
-                return frame.f_lineno, frame.f_code.co_name
-            frame = frame.f_back
-        return 0, ""
+        frame = self.frame()
+        return (frame.f_lineno, frame.f_code.co_name) if frame else (0, "")
 
     def stop(self, found: str, status: int = 5) -> NoReturn:
         """Report a fault, and end the process."""
@@ -165,18 +190,37 @@ def replaced_in_numpy(before: dict[str, Any]) -> list[str]:
 
 
 def warm_up() -> None:
-    """Look at the course's own framework, a case of each property: it makes what is needed once."""
+    """Look at a stage of the course's own framework: it makes what all need, once."""
     path = Path(reference.__file__)
     source = path.read_text(encoding="utf-8")
     module = make_module(path, source)
     examination = Examination(path, source, module, lambda *_, **__: None, examples=1)
-    examination.run([n for n in STAGES if n not in (14, 15)], go_on=True)
+    examination.run([3])  # it draws programs, too
     del sys.modules[path.stem]
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return what an exception of the course's own says, and where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+
+
+def without_constants() -> None:
+    """Keep Hypothesis from drawing numbers that it finds in the code of all modules.
+
+    It takes a while to look for them, and a file's cases would change with other files.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from hypothesis.internal.conjecture import providers
+
+        found = providers._local_constants
+        providers._get_local_constants = lambda: found
 
 
 def main() -> None:
     """Read the job, run it, and write records."""
     faulthandler.enable()
+    without_constants()
     import numpy as np
 
     before = dict(vars(np))
@@ -238,7 +282,7 @@ def main() -> None:
         def emit(event: str, **record: Any) -> None:
             if event == "property":
                 at = {"stage": record["stage"], "index": record["index"]}
-                watchdog.begin(at, record["seconds"])
+                watchdog.begin(at, record["seconds"], record["call_seconds"])
             elif event == "result":
                 watchdog.end()
             records.emit(event, **record)
@@ -249,10 +293,11 @@ def main() -> None:
             )
             watchdog.examination = examination
             examination.known = {(s, i): status for s, i, status in job["known"]}
-            examination.run(job["stages"], job["go_on"], job["substitute"], job["first"])
-        except BaseException:
+            options = {key: job[key] for key in ("go_on", "substitute", "first", "whole")}
+            examination.run(job["stages"], **options)
+        except BaseException as error:
             watchdog.end()
-            records.emit("failed", text=traceback.format_exc())
+            records.emit("failed", text=in_a_line(error))
             return
     records.emit("done")
 

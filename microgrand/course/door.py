@@ -50,7 +50,8 @@ class Run:
 
     def __init__(self, door: Door, inputs: dict[str, Any]) -> None:
         self.door = door
-        self.case = Case(door.stem, dict(inputs), door.bridged, (door.substituted, door.number))
+        bridged = (door.bridged, door.layer_style)
+        self.case = Case(door.stem, dict(inputs), bridged, (door.substituted, door.number))
         door.case = self.case
         self.names: dict[str, Any] = {**door.names, "np": np}
         if "node" in self.names:
@@ -135,12 +136,12 @@ class Door:
         self.case = Case(self.stem, {})
         #: What the report adds, without its being a fault.
         self.notes: dict[str, None] = {}
-        self.layer_style = layers and any(
-            inspect.isclass(found) and hasattr(found, "backward") and hasattr(found, "forward")
-            for found in (getattr(module, name, None) for name in LAYERS)
+        #: The names that are not the student's, but bridges to theirs: layers that hold a cache.
+        self.bridged = tuple(n for n in LAYERS if layers and has_cache(module, n))
+        #: Whether no layer maps Tensors: then Tensors are the course's.
+        self.layer_style = bool(self.bridged) and not any(
+            is_callable(getattr(module, name, None)) for name in set(LAYERS) - set(self.bridged)
         )
-        #: The names that are not the student's, but bridges to theirs.
-        self.bridged = tuple(n for n in LAYERS if self.layer_style and hasattr(module, n))
         self.names: dict[str, Any] = {
             name: value for name, value in vars(module).items() if not name.startswith("__")
         }
@@ -150,8 +151,9 @@ class Door:
             self.names["Tensor"] = self.tensor_class
         if self.layer_style:
             self.names["Tensor"], self.names["node"] = reference.Tensor, reference.node
-            for name in self.bridged:
-                self.names[name] = bridge_to(getattr(module, name))
+        for name in self.bridged:
+            node = as_node if self.layer_style else self.node
+            self.names[name] = bridge_to(getattr(module, name), node)
 
     @cached_property
     def tensor_class(self) -> Any:
@@ -333,6 +335,36 @@ class Door:
 # ------------------------------------------------------------------ layers with forward, backward
 
 
+def is_callable(found: Any) -> bool:
+    """Tell whether the objects of a class can be called."""
+    return inspect.isclass(found) and any("__call__" in vars(c) for c in inspect.getmro(found))
+
+
+def has_cache(module: Any, name: str) -> bool:
+    """Tell whether a class is of layers on arrays, which have forward and backward.
+
+    A layer that maps Tensors when it is called is none, whatever else it has.
+    """
+    found = getattr(module, name, None)
+    if not (inspect.isclass(found) and hasattr(found, "forward") and hasattr(found, "backward")):
+        return False
+    return not is_callable(found) or maps_arrays(module, found)
+
+
+def maps_arrays(module: Any, layer_class: Any) -> bool:
+    """Tell whether layers that can be called give an array for an array."""
+    with contextlib.suppress(Exception):
+        given: Sequence[Any] = ()
+        if layer_class is getattr(module, "Linear", None):
+            given = (2, 2)
+        elif layer_class is getattr(module, "Sequential", None):
+            given = [module.ReLU()] if hasattr(module, "ReLU") else ()
+        layer, array = layer_class(*given), np.ones((1, 2))
+        found = layer(array)
+        return isinstance(found, np.ndarray) and found is not array
+    return False
+
+
 class Held:
     """A parameter in the dict of a layer that has a cache."""
 
@@ -341,16 +373,16 @@ class Held:
 
 
 class Bridge:
-    """A layer that has ``forward`` and ``backward``, as a function of the course's tensors."""
+    """A layer that has ``forward`` and ``backward``, as a function of tensors, made by `node`."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, node: Callable[..., Any] = as_node) -> None:
         object.__setattr__(self, "layer", layer)
+        object.__setattr__(self, "node", node)
 
     def __call__(self, x: Any) -> Any:
         """Run forward; the way back is the layer's backward."""
         layer = self.layer
-        array = x.data if isinstance(x, reference.Tensor) else np.asarray(x)
-        value = layer.forward(array)
+        value = layer.forward(np.asarray(x if is_plain(x) else x.data))
 
         def vjp(g: Array) -> tuple[Any]:
             found = layer.backward(g)
@@ -358,7 +390,7 @@ class Bridge:
                 raise Fault(f"backward returns {kind_of(found)}", "an array, the input's gradient")
             return (found,)
 
-        return as_node(value, (x,), vjp)
+        return self.node(value, (x,), vjp)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(object.__getattribute__(self, "layer"), name)
@@ -393,12 +425,12 @@ class Bridge:
 OWN = ("params", "grads", "cache")
 
 
-def bridge_to(layer_class: Any) -> Callable[..., Bridge]:
+def bridge_to(layer_class: Any, node: Callable[..., Any] = as_node) -> Callable[..., Bridge]:
     """Make a function that makes layers of a class with bridges to them."""
 
     def make(*args: Any, **options: Any) -> Bridge:
         layers = [arg.layer if isinstance(arg, Bridge) else arg for arg in args]
-        return Bridge(layer_class(*layers, **options))
+        return Bridge(layer_class(*layers, **options), node)
 
     make.__name__ = layer_class.__name__
     return make

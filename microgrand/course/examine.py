@@ -21,11 +21,12 @@ from .compare import DRAWN
 from .door import Door
 from .stages import STAGES, Fault, Property, Stage, Suspect
 from .substitution import GROUPS, contract_names, fresh_reference, substituted_module
+from .vjps import VJPS
 
 Emit = Callable[..., None]
 
 #: How many cases are drawn of each property, unless it says otherwise.
-EXAMPLES = 12
+EXAMPLES = 8
 
 DOOR = Door.start.__code__.co_filename
 
@@ -96,17 +97,21 @@ class Examination:
         go_on: bool = False,
         substitute: bool = True,
         first: int | None = None,
+        whole: bool = False,
     ) -> None:
-        """Look at stages in order, up to the first fault unless `go_on`; at `first` before all."""
-        done = {n: self.stage(STAGES[n], go_on, substitute) for n in numbers if n == first}
+        """Look at stages in order, up to the first fault unless `go_on`; at `first` before all.
+
+        A stage's first fault ends it, but if it is looked at as a `whole`.
+        """
+        done = {n: self.stage(STAGES[n], whole, substitute) for n in numbers if n == first}
         for number in numbers:
-            status = done.get(number) or self.stage(STAGES[number], go_on, substitute)
+            status = done.get(number) or self.stage(STAGES[number], whole, substitute)
             if not status.endswith("passed"):
                 self.faulty.add(number)
                 if not go_on:
                     break
 
-    def stage(self, stage: Stage, go_on: bool = False, substitute: bool = True) -> str:
+    def stage(self, stage: Stage, whole: bool = False, substitute: bool = True) -> str:
         """Look at one stage; return its status."""
         number = stage.number
         missing = self.missing(stage)
@@ -127,7 +132,7 @@ class Examination:
             self.shaky = "fault" in statuses or (bool(self.faulty) and not replaced)
             status = self.property(stage, index, prop, door)
             statuses.append(status)
-            if status == "fault" and not go_on:
+            if status == "fault" and not whole:
                 break
             if status == "cannot be checked alone":
                 break
@@ -152,6 +157,11 @@ class Examination:
             missing = [name for name in missing if "." not in name and name != "Module"]
         return missing
 
+    def about_caches(self, stage: Stage, door: Door) -> bool:
+        """Tell whether layers of a stage hold a cache: then a part of it can be checked."""
+        late = stage.number > GROUPS[0][-1]
+        return late and (door.layer_style or bool(set(stage.contract) & set(door.bridged)))
+
     # --------------------------------------------------------------------- the properties
 
     def property(self, stage: Stage, index: int, prop: Property, door: Door) -> str:
@@ -160,7 +170,7 @@ class Examination:
         if door.scalar and stage.number in GROUPS[0][ARRAYS_FROM:]:
             waits = [ARRAYS_FROM]  # whose first property asks for arrays
         skipped = (door.scalar and (prop.arrays or (stage.number == ARRAYS_FROM and index))) or (
-            door.layer_style and stage.number > GROUPS[0][-1] and not prop.layers
+            self.about_caches(stage, door) and not prop.layers
         )
         record: dict[str, Any] = {"stage": stage.number, "index": index}
         if waits or skipped:
@@ -169,7 +179,7 @@ class Examination:
             return status
         if (stage.number, index) in self.known:
             return self.known[stage.number, index]
-        self.emit("property", **record, seconds=prop.seconds)
+        self.emit("property", **record, seconds=prop.seconds, call_seconds=prop.call_seconds)
         self.printed()
         try:
             fault = self.fault_of(stage, prop, door)
@@ -306,19 +316,25 @@ class Examination:
         }
 
     def suspect_of(self, stage: Stage, door: Door, fault: Fault, case: Case) -> Suspect | None:
-        """Return the one cause that explains a fault; None if there is none, or are several."""
-        causes: dict[str, Suspect] = {}
-        for suspect in stage.suspects:
+        """Return the one cause that explains a fault; None if there is none, or are several.
+
+        What a vjp returns is seen, so a stage's own suspects are asked only where that is right.
+        """
+        for suspects in (VJPS, stage.suspects):
+            causes: dict[str, Suspect] = {}
+            for suspect in suspects:
+                door.case = case
+                try:
+                    with np.errstate(all="ignore"):
+                        explained = suspect.explains(door, fault)
+                except (Exception, SystemExit):  # an experiment that fails tells nothing
+                    continue
+                if explained:
+                    causes[suspect.cause] = suspect
             door.case = case
-            try:
-                with np.errstate(all="ignore"):
-                    explained = suspect.explains(door, fault)
-            except (Exception, SystemExit):  # an experiment that fails tells nothing
-                continue
-            if explained:
-                causes[suspect.cause] = suspect
-        door.case = case
-        return next(iter(causes.values())) if len(causes) == 1 else None
+            if causes:
+                return next(iter(causes.values())) if len(causes) == 1 else None
+        return None
 
     def line_of(self, door: Door, fault: Fault, otherwise: str = "") -> dict[str, Any] | None:
         """Return the line to look at: of an exception, or of the code that the case is about."""

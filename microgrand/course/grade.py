@@ -87,6 +87,7 @@ def grade_file(file: str, options: Any, seed: int | None, numbers: list[int]) ->
             seed=seed,
             examples=options.examples,
             substitute=not options.no_substitute,
+            whole=True,
         )
     else:
         result = nothing_found(path, numbers, f"there is no file {file}")

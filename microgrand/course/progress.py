@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .stages import EDITION
+from .stages import EDITION, STAGES
 
 NAME = ".microgrand-course.json"
 
@@ -41,21 +41,25 @@ class Progress:
         found: dict[str, Any] = self.data["stages"].setdefault(str(number), {})
         return found
 
+    def next_stage(self) -> int | None:
+        """Return the first stage that has not passed yet; None if all have."""
+        return next((n for n in STAGES if not self.stage(n).get("passed")), None)
+
     def rung(self, shown: dict[str, Any]) -> int:
         """Return how many hints have been seen for what is shown of a stage: for each fault anew.
 
         `shown` is a stage of a result, or what is remembered of the last one.
         """
-        rung = self.hints(shown["stage"]).get(property_of(shown), 0)
+        rung = self.hints(shown["stage"]).get(fault_in(shown), 0)
         return rung if isinstance(rung, int) else 0
 
     def climb(self, shown: dict[str, Any], last: int) -> None:
         """Remember that one more hint has been seen, of `last` ones."""
-        self.hints(shown["stage"])[property_of(shown)] = min(self.rung(shown) + 1, last)
+        self.hints(shown["stage"])[fault_in(shown)] = min(self.rung(shown) + 1, last)
         self.save()
 
     def hints(self, number: int) -> dict[str, Any]:
-        """Return how many hints of a stage have been seen, by the property that failed."""
+        """Return how many hints of a stage have been seen, by the fault."""
         stage = self.stage(number)
         if not isinstance(stage.get("hints"), dict):
             stage["hints"] = {}
@@ -79,7 +83,9 @@ class Progress:
             print(f"{NAME} cannot be written: {error}", file=sys.stderr)
 
 
-def property_of(shown: dict[str, Any]) -> str:
-    """Return the property that failed: of a stage of a result, or of what is remembered."""
+def fault_in(shown: dict[str, Any]) -> str:
+    """Return what tells faults apart: the property, and the function that is at fault."""
     fault = shown.get("fault") or shown
-    return str(fault.get("property", ""))
+    place = fault.get("line")  # a number, where a stage cannot be checked alone
+    function = place.get("function", "") if isinstance(place, dict) else ""
+    return f"{fault.get('property', '')} {function}".strip()

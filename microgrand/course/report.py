@@ -12,6 +12,9 @@ from .stages import STAGES
 WIDTH, INDENT = 80, 11
 COMMAND = "python -m microgrand.course"
 
+#: The property of what comes before all stages.
+IMPORTED = "the file can be imported"
+
 #: What stands at the beginning of a line, and other sentences of reports.
 WORDS = {
     "Stage {number} of {total}, {name}: fault.",
@@ -42,6 +45,8 @@ WORDS = {
     "missing.",
     "Line {line} uses the inside of your Tensor: write it with node(), or mend stage {stage}.",
     "It looks at what stage {stage} makes: mend that first.",
+    IMPORTED,
+    "The file cannot be imported: no stage can be looked at, and no hints help.",
 }
 
 #: What is said of cases and of processes, with places.
@@ -148,6 +153,8 @@ def report(result: dict[str, Any], number: int | None, lang: str, rung: int = 0)
         lines.append(entry("missing", ", ".join(stage["missing"]), lang))
         n = stage["stage"]
         lines.append(entry("next", f"{COMMAND} lesson {n}\n{COMMAND} add {n}", lang))
+    elif stage["fault"] and stage["fault"]["property"] == IMPORTED:
+        lines = import_lines(stage["fault"], lang)
     elif stage["fault"]:
         title = say("Stage {number} of {total}, {name}: fault.", lang).format(**facts)
         lines = [f"{title} {passed_in(result, lang)}", *fault_lines(stage["fault"], lang, rung)]
@@ -197,18 +204,33 @@ def fault_lines(fault: dict[str, Any], lang: str, rung: int = 0) -> list[str]:
     ]
     if fault["cause"]:
         lines.append(entry("cause", say(fault["cause"], lang), lang))
+    lines += place_lines(fault, lang)
+    if fault["property"] == IMPORTED:
+        return lines
+    rungs = say("({number} of 4)", lang).format(number=min(rung + 1, 4))
+    following = [f"{COMMAND} hint     {rungs}"]
+    if fault["program"]:
+        following.append(f"{COMMAND} case     {say('writes it to case.py', lang)}")
+    return [*lines, entry("next", "\n".join(following), lang)]
+
+
+def import_lines(fault: dict[str, Any], lang: str) -> list[str]:
+    """Return the lines of a file that cannot be imported."""
+    title = say("The file cannot be imported: no stage can be looked at, and no hints help.", lang)
+    found = entry("found", say_filled(fault["found"], lang), lang)
+    return [*folded(title, WIDTH), found, *place_lines(fault, lang)]
+
+
+def place_lines(fault: dict[str, Any], lang: str) -> list[str]:
+    """Return where to look, and what was printed."""
+    lines = []
     place = fault["line"]
     if place:
         within = f", in {place['function']}" if place["function"] != "<module>" else ""
         text = f":  {place['text']}" if place["text"] else ""
         lines.append(entry("line", f"{place['file']}, {place['line']}{within}{text}", lang))
     printed = fault["printed"].splitlines()[-4:]
-    lines.append(entry("printed", "\n".join(printed) or say("nothing", lang), lang))
-    rungs = say("({number} of 4)", lang).format(number=min(rung + 1, 4))
-    following = [f"{COMMAND} hint     {rungs}"]
-    if fault["program"]:
-        following.append(f"{COMMAND} case     {say('writes it to case.py', lang)}")
-    return [*lines, entry("next", "\n".join(following), lang)]
+    return [*lines, entry("printed", "\n".join(printed) or say("nothing", lang), lang)]
 
 
 def status_lines(result: dict[str, Any], lang: str, only: bool = False) -> str:

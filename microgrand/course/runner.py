@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from .examine import EXAMPLES
+from .report import IMPORTED
 from .stages import EDITION, STAGES
 
 Result = dict[str, Any]
 Hear = Callable[[list[dict[str, Any]]], None]
 
-#: How long a child may say nothing; its own limits are narrower.
-SILENCE = 90.0
+#: How long a child may say nothing, not even that it is alive; its own limits are narrower.
+SILENCE = 60.0
 #: How often a new child goes on after what ended the one before.
 RESTARTS = 12
 
@@ -50,9 +51,12 @@ class Child:
             "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "MPLBACKEND": "Agg",
         }
+        if "PYTHONPYCACHEPREFIX" in os.environ:  # caches have a place of their own
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        else:  # none beside the student's file
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
         with self.stream("stdout") as out, self.stream("stderr") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-X", "utf8", "-m", "microgrand.course.child", *["warm"] * warm],
@@ -95,7 +99,8 @@ class Child:
             for line in self.records.read_bytes().splitlines():
                 with contextlib.suppress(ValueError):
                     record = json.loads(line)
-                    if isinstance(record, dict) and record.get("nonce") == self.nonce:
+                    mine = isinstance(record, dict) and record.get("nonce") == self.nonce
+                    if mine and record["event"] != "alive":
                         found.append(record)
         return found
 
@@ -103,6 +108,10 @@ class Child:
         """Return the end of what the child wrote to its standard error."""
         path = self.place / "stderr"
         return path.read_bytes()[-20_000:].decode("utf-8", "backslashreplace")
+
+    def last_error(self) -> str:
+        """Return the last line of that: what Python says of an exception."""
+        return ([line for line in self.errors().splitlines() if line.strip()] or ["no error"])[-1]
 
     def kill(self) -> None:
         """End the process, and those that it has started."""
@@ -138,6 +147,7 @@ def examine_file(
     patience: float | None = None,
     first: int | None = None,
     hear: Hear | None = None,
+    whole: bool = False,
 ) -> Result:
     """Check a file in child processes, and return the result.
 
@@ -148,8 +158,7 @@ def examine_file(
     stages
         The stages in order, all by default.
     go_on
-        Whether to look at all stages, rather than to stop at the first fault. All but the last are
-        looked at in any case where only one stage is asked for by its number.
+        Whether to look at all stages, rather than to stop at the first fault.
     seed
         For other cases than those that are the same in every run.
     examples
@@ -164,6 +173,9 @@ def examine_file(
         A stage to look at before the others.
     hear
         Called with the records that there are yet, while the child goes on.
+    whole
+        Whether to look at all properties of a stage, as for marks, rather than up to a fault: each
+        that never ends takes its time.
     """
     path = Path(file).resolve()
     wanted = list(STAGES) if stages is None else list(stages)
@@ -175,6 +187,7 @@ def examine_file(
         "examples": examples,
         "substitute": substitute,
         "first": first,
+        "whole": whole,
         "patience": max(1.0, examples / 60) if patience is None else patience,
     }
     records: list[dict[str, Any]] = []
@@ -209,13 +222,13 @@ def end_of(child: Child, records: list[dict[str, Any]]) -> dict[str, Any] | None
     if last["event"] == "failed":
         raise GraderError(last["text"])
     if not records:
-        raise GraderError(f"the child process did not start:\n{child.errors()}")
+        raise GraderError(f"the child process did not start: {child.last_error()}")
     died = next((r for r in reversed(records) if r["event"] == "died"), None)
     if died is None:
         at = next((r for r in reversed(records) if r["event"] == "property"), None)
         last_result = next((r for r in reversed(records) if r["event"] == "result"), None)
         if last["event"] not in ("property", "ready"):
-            raise GraderError(f"the child process ended after {last}:\n{child.errors()}")
+            raise GraderError(f"the child process ended after {last}: {child.last_error()}")
         died = {
             "stage": at["stage"] if at and at is not last_result else 0,
             "index": at["index"] if at else 0,
@@ -225,7 +238,7 @@ def end_of(child: Child, records: list[dict[str, Any]]) -> dict[str, Any] | None
             "line": line_in(child.errors()),
         }
     number, index = died["stage"], died["index"]
-    sentence = STAGES[number].properties[index].sentence if number else "the file can be imported"
+    sentence = STAGES[number].properties[index].sentence if number else IMPORTED
     fault = {
         "property": sentence,
         "case": died["case"],

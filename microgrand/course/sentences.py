@@ -7,6 +7,7 @@ translated one begins with the hash of the English one that it was made from.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -21,9 +22,9 @@ LANGUAGES = ("en", "zh")
 
 def language(given: str | None = None) -> str:
     """Return the language to speak: the one given, of MICROGRAND_LANG, or of the locale."""
-    candidates = (given, os.environ.get("MICROGRAND_LANG"), locale.getlocale()[0])
-    wanted = next((found for found in candidates if found), "en")
-    return "zh" if wanted.lower().startswith(("zh", "chinese")) else "en"
+    with contextlib.suppress(ValueError):  # a locale that Python does not know
+        given = given or os.environ.get("MICROGRAND_LANG") or locale.getlocale()[0]
+    return "zh" if (given or "en").lower().startswith(("zh", "chinese")) else "en"
 
 
 @functools.cache

@@ -49,6 +49,8 @@ class Property:
         How many cases are drawn, if not as many as usual; 1 for what draws nothing.
     seconds
         After how much processor time it is stopped.
+    call_seconds
+        After how much of it in a single call of a function, which calls no other in the file.
     """
 
     sentence: str
@@ -59,6 +61,7 @@ class Property:
     layers: bool = False
     examples: int | None = None
     seconds: float = 5.0
+    call_seconds: float = 2.5
 
 
 @dataclass(frozen=True)

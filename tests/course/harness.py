@@ -1,7 +1,6 @@
 """Files examined in this process, and what passed for the reference shared with its mutants."""
 
 import functools
-import os
 import sys
 from pathlib import Path
 
@@ -11,10 +10,14 @@ from microgrand.course import reference
 from microgrand.course.examine import Examination, make_module
 from microgrand.course.stages import STAGES
 
-#: For tests that take minutes: HYPOTHESIS_PROFILE=thorough runs them.
-slow = pytest.mark.skipif(
-    os.environ.get("HYPOTHESIS_PROFILE") != "thorough", reason="takes minutes: thorough runs only"
-)
+#: How many cases are enough where others are looked at in the same way: each property loops, too.
+FEW = 2
+
+
+def some(values, wanted):
+    """Return values as parameters: those that are not wanted in every run are slow."""
+    return [pytest.param(v, marks=[] if wanted(v) else pytest.mark.slow) for v in values]
+
 
 PATH = Path(reference.__file__)
 SOURCE = PATH.read_text(encoding="utf-8")
@@ -62,7 +65,7 @@ def lines_by_stage():
 
         sys.settrace(trace)
         try:
-            records = examined(SOURCE, [number])
+            records = examined(SOURCE, [number], examples=1)
         finally:
             sys.settrace(None)
         assert statuses(records) == {number: "passed"}

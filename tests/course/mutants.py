@@ -130,6 +130,74 @@ MUTANTS = [
         "scale = 1 / self.p if 0 < self.p < 1 else 1.0",
         "divide by 1 - p",
     ),
+    # ------------------------------------------------------------ what a vjp returns, and begins
+    Mutant(
+        2,
+        "a gradient by itself",
+        "node(-self.data, (self,), lambda g: (-g,))",
+        "node(-self.data, (self,), lambda g: -g)",
+        "with a comma",
+    ),
+    Mutant(2, "None returned", POW, "x**n, (self,), lambda g: None", "returns None"),
+    Mutant(
+        2,
+        "Tensors returned",
+        MUL,
+        "a * b, (self, other), lambda g: (g * other, g * self)",
+        "returns Tensors",
+    ),
+    Mutant(
+        2,
+        "g has no default",
+        "def backward(self, g=None):",
+        "def backward(self, g):",
+        "def backward(self, g=None)",
+    ),
+    Mutant(
+        2,
+        "begins with a number",
+        "start = np.ones_like(self.data) if g is None else np.array(g, float)",
+        "start = 1.0 if g is None else np.array(g, float)",
+        "np.ones_like",
+    ),
+    Mutant(
+        6,
+        "a gradient by itself",
+        "return node(self.data.reshape(*shape), (self,), lambda g: (g.reshape(old),))",
+        "return node(self.data.reshape(*shape), (self,), lambda g: g.reshape(old))",
+        "with a comma",
+    ),
+    Mutant(
+        8,
+        "Tensors returned",
+        "return node(np.log(x), (self,), lambda g: (g / x,))",
+        "return node(np.log(x), (self,), lambda g: (g / self,))",
+        "returns Tensors",
+    ),
+    Mutant(8, "None returned", "lambda g: (g * out,)", "lambda g: None", "returns None"),
+    Mutant(
+        4,
+        "0 refused",
+        "np.abs(tensor.grad - expected) <= 1e-5 * size",
+        "np.abs(tensor.grad - expected) < 1e-5 * size",
+        "0 is a right gradient",
+    ),
+    Mutant(
+        4,
+        "divided by the gradient",
+        "np.abs(tensor.grad - expected) <= 1e-5 * size",
+        "np.abs(tensor.grad - expected) / size <= 1e-5",
+        "0 is a right gradient",
+    ),
+    Mutant(
+        7,
+        "vector beside a batch",
+        "ga = undo_broadcasting(g @ np.swapaxes(column, -1, -2), row.shape)",
+        "ga = g @ np.swapaxes(column, -1, -2)\n"
+        "            ga = ga.reshape(-1, *row.shape)[0] if a.ndim == 1 else ga\n"
+        "            ga = undo_broadcasting(ga, row.shape)",
+        "a vector beside a batch",
+    ),
     # --------------------------------------------------------------------------- 1, values
     Mutant(1, "NumPy on the left", "__array_ufunc__ = None", "pass", "__array_ufunc__"),
     Mutant(1, "no radd", "def __radd__", "def no_radd", "__radd__"),
@@ -899,18 +967,18 @@ MUTANTS = [
     Mutant(15, "never undone", NO_GRAD, "    RECORDING[-1] = False\n    yield\n", ""),
     # ---------------------------------------------------------------------------- 16, exam
     Mutant(
-        16,
+        8,
         "log changes g",
         "lambda g: (g / x,)",
         "lambda g: (np.divide(g, x, out=g) if np.ndim(g) else g / x,)",
-        "changes g in place",
+        "changes the g",
     ),
     Mutant(
-        16,
+        8,
         "tanh changes g",
         "lambda g: (g * (1 - out**2),)",
         "lambda g: (np.multiply(g, 1 - out**2, out=g) if np.ndim(g) else g * (1 - out**2),)",
-        "changes g in place",
+        "changes the g",
     ),
     Mutant(
         6,
@@ -936,11 +1004,11 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        16,
+        8,
         "exp changes g",
         "lambda g: (g * out,)",
         "lambda g: (np.multiply(g, out, out=g) if np.ndim(g) else g * out,)",
-        "changes g in place",
+        "changes the g",
     ),
     Mutant(
         7,
@@ -1601,12 +1669,12 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        16,
+        8,
         "relu changes g",
         RELU,
         "lambda g: (np.copyto(g, 0.0, where=~positive) or g if np.ndim(g) "
         "else np.where(positive, g, 0.0),)",
-        "relu changes g in place",
+        "changes the g",
     ),
     Mutant(
         16,
@@ -1635,5 +1703,19 @@ MUTANTS = [
         "lambda g: (np.copyto(g, g.T.copy()) or g if len(set(g.shape)) == 1 and g.ndim == 2 "
         "else g.transpose(),)",
         "changes g in place",
+    ),
+    *(
+        Mutant(
+            16,
+            f"broadcasting not undone of {what}",
+            "    if g.shape == shape:\n        return g\n",
+            f"    if g.shape == shape or {condition}:\n        return g\n",
+        )
+        for what, condition in (
+            ("views", "g.base is not None"),
+            ("what is repeated", "not g.flags.writeable"),
+            ("what is transposed", "not g.flags.c_contiguous"),
+            ("views that are vectors", "(g.ndim == 1 and g.base is not None)"),
+        )
     ),
 ]

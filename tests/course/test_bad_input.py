@@ -3,7 +3,7 @@
 import ast
 
 import pytest
-from harness import SOURCE, examined, first_fault, lines_by_stage, slow, statuses
+from harness import SOURCE, examined, first_fault, lines_by_stage, statuses
 
 OPERATORS = ("add", "sub", "mul", "truediv", "neg", "pow", "radd", "rsub", "rmul", "rtruediv")
 
@@ -52,7 +52,7 @@ def functions():
                 yield pytest.param(function, id=name)
 
 
-@slow
+@pytest.mark.slow
 @pytest.mark.parametrize("function", list(functions()))
 @pytest.mark.parametrize(
     "body", ["return None", "return 3", "raise ValueError('oh')", "return np.ones(3)"]

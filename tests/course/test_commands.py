@@ -79,6 +79,44 @@ def test_hints_begin_anew_with_another_fault_of_the_stage(folder, capsys):
     assert "(3 of 4)" in printed(capsys)[1]
 
 
+def test_hints_without_a_fault_are_of_the_stage_that_is_next(folder, capsys):
+    said = printed(capsys, "hint")[1]
+    assert said == f"No fault is known. Stage 1, values, is next.\n1.1: {STAGES[1].hints[0]}\n"
+    write(folder, SOURCE)
+    assert printed(capsys, "check", "1")[0] == 0
+    assert "Stage 2, one use, is next.\n2.1: " in printed(capsys, "hint")[1]
+    assert printed(capsys, "lesson")[1].startswith("# 2 ")
+
+
+def test_a_file_that_cannot_be_imported_has_no_hints_of_a_stage(folder, capsys):
+    write(folder, "x = 1\ny = x / 0\n")
+    for command in ([], ["status"], ["hint"]):
+        text = printed(capsys, *command)[1]
+        assert text.startswith("The file cannot be imported")
+        assert "ZeroDivisionError" in text
+        assert "mygrad.py, 2:  y = x / 0" in text
+        assert "course hint" not in text
+    for command in (["add"], ["add", "2"]):
+        write(folder, "x = 1 / 0\n" if command == ["add"] else "\xff")
+        (folder / "mygrad.py").write_bytes((folder / "mygrad.py").read_text().encode("latin-1"))
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert said
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("command", ["lesson", "add", "status"])
+def test_without_hypothesis_it_says_so(folder, command):
+    code = (
+        "import sys; sys.modules['hypothesis'] = None; "
+        f"from microgrand.course.__main__ import main; sys.exit(main(['{command}']))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 3
+    assert "the course needs Hypothesis" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_a_report_in_chinese_is_chinese(folder, capsys):
     write(folder, SWAPPED)
     text = printed(capsys, "--lang", "zh")[1]
@@ -155,7 +193,9 @@ def test_a_failure_of_the_grader_is_never_the_students(folder, capsys, monkeypat
     prop = STAGES[1].properties[0]
     monkeypatch.setitem(STAGES[1].__dict__, "properties", [])
     assert main(["check", "1"]) == 3
-    assert "not to blame" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "not to blame" in said
+    assert "Traceback" not in said
     assert prop.sentence
 
 

@@ -52,6 +52,23 @@ def test_an_endless_loop_is_told_at_its_line(tmp_path, kind):
     assert line <= fault["line"]["line"] <= line + 4
 
 
+def test_an_endless_loop_is_told_once_in_a_stage(tmp_path):
+    source = RIGHT.replace("    net.train()\n", "    while True:\n        pass\n")
+    assert source != RIGHT
+    path = tmp_path / "mygrad.py"
+    path.write_text(source, encoding="utf-8")
+    (stage,) = examine_file(path, [14], go_on=True, patience=0.2)["stages"]
+    assert "still running after" in stage["fault"]["found"]
+    assert [p["status"] for p in stage["properties"]].count("fault") == 1
+
+
+@pytest.mark.slow
+def test_a_call_of_c_without_an_end_is_told_at_its_line(tmp_path):
+    fault = fault_of(tmp_path, inside_add("import itertools", "sum(itertools.repeat(1))"))
+    assert "does not return" in fault["found"]
+    assert fault["line"]["line"] == LINE + 1
+
+
 def test_what_sleeps_is_ended_by_the_clock(tmp_path):
     fault = fault_of(tmp_path, "import time\ntime.sleep(1000)\n", patience=0.1)
     assert "still running" in fault["found"]
@@ -153,15 +170,11 @@ def test_an_empty_file_is_not_written_yet(tmp_path, source):
 def test_grading_goes_on_after_what_ends_the_process(tmp_path):
     path = tmp_path / "mygrad.py"
     path.write_text(
-        RIGHT.replace("def relu(self):", "def relu(self):\n        import os; os._exit(0)"),
+        RIGHT.replace("def log(self):", "def log(self):\n        import os; os._exit(0)"),
         encoding="utf-8",
     )
-    result = examine_file(path, [7, 8, 10], go_on=True, patience=1)
-    assert [stage["status"] for stage in result["stages"]] == [
-        "passed",
-        "fault",
-        "substituted, passed",
-    ]
-    statuses = [p["status"] for p in result["stages"][1]["properties"]]
+    result = examine_file(path, [8, 10], go_on=True, patience=1, examples=2, whole=True)
+    assert [stage["status"] for stage in result["stages"]] == ["fault", "substituted, passed"]
+    statuses = [p["status"] for p in result["stages"][0]["properties"]]
     assert statuses[0] == "passed"
     assert statuses.count("fault") >= 2

@@ -14,6 +14,7 @@ from microgrand.course import reference, sentences
 from microgrand.course.report import CASES, WORDS
 from microgrand.course.stages import STAGES
 from microgrand.course.stages.s14_digits import EPOCHS, MADE
+from microgrand.course.vjps import VJPS
 
 TRANSLATED = [lang for lang in sentences.LANGUAGES if lang != "en"]
 SPAN = re.compile(r"`[^`]+`")
@@ -40,7 +41,7 @@ def spoken():
                     found[given.value] = None
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Fault":
                 found.update(dict.fromkeys(t for a in node.args[:2] for t in templates(a)))
-    found["the file can be imported"] = None  # the property of stage 0
+    found.update(dict.fromkeys(suspect.cause for suspect in VJPS))
     found.update(dict.fromkeys(sorted(CASES)))
     for stage in STAGES.values():
         found.update(dict.fromkeys(stage.sentences()))

@@ -1,7 +1,7 @@
 """Right code that differs from the course's in what the contract leaves open is no fault."""
 
 import pytest
-from harness import SOURCE, examined, first_fault, statuses
+from harness import SOURCE, examined, first_fault, some, statuses
 from mutants import DROPPED, EPOCH, PARAMETERS, SGD_V
 
 IN_INIT = (
@@ -75,7 +75,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", some(VARIANTS, lambda name: 14 not in VARIANTS[name][0]))
 def test_is_no_fault(name):
     stages, replacements = VARIANTS[name]
     source = SOURCE

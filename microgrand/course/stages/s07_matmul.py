@@ -38,52 +38,64 @@ def product(door, draw, x, y):
     check_gradients(door, LINE, where=WHERE, x=numbers(draw, x), y=numbers(draw, y))
 
 
-@stage.property("the product of two matrices")
+@stage.property("the product of two matrices", examples=4)
 def matrices(door, draw):
     n, k, m = (draw(st.integers(1, 4)) for _ in range(3))
     product(door, draw, (n, k), (k, m))
 
 
-@stage.property("of square ones, where shapes do not help")
+@stage.property("of square ones, where shapes do not help", examples=3)
 def square(door, draw):
     n = draw(st.integers(2, 3))
     product(door, draw, (n, n), (n, n))
 
 
-@stage.property("a matrix or vector and a vector")
+@stage.property("a matrix or vector and a vector", examples=3)
 def vectors(door, draw):
-    n, k = (draw(st.integers(1, 3)) for _ in range(2))
-    shapes = draw(st.sampled_from([((k,), (k,)), ((n, k), (k,)), ((k,), (k, n))]))
-    product(door, draw, *shapes)
+    n, k = (draw(st.integers(2, 4)) for _ in range(2))
+    for shapes in (((k,), (k,)), ((n, k), (k,)), ((k,), (k, n))):
+        product(door, draw, *shapes)
 
 
-@stage.property("batches of matrices")
+@stage.property("batches of matrices", examples=4)
 def batches(door, draw):
     b, n, k, m = (draw(st.integers(1, 3)) for _ in range(4))
     product(door, draw, (b, n, k), (b, k, m))
 
 
-@stage.property("batches that broadcast: one matrix for all, and shapes of any kind")
+@stage.property("a vector and a batch of matrices", examples=2)
+def vector_and_batch(door, draw):
+    for x, y in (((3,), (2, 3, 4)), ((2, 4, 3), (3,)), ((3,), (2, 1, 3, 2)), ((2, 1, 2, 3), (3,))):
+        product(door, draw, x, y)
+
+
+#: One operand, or a part of it, for several of the other's.
+SHARED = (
+    ((2, 2, 3), (3, 4)),
+    ((4, 3), (2, 3, 2)),
+    ((1, 2, 3), (3, 3, 2)),
+    ((2, 1, 2, 3), (3, 3, 2)),
+)
+
+
+@stage.property("batches that broadcast: one matrix for all, and shapes of any kind", examples=6)
 def broadcast_batches(door, draw):
-    x, y = draw(strategies.matmul_shapes(min_side=1))
-    if draw(st.booleans()):
-        n = draw(st.integers(1, 3))
-        x, y = draw(st.sampled_from([((2, n, 3), (3, 2)), ((n, 3), (2, 3, 2))]))
-    product(door, draw, x, y)
+    for x, y in SHARED:
+        product(door, draw, x, y)
+    product(door, draw, *draw(strategies.matmul_shapes(min_side=1)))
 
 
 mind_own_calls(stage, [("{0} @ {1}", "{0} @ {1}", WHERE)], needs=(1, 2, 3))
 
 
-@stage.property("an array may stand on either side")
+@stage.property("an array may stand on either side", examples=2)
 def beside_arrays(door, draw):
-    line = draw(st.sampled_from(["z = x @ a", "z = a @ x"]))
     x, a = numbers(draw, (3, 3)), Plain(numbers(draw, (3, 3)))
-    where = WHERE if line == "z = x @ a" else "Tensor.__rmatmul__"
-    check_gradients(door, line, where=where, x=x, a=a)
+    for line, where in (("z = x @ a", WHERE), ("z = a @ x", "Tensor.__rmatmul__")):
+        check_gradients(door, line, where=where, x=x, a=a)
 
 
-@stage.property("products of products in one graph", examples=5)
+@stage.property("products of products in one graph", examples=2)
 def together(door, draw):
     lines = ("w = x @ y", "v = w @ x", "z = v @ w + y")
     inputs = {name: numbers(draw, (2, 2)) for name in "xy"}
@@ -164,6 +176,9 @@ def axes_of(door):
     return [given.ndim for given in door.case.inputs.values() if isinstance(given, np.ndarray)]
 
 
+VECTORS = (((3,), (3, 4)), ((4, 3), (3,)))
+
+
 def in_batches(door):
     return any(n > 2 for n in axes_of(door)) and all(n > 1 for n in axes_of(door))
 
@@ -193,4 +208,21 @@ def batch_not_summed(door, fault):
     "the end"
 )
 def vectors_fail(door, fault):
-    return any(n == 1 for n in axes_of(door)) and tried(door, *MATRICES)
+    return (
+        any(n == 1 for n in axes_of(door))
+        and tried(door, *MATRICES)
+        and not all(tried(door, *shapes) for shapes in VECTORS)
+    )
+
+
+@stage.suspect(
+    "a vector beside a batch takes part in every product of it, so its gradient is the sum over "
+    "the batch, of the vector's shape"
+)
+def vector_for_a_batch(door, fault):
+    axes = axes_of(door)
+    return (
+        any(n == 1 for n in axes)
+        and any(n > 2 for n in axes)
+        and all(tried(door, *shapes) for shapes in (MATRICES, *VECTORS))
+    )

@@ -153,8 +153,9 @@ def parameters_learn(door, draw):
 )
 def spread(door, draw):
     def spread_of(n, layers):
-        x = np.random.default_rng(n).standard_normal((64, n))
-        run = door.start(x=x)(f"layers = [Linear({n}, {n}, rng=k) for k in range({layers})]")
+        run = door.start()(f"x = Tensor(np.random.default_rng({n}).standard_normal((64, {n})))")
+        run(f"layers = [Linear({n}, {n}, rng=k) for k in range({layers})]")
+        run.case.shown.append("np.std(layers[0](x).data)")
         outputs = [door.value(layer(run["x"]), "the output") for layer in run["layers"]]
         return float(np.std(outputs))
 

@@ -167,7 +167,7 @@ def check_gradient(f, x):
     y.backward()
     n = numerical_gradient(lambda a: float(f(Tensor(a)).data), x)
     TAPE.clear()
-    rel = np.abs(t.grad - n) / np.maximum(np.abs(t.grad), np.abs(n))
+    rel = np.abs(t.grad - n) / np.maximum(np.maximum(np.abs(t.grad), np.abs(n)), 1e-12)
     if not (rel < 1e-4).all():
         raise AssertionError(rel.max())
     return True
