@@ -252,6 +252,38 @@ def test_backward_takes_a_gradient_of_the_device():
     np.testing.assert_array_equal(on_host(x.data), [1.0, 2.0])
 
 
+TRANSFORMS = {
+    "value_and_grad": lambda x: microgrand.value_and_grad(scalar)(x),
+    "vjp": lambda x: microgrand.vjp(np.tanh, x)[1](np.arange(x.size, like=x))[0],
+    "jvp": lambda x: microgrand.jvp(np.tanh, (x,), (2 * x,)),
+    "jacobian": lambda x: microgrand.jacobian(lambda x: np.tanh(x) * x[0])(x),
+    "hessian": lambda x: microgrand.hessian(scalar)(x),
+    "hvp": lambda x: microgrand.hvp(scalar, (x,), (2 * x,))[0],
+}
+
+
+def scalar(x):
+    """Compute a number from an array."""
+    return np.sum(np.tanh(x) ** 3) * x[0]
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms(name):
+    x = np.array([0.5, 1.0])
+    DeviceArray.looks = 0
+    there = leaves_of(TRANSFORMS[name](DeviceArray(x)))
+    assert DeviceArray.looks == 0
+    for far, here in zip(there, leaves_of(TRANSFORMS[name](x)), strict=True):
+        np.testing.assert_allclose(on_host(far), here)
+
+
+def leaves_of(value):
+    """List what is in a nest."""
+    items = value.values() if isinstance(value, dict) else value
+    is_nest = isinstance(value, (dict, list, tuple))
+    return [leaf for x in items for leaf in leaves_of(x)] if is_nest else [value]
+
+
 # --------------------------------------------------------------------------------- masks
 
 
