@@ -919,4 +919,4 @@ def fails(*args, **kwargs):
 @pytest.mark.skipif(DeviceArray.library is not np, reason="the script is running these tests")
 def test_the_script_for_a_real_device_runs_on_the_stand_in(capsys):
     assert device.main(["--stand-in", "--seconds", "0.01"]) == 0
-    assert "7 of 7 parts done" in capsys.readouterr().out
+    assert "13 of 13 parts done" in capsys.readouterr().out
