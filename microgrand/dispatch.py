@@ -197,12 +197,11 @@ def copy_of_list(x: Any) -> Any:
 def library_of(*values: Any) -> Any:
     """Return the array to pass as ``like=``, which makes a new one in the library of the values.
 
-    None stands for NumPy: for its arrays, those traced by `compile`, and what is no array.
+    None stands for NumPy: for its arrays, and what is no array.
     """
     for value in values:
         array = data_of(value)
-        is_foreign = array.__class__ not in NUMPY_CLASSES and hasattr(array, "__array_function__")
-        if is_foreign and not is_traced(array):
+        if array.__class__ not in NUMPY_CLASSES and hasattr(array, "__array_function__"):
             return array
     return None
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .dispatch import data_of
+from .dispatch import data_of, library_of
 from .engine import Node, apply, backpropagate, count_uses
 from .grad_mode import enable_grad, is_grad_enabled
 from .kinds import ArrayLike, Function, Tree, Value
@@ -189,7 +189,11 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
 def check_cotangent(value: Tensor, cotangent: ArrayLike) -> Value:
     """Return the cotangent of an output as an array or tensor, of the output's shape."""
     if not isinstance(cotangent, Tensor):
-        cotangent = to_array(cotangent, value.dtype)
+        library = library_of(value)
+        if library is None:
+            cotangent = to_array(cotangent, value.dtype)
+        else:
+            cotangent = np.asarray(cotangent, value.dtype, like=library)
     if cotangent.shape != value.shape:
         raise ValueError(
             f"the cotangent has shape {cotangent.shape}, expected {value.shape}, the shape of "
@@ -338,7 +342,7 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
             raise TypeError(f"jvp takes {name} as a list or tuple, got {type(given).__name__}")
     value, pullback = vjp(f, *primals)
     check_real(value)
-    zeros = map_tree(lambda part: np.zeros(part.shape, part.dtype), value)
+    zeros = map_tree(lambda part: np.zeros(part.shape, part.dtype, like=library_of(part)), value)
     _, transposed = vjp(pullback, zeros)
     return value, transposed(tuple(tangents))[0]
 

@@ -2,12 +2,14 @@
 
 It needs CuPy, and a device; PyTorch is compared with if it is there. It runs test_device.py with
 CuPy's arrays, trains the same nets with them as they are, measures the steps of three nets and of a
-small GPT, and captures steps in CUDA graphs. Each part stands alone: one that fails is reported,
-and the others run. ``--stand-in`` tries the script itself where there is no device.
+small GPT, eager and compiled, and captures them in CUDA graphs, beside a step without matrix
+products. Each part stands alone: one that fails is reported, and the others run. ``--stand-in``
+tries the script itself where there is no device.
 """
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import itertools
 import os
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from device_array import DeviceArray, DeviceGenerator, on_host
 
-from microgrand import Tensor, manual_seed, nn, optim
+from microgrand import Tensor, compile, manual_seed, nn, optim
 from microgrand.nn import functional as F
 
 #: The nets: lengths of the layers, and the batch.
@@ -62,18 +64,19 @@ class CuPy:
         """Wait until all is computed."""
         self.cupy.cuda.Device().synchronize()
 
-    @contextlib.contextmanager
-    def capture(self) -> Iterator[list[Callable[[], None]]]:
-        """Capture what is computed inside in a CUDA graph; yield a list with its launch."""
-        launches: list[Callable[[], None]] = []
+    def capture(self, step: Callable[[], Any]) -> Callable[[], Any]:
+        """Capture a step in a CUDA graph; return what launches it."""
         stream = self.cupy.cuda.Stream(non_blocking=True)
         with stream:
             stream.begin_capture()
             try:
-                yield launches
-            finally:
-                graph = stream.end_capture()
-        launches.append(lambda: graph.launch(stream))
+                kept = step()
+            except BaseException:
+                with contextlib.suppress(Exception):  # which would hide the first error
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        return lambda: (graph.launch(stream), kept)
 
 
 class StandIn:
@@ -85,10 +88,9 @@ class StandIn:
     def wait(self) -> None:
         """Do nothing: all is computed."""
 
-    @contextlib.contextmanager
-    def capture(self) -> Iterator[list[Callable[[], None]]]:
-        """Capture nothing."""
-        yield [lambda: None]
+    def capture(self, step: Callable[[], Any]) -> Callable[[], Any]:
+        """Return the step itself."""
+        return step
 
 
 def host(array: Any) -> Any:
@@ -175,6 +177,21 @@ def gpt_step(device: Any, sizes: tuple[int, ...]) -> Callable[[], Any]:
         loss.backward()
         optimizer.step()
         return loss
+
+    return step
+
+
+def update_step(device: Any) -> Callable[[], Any]:
+    """Return a step with momentum on the device, without matrix products; it returns the weight."""
+    start = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
+    weight = Tensor(device.array(start), requires_grad=True)
+    optimizer = optim.SGD([weight], lr=0.1, momentum=0.9)
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        np.sum(np.square(weight)).backward()
+        optimizer.step()
+        return weight
 
     return step
 
@@ -312,16 +329,33 @@ class Host(StandIn):
         return np.asarray(values)
 
 
-def captured(device: Any, step: Callable[[], Any], seconds: float) -> str:
-    """Capture a step in a CUDA graph, and measure its launch."""
+def compiled(device: Any, make: Callable[[], Any], seconds: float) -> str:
+    """Ten compiled steps have the losses of eager ones; measure both."""
+    eager, program = make(), compile(make())
+    for _ in range(10):
+        here, there = float(host(eager().data)), float(host(program().data))
+        np.testing.assert_allclose(there, here, rtol=1e-4)
+    taken = [milliseconds(step, device.wait, seconds) for step in (program, eager)]
+    return f"loss {there:.5f} after ten steps as eager; {taken[0]:.4f} ms, eager {taken[1]:.4f} ms"
+
+
+def captured(device: Any, make: Callable[[], Any], seconds: float, form: Any = None) -> str:
+    """Capture a step in a CUDA graph, check what it computes, and measure its launch."""
+    expected, step = make(), (form or (lambda step: step))(make())
     for _ in range(3):
         step()  # kernels are compiled, memory is in the pool
     device.wait()
-    with device.capture() as launches:
-        kept = step()
-    taken = milliseconds(launches[0], device.wait, seconds)
-    del kept
-    return f"{taken:.4f} ms a step"
+    try:
+        launch = device.capture(step)
+    except NotImplementedError as error:
+        return f"CuPy cannot: {error}"
+    for _ in range(2):
+        launch()
+    device.wait()
+    for _ in range(6):
+        there = expected()
+    np.testing.assert_allclose(host(step().data), host(there.data), rtol=1e-4)
+    return f"{milliseconds(launch, device.wait, seconds):.4f} ms a step"
 
 
 def times(device: Any, seconds: float, ours: Callable[[], Any], theirs: Callable[[], Any]) -> str:
@@ -358,13 +392,20 @@ def main(words: list[str] | None = None) -> int:
     parts["GPT: times"] = lambda: times(
         device, seconds, gpt_step(device, sizes), lambda: torch_gpt_step(sizes)
     )
+    steps: dict[str, Callable[[], Any]] = {
+        "update": lambda: update_step(device),
+        **{name: functools.partial(mlp_step, device, name) for name in nets},
+        "GPT": lambda: gpt_step(device, sizes),
+    }
+    for name in (*nets, "GPT"):
+        parts[f"{name}: compiled"] = functools.partial(compiled, device, steps[name], seconds)
     if not given.stand_in:
         parts["tests"] = run_tests
-    for name in nets:  # last: a capture that fails may leave the device unusable
-        parts[f"{name}: CUDA graph"] = lambda name=name: captured(
-            device, mlp_step(device, name), seconds
-        )
-    parts["GPT: CUDA graph"] = lambda: captured(device, gpt_step(device, sizes), seconds)
+    for name, make in steps.items():  # last: a capture that fails may leave the device unusable
+        for form, words in ((None, ""), (compile, " of the compiled step")):
+            parts[f"{name}: CUDA graph{words}"] = functools.partial(
+                captured, device, make, seconds, form
+            )
 
     print(f"device: {device.name}", flush=True)
     failed = 0

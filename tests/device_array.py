@@ -67,7 +67,9 @@ class DeviceArray(NDArrayOperatorsMixin):
         refuse_lacked(name, kwargs)
         if any(isinstance(x, (list, tuple)) for x in inputs):
             raise TypeError("unsupported type <class 'list'> beside a device's array")
-        return on_device(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        result = on_device(function, inputs, kwargs)
+        return kwargs["out"][0] if kwargs.get("out", (None,))[0] is not None else result
 
     def __array_function__(self, function, types, args, kwargs):
         if not all(issubclass(kind, (DeviceArray, np.ndarray)) for kind in types):
@@ -83,7 +85,11 @@ class DeviceArray(NDArrayOperatorsMixin):
                 raise ValueError("An input is zero-dim while axes has dimensions")
         if function.__name__ in LOOKING or (function is np.where and len(args) == 1):
             DeviceArray.looks += 1
-        return on_device(function, args, kwargs, like=self._held)
+        result = on_device(function, args, kwargs, like=self._held)
+        may_have_nothing_to_do = function in (np.squeeze, np.moveaxis)
+        if may_have_nothing_to_do and (result.shape, result.strides) == (self.shape, self.strides):
+            return self
+        return result
 
     # ---- an array's attributes and methods
 
@@ -150,6 +156,7 @@ class DeviceGenerator:
 
     def __init__(self, seed):
         self._rng = DeviceArray.library.random.default_rng(seed)
+        self.bit_generator = object()  # which tells no state
         self.draws = 0
 
     def random(self, size=None, dtype=np.float64):

@@ -602,8 +602,8 @@ MISTAKES = {
     "an array in the closure is a constant": (
         state.State,
         "recorded",
-        "if type(value) in ARRAYS:",
-        "if type(value) in ARRAYS and value.size != 3:",
+        "if is_plain_array(value):",
+        "if is_plain_array(value) and value.size != 3:",
     ),
     "a mask is drawn once for ever": (
         tracing.RecordingSource,

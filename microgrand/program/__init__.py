@@ -20,6 +20,7 @@ and all that is left to do is to write these lines well. Read on in this order:
 - calls.py: the program, a list of calls on variables;
 - slots.py, state.py, libraries.py: what a training step closes over, and how it is found, watched
   and put back;
+- devices.py: what is an array, also of a library that computes on a device;
 - standins.py: what stands in the place of generators, caches and classes meanwhile;
 - tracing.py: one call of the function on recorded values, and the program that is made of it;
 - passes.py, masks.py, operands.py, blocks.py, buffers.py: how it becomes shorter and faster, to

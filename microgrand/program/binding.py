@@ -18,6 +18,7 @@ from ..grad_mode import grad_enabled
 from ..tensor import Tensor
 from . import passes
 from .calls import Deviation, Program, Variable, mapped
+from .devices import is_array
 from .recording import is_recorded
 from .slots import MISSING, Slot
 from .source import Writer
@@ -121,7 +122,7 @@ class Binding:
 
     def require_writeable(self, code: str, variable: Variable) -> None:
         """Check that an array is as read-only as it was: views of it may have been made before."""
-        if variable.is_array and variable.storage in self.written:
+        if variable.storage in self.written and variable.kind is np.ndarray:
             self.require(f"{code}.flags.writeable is {variable.writeable}")
 
     def enter_tree(self, value: Any, given: Any, code: str) -> None:
@@ -233,7 +234,7 @@ class Binding:
         self.require_writeable(name, variable)
         self.reads_gradients |= is_gradient
         given = id(slot.holder) in self.arg_tensors
-        if isinstance(before, np.ndarray) and not (changed or is_gradient or given):
+        if is_array(before) and not (changed or is_gradient or given):
             self.bound_conditions.append(self.like(name, before))
             self.bound.append(variable)
             self.bound_codes.append(name)
@@ -295,7 +296,7 @@ class Binding:
             f"not overlap({code_of_x}, {code_of_y})"
             for x, code_of_x in places
             for y, code_of_y in places
-            if x.is_array and y.is_array and (x.storage, y.storage) in self.made.apart
+            if x.is_array and x.kind is y.kind and (x.storage, y.storage) in self.made.apart
             if (x in bound and y in bound) is of_bound
         ]
 
@@ -326,7 +327,7 @@ class Binding:
 
     def like(self, name: str, value: Any) -> str:
         """Write the condition that a value is of the same kind as another one."""
-        if isinstance(value, np.ndarray):
+        if is_array(value):
             kind, dtype = self.bind(type(value)), self.bind(value.dtype)
             return (
                 f"{name}.__class__ is {kind} and {name}.shape == {value.shape} and "

@@ -99,6 +99,7 @@ def buffers_and_views(program: Program) -> None:
     like it: NumPy is faster if that is the very same array.
     """
     handed_out = {v.storage for v in program.shown}
+    on_device = program.on_device  # whose library has a pool of memory
     last: dict[Storage, int] = {}
     for number, call in enumerate(program.calls):
         for variable in (*call.operands(), *call.results(), *call.writes):
@@ -115,12 +116,12 @@ def buffers_and_views(program: Program) -> None:
             arrays = room.living.get(result.storage)
             if arrays is not None:
                 arrays.append(result)
-        elif call.function is np.empty_like and is_own(result, handed_out):
+        elif not on_device and call.function is np.empty_like and is_own(result, handed_out):
             room.take(result)  # scratch space
             fixed.add(result)
         else:
             kept.append(call)
-            own = takes_out(call) and is_own(result, handed_out)
+            own = not on_device and takes_out(call) and is_own(result, handed_out)
             if own and not any(v.storage is result.storage for v in operands):
                 over = next(
                     (

@@ -11,6 +11,7 @@ in their `writes`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,7 +33,7 @@ class Storage:
 class Variable:
     """A value of the program."""
 
-    kind: type  # np.ndarray, a class of NumPy's scalars, or float, int, bool
+    kind: type  # np.ndarray or a device's array, a class of NumPy's scalars, or float, int, bool
     shape: tuple[int, ...]
     dtype: Any  # None for Python's numbers
     strides: tuple[int, ...]
@@ -45,12 +46,17 @@ class Variable:
     @property
     def is_array(self) -> bool:
         """Whether this is an array, not a scalar."""
-        return self.kind is np.ndarray
+        return hasattr(self.kind, "__array_function__")
+
+    @property
+    def on_device(self) -> bool:
+        """Whether this is an array of another library."""
+        return self.is_array and self.kind is not np.ndarray
 
     @property
     def is_generator(self) -> bool:
         """Whether this is a generator of random numbers."""
-        return issubclass(self.kind, np.random.Generator)
+        return hasattr(self.kind, "standard_normal")
 
     @property
     def nbytes(self) -> int:
@@ -114,6 +120,12 @@ class Program:
     def shown(self) -> set[Variable]:
         """The variables that are handed out."""
         return {*self.early, *self.late}
+
+    @property
+    def on_device(self) -> bool:
+        """Whether there are arrays of a device in it."""
+        values = itertools.chain(self.shown, *((*c.operands(), *c.results()) for c in self.calls))
+        return any(variable.on_device for variable in values)
 
 
 # ------------------------------------------------------- what is called, beside NumPy's functions
@@ -280,4 +292,5 @@ def is_dense(variable: Variable) -> bool:
 
 def alike(x: Variable, y: Variable) -> bool:
     """Tell whether two arrays look the same in memory, and the first may be written into."""
-    return x.writeable and x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
+    same_kind = x.kind is y.kind and x.dtype == y.dtype
+    return x.writeable and same_kind and x.shape == y.shape and x.strides == y.strides

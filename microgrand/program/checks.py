@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..checks import name_of
+from .devices import is_on_device, is_plain_array
 
 
 class NotRecordable(TypeError):  # noqa: N818
@@ -98,6 +99,15 @@ def refuse_late_question(line: str) -> NoReturn:
     )
 
 
+def refuse_question_after_draw(line: str) -> NoReturn:
+    """Raise, as a question about values comes after draws that cannot be taken back."""
+    raise NotRecordable(
+        f"{line}: this depends on values after a device's generator has drawn, which cannot be "
+        "put back to go another way; ask for it before, in what does not depend on the draw, or "
+        "leave it out of the compiled function"
+    )
+
+
 def refuse_changing_constant(line: str, function: Any, before: Any, now: Any) -> NoReturn:
     """Raise, as what should be a constant is another one in the next call."""
     where = "what the function returns" if function is None else f"the call of {name_of(function)}"
@@ -141,18 +151,35 @@ def check_function(function: Any) -> None:
         raise TypeError(f"compile expects a function, got {function!r}")
 
 
-def check_argument(leaf: Any) -> None:
-    """Raise if an argument is an array of a kind that cannot be traced."""
-    is_foreign = hasattr(type(leaf), "__array_function__") and not isinstance(leaf, np.generic)
-    if (
-        is_foreign
-        and type(leaf) not in (np.ndarray, np.memmap)
-        and not hasattr(leaf, "saved_version")
-    ):
+def check_arguments(given: list[Any]) -> None:
+    """Raise if an array among the arguments cannot be traced, or if they are of two libraries."""
+    arrays = [x for x in given if hasattr(type(x), "__array_function__")]
+    for x in arrays:
+        if not is_plain_array(x):
+            raise TypeError(
+                f"compile takes NumPy's arrays, those of a device that lie in memory as NumPy's "
+                f"do, such as CuPy's, and tensors of them, got a {type(x).__name__}. Call the "
+                "function without compile, or convert the array: np.asarray(x), x.compute() of "
+                "Dask's"
+            )
+    kinds = {np.ndarray if isinstance(x, np.ndarray) else type(x): None for x in arrays}
+    if len(kinds) > 1:
+        names = " and a ".join(kind.__name__ for kind in kinds)
         raise TypeError(
-            f"compile takes NumPy's arrays and tensors, got a {type(leaf).__name__}: a program "
-            "knows of NumPy's arrays only, whose memory it uses again. Call the function without "
-            "compile, or convert the array: np.asarray(x), x.get() of CuPy's, x.compute() of Dask's"
+            f"the arguments are of several libraries, a {names}; bring all of them to the device "
+            "before the call, as by cupy.asarray(x), or to the host, as by x.get()"
+        )
+
+
+def check_are_numpys(arrays: list[Any], backend: str) -> None:
+    """Raise if there are arrays of a device where only NumPy's will do."""
+    for x in filter(is_on_device, arrays):
+        what = "check=True needs copies of all state, generators included"
+        if backend == "numba":
+            what = 'backend="numba" compiles for the processor'
+        raise TypeError(
+            f"{what}, got an array of a device, a {type(x).__name__}; leave the option out, or "
+            "bring arguments and parameters to the host, as by x.get()"
         )
 
 
@@ -190,6 +217,15 @@ def refuse_saving(name: str, value: Any) -> NoReturn:
     raise TypeError(
         f"the program calls {name_of(value) if callable(value) else value!r:.60}, named {name} in "
         "its source, which a module that needs NumPy only cannot do"
+    )
+
+
+def refuse_saving_for_a_device() -> NoReturn:
+    """Raise, as a module that runs with NumPy alone has no arrays of a device."""
+    raise TypeError(
+        "a program for arrays of a device cannot be saved as a module that runs with NumPy alone; "
+        "bring parameters and arguments to the host, as by p.data = p.data.get(), call the "
+        "function twice, and save that program"
     )
 
 

@@ -101,6 +101,14 @@ def compile(
     code does the whole call again. So it does inside `grad` and other transforms, where the
     function becomes part of their graph, under `detect_anomaly`, and inside `DropoutMasks`.
 
+    Arrays of a device whose library speaks NumPy's protocols, as CuPy's does, are traced as NumPy's
+    are: arguments, parameters, buffers, what an optimizer remembers. The program is then a list of
+    plain calls, which the library computes, without a look at the numbers that eager code does not
+    take; it reuses no memory, for the library does. Masks of the device's generator are new in each
+    call; that generator cannot be put back, so a check or a shape that depends on what it has drawn
+    is refused, and an error that comes after a draw is raised as it is. Arguments are of one
+    library; ``check=True``, ``backend="numba"`` and `save` need NumPy's.
+
     With ``backend="numba"``, results agree with eager code to a few units in the last place, not
     to the bit: ``exp``, ``log``, ``sin``, ``cos``, ``tan``, ``tanh``, the other functions of this
     kind, and powers are those of the C library; sums are added in another order, those of float32
@@ -188,12 +196,13 @@ class Compiled:
 
     def other_call(self, args: Any, kwargs: Any) -> Any:
         """Record a call for which there is no program."""
-        for leaf in leaves((args, kwargs)):
+        given = leaves((args, kwargs))
+        for leaf in given:
             if isinstance(leaf, TransformVariable) or (
                 isinstance(leaf, Tensor) and leaf.requires_grad and not leaf.is_leaf
             ):
                 return self.function(*args, **kwargs)  # it becomes part of the graph around it
-            checks.check_argument(leaf)
+        checks.check_arguments([x._array if isinstance(x, Tensor) else x for x in given])
         if len(self.traces) >= MOST or self.recordings >= 4 * MOST:
             if not self.told:
                 self.told = True
@@ -210,6 +219,9 @@ class Compiled:
         """
         self.recordings += 1
         made = Tracing(self.function, args, kwargs)
+        made.find_state()
+        if self.check or self.backend != "numpy":
+            checks.check_are_numpys(made.arrays(), self.backend)
         before = self.watched.get(made.key)
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
@@ -275,7 +287,8 @@ class Compiled:
         RuntimeError
             If there is no program yet.
         TypeError
-            If the program calls functions that are not NumPy's, as native parts are.
+            If the program calls functions that are not NumPy's, as native parts are, or computes on
+            a device.
         """
         checks.check_is_compiled(self.traces)
         save(self.traces[0], path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .calls import Attribute, Method
@@ -26,6 +28,13 @@ RETURNS_ITS_ARGUMENT = {
     *(np.real, np.real_if_close, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.asarray),
     *(Attribute("real"), Method("astype"), getattr(np, "astype", None)),
 }
+#: Functions that make an array, of the library of the one that they are given as ``like``.
+MAKING: set[Any] = {
+    *(np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require),
+    *(np.zeros, np.ones, np.empty, np.full, np.eye, np.identity, np.tri, np.arange),
+}
+#: Functions that only ask an array for its shape and dtype.
+OF_A_SHAPE = {np.zeros_like, np.ones_like}
 #: What an array says about itself without its values.
 FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides"}
 VIEWS = {"T", "mT", "real", "imag"}

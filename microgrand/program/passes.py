@@ -20,6 +20,7 @@ from .calls import (
     mapped,
     raw_bytes,
 )
+from .functions import OF_A_SHAPE
 from .state import HostNumbers
 
 # ------------------------------------------------------------------------ what depends on what
@@ -340,12 +341,12 @@ def frozen(value: Any) -> Any:
 
 # ----------------------------------------------------------------------------------- constants
 
-#: Functions that only ask an array for its shape and dtype.
-OF_A_SHAPE = (np.zeros_like, np.ones_like)
-
 
 def fold_constants(program: Program) -> None:
-    """Compute now what depends on constants only, if it is not written into or handed out."""
+    """Compute now what depends on constants only, if it is not written into or handed out.
+
+    What is made on a device was kept while it was traced.
+    """
     changing = {v.storage for call in program.calls for v in call.writes}
     changing |= {v.storage for v in program.shown}
     kept = []
@@ -355,16 +356,19 @@ def fold_constants(program: Program) -> None:
         is_constant = bool(operands) and all(v.storage.constant for v in operands)
         if (
             isinstance(result, Variable)
-            and (is_constant or call.function in OF_A_SHAPE)
+            and (is_constant or call.function in OF_A_SHAPE or result.value is not None)
             and result.storage not in changing
             and not has_effect(call)
             and not call.errstate
         ):
-            args, kwargs = mapped(example, call.args), mapped(example, call.kwargs)
-            result.value = call.function(*args, **kwargs)
+            if result.value is None:
+                args, kwargs = mapped(example, call.args), mapped(example, call.kwargs)
+                result.value = call.function(*args, **kwargs)
             result.storage = Storage(constant=True)
         else:
             kept.append(call)
+            for variable in call.results():
+                variable.value = None
     program.calls = kept
 
 

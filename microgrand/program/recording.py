@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeGuard
@@ -37,12 +37,14 @@ from .calls import (
     expect_shape,
     mapped,
 )
+from .devices import is_array, is_on_device, is_plain_array, same_bytes, share_memory
 from .functions import (
-    ARRAYS,
     FACTS,
+    MAKING,
     METHODS,
     METHODS_IN_PLACE,
     METHODS_OF_VALUES,
+    OF_A_SHAPE,
     OF_ANY_SHAPE,
     OF_SHAPES,
     RETURNS_ITS_ARGUMENT,
@@ -74,8 +76,11 @@ class Recorder:
 
     # ---- values
 
-    def storage_of(self, value: Any) -> Storage:
-        """Return the memory that an array is in."""
+    def storage_of(self, value: Any, given: Sequence[Recorded] = ()) -> Storage:
+        """Return the memory that an array is in; of a device's, that of what it is a view of."""
+        if is_on_device(value):
+            shared = (x._variable.storage for x in given if share_memory(x._value, value))
+            return next(shared, Storage())
         owner = value
         while getattr(owner, "base", None) is not None:
             owner = owner.base
@@ -84,12 +89,13 @@ class Recorder:
             self.storages[id(owner)] = Storage()
         return self.storages[id(owner)]
 
-    def variable_of(self, value: Any, name: str = "") -> Variable:
-        """Make the variable of a value."""
-        if isinstance(value, np.ndarray):
+    def variable_of(self, value: Any, name: str = "", given: Sequence[Recorded] = ()) -> Variable:
+        """Make the variable of a value; it is what a function has returned for those given."""
+        if is_array(value):
             self.alive.append(value)
-            storage = self.storage_of(value)
-            variable = Variable(np.ndarray, value.shape, value.dtype, value.strides, storage, name)
+            storage = self.storage_of(value, given)
+            kind = np.ndarray if isinstance(value, np.ndarray) else type(value)
+            variable = Variable(kind, value.shape, value.dtype, value.strides, storage, name)
             variable.writeable = is_writeable(value)
             return variable
         dtype = getattr(value, "dtype", None)
@@ -101,7 +107,7 @@ class Recorder:
         variable.storage.external = True
         self.inputs.append(variable)
         recorded = recorded_value(value, variable, self, type(value) is float)
-        if isinstance(value, np.ndarray):
+        if is_array(value):
             self.known[id(value)] = recorded
         return recorded
 
@@ -122,8 +128,8 @@ class Recorder:
         """Return what stands in the program for an argument."""
         if is_recorded(value):
             return value._variable if value._recorder is self else value._value
-        if isinstance(value, np.ndarray):
-            if type(value) not in ARRAYS:
+        if is_array(value):
+            if not is_plain_array(value):
                 self.refuse(checks.refuse_kind_of_array, value)
             known = self.known.get(id(value))
             return self.constant(value) if known is None else known._variable
@@ -153,10 +159,14 @@ class Recorder:
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
             self.refuse(checks.refuse_question, "a text")
-        if isinstance(result, np.ndarray) and not written:
+        if is_array(result) and not written:
             for x in recorded:
                 if result is x._value:
-                    if function in RETURNS_ITS_ARGUMENT or not is_numpys(function):
+                    if (
+                        function in RETURNS_ITS_ARGUMENT
+                        or not is_numpys(function)
+                        or (is_on_device(result) and has_nothing_to_do(function, x, given))
+                    ):
                         return x
                     written = (x,)  # an ``out`` by position
             if any(result is x for x in given):
@@ -180,9 +190,9 @@ class Recorder:
     def save(self, array: Any) -> None:
         """Keep a copy of an array from outside that is about to be written into."""
         owner = plain(array)
-        while getattr(owner, "base", None) is not None:
+        while isinstance(owner, np.ndarray) and owner.base is not None:
             owner = owner.base
-        if self.storage_of(owner).external and id(owner) not in self.saved:
+        if self.operand(array).storage.external and id(owner) not in self.saved:
             self.saved[id(owner)] = owner, owner.copy()
 
     def look_at_streams(self) -> None:
@@ -191,10 +201,11 @@ class Recorder:
 
     def undo(self) -> None:
         """Put arrays and generators back to what they were before."""
-        for owner, copy in self.saved.values():
+        for owner, copy in reversed(self.saved.values()):
             owner[...] = copy
         for generator, _, state in self.generators.values():
-            generator.bit_generator.state = state
+            if state is not None:  # a device's generators do not tell theirs
+                generator.bit_generator.state = state
 
     def write_down(
         self,
@@ -218,7 +229,7 @@ class Recorder:
                 return value
             if id(value) in made:
                 return made[id(value)]
-            return recorded_value(value, self.variable_of(value), self, free)
+            return recorded_value(value, self.variable_of(value, "", recorded), self, free)
 
         wrapped = mapped(as_recorded, result)
         errors: Any = np.geterr()
@@ -232,9 +243,12 @@ class Recorder:
             tuple([(kind, how) for kind, how in errors.items() if self.errors[kind] != how]),
         )
         self.calls.append(call)
+        of_nothing = function in MAKING and all(x is kwargs.get("like") for x in recorded)
+        if (of_nothing or function in OF_A_SHAPE) and is_on_device(result):
+            call.result.value = result
         if function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1):
             for x in leaves(wrapped):
-                if is_recorded(x) and isinstance(x._value, np.ndarray):
+                if is_recorded(x) and is_array(x):
                     self.expect_of(expect_shape, x, x._value.shape)
         return wrapped
 
@@ -246,13 +260,19 @@ class Recorder:
 
 def recorded_value(value: Any, variable: Variable, recorder: Recorder, free: int) -> Recorded:
     """Make the recorded value of an array or a number."""
-    kind = RecordedArray if isinstance(value, (np.ndarray, np.generic)) else Recorded
+    kind = RecordedArray if is_array(value) or isinstance(value, np.generic) else Recorded
     return kind(value, variable, recorder, free)
 
 
 def is_recorded(value: Any) -> TypeGuard[Recorded]:
     """Tell whether a value is recorded; its class would say that it is an array."""
     return issubclass(type(value), Recorded)
+
+
+def has_nothing_to_do(function: Any, x: Recorded, given: list[Any]) -> bool:
+    """Tell whether a device's library returns its argument as it is, as of a squeeze of no axis."""
+    is_first_only = given[0] is x and not any(y is x for y in given[1:])
+    return is_first_only and function is not np.nan_to_num
 
 
 def is_numpys(function: Any) -> bool:
@@ -286,8 +306,11 @@ def leaves(value: Any) -> list[Any]:
 
 def same_bits(x: Any, y: Any) -> bool:
     """Tell whether two arrays or numbers are the same, also where they are nan."""
-    x, y = np.asarray(x), np.asarray(y)
+    on_device = is_on_device(x)
+    x, y = (x, y) if on_device else (np.asarray(x), np.asarray(y))
     same_kind = x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
+    if on_device:
+        return same_kind and same_bytes(x, y)
     padded = x.dtype.char in "gG"  # between long doubles there may be anything
     same_numbers = padded and np.array_equal(x, y, equal_nan=True)
     return same_kind and bool(x.tobytes() == y.tobytes() or same_numbers)
@@ -322,8 +345,8 @@ def binary(function: Callable[..., Any]) -> tuple[Any, Any]:
     def operate(self: Any, other: Any) -> Any:
         if isinstance(other, Node):  # an array calls the ufunc, a number leaves it to the tensor
             ufunc = UFUNC_OF.get(function, np.power if function is operator.pow else None)
-            is_numpys = isinstance(self._value, (np.ndarray, np.generic))
-            return ufunc(self, other) if ufunc is not None and is_numpys else NotImplemented
+            speaks = isinstance(self, RecordedArray)
+            return ufunc(self, other) if ufunc is not None and speaks else NotImplemented
         return run(function, self, other)
 
     def reflected(self: Any, other: Any) -> Any:
@@ -336,7 +359,7 @@ def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make ``x += y``, which writes into an array."""
 
     def operate(self: Any, other: Any) -> Any:
-        if not isinstance(self._value, np.ndarray):
+        if not is_array(self._value):
             return NotImplemented  # Python goes on with ``x = x + y``
         recorder = recording.get()
         if recorder is None:
@@ -499,13 +522,18 @@ class Recorded:
 
     def __getitem__(self, index: Any) -> Any:
         recorder = recording.get()
-        if recorder is not None:
-            parts = index if isinstance(index, tuple) else (index,)
-            for mask in parts:  # how many are selected is a shape
-                if is_recorded(mask) and mask.dtype == bool and mask.ndim:
-                    count = recorder.call(np.count_nonzero, (mask,), {})
-                    recorder.expect_of(expect, operator.index, count, int(count._value))
-        return run(operator.getitem, self, index)
+        if recorder is None:
+            return run(operator.getitem, self, index)
+        parts = index if isinstance(index, tuple) else (index,)
+        masks: list[Any] = [x for x in parts if is_recorded(x) and x.dtype == bool and x.ndim]
+        on_device = is_on_device(self)
+        for mask in () if on_device else masks:  # how many are selected is a shape
+            count = recorder.call(np.count_nonzero, (mask,), {})
+            recorder.expect_of(expect, operator.index, count, int(count._value))
+        result = run(operator.getitem, self, index)
+        if masks and on_device:  # whose library counts them: once is enough
+            recorder.expect_of(expect_shape, result, result.shape)
+        return result
 
     def __setitem__(self, index: Any, value: Any) -> None:
         recorder = recording.get()
@@ -558,6 +586,8 @@ class RecordedArray(Recorded):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if any(issubclass(kind, Node) for kind in types):
             return NotImplemented
+        if function in MAKING and is_on_device(self):  # NumPy has taken it out
+            kwargs = {**kwargs, "like": self}
         recorder = recording.get()
         if recorder is None:
             look_at_threads((args, kwargs))
@@ -576,15 +606,17 @@ class UnknownBase:
 
 
 def is_writeable(array: Any) -> bool:
-    """Tell whether an array may be written into."""
+    """Tell whether an array may be written into; a device's always may."""
+    if not isinstance(array, np.ndarray):
+        return True
     return bool(array.flags.num & WRITEABLE)  # ``flags.writeable`` may warn
 
 
 WRITEABLE = 0x400
 
 
-def method(recorder: Recorder, name: str, self: Recorded, *args: Any, **kwargs: Any) -> Any:
-    """Call a method of an array, and write it down."""
+def method(recorder: Recorder, name: str, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of an array or a generator, and write it down."""
     written = (kwargs["out"],) if kwargs.get("out") is not None else ()
     return recorder.call(Method(name), (self, *args), kwargs, written)
 

@@ -14,7 +14,8 @@ import numpy as np
 from ..engine import new_tensor
 from . import blocks, buffers, lowering, masks, numba_cache, operands, passes
 from .binding import PUBLISHED, Binding
-from .calls import Deviation, Program, Variable, mapped
+from .calls import Deviation, Program, Variable, mapped, same
+from .devices import is_on_device
 from .errstates import Errstate
 from .operands import SMALL, TINY
 from .recording import leaves
@@ -50,7 +51,10 @@ class Trace:
         first = passes.drawn_first(program)
         self.drawn_first = [(self.binding.generator(v), words) for v, words in first.items()]
         drawn = [generator for generator, _ in self.drawn_first]
-        self.others = [g for g in self.binding.generators if not any(g is x for x in drawn)]
+        others = [g for g in self.binding.generators if not any(g is x for x in drawn)]
+        self.others = [g for g in others if isinstance(g, np.random.Generator)]
+        #: Whether a device's generators draw, which cannot be put back.
+        self.draws_on_device = len(self.others) < len(others)
         self.pool: list[Any] = []
 
     def are_small(self, shown: list[Variable]) -> bool:
@@ -67,14 +71,15 @@ class Trace:
         program = self.program
         if self.backend == "numba":
             self.parts = lowered(program)
-        operands.powers(program)
-        operands.same_numbers(program)
-        masks.join_masks(program)
-        operands.numbers_as_arrays(program)
-        operands.numbers_first(program)
-        masks.masks_as_integers(program)
-        operands.operands_alike(program)
-        blocks.updates_in_blocks(program)
+        if not program.on_device:
+            operands.powers(program)
+            operands.same_numbers(program)
+            masks.join_masks(program)
+            operands.numbers_as_arrays(program)
+            operands.numbers_first(program)
+            masks.masks_as_integers(program)
+            operands.operands_alike(program)
+            blocks.updates_in_blocks(program)
         buffers.buffers_and_views(program)
         source = Source(program)
         name = f"<program {next(numbers)}>"
@@ -110,6 +115,7 @@ class Trace:
         names = {**self.source.namespace, "publish": publish}
         if self.program.release is not None:
             names["release"] = self.binding.releaser(holder)
+        direct = same if self.program.on_device else without_dispatch
         names |= {name: direct(function) for function, name in self.source.terse_names.items()}
         for options, name in self.source.terse_errstates.items():
             names[name] = Errstate(dict(options))
@@ -146,6 +152,8 @@ class Trace:
                 raise
             if self.backend == "numba" and isinstance(error, MemoryError):
                 raise  # a part may have begun to change arrays
+            if self.draws_on_device and not isinstance(error, Deviation):
+                raise
             for generator, state in zip(self.others, states, strict=True):
                 generator.bit_generator.state = state
             for generator, words in self.drawn_first:
@@ -157,7 +165,7 @@ class Trace:
         return result
 
 
-def direct(function: Any) -> Any:
+def without_dispatch(function: Any) -> Any:
     """Return what a NumPy function calls when it has looked for arrays of other libraries."""
     looks = isinstance(function, type(np.dot))
     return getattr(function, "_implementation", function) if looks else function
@@ -175,7 +183,9 @@ class Kind:
 
     def __init__(self, leaf: Any, is_own: bool = False) -> None:
         self.make: Callable[[], Any] = lambda: leaf
-        if isinstance(leaf, np.ndarray):
+        if is_on_device(leaf):
+            self.make = str  # no module is written that would need one
+        elif isinstance(leaf, np.ndarray):
             self.make = functools.partial(array_like, leaf.shape, leaf.dtype, leaf.strides)
         elif is_own:
             kind, array = type(leaf), Kind(leaf._array).make

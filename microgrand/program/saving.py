@@ -83,6 +83,8 @@ def save(trace: Any, path: Any) -> None:
     """Write a program, and its state beside it."""
     if trace.backend != "numpy":
         checks.refuse_saving_native()
+    if trace.program.on_device:
+        checks.refuse_saving_for_a_device()
     path = Path(path)
     binding, program, source = trace.binding, trace.program, trace.source
     args, kwargs = trace.example()

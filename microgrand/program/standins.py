@@ -22,7 +22,16 @@ from ..engine import Node
 from ..nn.dropout.layers import DropoutBase
 from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from .calls import Method, Variable, raw_bytes
-from .recording import Recorded, Recorder, is_recorded, leaves, paused, plain, recording
+from .recording import (
+    Recorded,
+    Recorder,
+    is_recorded,
+    leaves,
+    method,
+    paused,
+    plain,
+    recording,
+)
 
 # ---------------------------------------------------------------------------------- chance
 
@@ -46,7 +55,8 @@ def variable_of_generator(recorder: Recorder, rng: np.random.Generator, name: st
         variable = recorder.variable_of(rng, name or "rng")
         variable.storage.external = True
         variable.value = type(rng.bit_generator).__name__
-        known[id(rng)] = rng, variable, rng.bit_generator.state
+        state = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
+        known[id(rng)] = rng, variable, state
     return known[id(rng)][1]
 
 
@@ -70,14 +80,32 @@ for name in dir(np.random.Generator):
         setattr(RecordingGenerator, name, draw_by(name))
 
 
+class RecordingDevicesGenerator:
+    """A generator of a device whose draws are written down."""
+
+    __class__ = property(lambda self: type(self.original))
+
+    def __init__(self, original: Any, recorder: Recorder, name: str) -> None:
+        self.original = original
+        self._variable = variable_of_generator(recorder, original, name)
+
+    def __getattr__(self, name: str) -> Any:
+        value, recorder = getattr(self.original, name), recording.get()
+        if recorder is None or not callable(value):
+            return value
+        return functools.partial(method, recorder, name, self)
+
+
 class RecordingSource(MaskSource):
     """Draws dropout's masks as always, and writes down that they are drawn."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
-    def draw_mask(self, layer: Any, shape: Any, rng: np.random.Generator) -> Any:
+    def draw_mask(self, layer: Any, shape: Any, rng: Any) -> Any:
         """Draw a mask; with a generator that the function has made, it is a constant."""
+        if type(rng) is RecordingDevicesGenerator:
+            return layer.draw(shape, rng)
         if type(rng) is not RecordingGenerator:
             if all(rng.bit_generator is not bits for bits, _ in self.recorder.streams):
                 return layer.draw(shape, rng)
@@ -207,15 +235,18 @@ def subclass_in_disguise(kind: Any, methods: dict[str, Any]) -> Any:
 DISGUISES: weakref.WeakSet[type] = weakref.WeakSet()
 
 
+#: The classes of what stands in for something else.
+STAND_INS = Recorded, RecordingGenerator, RecordingDevicesGenerator, WatchedDict
+
+
 class OfTypeOf(type):
     """What `TypeOf` does."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return the class of a value; of a recorded one, that of what it holds."""
         if len(args) == 1 and not kwargs:
-            stands_in = issubclass(type(args[0]), (Recorded, RecordingGenerator, WatchedDict))
-            if stands_in or type(args[0]) in DISGUISES:
-                return args[0].__class__
+            kind = type(args[0])
+            return args[0].__class__ if issubclass(kind, STAND_INS) or kind in DISGUISES else kind
         return type(*args, **kwargs)
 
     def __instancecheck__(cls, instance: Any) -> bool:

@@ -32,13 +32,14 @@ from ..nn.module import Module
 from ..optim.optimizer import Optimizer
 from ..random import default_generator
 from ..tensor import Tensor
-from .functions import ARRAYS
+from .devices import is_array, is_devices_generator, is_plain_array
 from .labels import Labels
 from .libraries import functions_of, in_library, is_librarys_own, is_module_of_library
 from .recording import Recorder, is_recorded, paused, plain, recording
 from .slots import MISSING, Slot, value_of_context
 from .standins import (
     CACHED,
+    RecordingDevicesGenerator,
     RecordingGenerator,
     TypeOf,
     WatchedDict,
@@ -96,11 +97,11 @@ class State:
         while stack:
             value, name = stack.pop()
             self.recorded_found |= is_recorded(value)
-            if type(value) in ARRAYS and id(value) not in self.in_slots:
+            if is_plain_array(value) and id(value) not in self.in_slots:
                 self.fixed.append((value, name))
-            if id(value) in self.seen or isinstance(value, (*STATIC, float, np.ndarray)):
+            if id(value) in self.seen or isinstance(value, (*STATIC, float)) or is_array(value):
                 continue
-            if is_librarys_own(value):
+            if is_librarys_own(value) or is_devices_generator(value):
                 continue
             self.seen[id(value)] = value
             found = sorted(self.below(value, name), key=rank)
@@ -323,13 +324,15 @@ class State:
 
     def recorded(self, value: Any, name: str) -> Any:
         """Return the recorded value of an array, float or generator, also those in tuples."""
-        if type(value) in ARRAYS:
+        if is_plain_array(value):
             known = self.recorder.known.get(id(value))
             return self.recorder.input(value, name) if known is None else known
         if type(value) is float or (isinstance(value, np.generic) and value.dtype.kind in "fc"):
             return self.recorder.input(value, name)
         if type(value) is np.random.Generator:
             return RecordingGenerator(value, self.recorder, name)
+        if is_devices_generator(value):
+            return RecordingDevicesGenerator(value, self.recorder, name)
         if value is type:
             return TypeOf
         if id(value) in self.tables:
@@ -467,8 +470,9 @@ class HostNumbers:
 def is_array_or_none(slot: Slot, value: Any) -> bool:
     """Tell whether a program can put in a slot what the function has put there."""
     if is_recorded(value):
-        return isinstance(value._value, (np.ndarray, np.floating))
-    return type(value) is np.ndarray or (value is None and isinstance(slot.holder, Tensor))
+        return is_array(value._value) or isinstance(value._value, np.floating)
+    is_new = is_plain_array(value) and type(value) is not np.memmap
+    return is_new or (value is None and isinstance(slot.holder, Tensor))
 
 
 def same_static(a: Any, b: Any) -> bool:
@@ -485,7 +489,7 @@ def deeply_plain(value: Any) -> Any:
     """Take the recorded values out of what a function has put somewhere."""
     if is_recorded(value):
         return value._value
-    if isinstance(value, (RecordingGenerator, WatchedDict)):
+    if isinstance(value, (RecordingGenerator, RecordingDevicesGenerator, WatchedDict)):
         return value.original
     if isinstance(value, Tensor):
         value._array, value._grad = plain(value._array), plain(value._grad)

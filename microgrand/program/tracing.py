@@ -19,12 +19,17 @@ from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import put_items_back
-from .functions import ARRAYS
+from .devices import is_array, is_devices_generator, is_plain_array
 from .labels import Labels
 from .libraries import is_librarys_own
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
-from .standins import RecordingGenerator, RecordingSource, noting_threads
+from .standins import (
+    RecordingDevicesGenerator,
+    RecordingGenerator,
+    RecordingSource,
+    noting_threads,
+)
 from .state import (
     STATIC,
     HostNumbers,
@@ -50,7 +55,6 @@ class Tracing:
     def run(self) -> Any:
         """Call the function; return its result as eager code would."""
         recorder, state = self.recorder, self.state
-        self.find_state()
         try:
             result = self.call_recorded()
         except BaseException as error:
@@ -91,6 +95,12 @@ class Tracing:
                 if id(leaf) in self.own_tensors:
                     state.walk(leaf, name)
         state.shorten_names()
+
+    def arrays(self) -> list[Any]:
+        """Return the arrays that were found, and those among the arguments."""
+        state = self.state
+        found = [*state.before, *(array for array, _ in state.fixed)]
+        return list(filter(is_plain_array, [*found, *leaves((self.args, self.kwargs))]))
 
     def call_recorded(self) -> Any:
         """Call the function while recorded values stand in the place of arrays."""
@@ -137,7 +147,9 @@ class Tracing:
                 return leaf
             if type(leaf) is np.random.Generator:
                 return RecordingGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
-            if type(leaf) in (*ARRAYS, float) or isinstance(leaf, np.generic):
+            if is_devices_generator(leaf):
+                return RecordingDevicesGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
+            if type(leaf) is float or isinstance(leaf, np.generic) or is_plain_array(leaf):
                 same = self.recorder.known.get(id(leaf))
                 name = known.get(id(leaf), "x")
                 return self.recorder.input(leaf, name) if same is None else same
@@ -189,6 +201,12 @@ class Tracing:
         for call in after:
             if call.function in CHECKS:
                 checks.refuse_late_question(call.line)
+        drawn = False
+        for call in program.calls:
+            generators = [v.kind for v in call.operands() if v.is_generator]
+            drawn |= not all(issubclass(kind, np.random.Generator) for kind in generators)
+            if drawn and call.function in CHECKS:
+                checks.refuse_question_after_draw(call.line)
         later = {v for call in after for v in call.results() if v not in call.writes}
         self.early_slots = [(slot, v) for slot, v in slots if v not in later]
         self.late_slots = [(slot, v) for slot, v in slots if v in later]
@@ -225,7 +243,7 @@ class Tracing:
             if leaf.requires_grad and leaf.primitive is not None and leaf.args is not None:
                 checks.refuse_graph(self.function)
             return OutputTensor(self.place_of(leaf._array))
-        if is_recorded(leaf) or type(leaf) is np.ndarray:
+        if is_recorded(leaf) or (is_plain_array(leaf) and type(leaf) is not np.memmap):
             return Output(self.place_of(leaf))
         known = {id(x) for x in (*self.state.seen.values(), *leaves((self.args, self.kwargs)))}
         stays = isinstance(leaf, (*STATIC, float, type, enum.Enum)) or is_librarys_own(leaf)
@@ -235,7 +253,7 @@ class Tracing:
 
     def place_of(self, array: Any) -> Any:
         """Return the number of a value among the outputs, or a number that is always the same."""
-        if not is_recorded(array) and not isinstance(array, np.ndarray):
+        if not is_recorded(array) and not is_array(array):
             return Always(array)
         self.outputs.append(self.recorder.operand(array))
         return len(self.outputs) - 1
@@ -297,10 +315,12 @@ def describe(tree: Any) -> Any:
     """Return what a program for some arguments depends on, as a key."""
 
     def of(leaf: Any) -> Any:
-        if isinstance(leaf, np.ndarray):
-            return (leaf.shape, leaf.dtype.str, leaf.strides)
         if isinstance(leaf, Tensor):
-            return ("tensor", leaf.shape, leaf.dtype.str, leaf._array.strides, leaf.requires_grad)
+            array = leaf._array
+            kind = (type(array), array.shape, array.dtype.str, array.strides)
+            return ("tensor", *kind, leaf.requires_grad)
+        if is_array(leaf):
+            return (type(leaf), leaf.shape, leaf.dtype.str, leaf.strides)
         if type(leaf) is float:
             return "float"
         if isinstance(leaf, np.generic) and leaf.dtype.kind in "fc":
@@ -312,7 +332,7 @@ def describe(tree: Any) -> Any:
 
 def is_object(leaf: Any) -> bool:
     """Tell whether an argument is neither an array nor a number."""
-    return not isinstance(leaf, (*STATIC, float, np.ndarray, Tensor))
+    return not isinstance(leaf, (*STATIC, float, Tensor)) and not is_array(leaf)
 
 
 def named_leaves(value: Any, name: str) -> list[tuple[Any, str]]:
