@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from microgrand import tensor
 from microgrand.dispatch import data_of
-from microgrand.nn import activations, functional, linear, losses, normal, recurrences, smooth
+from microgrand.nn import (
+    activations,
+    attention,
+    functional,
+    linear,
+    losses,
+    normal,
+    recurrences,
+    smooth,
+)
 from microgrand.nn.dropout import masks
 
 from .cases import (
@@ -39,6 +48,18 @@ def softmaxes(draw, function):
     x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(an_axis(x.ndim))
     return Case(lambda x: function(x, axis=axis), [x])
+
+
+@covers(attention.attention_weights)
+@st.composite
+def weights_of_attention(draw, function):
+    queries, keys, features = draw(full_side), draw(full_side), draw(full_side)
+    batch = draw(st.sampled_from([(), (2,), (1, 2)]))
+    values = [draw(arrays((*batch, n, features))) for n in (queries, keys)]
+    if draw(st.booleans()):
+        return draw(some_constant(lambda q, k: function(q, k, None), values, ["array"]))
+    values.append(draw(arrays(draw(st.sampled_from([(keys,), (queries, 1), (queries, keys)])))))
+    return draw(some_constant(function, values, ["array"]))
 
 
 @covers(activations.logsumexp)
