@@ -155,12 +155,13 @@ def carry_lstm(
         i, f, new, o = (gates[t, k] for k in range(4))
         tanh_c = np.tanh(c_after[t])
         h = g_h[t] + h
-        c = g_c[t] + c + h * o * (1 - tanh_c * tanh_c)
-        to_i, to_f = c * new * i * (1 - i), c * c_before[t] * f * (1 - f)
-        to_new, to_o = c * i * (1 - new * new), h * tanh_c * o * (1 - o)
+        h_o = h * o
+        c = g_c[t] + c + h_o * (1 - tanh_c * tanh_c)
+        c_i, c_f = c * i, c * f
+        to_i, to_f = c_i * new * (1 - i), c_f * c_before[t] * (1 - f)
+        to_new, to_o = c_i * (1 - new * new), h_o * tanh_c * (1 - o)
         found.append(np.concatenate([to_i, to_f, to_new, to_o], 1))
-        h = thinned(found[-1] @ weight, kept)
-        c = c * f
+        h, c = thinned(found[-1] @ weight, kept), c_f
     return np.stack(found[::-1]), h, c
 
 
