@@ -501,11 +501,11 @@ MISTAKES = {
     ),
     # ---- precision
     "softmax: computed in float32": Mistake(
-        replaced([activations], "subtract_max", lambda x, axis: x.astype(np.float32)),
+        replaced([activations], "subtract_max", lambda x, *_: x.astype(np.float32)),
         check_softmax_keeps_the_dtype, None,
     ),
     "softmax: rounded to float32 on the way": Mistake(
-        replaced([activations], "subtract_max", lambda x, axis: x.astype(np.float32).astype(float)),
+        replaced([activations], "subtract_max", lambda x, *_: x.astype(np.float32).astype(float)),
         check(F.softmax, X), "is a part of it computed in float32?",
     ),
 }  # fmt: skip
