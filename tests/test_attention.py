@@ -191,6 +191,8 @@ HEADS = nn.MultiheadAttention(4, 2, dtype=float)
         (lambda: attention(np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4))), ValueError, "keys"),
         (lambda: attention(np.ones(2), np.ones(2), np.ones(2)), ValueError, "queries"),
         (lambda: attention(X, X, X, np.ones((2, 2), bool), is_causal=True), ValueError, "both"),
+        (lambda: attention(X, X, X, np.ones((2, 1, 2), bool)), ValueError, r"\(3, 2, 2\), got"),
+        (lambda: attention(X[0], X[0], X[0], np.ones((3, 2, 2))), ValueError, r"\(2, 2\), got"),
         (lambda: attention(X, X, np.ones((3, 2, 4), int)), TypeError, "floating-point"),
         (lambda: nn.MultiheadAttention(5, 2), ValueError, "multiple of num_heads"),
         (lambda: nn.MultiheadAttention(4, 0), ValueError, "num_heads"),

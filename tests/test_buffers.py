@@ -28,6 +28,10 @@ class Standardize(nn.Module):
         return self.scale * (x - self.mean)
 
 
+def by_pickle(value):
+    return pickle.loads(pickle.dumps(value))
+
+
 def make_net():
     return nn.Sequential(Standardize(2), nn.Linear(2, 1))
 
@@ -43,6 +47,21 @@ def test_a_buffer_is_a_tensor_without_a_gradient():
     assert nn.Buffer([1, 2], dtype=np.float32).dtype == np.float32
     with pytest.raises(TypeError, match="detach"):
         nn.Buffer(Tensor(array, requires_grad=True) * 2)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, by_pickle])
+def test_a_buffer_that_is_not_persistent_is_not_saved(duplicate):
+    net = make_net()
+    net.register_buffer("mask", np.tri(2), persistent=False)
+    net[1].kept = nn.Buffer(np.zeros(1), persistent=False)
+    for module in net, duplicate(net):
+        assert list(module.state_dict()) == NAMES
+        assert {name for name, _ in module.named_buffers()} == {*NAMES[:2], "mask", "1.kept"}
+        assert module.load_state_dict(net.state_dict()) == ([], [])
+        with pytest.raises(ValueError, match="unknown: mask"):
+            module.load_state_dict(net.state_dict() | {"mask": np.ones((2, 2))})
+    with pytest.raises(TypeError, match="persistent is True or False"):
+        nn.Buffer(np.zeros(1), persistent="no")
 
 
 def test_buffers_are_saved_and_not_learned():

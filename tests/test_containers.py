@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -71,6 +72,27 @@ def test_names_and_modes_reach_what_is_inside():
         assert other(np.ones((1, 3))).data == net(np.ones((1, 3))).data
 
 
+def test_layers_in_sequence_may_have_names():
+    layers = {"first": nn.Linear(3, 3), "f": nn.ReLU(), "last": nn.Linear(3, 1)}
+    net, numbered = nn.Sequential(OrderedDict(layers)), nn.Sequential(*layers.values())
+    assert list(net.state_dict()) == ["first.weight", "first.bias", "last.weight", "last.bias"]
+    assert [name for name, _ in net.named_children()] == list(layers)
+    assert [name for name, _ in net[1:].named_children()] == ["f", "last"]
+    assert net.last is net[2] is net[-1]
+    assert "(f): ReLU()" in repr(net)
+    x = np.ones((2, 3), np.float32)
+    assert net(x).data.tobytes() == numbered(x).data.tobytes()
+    for other in copy.deepcopy(net), pickle.loads(pickle.dumps(net)):
+        assert other(x).data.tobytes() == net(x).data.tobytes()
+        assert list(other.state_dict()) == list(net.state_dict())
+    assert len(nn.Sequential({})) == 0
+    assert_runs_as_eager(lambda x: net(x).data, lambda i: np.full((2, 3), i / 2))
+    with pytest.raises(AttributeError, match="its layers are first, f, last"):
+        _ = net.second
+    with pytest.raises(AttributeError, match=r"no attribute 'second'$"):
+        _ = numbered.second
+
+
 def test_containers_are_compiled_with_their_names():
     net = Net().eval()
     step = assert_runs_as_eager(lambda x: net(x).data, lambda i: np.full((2, 3), i / 2))
@@ -130,6 +152,8 @@ def test_identity_returns_the_very_input():
         (lambda: nn.ModuleList([nn.ReLU]), TypeError, r"make one, ReLU\(\)"),
         (lambda: nn.ModuleList([1]), TypeError, r"ModuleList takes modules, got 1 at position 0"),
         (lambda: nn.ModuleList([nn.ReLU()]).append(None), TypeError, "got None"),
+        (lambda: nn.Sequential({"forward": nn.ReLU()}), ValueError, "'forward' of its own"),
+        (lambda: nn.Sequential({"a.b": nn.ReLU()}), ValueError, "Sequential's names"),
         (lambda: nn.ModuleDict([nn.ReLU()]), TypeError, "dict from names to modules, got list"),
         (lambda: nn.ModuleDict({1: nn.ReLU()}), TypeError, "texts, got 1"),
         (lambda: nn.ModuleDict({"a.b": nn.ReLU()}), ValueError, "'a.b'"),

@@ -478,6 +478,9 @@ MISTAKES = {
         source("new_gradient", "    gradient[...] = cotangent", "    gradient = cotangent"),
         check_leaves_share_no_gradient, None,
     ),
+    "engine: an array that others have becomes a gradient": Mistake(
+        source("pop", "sys.getrefcount(array)", "ALONE"), check_leaves_share_no_gradient, None,
+    ),
     "engine: changes in place unnoticed": Mistake(
         source("inputs_of_vjps", "version != node.saved_version", "False"),
         check_a_change_in_place_is_noticed, None,
@@ -498,11 +501,11 @@ MISTAKES = {
     ),
     # ---- precision
     "softmax: computed in float32": Mistake(
-        replaced([activations], "subtract_max", lambda x, axis: x.astype(np.float32)),
+        replaced([activations], "subtract_max", lambda x, *_: x.astype(np.float32)),
         check_softmax_keeps_the_dtype, None,
     ),
     "softmax: rounded to float32 on the way": Mistake(
-        replaced([activations], "subtract_max", lambda x, axis: x.astype(np.float32).astype(float)),
+        replaced([activations], "subtract_max", lambda x, *_: x.astype(np.float32).astype(float)),
         check(F.softmax, X), "is a part of it computed in float32?",
     ),
 }  # fmt: skip

@@ -186,7 +186,7 @@ def test_reprs_are_pytorchs():
             (
                 nn.MaxPool2d(2), nn.MaxPool1d(3, 1, 1, 2, ceil_mode=True), nn.AvgPool2d((2, 3), 1),
                 nn.AdaptiveAvgPool2d((1, None)), nn.AdaptiveMaxPool1d(4), nn.Flatten(),
-                nn.Upsample(scale_factor=2), nn.Upsample((3, 4)),
+                nn.Upsample(scale_factor=2), nn.Upsample((3, 4)), nn.Unflatten(1, (2, -1)),
             ),
         )
     ) == [
@@ -198,6 +198,7 @@ def test_reprs_are_pytorchs():
         "Flatten(start_dim=1, end_dim=-1)",
         "Upsample(scale_factor=2, mode='nearest')",
         "Upsample(size=(3, 4), mode='nearest')",
+        "Unflatten(dim=1, unflattened_size=(2, -1))",
     ]  # fmt: skip
 
 
@@ -240,6 +241,21 @@ def test_flatten():
     assert gradcheck(nn.Flatten(), x, order=2, mode="fast")
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=3), st.data())
+def test_unflatten_undoes_flatten(sizes, data):
+    before, after = (data.draw(st.lists(st.integers(1, 2), max_size=2)) for _ in range(2))
+    x = np.random.default_rng(0).normal(size=(*before, *sizes, *after))
+    flat = nn.Flatten(len(before), len(before) + len(sizes) - 1)(x).data
+    dim = len(before) - flat.ndim * data.draw(st.booleans())
+    if all(sizes):
+        sizes[data.draw(st.integers(0, len(sizes) - 1))] *= data.draw(st.sampled_from([1, -1]))
+        sizes = [-1 if size < 0 else size for size in sizes]
+    layer = nn.Unflatten(dim, tuple(sizes))
+    assert np.array_equal(layer(flat).data, x)
+    if x.size:
+        assert gradcheck(lambda x: np.square(layer(x)), flat, order=2, mode="fast")
+
+
 # ------------------------------------------------------------------------------------- compile
 
 
@@ -280,6 +296,10 @@ def test_compiled_gradients_have_the_same_bits(name):
         (lambda: F.interpolate(np.ones((3, 4)), 2), "x[None]"),
         (lambda: nn.Flatten()(np.ones(3)), "Flatten(0)"),
         (lambda: nn.Flatten(2, 1)(np.ones((3, 2, 2))), "no axes from 2 to 1"),
+        (lambda: nn.Unflatten(1, (2, 3))(np.ones((3, 5))), "length 5 cannot become axes"),
+        (lambda: nn.Unflatten(1, (2, -1))(np.ones((3, 5))), "lengths (2, -1)"),
+        (lambda: nn.Unflatten(2, (2, -1))(np.ones((3, 6))), "no axis 2"),
+        (lambda: nn.Unflatten(1, (-1, -1)), "one may be -1"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_with_the_mend(call, message):
@@ -299,6 +319,8 @@ def test_what_does_not_fit_is_refused_with_the_mend(call, message):
         lambda: nn.AdaptiveAvgPool2d((1, 2, 3)),
         lambda: F.interpolate(np.ones((1, 1, 2)), scale_factor="2"),
         lambda: nn.Flatten(None),
+        lambda: nn.Unflatten(1.0, (2, 3)),
+        lambda: nn.Unflatten(1, 6),
         lambda: F.max_pool2d(np.ones((2, 3, 4), int), 2),
     ],
 )

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from compiled import assert_runs_as_eager
+from compiled import assert_runs_as_eager, assert_same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch import assert_as_pytorch, flat, recorded_modules
 
-from microgrand import Tensor, nn, no_grad, optim
+from microgrand import Tensor, compile, nn, no_grad, optim
+from microgrand.nn import functional as F
 from microgrand.testing import gradcheck
 
 KINDS = [nn.RNN, nn.LSTM, nn.GRU]
@@ -125,6 +126,59 @@ def test_dropout_is_between_layers_and_in_training_only(kind):
     net.eval()
     np.testing.assert_array_equal(net(x)[0].data, net(x)[0].data)
     assert net.dropout.mask.shape == (5, 4, 8)
+
+
+@of_each
+def test_recurrent_dropout_has_one_mask_for_all_steps(kind):
+    rng = np.random.default_rng(0)
+    net = kind(3, 8, recurrent_dropout=0.5, dtype=float, rng=rng)
+    x = np.random.default_rng(1).normal(size=(5, 4, 3))
+    masks = nn.DropoutMasks()
+    held = masks.hold(lambda x: net(x)[0])
+    found = held(x).data
+    assert net.recurrent_dropout.mask.shape == (4, 8)
+    kept, h, c = 2.0 * net.recurrent_dropout.mask, np.zeros((4, 8)), np.zeros((4, 8))
+    w_ih, w_hh, b_ih, b_hh = (parameter.data for parameter in net.parameters())
+    for row, out in zip(x, found, strict=True):
+        a, b = row @ w_ih.T + b_ih, (kept * h) @ w_hh.T + b_hh
+        gates, last = F.sigmoid(a + b).data, slice(-8, None)
+        if kind is nn.RNN:
+            h = np.tanh(a + b)
+        elif kind is nn.LSTM:
+            c = gates[:, 8:16] * c + gates[:, :8] * np.tanh((a + b)[:, 16:24])
+            h = gates[:, last] * np.tanh(c)
+        else:
+            new = np.tanh(a[:, last] + gates[:, :8] * b[:, last])
+            h = new + gates[:, 8:16] * (h - new)
+        np.testing.assert_allclose(out, h, atol=1e-14)
+    np.testing.assert_array_equal(net.eval()(x)[0].data, net(x)[0].data)
+    net.train()
+    assert gradcheck(held, x[:2], order=2, mode="fast")
+    assert repr(net).endswith("(3, 8, recurrent_dropout=0.5)")
+
+
+@of_each
+def test_recurrent_dropout_is_compiled_with_its_masks(kind):
+    def make():
+        return kind(
+            3, 4, 2, bidirectional=True, recurrent_dropout=0.5, rng=np.random.default_rng(0)
+        )
+
+    x = np.random.default_rng(1).normal(size=(4, 5, 2, 3)).astype(np.float32)
+
+    def step_of(net):
+        def step(x):
+            net.zero_grad()
+            loss = sum(np.sum(np.square(out)) for out in flat(net(x)))
+            loss.backward()
+            return loss.detach(), [parameter.grad for parameter in net.parameters()]
+
+        return step
+
+    eager, compiled = step_of(make()), compile(step_of(make()))
+    for batch in x:
+        assert_same_bits(compiled(batch), eager(batch))
+    assert compiled.eager_calls == 0
 
 
 @of_each

@@ -39,7 +39,7 @@ from .pooling import (
     MaxPool2d,
 )
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from .resizing import Flatten, Upsample
+from .resizing import Flatten, Unflatten, Upsample
 from .smooth import GELU, LogSigmoid, Sigmoid, SiLU, Softplus, Tanh
 from .summary import summary
 from .transformer import TransformerEncoder, TransformerEncoderLayer
@@ -116,6 +116,7 @@ __all__ = [
     "Tanh",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "Unflatten",
     "Upsample",
     "WordDropout",
     "cosine_schedule",

@@ -72,13 +72,13 @@ def max_over(x: Value, axis: int) -> Value:
     return (np.maximum.reduce if x.__class__ in NUMPY_CLASSES else np.max)(x, axis, keepdims=True)
 
 
-def subtract_max(x: Array, axis: int) -> Array:
+def subtract_max(x: Array, axis: int, out: Array | None = None) -> Array:
     """Subtract the maximum along `axis`, so that ``exp`` of it cannot overflow."""
     largest = max_over(x, axis)
     checks.check_float(largest.dtype)
     # A difference too large for the dtype is -inf, and exp(-inf) is 0, as it should be.
     with np.errstate(over="ignore"):
-        return x - largest
+        return np.subtract(x, largest, out=out)
 
 
 def sum_over(x: Value, axis: int) -> Value:
@@ -109,16 +109,22 @@ def softmax(x: Value, axis: int = -1) -> Value:
     >>> F.softmax(Tensor([0.0, 1000.0]))
     Tensor([0., 1.])
     """
-    shifted = subtract_max(x, axis)
+    return compute_softmax(x, axis)
+
+
+def compute_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
+    """Compute the softmax, in the memory of `out` if it is given, which may be that of `x`."""
+    shifted = subtract_max(x, axis, out)
     unnormalised = np.exp(shifted, out=shifted)
     return np.divide(unnormalised, sum_over(unnormalised, axis), out=unnormalised)
 
 
-# d s_i / d x_j = s_i (delta_ij - s_j)
-defvjp(
-    softmax,
-    lambda g, out, x, axis=-1: out * (g - sum_over(g * out, axis)),
-)
+def softmax_vjp(g: Value, out: Value, x: Value, axis: int = -1) -> Value:
+    """``d out_i / d x_j = out_i (delta_ij - out_j)``."""
+    return out * (g - sum_over(g * out, axis))
+
+
+defvjp(softmax, softmax_vjp)
 
 
 @primitive

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import data_of
+from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, DTypeLike, Mask, Value
 from ..random import generator
 from ..tensor import Tensor
 from ..traced import look
 from ..vjps.rules import as_array
 from . import attention_checks, checks, recurrent_checks
-from .activations import softmax
+from .activations import compute_softmax, softmax_vjp
 from .dropout.functional import dropout
 from .dropout.layers import Dropout
 from .dropout.masks import apply_mask
@@ -90,6 +91,8 @@ def scaled_dot_product_attention(
     attention_checks.check_shapes(query._array.shape, key._array.shape, value._array.shape)
     attention_checks.check_one_mask(attn_mask, is_causal)
     allowed, added = masks_of(attn_mask, query.dtype)
+    if attn_mask is not None:
+        attention_checks.check_mask_fits(np.shape(attn_mask), query.shape, key.shape)
     if is_causal:
         allowed = causal_mask(query.shape[-2], key.shape[-2])
     drop = (lambda weights: dropout(weights, dropout_p)) if dropout_p else None
@@ -111,6 +114,30 @@ def causal_mask(queries: int, keys: int) -> Mask:
     return np.tri(queries, keys, dtype=bool)
 
 
+@primitive
+def attention_weights(query: Value, key: Value, added: Value) -> Value:
+    """Return ``softmax(Q K^T + added)``; one array holds all that is computed on the way."""
+    scores = query @ np.swapaxes(key, -1, -2)
+    if added is not None:
+        np.add(scores, added, out=scores)
+    return compute_softmax(scores, -1, out=scores)
+
+
+def attention_weights_vjp(
+    g: Value, out: Value, needed: Any, query: Value, key: Value, added: Value
+) -> tuple[Value, ...]:
+    """Return the cotangent of the scores, times what each factor was multiplied with."""
+    g = softmax_vjp(g, out, None)
+    return (
+        g @ key if needed[0] else None,
+        np.swapaxes(g, -1, -2) @ query if needed[1] else None,
+        g if needed[2] else None,
+    )
+
+
+defvjp(attention_weights, joint=attention_weights_vjp)
+
+
 def attend(
     query: Value,
     key: Value,
@@ -122,14 +149,12 @@ def attend(
 ) -> tuple[Any, Any]:
     """Return what the queries gather, and the weights by which they do."""
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = (query * scale) @ np.swapaxes(key, -1, -2)
-    if added is not None:
-        scores = scores + added
     if allowed is not None:
         # Its exponential is 0 beside any score; minus infinity would make nan if nothing is left.
-        hidden = np.finfo(scores.dtype).min / 2
-        scores = scores + np.where(allowed, 0, hidden).astype(scores.dtype)
-    weights = softmax(scores)
+        hidden = np.finfo(query.dtype).min / 2
+        hiding = np.where(allowed, 0, hidden).astype(query.dtype)
+        added = hiding if added is None else added + hiding
+    weights = attention_weights(query * scale, key, added)
     if allowed is not None and look(np.any(~np.any(allowed, axis=-1))):
         weights = apply_mask(weights, allowed)
     if drop is not None:

@@ -41,6 +41,20 @@ def check_one_mask(mask: ArrayLike, is_causal: Any) -> None:
         )
 
 
+def check_mask_fits(mask: Shape, query: Shape, key: Shape) -> None:
+    """Raise if a mask does not broadcast to the scores."""
+    scores = (*np.broadcast_shapes(query[:-2], key[:-2]), query[-2], key[-2])
+    try:
+        fits = np.broadcast_shapes(mask, scores) == scores
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            "attention needs an attn_mask that broadcasts to (..., queries, keys), here "
+            f"{scores}, got shape {mask}"
+        )
+
+
 def check_heads(features: int, heads: int) -> None:
     """Raise if the features cannot be shared among the heads."""
     if features % heads:

@@ -32,12 +32,15 @@ class Sequential(Numbered):
     Parameters
     ----------
     *layers
-        Modules; each is given the output of the one before.
+        Modules; each is given the output of the one before. Or one dict of them: then their names
+        are its keys, and not numbers, and each is an attribute of its name.
 
     Raises
     ------
     TypeError
         If a layer is not a module.
+    ValueError
+        If a name cannot be part of a dotted name, or is that of another attribute.
 
     Examples
     --------
@@ -48,11 +51,32 @@ class Sequential(Numbered):
       (0): ReLU()
       (1): Dropout(p=0.5)
     ))
+    >>> net = nn.Sequential({"hidden": nn.Linear(2, 8), "f": nn.ReLU(), "output": nn.Linear(8, 1)})
+    >>> net.hidden is net[0], list(net.state_dict())
+    (True, ['hidden.weight', 'hidden.bias', 'output.weight', 'output.bias'])
     """
 
-    def __init__(self, *layers: Module) -> None:
+    #: The names of the layers, if they are not their numbers.
+    names: tuple[str, ...] | None = None
+
+    def __init__(self, *layers: Module | Mapping[str, Module]) -> None:
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            checks.check_names_of_layers(layers[0], Module)
+            self.names, layers = tuple(layers[0]), tuple(layers[0].values())
         checks.check_modules("Sequential", layers, Module)
         self.layers = layers
+
+    def attributes(self) -> Iterable[tuple[str, Any]]:
+        """List the layers by their names, if they have some."""
+        if self.names is None:
+            return super().attributes()
+        others = [(name, value) for name, value in vars(self).items() if name != "layers"]
+        return [*zip(self.names, self.layers, strict=True), *others]
+
+    def __getattr__(self, name: str) -> Any:
+        names = vars(self).get("names") or ()
+        checks.check_has_layer(name, names)
+        return self.layers[names.index(name)]
 
     def forward(self, x: Any) -> Any:
         """Apply the layers in order."""
@@ -61,9 +85,11 @@ class Sequential(Numbered):
         return x
 
     def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
+        if not isinstance(index, slice):
+            return self.layers[index]
+        if self.names is None:
             return Sequential(*self.layers[index])
-        return self.layers[index]
+        return Sequential(dict(zip(self.names[index], self.layers[index], strict=True)))
 
 
 class ModuleList(Numbered):
@@ -167,7 +193,7 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module]) -> None:
         """Add modules by name; one of a known name takes the place of the other."""
-        checks.check_named_modules(modules, Module)
+        checks.check_named_modules("ModuleDict", modules, Module)
         self.by_name.update(modules)
 
     def keys(self) -> Iterable[str]:

@@ -332,3 +332,31 @@ def axes_to_flatten(layer: Any, shape: Shape, start_dim: int, end_dim: int) -> t
             f"{end_dim}; for one example without a batch axis, Flatten(0)"
         )
     return start, end
+
+
+def check_sizes_to_unflatten(dim: Any, sizes: Any) -> None:
+    """Raise if an axis is no integer, or what it becomes not the lengths of axes."""
+    if not is_integer(dim):
+        raise TypeError(f"Unflatten's dim is the number of an axis, got {dim!r}")
+    if not isinstance(sizes, (tuple, list)) or not all(map(is_integer, sizes)):
+        raise TypeError(f"Unflatten's unflattened_size is a tuple of lengths, got {sizes!r}")
+    if not sizes or any(size < -1 for size in sizes) or list(sizes).count(-1) > 1:
+        raise ValueError(
+            "Unflatten's unflattened_size has lengths from 0, of which one may be -1 for what is "
+            f"left, got {sizes!r}"
+        )
+
+
+def axis_to_unflatten(layer: Any, shape: Shape, dim: int, sizes: Shape) -> int:
+    """Return the number of the axis to be split, or raise if it cannot be."""
+    axis = dim + len(shape) if dim < 0 else dim
+    if not 0 <= axis < len(shape):
+        raise ValueError(f"{layer!r} got an input of shape {shape}, which has no axis {dim}")
+    known = math.prod(size for size in sizes if size != -1)
+    rest = shape[axis] % known if -1 in sizes and known else shape[axis] - known
+    if rest:
+        raise ValueError(
+            f"{layer!r} got an input of shape {shape}, whose axis {dim} of length {shape[axis]} "
+            f"cannot become axes of lengths {sizes}"
+        )
+    return axis

@@ -45,6 +45,8 @@ class Buffer(Tensor):
     data
         Array of numbers, which is wrapped without a copy, or a tensor outside any graph, which is
         copied.
+    persistent
+        Whether it is saved; not needed of what can be computed again, such as a mask.
 
     Examples
     --------
@@ -63,12 +65,21 @@ class Buffer(Tensor):
     {'mean': array([0.5, 0.5])}
     """
 
-    __slots__ = ()
+    persistent: bool
 
-    def __init__(self, data: ArrayLike, *, dtype: DTypeLike = None) -> None:
+    __slots__ = ("persistent",)
+
+    def __init__(
+        self, data: ArrayLike, *, dtype: DTypeLike = None, persistent: bool = True
+    ) -> None:
+        checks.check_flag("Buffer's persistent", persistent)
         if isinstance(data, Tensor):
             data = data.numpy().copy()  # raises for one whose graph would be lost
         super().__init__(data, dtype=dtype)
+        self.persistent = bool(persistent)
+
+    def __reduce__(self) -> Any:
+        return (*super().__reduce__(), (None, {"persistent": self.persistent}))
 
 
 class Module:
@@ -202,8 +213,10 @@ class Module:
         visit(self)
         return self
 
-    def register_buffer(self, name: str, value: ArrayLike) -> None:
+    def register_buffer(self, name: str, value: ArrayLike, persistent: bool = True) -> None:
         """Make an attribute that is a `Buffer`, as ``self.name = nn.Buffer(value)`` does.
+
+        If it is not `persistent`, it is not saved.
 
         Raises
         ------
@@ -223,7 +236,7 @@ class Module:
                [1., 1.]])}
         """
         module_checks.check_name_of_buffer(self, name)
-        setattr(self, name, None if value is None else Buffer(value))
+        setattr(self, name, None if value is None else Buffer(value, persistent=persistent))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters with their dotted names; a shared one once, by its first name.
@@ -257,6 +270,12 @@ class Module:
                     names.add(name)
                     seen.add(child)
                     yield name, child
+
+    def saved_tensors(self, every_name: bool = False) -> Iterator[tuple[str, Any]]:
+        """Yield what is saved: the parameters, and the buffers that are persistent."""
+        for name, tensor in self.named_tensors(STATE, every_name):
+            if not isinstance(tensor, Buffer) or tensor.persistent:
+                yield name, tensor
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield all parameters, each once; what an optimizer is given."""
@@ -304,7 +323,7 @@ class Module:
     # ---- saving and loading
 
     def state_dict(self) -> dict[str, Array]:
-        """Return copies of all parameters' and buffers' values by name.
+        """Return copies of all parameters' and persistent buffers' values by name.
 
         Warns of an attribute with other arrays of floats, as they are not saved: make them a
         `Buffer`, or name the attribute in the class's ``not_state``. They are looked for in
@@ -323,7 +342,7 @@ class Module:
                 if attribute not in not_state:
                     for name, item in items_in(attribute, value):
                         checks.warn_of_lost_state(prefix, name, item, (Module, *STATE))
-        return {name: tensor.data.copy() for name, tensor in self.named_tensors(STATE)}
+        return {name: tensor.data.copy() for name, tensor in self.saved_tensors()}
 
     def load_state_dict(
         self, state: Mapping[str, ArrayLike], strict: bool = True
@@ -376,12 +395,12 @@ class Module:
         """
         checks.check_is_mapping(state)
         checks.check_flag("load_state_dict's strict", strict)
-        tensors = dict(self.named_tensors(STATE, every_name=True))
+        tensors = dict(self.saved_tensors(every_name=True))
         names: dict[Tensor, list[str]] = {}  # that the state has; PyTorch's has each
         for name, tensor in tensors.items():
             names.setdefault(tensor, []).extend([name] if name in state else [])
         keys = IncompatibleKeys(
-            [name for name, tensor in self.named_tensors(STATE) if not names[tensor]],
+            [name for name, tensor in self.saved_tensors() if not names[tensor]],
             [name for name in state if name not in tensors],
         )
         problems = []
@@ -473,7 +492,7 @@ class Module:
         return f"{type(self).__name__}({inside})"
 
 
-#: What is saved.
+#: What a module keeps.
 STATE = (Parameter, Buffer)
 
 

@@ -42,19 +42,35 @@ def check_module_list(who: str, modules: Any, module: type) -> None:
         )
 
 
-def check_named_modules(modules: Any, module: type) -> None:
-    """Raise if `ModuleDict` is given something else than modules by name."""
+def check_named_modules(who: str, modules: Any, module: type) -> None:
+    """Raise if a container is given something else than modules by name."""
     if not isinstance(modules, Mapping):
-        raise TypeError(
-            f"ModuleDict takes a dict from names to modules, got {type(modules).__name__}"
-        )
+        raise TypeError(f"{who} takes a dict from names to modules, got {type(modules).__name__}")
     for name, layer in modules.items():
         if not isinstance(name, str):
-            raise TypeError(f"ModuleDict's names are texts, got {name!r}")
+            raise TypeError(f"{who}'s names are texts, got {name!r}")
         if not name or "." in name:
-            raise ValueError(f"ModuleDict's names are parts of dotted names, got {name!r}")
+            raise ValueError(f"{who}'s names are parts of dotted names, got {name!r}")
         if not isinstance(layer, module):
-            raise TypeError(f"ModuleDict takes modules, got {layer!r:.60} for {name!r}")
+            raise TypeError(f"{who} takes modules, got {layer!r:.60} for {name!r}")
+
+
+def check_names_of_layers(layers: Mapping[Any, Any], module: type) -> None:
+    """Raise if layers by name are no modules, or could not be attributes of these names."""
+    check_named_modules("Sequential", layers, module)
+    for name in layers:
+        if hasattr(module, name) or name in ("layers", "names"):
+            raise ValueError(
+                f"Sequential has an attribute {name!r} of its own; choose another name for the "
+                "layer"
+            )
+
+
+def check_has_layer(name: str, names: Iterable[str]) -> None:
+    """Raise if a `Sequential` has no layer, nor anything else, of this name."""
+    if name not in names:
+        known = f"; its layers are {', '.join(names)}" if names else ""
+        raise AttributeError(f"Sequential has no attribute {name!r}{known}")
 
 
 def check_has_module(name: str, by_name: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..dispatch import data_of, library_of
-from ..kinds import ArrayLike, DTypeLike, Shape, Value
+from ..kinds import Array, ArrayLike, DTypeLike, Shape, Value
 from ..random import generator
 from ..tensor import Tensor
 from . import checks, recurrent_checks
@@ -49,8 +49,11 @@ class Recurrence(Module):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, name + suffix, None) for name in names]
 
-    def run(self, x: Value, start: Any, suffix: str) -> Any:
-        """Run over inputs ``(steps, n, features)``; return all states h, and the last state."""
+    def run(self, x: Value, start: Any, suffix: str, kept: Array | None = None) -> Any:
+        """Run over inputs ``(steps, n, features)``; return all states h, and the last state.
+
+        Each step is given ``kept h`` in the place of h, if there is dropout on the state.
+        """
         raise NotImplementedError
 
     def zeros(self, x: Tensor, *shape: int) -> Any:
@@ -65,11 +68,11 @@ class OfRNN(Recurrence):
     gates = 1
     nonlinearity: Nonlinearity
 
-    def run(self, x: Value, start: Any, suffix: str) -> Any:
+    def run(self, x: Value, start: Any, suffix: str, kept: Array | None = None) -> Any:
         """Run over a sequence."""
         w_ih, w_hh, b_ih, b_hh = self.weights(suffix)
         a = affine(x, w_ih, None if b_ih is None else b_ih + b_hh)
-        states = rnn(a, start, w_hh, self.nonlinearity)
+        states = rnn(a, start, w_hh, kept, self.nonlinearity)
         return states, states[-1]
 
 
@@ -79,12 +82,12 @@ class OfLSTM(Recurrence):
     gates = 4
     is_pair = True
 
-    def run(self, x: Value, start: Any, suffix: str) -> Any:
+    def run(self, x: Value, start: Any, suffix: str, kept: Array | None = None) -> Any:
         """Run over a sequence."""
         w_ih, w_hh, b_ih, b_hh = self.weights(suffix)
         a = affine(x, w_ih, None if b_ih is None else b_ih + b_hh)
-        found = run_lstm(*(data_of(value) for value in (a, *start, w_hh)))
-        states = lstm(a, *start, w_hh, *found)
+        found = run_lstm(*(data_of(value) for value in (a, *start, w_hh)), kept)
+        states = lstm(a, *start, w_hh, kept, *found)
         return states[0], (states[0, -1], states[1, -1])
 
 
@@ -93,14 +96,14 @@ class OfGRU(Recurrence):
 
     gates = 3
 
-    def run(self, x: Value, start: Any, suffix: str) -> Any:
+    def run(self, x: Value, start: Any, suffix: str, kept: Array | None = None) -> Any:
         """Run over a sequence."""
         w_ih, w_hh, b_ih, b_hh = self.weights(suffix)
         if b_hh is None:
             b_hh = np.zeros(len(w_hh), w_hh.dtype, like=library_of(w_hh))
         a = affine(x, w_ih, b_ih)
-        found = run_gru(*(data_of(value) for value in (a, start, w_hh, b_hh)))
-        states = gru(a, start, w_hh, b_hh, *found)
+        found = run_gru(*(data_of(value) for value in (a, start, w_hh, b_hh)), kept)
+        states = gru(a, start, w_hh, b_hh, kept, *found)
         return states, states[-1]
 
 
@@ -121,6 +124,7 @@ class RecurrentNet(Recurrence):
         bidirectional: bool = False,
         *,
         variational: bool = False,
+        recurrent_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
@@ -138,6 +142,8 @@ class RecurrentNet(Recurrence):
         recurrent_checks.warn_of_no_dropout(who, p, self.num_layers)
         between = Dropout(p, shared_axes=0 if variational else (), rng=rng)
         self.dropout = between if p and self.num_layers > 1 else None
+        p = checks.probability(recurrent_dropout)
+        self.recurrent_dropout = Dropout(p, rng=rng) if p else None
         rng = generator(rng)
         for layer in range(self.num_layers):
             inputs = self.hidden_size * len(self.directions) if layer else self.input_size
@@ -168,7 +174,7 @@ class RecurrentNet(Recurrence):
                 k = len(ends)
                 first = (start[0][k], start[1][k]) if self.is_pair else start[k]
                 ahead = x[::-1] if direction else x
-                h, end = self.run(ahead, first, f"_l{layer}{direction}")
+                h, end = self.run(ahead, first, f"_l{layer}{direction}", self.kept(x))
                 outputs.append(h[::-1] if direction else h)
                 ends.append(end)
             x = np.concatenate(outputs, 2) if self.bidirectional else outputs[0]
@@ -179,6 +185,13 @@ class RecurrentNet(Recurrence):
         if self.is_pair:
             return x, tuple(self.stacked(part, is_batch) for part in zip(*ends, strict=True))
         return x, self.stacked(ends, is_batch)
+
+    def kept(self, x: Tensor) -> Array | None:
+        """Draw which units of the state are kept, and scale them; one mask for all steps."""
+        if self.recurrent_dropout is None:
+            return None
+        ones = np.ones((x.shape[1], self.hidden_size), x.dtype, like=library_of(x))
+        return data_of(self.recurrent_dropout(ones))
 
     def start_of(self, x: Tensor, hx: Any, is_batch: bool) -> Any:
         """Return the state of all layers to begin with."""
@@ -212,6 +225,8 @@ class RecurrentNet(Recurrence):
             parts.append("bidirectional=True")
         if self.variational:
             parts.append("variational=True")
+        if self.recurrent_dropout is not None:
+            parts.append(f"recurrent_dropout={self.recurrent_dropout.p}")
         return ", ".join(parts)
 
     def __repr__(self) -> str:
@@ -243,6 +258,9 @@ class RNN(RecurrentNet, OfRNN):
         Whether the mask between layers is the same at all steps, which is the variational dropout
         of Gal and Ghahramani. For the inputs, use ``nn.Dropout(p, shared_axes=0)``, or 1 if
         the batch is first.
+    recurrent_dropout
+        Probability of dropping a unit of the state on its way from a step to the next, by one mask
+        for all steps, as Gal and Ghahramani do.
     dtype
         Floating dtype of the parameters; the input is cast to it.
     rng
@@ -294,6 +312,7 @@ class RNN(RecurrentNet, OfRNN):
         bidirectional: bool = False,
         *,
         variational: bool = False,
+        recurrent_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
@@ -301,7 +320,7 @@ class RNN(RecurrentNet, OfRNN):
         self.nonlinearity = nonlinearity
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            variational=variational, dtype=dtype, rng=rng,
+            variational=variational, recurrent_dropout=recurrent_dropout, dtype=dtype, rng=rng,
         )  # fmt: skip
 
 

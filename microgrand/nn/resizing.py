@@ -143,3 +143,43 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """Return the axes."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Make several axes of one, as `Flatten` makes one of several.
+
+    Parameters
+    ----------
+    dim
+        The axis.
+    unflattened_size
+        The lengths of the axes that it becomes; one may be -1, for what is left.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are no integers, or the input's axis has another length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.Unflatten(1, (3, 8, 8))(np.ones((5, 192))).shape
+    (5, 3, 8, 8)
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        conv_checks.check_sizes_to_unflatten(dim, unflattened_size)
+        self.dim = dim
+        self.unflattened_size = tuple(unflattened_size)
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Unflatten."""
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        shape = x._array.shape
+        axis = conv_checks.axis_to_unflatten(self, shape, self.dim, self.unflattened_size)
+        return x.reshape(*shape[:axis], *self.unflattened_size, *shape[axis + 1 :])  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """Return the axis, and what it becomes."""
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

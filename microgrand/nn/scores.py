@@ -66,10 +66,14 @@ def scores(x: Value, how: How) -> tuple[Value, Value, Value, Value]:
     """Return z and s, and the mean and variance that they are made from."""
     x = wide(x)
     center = mean(how.axes, x) if how.centered else None
-    deviations = x if center is None else x - center
-    variance = mean(how.axes, deviations, deviations)
+    z = x if center is None else x - center
+    variance = mean(how.axes, z, z)
     scale = 1 / np.sqrt(variance + how.eps)
-    return deviations * scale, scale, center, variance
+    if center is None:
+        z = z * scale
+    else:
+        z *= scale  # where it is
+    return z, scale, center, variance
 
 
 # The derivative of z by x is a symmetric matrix P, its own transpose. It depends on x by z and s,

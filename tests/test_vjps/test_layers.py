@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from microgrand import tensor
 from microgrand.dispatch import data_of
-from microgrand.nn import activations, functional, linear, losses, normal, recurrences, smooth
+from microgrand.nn import (
+    activations,
+    attention,
+    functional,
+    linear,
+    losses,
+    normal,
+    recurrences,
+    smooth,
+)
 from microgrand.nn.dropout import masks
 
 from .cases import (
@@ -39,6 +48,18 @@ def softmaxes(draw, function):
     x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(an_axis(x.ndim))
     return Case(lambda x: function(x, axis=axis), [x])
+
+
+@covers(attention.attention_weights)
+@st.composite
+def weights_of_attention(draw, function):
+    queries, keys, features = draw(full_side), draw(full_side), draw(full_side)
+    batch = draw(st.sampled_from([(), (2,), (1, 2)]))
+    values = [draw(arrays((*batch, n, features))) for n in (queries, keys)]
+    if draw(st.booleans()):
+        return draw(some_constant(lambda q, k: function(q, k, None), values, ["array"]))
+    values.append(draw(arrays(draw(st.sampled_from([(keys,), (queries, 1), (queries, keys)])))))
+    return draw(some_constant(function, values, ["array"]))
 
 
 @covers(activations.logsumexp)
@@ -92,13 +113,14 @@ def of_recurrence(draw, gates, with_c=False, with_bias=False):
     steps, n, hidden = draw(full_side), draw(full_side), draw(st.integers(1, 2))
     state, rows = (n, hidden), gates * hidden
     shapes = [(steps, n, rows), *[state] * (1 + with_c), (rows, hidden), *[(rows,)] * with_bias]
-    return [draw(arrays(shape)) for shape in shapes]
+    kept = draw(st.none() | hnp.arrays(float, state, elements=st.sampled_from([0.0, 2.0])))
+    return [draw(arrays(shape)) for shape in shapes], kept
 
 
 @covers(recurrences.rnn)
 def simple_recurrences(function):
-    return st.builds(
-        lambda values: Case(lambda *xs: function(*xs, "tanh"), values), of_recurrence(1)
+    return of_recurrence(1).map(
+        lambda drawn: Case(lambda *xs: function(*xs, drawn[1], "tanh"), drawn[0])
     )
 
 
@@ -106,10 +128,11 @@ def simple_recurrences(function):
 @st.composite
 def gated_recurrences(draw, function):
     is_lstm = function is recurrences.lstm
-    values = draw(of_recurrence(4, with_c=True) if is_lstm else of_recurrence(3, with_bias=True))
+    recurrence = of_recurrence(4, with_c=True) if is_lstm else of_recurrence(3, with_bias=True)
+    values, kept = draw(recurrence)
     run = recurrences.run_lstm if is_lstm else recurrences.run_gru
     # The last arguments are not independent of the first: the forward pass has saved them.
-    return Case(lambda *xs: function(*xs, *run(*map(data_of, xs))), values)
+    return Case(lambda *xs: function(*xs, kept, *run(*map(data_of, xs), kept)), values)
 
 
 @covers(masks.apply_mask)
