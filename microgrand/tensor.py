@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import operator
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from inspect import getattr_static
@@ -553,40 +552,21 @@ if hasattr(os, "register_at_fork"):
 def accumulate(cotangents: dict[Node, Array]) -> None:
     """Add each cotangent to the ``grad`` of its tensor, and empty `cotangents`.
 
-    Each ``grad`` is an array that shares memory with nothing: others may hold the old one. All
+    Each ``grad`` is a new array that shares memory with nothing: others may hold the old one. All
     of them are computed before the first is stored, so that an error leaves none changed.
     """
     with accumulating:
         gradients = {}
         for tensor in list(cotangents):
             # Pop each cotangent so that it is freed once copied; in large nets this memory matters.
-            gradients[tensor] = new_gradient(tensor, *pop(cotangents, tensor))
+            gradients[tensor] = new_gradient(tensor, cotangents.pop(tensor))
         for tensor, gradient in gradients.items():
             tensor._grad = gradient
 
 
-def pop(arrays: dict[Any, Array], key: Any) -> tuple[Array, int]:
-    """Take an array out of a dict; count who refers to it, this function among them."""
-    array = arrays.pop(key)
-    return array, sys.getrefcount(array)
-
-
-#: The count of an array that nobody else refers to; a view of it would.
-ALONE = pop({"": np.empty(1)}, "")[1]
-
-
-def new_gradient(tensor: Node, cotangent: Array, references: int) -> Array:
-    """Add a cotangent to a tensor's gradient, if it has one; return an array for it alone.
-
-    An array that the backward pass has made for this gradient alone becomes it; others are copied.
-    """
-    data = tensor._array
-    if tensor._grad is None and references == ALONE and type(cotangent) is type(data) is np.ndarray:
-        flags = cotangent.flags
-        is_alike = cotangent.dtype == data.dtype and cotangent.strides == data.strides
-        if is_alike and flags.owndata and flags.writeable:
-            return cotangent
-    gradient = np.empty_like(data)
+def new_gradient(tensor: Node, cotangent: Array) -> Array:
+    """Add a cotangent to a tensor's gradient, if it has one; return a new array."""
+    gradient = np.empty_like(tensor._array)
     if tensor._grad is None:
         gradient[...] = cotangent
     else:

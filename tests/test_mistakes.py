@@ -478,9 +478,6 @@ MISTAKES = {
         source("new_gradient", "    gradient[...] = cotangent", "    gradient = cotangent"),
         check_leaves_share_no_gradient, None,
     ),
-    "engine: an array that others have becomes a gradient": Mistake(
-        source("pop", "sys.getrefcount(array)", "ALONE"), check_leaves_share_no_gradient, None,
-    ),
     "engine: changes in place unnoticed": Mistake(
         source("inputs_of_vjps", "version != node.saved_version", "False"),
         check_a_change_in_place_is_noticed, None,
