@@ -257,6 +257,10 @@ IN_PLACE: dict[Any, Any] = {
 }
 
 
+#: The way back: ``np.add(x, y, out=x)`` is ``x += y``.
+OPERATOR_IN_PLACE = {ufunc: function for function, ufunc in IN_PLACE.items()}
+
+
 # --------------------------------------------------------------------- what a call is like
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .calls import CHECKS, Call, Method, Program, Storage, Variable
 from .labels import with_names
-from .native import is_element, is_native, is_view, may_overlap
+from .native import is_element, is_native, is_reshape, is_view, may_overlap
 from .parts import PartWriter
 from .passes import asks, has_effect
 from .rolling import Rolled, arranged
@@ -42,7 +42,7 @@ class Lowering:
         for call in program.calls:
             for variable in {*call.operands()}:
                 self.uses[variable] = self.uses.get(variable, 0) + 1
-        self.written = {v.storage for call in program.calls for v in call.writes}
+        self.live_views = live_views(program.calls)
 
     def run(self) -> None:
         """Walk over the program."""
@@ -77,8 +77,7 @@ class Lowering:
 
     def is_written_copy(self, call: Call) -> bool:
         """Tell whether what native code may copy, to have it row by row, is written into."""
-        is_copied = is_view(call) and call.function in (Method("reshape"), Method("view"))
-        return is_copied and call.result.storage in self.written
+        return call in self.live_views and (is_reshape(call) or call.function == Method("view"))
 
     def can_come_before(self, call: Call) -> bool:
         """Tell whether a call may be made before the calls that are being gathered."""
@@ -127,7 +126,7 @@ class Lowering:
     def part(self, group: list[Call]) -> list[Call]:
         """Make the call of a part, and the views that are needed after it."""
         outputs, after = self.results_of(group)
-        part = PartWriter(group, outputs, self.written)
+        part = PartWriter(group, outputs, self.live_views)
         text = part.text()
         to_read = with_names(text, part.names)
         return [*self.call_of(text, to_read, [*part.parameters], outputs, group), *after]
@@ -191,6 +190,16 @@ class Lowering:
             section=group[0].section,
         )
         return [call, *conversions]
+
+
+def live_views(calls: list[Call]) -> set[Call]:
+    """Return the calls that make a view of an array that is written into afterwards."""
+    last_write = {v.storage: place for place, call in enumerate(calls) for v in call.writes}
+    return {
+        call
+        for place, call in enumerate(calls)
+        if is_view(call) and last_write.get(call.result.storage, -1) > place
+    }
 
 
 def is_free(call: Call) -> bool:

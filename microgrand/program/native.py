@@ -192,6 +192,13 @@ def is_plain_index(index: Any) -> bool:
     )
 
 
+def is_reshape(call: Call) -> bool:
+    """Tell whether a call gives an array another shape, its elements in the order of rows."""
+    return call.function == Method("reshape") or (
+        call.function is np.reshape and len(call.args) == 2
+    )
+
+
 def is_view(call: Call) -> bool:
     """Tell whether a call makes a view that native code can make, too."""
     result = call.result
@@ -204,7 +211,7 @@ def is_view(call: Call) -> bool:
         return False
     if call.function == Attribute("T"):
         return True
-    if call.function == Method("reshape"):
+    if is_reshape(call):
         return is_contiguous(source) and is_contiguous(result)
     if call.function is operator.getitem:
         return is_plain_index(call.args[1])

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .calls import Attribute, Call, Method, Storage, Variable
+from .calls import Attribute, Call, Variable
 from .native import (
     COPIES,
     FORMS,
@@ -30,6 +30,7 @@ from .native import (
     is_native_check,
     is_native_elementwise,
     is_product,
+    is_reshape,
     may_overlap,
     reduced_axes,
     reduced_by,
@@ -81,9 +82,9 @@ def shape_of(call: Call) -> tuple[int, ...]:
 class PartWriter:
     """Writes a group of calls as one function."""
 
-    def __init__(self, group: list[Call], outputs: list[Variable], written: set[Storage]) -> None:
+    def __init__(self, group: list[Call], outputs: list[Variable], live_views: set[Call]) -> None:
         self.outputs = outputs
-        self.written = written
+        self.live_views = live_views
         self.parameters: dict[Variable, str] = {}
         self.names: dict[Variable, str] = {}
         self.made = {v for call in group for v in call.results() if v not in call.writes}
@@ -112,7 +113,7 @@ class PartWriter:
         """Tell whether a call is done element by element, beside others."""
         if is_native_elementwise(call):
             return True
-        return is_bitcast(call) and call.result.storage not in self.written
+        return is_bitcast(call) and call not in self.live_views
 
     def find_stored(self) -> set[Variable]:
         """Return the arrays that must be in memory: they are read outside of their loop."""
@@ -239,7 +240,7 @@ class PartWriter:
         elif call.function == Attribute("T"):
             expression = f"{source}.T"
             self.turned.add(result)
-        elif call.function == Method("reshape"):
+        elif is_reshape(call):
             source = self.row_by_row(args[0], self.sliced | self.turned)
             expression = f"{source}.reshape({result.shape})"
             self.sliced.discard(result)

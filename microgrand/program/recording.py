@@ -27,6 +27,7 @@ from ..checks import WRITERS
 from ..engine import Node
 from . import checks
 from .calls import (
+    OPERATOR_IN_PLACE,
     UFUNC_OF,
     Attribute,
     Call,
@@ -439,6 +440,10 @@ class Recorded:
             look_at_threads(inputs)
             result = function(*plain(inputs), **plain(kwargs))
             return out[0] if len(out) == 1 else result
+        is_in_place = out and out[0] is inputs[0] and kwargs.keys() == {"out"}
+        if is_in_place and isinstance(out[0], Recorded) and function in OPERATOR_IN_PLACE:
+            recorder.call(OPERATOR_IN_PLACE[function], inputs, {}, out)
+            return out[0]
         written = inputs[:1] if method == "at" else tuple([x for x in out if x is not None])
         result = recorder.call(function, inputs, kwargs, written)
         return out[0] if len(out) == 1 and out[0] is not None else result
