@@ -342,6 +342,22 @@ def test_what_is_not_recorded_shows_in_values_that_are_only_rounding(dtype, name
     assert refused(with_more, x)
 
 
+@MODES
+@pytest.mark.parametrize(
+    ("dtype", "turns"),
+    [(np.float64, 1e13), (np.float64, 7e13), (np.float32, 1e8), (np.float32, 3e9)],
+)
+def test_what_turns_often_is_not_taken_for_rounding(mode, dtype, turns):
+    for x in points(3 * TIMES, 1, dtype):
+        for size in (0.05, 0.2):
+
+            def fn(x):
+                turning = np.sin(x.dtype.type(turns) * x.data)
+                return x * x + Tensor(x.dtype.type(size) * np.abs(x.data) * turning)  # noqa: B023
+
+            assert refused(fn, x, mode=mode), (x, size)
+
+
 def test_a_mistake_in_what_is_only_rounding_has_no_cause():
     x = np.random.default_rng(0).normal(size=(3, 5))
     centred = primitive(lambda x: np.mean(x - np.mean(x)))

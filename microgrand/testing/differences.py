@@ -41,8 +41,11 @@ IRREGULAR = np.arange(SAMPLES) + np.random.default_rng(1).uniform(size=(2, SAMPL
 IRREGULAR = np.concatenate([-IRREGULAR[1, ::-1], IRREGULAR[0]]) / SAMPLES
 #: How many of these a polynomial may be fitted to, on either side.
 CUTS = (SAMPLES, 9, 5)
-#: How often a step is halved to see if a jump is left.
-HALVINGS = 16
+#: In how many places a jump is looked for, and how often a step is halved at most to see if one is
+#: left: down to two neighbouring numbers.
+PLACES, HALVINGS = 8, 64
+#: The part of what values scatter by that they jump by, at least, between two such neighbours.
+JUMPS = 1 / 4
 #: A slope is steep if it leads to so many times the values' size within a step.
 STEEP = 4
 #: Values of no more than so many times their scatter are only rounding, and so is a derivative that
@@ -197,8 +200,10 @@ class Suspicion:
                 continue
             rise = e + self.slope * t
             slope = np.polyfit(t, rise, 1)[0]
-            if left_by(t, rise, 1) <= 4 * self.noise and abs(slope) <= WITHIN * self.noise:
-                return True
+            scattered = left_by(t, rise, 1)
+            if scattered <= 4 * self.noise and abs(slope) <= WITHIN * self.noise:
+                # What only turns often is smooth if one looks closely enough.
+                return self.jumps(width, JUMPS * scattered)
         return False
 
     @property
@@ -316,21 +321,33 @@ class Suspicion:
         sides = [smallest_residual(t[side] / width, e[side], self.floor) for side in SIDES]
         return min(sides)
 
-    def jump(self, width: float) -> float:
-        """Return the height of the highest jump found: halving finds it, where it stays as it is.
+    def jumps(self, width: float, least: float) -> bool:
+        """Tell whether there is a jump of at least this height: halving finds it, where it stays.
 
         A kink, and everything that is smooth, leaves nothing.
         """
         t, e = self.window(width)
         if not np.isfinite(e).all():
-            return np.inf
+            return True
         order = np.argsort(t)
-        i = int(np.argmax(np.abs(np.diff(e[order]))))
-        (left, right), (low, high) = t[order][i : i + 2], e[order][i : i + 2]
+        t, e = t[order], e[order]
+        # Between two jumps, values may return as they jumped: so not every place tells.
+        return any(
+            self.is_jump((t[i], t[i + 1]), (e[i], e[i + 1]), least)
+            for i in np.argsort(-np.abs(np.diff(e)))[:PLACES]
+        )
+
+    def is_jump(self, ends: tuple[float, float], values: tuple[float, float], least: float) -> bool:
+        """Tell whether a jump of at least this height is left between two ends, by halving."""
+        (left, right), (low, high) = ends, values
         for _ in range(HALVINGS):
+            if abs(high - low) < least:
+                return False
             (middle,), (value,) = self.defect(np.array([(left + right) / 2]))
+            if middle in (left, right):
+                break
             if abs(value - low) > abs(high - value):
                 right, high = middle, value
             else:
                 left, low = middle, value
-        return float(abs(high - low))
+        return bool(abs(high - low) >= least)

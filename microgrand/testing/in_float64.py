@@ -139,6 +139,6 @@ class InFloat64:
             eps = float(np.finfo(name).eps)
             least = SMOOTH * eps * suspicion.error
             width = 16 * eps
-            if not suspicion.residual(width) <= least and not suspicion.jump(width) <= least:
+            if not suspicion.residual(width) <= least and suspicion.jumps(width, least):
                 return False
         return True
