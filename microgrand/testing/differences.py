@@ -28,6 +28,8 @@ FIRST_NOISE, RESOLUTION = 2, 4
 SHORTER = (2.0**-2, 2.0**-5, 2.0**-10, 2.0**-15)
 #: Windows for measuring the roughness, in usual steps: what stays as they grow is roughness.
 WINDOWS = (2.0**-5, 2.0**-2, 2.0, 2.0**4)
+#: Two of them, one wider, in which most functions are smooth but for rounding.
+PLAIN = (2.0**7, 2.0**4)
 #: More windows, for polynomials. None goes beyond a third of the element's own size.
 OTHERS = (2.0**-1, 2.0**0, 2.0**7, 2.0**10, 2.0**13)
 WIDEST = 0.3
@@ -61,7 +63,7 @@ def allowance(
     # Elements may be in error by `rtol` of their own, even if they cancel.
     least = norm(rows[:, moving] * v[moving], axis=1)
     # A sum of independent roundings grows as their root mean square.
-    noise = FIRST_NOISE * point.eps / point.step * norm(cotangents * point.magnitude, axis=1)
+    noise = FIRST_NOISE * point.eps / point.step * point.sizes(cotangents)
     allowed = rtol * np.maximum(least, np.abs(expected)) + noise
     return np.where(np.isfinite(allowed), allowed, np.nan)  # of an infinity any part would be
 
@@ -129,7 +131,9 @@ class Suspicion:
     def is_unexplained(self) -> bool:
         """Does no estimate clear the derivative, or is the function too rough to tell?"""
         step = self.point.step
-        # The cheap question first: would a shorter step agree if rounding were all there is to it?
+        if self.is_smooth_and_wrong:
+            return True
+        # A cheap question first: would a shorter step agree if rounding were all there is to it?
         # If none does, only a roughness that is refused anyway could explain a large error.
         shorter = [part * step for part in SHORTER]
         agreeing = [h for h in shorter if self.clears(*self.difference(h, self.floor))]
@@ -144,12 +148,24 @@ class Suspicion:
     def is_smooth_and_right(self) -> bool:
         """Does a polynomial clear the derivative that leaves little more than rounding?"""
         # The usual case of a function that rounds several times, which takes few evaluations.
-        for width in (2.0**7, 2.0**4):
-            t, e = self.window(min(width * self.point.step, WIDEST))
-            rough = [times * self.floor for times in (1, 2, 4, 8)]
-            if any(self.clears(*estimate) for estimate in slopes(t, e, rough)):
-                return True
-        return False
+        return any(self.clears(*found) for width in PLAIN for found in self.smooth_slopes(width))
+
+    @property
+    def is_smooth_and_wrong(self) -> bool:
+        """Do all polynomials that leave little more than rounding deny the derivative clearly?"""
+        # The usual case of a mistake, for which nothing more is evaluated.
+        if not self.error > RESOLUTION * self.point.eps * self.size / self.point.step:
+            return False
+        found = [estimate for width in PLAIN for estimate in self.smooth_slopes(width)]
+        return len(found) > 1 and all(
+            own_error <= self.error / 8 and not self.clears(slope, 2 * own_error)
+            for slope, own_error in found
+        )
+
+    def smooth_slopes(self, width: float) -> Iterator[tuple[float, float]]:
+        """Yield the slopes of polynomials that leave little more than rounding in a window."""
+        t, e = self.window(min(width * self.point.step, WIDEST))
+        yield from slopes(t, e, [times * self.floor for times in (1, 2, 4, 8)])
 
     @property
     def is_steep_and_right(self) -> bool:
@@ -179,6 +195,9 @@ class Suspicion:
     @property
     def is_only_rounding(self) -> bool:
         """Are the values of the size of what rounding does to them?"""
+        most = float(norm(self.cotangent * self.point.most_scatter))
+        if self.size > NOTHING_ELSE * most:  # the usual case
+            return False
         return self.noise > 0 and self.size <= NOTHING_ELSE * self.noise
 
     @property
