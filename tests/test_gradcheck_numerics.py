@@ -315,6 +315,17 @@ def test_rounding_that_is_the_same_nearby_is_no_mistake(shape):
         assert gradcheck(ONLY_ROUNDING["mean of what is centred"], x)
 
 
+@MODES
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rounding_that_jumps_once_nearby_is_no_mistake(mode, dtype):
+    # x itself is a thousand times as fine as what it is added to.
+    for seed in range(3 * TIMES):
+        x = 1e-3 * np.random.default_rng(seed).normal(size=(2, 3))
+        assert gradcheck(
+            lambda x: np.mean(layer_norm(x + x.dtype.type(16)), axis=-1), x.astype(dtype), mode=mode
+        )
+
+
 @FLOATS
 @pytest.mark.parametrize("factor", [4, 127])
 def test_what_is_rounded_on_purpose_is_not_taken_for_rounding(dtype, factor):

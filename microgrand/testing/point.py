@@ -7,6 +7,7 @@ call of it says who failed and how, with the shapes, and chains the exception.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -156,14 +157,14 @@ class Point:
         near = np.array([self.scattered_nearby, self.scattered(self.spacing, self.longer / 4)])
         sizes = [np.abs(x) / 3 for x in self.inputs]
         far = np.array([self.scattered(sizes, FAR), self.scattered(sizes, FAR / 4)])
-        most = np.where(np.any(near, axis=0), ALIKE * alike(near), self.largest_far)
+        most = np.where(alike(near) > 0, ALIKE * alike(near), self.largest_far)
         return np.maximum(alike(near), np.where(alike(far) <= most, alike(far), 0))
 
     @cached_property
     def most_scatter(self) -> Array:
         """What `scatter` is at most, which takes a quarter of its evaluations to know."""
-        near = self.scattered_nearby
-        return np.where(near > 0, np.where(np.isfinite(near), ALIKE * near, 0), self.largest_far)
+        near = np.where(np.isfinite(self.scattered_nearby), self.scattered_nearby, 0)
+        return np.maximum(ALIKE * near, self.largest_far)
 
     @property
     def largest_far(self) -> float:
@@ -172,7 +173,7 @@ class Point:
         What jumps by more, and is constant in between, was made so.
         """
         largest = max(1.0, *(float(np.max(np.abs(x), initial=0)) for x in self.inputs))
-        return float(self.eps**0.5 * largest)
+        return math.sqrt(self.eps) * largest
 
     @property
     def spacing(self) -> list[Array]:
