@@ -183,7 +183,7 @@ class Point:
     @property
     def longer(self) -> float:
         """How many units in the last place the longer of the short ways has."""
-        return max(self.eps ** (-1 / 4), 28.0)
+        return max(math.sqrt(1 / math.sqrt(self.eps)), 28.0)
 
     @cached_property
     def scattered_nearby(self) -> Array:
