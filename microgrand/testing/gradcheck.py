@@ -121,7 +121,9 @@ def gradcheck(
 
     Where large terms cancel, an output may be no more than what rounding leaves of them, like the
     mean of ``x - np.mean(x)``. It passes if its derivative is no more than that, too; otherwise the
-    report says that nothing can be told there, and names no cause.
+    report says that nothing can be told there, and names no cause. So it does where rounding is
+    seldom or never seen, as in ``x * x / x - x`` and ``np.sqrt(x * x) - np.abs(x)``: there the
+    values do not show how large the terms are.
 
     A function whose values are as rough as those of the next coarser dtype is refused even if its
     derivative is right, as a part of it may be computed there: in float64 ``(x + c) - c`` is from
