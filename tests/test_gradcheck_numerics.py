@@ -315,6 +315,11 @@ def test_rounding_that_is_the_same_nearby_is_no_mistake(shape):
         assert gradcheck(ONLY_ROUNDING["mean of what is centred"], x)
 
 
+def test_rounding_that_adds_up_of_small_jumps_is_no_mistake():
+    x = [[0.1368121817579892, 0.08412149125772532], [0.028731475029862088, 0.04751795043571452]]
+    assert gradcheck(ONLY_ROUNDING["mean of what is centred"], np.array(x))
+
+
 @MODES
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_rounding_that_jumps_once_nearby_is_no_mistake(mode, dtype):

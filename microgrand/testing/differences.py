@@ -47,7 +47,7 @@ CUTS = (SAMPLES, 9, 5)
 #: left: down to two neighbouring numbers.
 PLACES, HALVINGS = 8, 64
 #: The part of what values scatter by that they jump by, at least, between two such neighbours.
-JUMPS = 1 / 4
+JUMPS = 1 / 16
 #: A slope is steep if it leads to so many times the values' size within a step.
 STEEP = 4
 #: Values of no more than so many times their scatter are only rounding, and so is a derivative that
