@@ -315,6 +315,22 @@ def test_rounding_that_is_the_same_nearby_is_no_mistake(shape):
         assert gradcheck(ONLY_ROUNDING["mean of what is centred"], x)
 
 
+def test_rounding_that_adds_up_of_small_jumps_is_no_mistake():
+    x = [[0.1368121817579892, 0.08412149125772532], [0.028731475029862088, 0.04751795043571452]]
+    assert gradcheck(ONLY_ROUNDING["mean of what is centred"], np.array(x))
+
+
+@MODES
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rounding_that_jumps_once_nearby_is_no_mistake(mode, dtype):
+    # x itself is a thousand times as fine as what it is added to.
+    for seed in range(3 * TIMES):
+        x = 1e-3 * np.random.default_rng(seed).normal(size=(2, 3))
+        assert gradcheck(
+            lambda x: np.mean(layer_norm(x + x.dtype.type(16)), axis=-1), x.astype(dtype), mode=mode
+        )
+
+
 @FLOATS
 @pytest.mark.parametrize("factor", [4, 127])
 def test_what_is_rounded_on_purpose_is_not_taken_for_rounding(dtype, factor):
@@ -340,6 +356,22 @@ def test_what_is_not_recorded_shows_in_values_that_are_only_rounding(dtype, name
 
     x0 = x.copy()
     assert refused(with_more, x)
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("dtype", "turns"),
+    [(np.float64, 1e13), (np.float64, 7e13), (np.float32, 1e8), (np.float32, 3e9)],
+)
+def test_what_turns_often_is_not_taken_for_rounding(mode, dtype, turns):
+    for x in points(3 * TIMES, 1, dtype):
+        for size in (0.05, 0.2):
+
+            def fn(x):
+                turning = np.sin(x.dtype.type(turns) * x.data)
+                return x * x + Tensor(x.dtype.type(size) * np.abs(x.data) * turning)  # noqa: B023
+
+            assert refused(fn, x, mode=mode), (x, size)
 
 
 def test_a_mistake_in_what_is_only_rounding_has_no_cause():

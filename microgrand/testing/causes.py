@@ -264,7 +264,7 @@ class Failure:
     def is_overwritten(self) -> str | None:
         """Does using the input in twice as many outputs fail to double the gradient?"""
         point, here = self.point, self.evidence[0]
-        leaves = [point.leaf(k, x)[0] for k, x in enumerate(point.inputs)]
+        leaves = [point.leaf(x) for x in point.inputs]
         outputs = [*as_outputs(point.fn(*leaves)), *as_outputs(point.fn(*leaves))]
         cotangents = point.tensors(here.cotangent) + point.tensors(here.cotangent)
         found = guarded(

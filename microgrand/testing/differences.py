@@ -28,6 +28,8 @@ FIRST_NOISE, RESOLUTION = 2, 4
 SHORTER = (2.0**-2, 2.0**-5, 2.0**-10, 2.0**-15)
 #: Windows for measuring the roughness, in usual steps: what stays as they grow is roughness.
 WINDOWS = (2.0**-5, 2.0**-2, 2.0, 2.0**4)
+#: Two of them, one wider, in which most functions are smooth but for rounding.
+PLAIN = (2.0**7, 2.0**4)
 #: More windows, for polynomials. None goes beyond a third of the element's own size.
 OTHERS = (2.0**-1, 2.0**0, 2.0**7, 2.0**10, 2.0**13)
 WIDEST = 0.3
@@ -41,8 +43,11 @@ IRREGULAR = np.arange(SAMPLES) + np.random.default_rng(1).uniform(size=(2, SAMPL
 IRREGULAR = np.concatenate([-IRREGULAR[1, ::-1], IRREGULAR[0]]) / SAMPLES
 #: How many of these a polynomial may be fitted to, on either side.
 CUTS = (SAMPLES, 9, 5)
-#: How often a step is halved to see if a jump is left.
-HALVINGS = 16
+#: In how many places a jump is looked for, and how often a step is halved at most to see if one is
+#: left: down to two neighbouring numbers.
+PLACES, HALVINGS = 8, 64
+#: The part of what values scatter by that they jump by, at least, between two such neighbours.
+JUMPS = 1 / 16
 #: A slope is steep if it leads to so many times the values' size within a step.
 STEEP = 4
 #: Values of no more than so many times their scatter are only rounding, and so is a derivative that
@@ -58,7 +63,7 @@ def allowance(
     # Elements may be in error by `rtol` of their own, even if they cancel.
     least = norm(rows[:, moving] * v[moving], axis=1)
     # A sum of independent roundings grows as their root mean square.
-    noise = FIRST_NOISE * point.eps / point.step * norm(cotangents * point.magnitude, axis=1)
+    noise = FIRST_NOISE * point.eps / point.step * point.sizes(cotangents)
     allowed = rtol * np.maximum(least, np.abs(expected)) + noise
     return np.where(np.isfinite(allowed), allowed, np.nan)  # of an infinity any part would be
 
@@ -126,7 +131,9 @@ class Suspicion:
     def is_unexplained(self) -> bool:
         """Does no estimate clear the derivative, or is the function too rough to tell?"""
         step = self.point.step
-        # The cheap question first: would a shorter step agree if rounding were all there is to it?
+        if self.is_smooth_and_wrong:
+            return True
+        # A cheap question first: would a shorter step agree if rounding were all there is to it?
         # If none does, only a roughness that is refused anyway could explain a large error.
         shorter = [part * step for part in SHORTER]
         agreeing = [h for h in shorter if self.clears(*self.difference(h, self.floor))]
@@ -141,12 +148,24 @@ class Suspicion:
     def is_smooth_and_right(self) -> bool:
         """Does a polynomial clear the derivative that leaves little more than rounding?"""
         # The usual case of a function that rounds several times, which takes few evaluations.
-        for width in (2.0**7, 2.0**4):
-            t, e = self.window(min(width * self.point.step, WIDEST))
-            rough = [times * self.floor for times in (1, 2, 4, 8)]
-            if any(self.clears(*estimate) for estimate in slopes(t, e, rough)):
-                return True
-        return False
+        return any(self.clears(*found) for width in PLAIN for found in self.smooth_slopes(width))
+
+    @property
+    def is_smooth_and_wrong(self) -> bool:
+        """Do all polynomials that leave little more than rounding deny the derivative clearly?"""
+        # The usual case of a mistake, for which nothing more is evaluated.
+        if not self.error > RESOLUTION * self.point.eps * self.size / self.point.step:
+            return False
+        found = [estimate for width in PLAIN for estimate in self.smooth_slopes(width)]
+        return len(found) > 1 and all(
+            own_error <= self.error / 8 and not self.clears(slope, 2 * own_error)
+            for slope, own_error in found
+        )
+
+    def smooth_slopes(self, width: float) -> Iterator[tuple[float, float]]:
+        """Yield the slopes of polynomials that leave little more than rounding in a window."""
+        t, e = self.window(min(width * self.point.step, WIDEST))
+        yield from slopes(t, e, [times * self.floor for times in (1, 2, 4, 8)])
 
     @property
     def is_steep_and_right(self) -> bool:
@@ -176,6 +195,9 @@ class Suspicion:
     @property
     def is_only_rounding(self) -> bool:
         """Are the values of the size of what rounding does to them?"""
+        most = float(norm(self.cotangent * self.point.most_scatter))
+        if self.size > NOTHING_ELSE * most:  # the usual case
+            return False
         return self.noise > 0 and self.size <= NOTHING_ELSE * self.noise
 
     @property
@@ -197,8 +219,10 @@ class Suspicion:
                 continue
             rise = e + self.slope * t
             slope = np.polyfit(t, rise, 1)[0]
-            if left_by(t, rise, 1) <= 4 * self.noise and abs(slope) <= WITHIN * self.noise:
-                return True
+            scattered = left_by(t, rise, 1)
+            if scattered <= 4 * self.noise and abs(slope) <= WITHIN * self.noise:
+                # What only turns often is smooth if one looks closely enough.
+                return self.jumps(width, JUMPS * scattered)
         return False
 
     @property
@@ -316,21 +340,33 @@ class Suspicion:
         sides = [smallest_residual(t[side] / width, e[side], self.floor) for side in SIDES]
         return min(sides)
 
-    def jump(self, width: float) -> float:
-        """Return the height of the highest jump found: halving finds it, where it stays as it is.
+    def jumps(self, width: float, least: float) -> bool:
+        """Tell whether there is a jump of at least this height: halving finds it, where it stays.
 
         A kink, and everything that is smooth, leaves nothing.
         """
         t, e = self.window(width)
         if not np.isfinite(e).all():
-            return np.inf
+            return True
         order = np.argsort(t)
-        i = int(np.argmax(np.abs(np.diff(e[order]))))
-        (left, right), (low, high) = t[order][i : i + 2], e[order][i : i + 2]
+        t, e = t[order], e[order]
+        # Between two jumps, values may return as they jumped: so not every place tells.
+        return any(
+            self.is_jump((t[i], t[i + 1]), (e[i], e[i + 1]), least)
+            for i in np.argsort(-np.abs(np.diff(e)))[:PLACES]
+        )
+
+    def is_jump(self, ends: tuple[float, float], values: tuple[float, float], least: float) -> bool:
+        """Tell whether a jump of at least this height is left between two ends, by halving."""
+        (left, right), (low, high) = ends, values
         for _ in range(HALVINGS):
+            if abs(high - low) < least:
+                return False
             (middle,), (value,) = self.defect(np.array([(left + right) / 2]))
+            if middle in (left, right):
+                break
             if abs(value - low) > abs(high - value):
                 right, high = middle, value
             else:
                 left, low = middle, value
-        return float(abs(high - low))
+        return bool(abs(high - low) >= least)

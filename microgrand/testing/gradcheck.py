@@ -121,13 +121,16 @@ def gradcheck(
 
     Where large terms cancel, an output may be no more than what rounding leaves of them, like the
     mean of ``x - np.mean(x)``. It passes if its derivative is no more than that, too; otherwise the
-    report says that nothing can be told there, and names no cause.
+    report says that nothing can be told there, and names no cause. So it does where rounding is
+    seldom or never seen, as in ``x * x / x - x`` and ``np.sqrt(x * x) - np.abs(x)``: there the
+    values do not show how large the terms are.
 
     A function whose values are as rough as those of the next coarser dtype is refused even if its
     derivative is right, as a part of it may be computed there: in float64 ``(x + c) - c`` is from
     about c = 1e8 x on. A part that rounding keeps from changing over a step looks constant, so if
     it is not recorded, that goes undetected: one that a float64 function rounds to float16, or
-    ``np.log(1 + x**2)`` at 1e-8.
+    ``np.log(1 + x**2)`` at 1e-8. One that turns so often that it is random from each number to the
+    next, like ``0.05 * np.sin(1e16 * x)`` in float64, looks like rounding itself.
 
     A function that is only sometimes random is caught only if one of these evaluations is: if a
     tenth of them is, 19 times in 20 in the full mode.

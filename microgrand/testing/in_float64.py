@@ -104,7 +104,7 @@ class InFloat64:
         distance = np.abs(found - expected)
         # These steps resolve more: left is what the gradient itself is rounded.
         allowed = allowance(self.point, v, cotangents, rows, expected, rtol)
-        allowed += ROUNDINGS * self.coarse.eps * norm(cotangents * self.coarse.magnitude, axis=1)
+        allowed += ROUNDINGS * self.coarse.eps * self.coarse.sizes(cotangents)
         wrong = ~(distance <= allowed)
         if wrong.any():
             allowed += ROUNDINGS * norm(cotangents * self.rounding, axis=1)
@@ -139,6 +139,6 @@ class InFloat64:
             eps = float(np.finfo(name).eps)
             least = SMOOTH * eps * suspicion.error
             width = 16 * eps
-            if not suspicion.residual(width) <= least and not suspicion.jump(width) <= least:
+            if not suspicion.residual(width) <= least and suspicion.jumps(width, least):
                 return False
         return True

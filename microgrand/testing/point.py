@@ -7,6 +7,7 @@ call of it says who failed and how, with the shapes, and chains the exception.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from ..checks import broadcasts
 from ..kinds import Array, Shape
 from .adapters import MICROGRAND, Adapter, as_outputs
-from .fits import projection
+from .fits import norm, projection
 
 #: How many values, on either side, show what rounding does to them.
 SCATTERED = 16
@@ -68,7 +69,7 @@ class Point:
         self.input_names = input_names
         self.output_name = output_name
         #: The point as the framework holds it, perhaps in a coarser dtype.
-        self.inputs = [self.leaf(k, x)[1] for k, x in enumerate(inputs)]
+        self.inputs = [self.read_leaf(k, x)[1] for k, x in enumerate(inputs)]
         self.scales = [scale_of(x) for x in self.inputs]
         self.values = self.call(self.inputs)[2]
         if any(np.iscomplexobj(v) for v in self.values):
@@ -85,13 +86,26 @@ class Point:
         #: For each output the largest of its tensor, to which the rounding is in proportion: below
         #: the smallest normal number it no longer is.
         self.magnitude = flat([np.full(v.size, magnitude_of(v)) for v in self.values])
+        #: The latest cotangents that `sizes` was asked about, and what it said.
+        self.asked: tuple[Array, Array] | None = None
+
+    def sizes(self, cotangents: Array) -> Array:
+        """Return the size of the values along each of several cotangents."""
+        # The same ones are asked about for each direction.
+        if self.asked is None or self.asked[0] is not cotangents:
+            self.asked = cotangents, norm(cotangents * self.magnitude, axis=1)
+        return self.asked[1]
 
     # ---- forward
 
-    def leaf(self, k: int, array: Array) -> tuple[Any, Array]:
+    def leaf(self, array: Array) -> Any:
+        """Return a new tensor."""
+        return guarded("adapter.tensor", self.adapter.tensor, array.copy())
+
+    def read_leaf(self, k: int, array: Array) -> tuple[Any, Array]:
         """Return a new tensor for input `k`, and the values that it has."""
         name = self.input_names[k]
-        tensor = guarded("adapter.tensor", self.adapter.tensor, array.copy())
+        tensor = self.leaf(array)
         values = self.read(tensor, f"the tensor of {name}")
         if values.shape != array.shape:
             raise GradcheckError(
@@ -116,7 +130,7 @@ class Point:
 
     def call(self, arrays: Sequence[Array]) -> tuple[list[Any], tuple[Any, ...], list[Array]]:
         """Return new leaves, what the function makes of them, and its values."""
-        leaves = [self.leaf(k, x)[0] for k, x in enumerate(arrays)]
+        leaves = [self.leaf(x) for x in arrays]
         return leaves, *self.apply(leaves)
 
     def apply(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], list[Array]]:
@@ -140,39 +154,69 @@ class Point:
         move by a few units in the last place, none rounded. Over so short a way rounding may be
         the same everywhere, and then it is looked for over longer ones.
         """
-        units = [np.abs(np.spacing(x)) for x in self.inputs]
-        longer = max(self.eps ** (-1 / 4), 28.0)
-        near = self.scattered(units, np.rint(longer * IRREGULAR), np.rint(longer / 4 * IRREGULAR))
+        near = np.array([self.scattered_nearby, self.scattered(self.spacing, self.longer / 4)])
         sizes = [np.abs(x) / 3 for x in self.inputs]
-        far = self.scattered(sizes, FAR * IRREGULAR, FAR / 4 * IRREGULAR)
-        # What jumps by more, and is constant in between, was made so.
-        largest = max(1.0, *(float(np.max(np.abs(x), initial=0)) for x in self.inputs))
-        most = np.where(np.any(near, axis=0), ALIKE * alike(near), np.sqrt(self.eps) * largest)
+        far = np.array([self.scattered(sizes, FAR), self.scattered(sizes, FAR / 4)])
+        most = np.where(np.any(near, axis=0), ALIKE * alike(near), self.largest_far)
+        if self.eps == np.finfo(np.float64).eps:  # in fewer digits, a curve may look like that
+            # A jump or two on one of the ways tell nothing.
+            jumps = np.any(near, axis=0) & (alike(near) == 0)
+            most = np.where(jumps, math.sqrt(self.eps), most)
         return np.maximum(alike(near), np.where(alike(far) <= most, alike(far), 0))
 
-    def scattered(self, units: Sequence[Array], *ways: Array) -> Array:
-        """Return what steps of up to three units leave of a line, on each of two ways."""
+    @cached_property
+    def most_scatter(self) -> Array:
+        """What `scatter` is at most, which takes a quarter of its evaluations to know."""
+        near = np.where(np.isfinite(self.scattered_nearby), self.scattered_nearby, 0)
+        return np.maximum(ALIKE * near, self.largest_far)
+
+    @property
+    def largest_far(self) -> float:
+        """What rounding scatters values by at most that are the same nearby.
+
+        What jumps by more, and is constant in between, was made so.
+        """
+        largest = max(1.0, *(float(np.max(np.abs(x), initial=0)) for x in self.inputs))
+        return math.sqrt(self.eps) * largest
+
+    @property
+    def spacing(self) -> list[Array]:
+        """The last places of the inputs."""
+        return [np.abs(np.spacing(x)) for x in self.inputs]
+
+    @property
+    def longer(self) -> float:
+        """How many units in the last place the longer of the short ways has."""
+        return max(math.sqrt(1 / math.sqrt(self.eps)), 28.0)
+
+    @cached_property
+    def scattered_nearby(self) -> Array:
+        """What a step of a few units in the last place leaves of a line."""
+        return self.scattered(self.spacing, self.longer)
+
+    def scattered(self, units: Sequence[Array], length: float) -> Array:
+        """Return what steps of up to three units leave of a line, on a way of some length."""
         rng = np.random.default_rng(0)
         weights = [rng.integers(1, 4, x.shape) * rng.choice([-1, 1], x.shape) for x in self.inputs]
-        found = []
-        for steps in ways:
-            left, returns = [], False
-            for side in (1, -1):  # there may be a jump at the point
-                values = []
-                for t in side * steps:
-                    moves = zip(self.inputs, weights, units, strict=True)
-                    near = [(x + t * w * unit).astype(x.dtype) for x, w, unit in moves]
-                    try:
-                        values.append(self.evaluate(near) - self.flat_values)
-                    except GradcheckError:  # outside the domain
-                        return np.array([np.zeros(self.flat_values.size), np.inf * self.magnitude])
-                left.append(projection(steps.tobytes(), 1) @ np.array(values))
-                rises = np.diff(values, axis=0)
-                returns |= bool(np.any(np.any(rises > 0, axis=0) & np.any(rises < 0, axis=0)))
-            # Rounding goes up and down: what never returns is a curve, or stairs.
-            pooled = self.pooled(np.concatenate(left))
-            found.append(pooled if returns else np.where(pooled > 0, np.inf, 0.0))
-        return np.array(found)
+        steps = length * IRREGULAR
+        if length > 1:  # last places have no parts
+            steps = np.rint(steps)
+        left, returns = [], False
+        for side in (1, -1):  # there may be a jump at the point
+            values = []
+            for t in side * steps:
+                moves = zip(self.inputs, weights, units, strict=True)
+                near = [(x + t * w * unit).astype(x.dtype) for x, w, unit in moves]
+                try:
+                    values.append(self.evaluate(near) - self.flat_values)
+                except GradcheckError:  # outside the domain
+                    return np.full(self.flat_values.size, np.inf)
+            left.append(projection(steps.tobytes(), 1) @ np.array(values))
+            rises = np.diff(values, axis=0)
+            returns |= bool(np.any(np.any(rises > 0, axis=0) & np.any(rises < 0, axis=0)))
+        # Rounding goes up and down: what never returns is a curve, or stairs.
+        pooled = self.pooled(np.concatenate(left))
+        return pooled if returns else np.where(pooled > 0, np.inf, 0.0)
 
     def pooled(self, errors: Array) -> Array:
         """Return the size of the errors of each value, from several of each.
@@ -189,11 +233,11 @@ class Point:
 
     def moved(self, k: int, change: Array) -> tuple[Array, Array]:
         """Return f where input `k` has changed, one vector, and the change after rounding, flat."""
-        arrays = list(self.inputs)
-        arrays[k] = (arrays[k] + change).astype(arrays[k].dtype)
-        made = [self.leaf(i, x) for i, x in enumerate(arrays)]
-        change = np.subtract(made[k][1], self.inputs[k], dtype=np.float64).ravel()
-        values = self.apply([tensor for tensor, _ in made])[1]
+        x = self.inputs[k]
+        moved, there = self.read_leaf(k, (x + change).astype(x.dtype))
+        change = np.subtract(there, x, dtype=np.float64).ravel()
+        leaves = [moved if i == k else self.leaf(other) for i, other in enumerate(self.inputs)]
+        values = self.apply(leaves)[1]
         if [v.shape for v in values] != [v.shape for v in self.values]:
             raise GradcheckError(
                 f"after a small step in {self.input_names[k]} the function returns shapes "

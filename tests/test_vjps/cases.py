@@ -21,6 +21,8 @@ __all__ = ["broadcastable_shapes", "reduction_axes", "shapes"]
 THOROUGH = settings.default.max_examples >= 100
 #: For what is tried on the whole table and has many examples anyway: a quarter of the profile's.
 few = settings(max_examples=settings.default.max_examples // 4)
+#: For what takes longest, unless many are asked for: options and wrong rules are tried, too.
+fewer = settings() if THOROUGH else settings(max_examples=12)
 
 
 def as_outputs(value):

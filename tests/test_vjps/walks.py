@@ -30,7 +30,7 @@ from .calls import (
     outcome,
     scattered,
 )
-from .cases import CHECKS, FILES, THOROUGH, as_outputs, few, is_ufunc_method, label
+from .cases import CHECKS, FILES, THOROUGH, as_outputs, few, fewer, is_ufunc_method, label
 
 #: What a test may ask for, and which entries of the table that is.
 KINDS = {
@@ -39,6 +39,8 @@ KINDS = {
     "formula": lambda key: key in formulas,
     "of_numpy": lambda key: is_ufunc_method(key) or label(key).startswith("np."),
     "function": can_be_called,
+    # The order within the parts is NumPy's choice, and may be another one for each dtype.
+    "determined": lambda key: key is not np.partition,
 }
 
 
@@ -93,6 +95,7 @@ def gradients(call, inputs, layout=np.array):
 
 
 @pytest.mark.filterwarnings("ignore:(Mean of empty|All-NaN) slice", "ignore:invalid value")
+@fewer
 @given(data=st.data())
 def test_values_and_derivatives(key, data):
     case = data.draw(CHECKS[key])
@@ -124,8 +127,8 @@ def real_parts(value):
 @pytest.mark.filterwarnings("ignore")
 @few
 @given(data=st.data())
-def test_values_of_any_precision_are_those_of_a_reference_in_float64(key, data):
-    case = data.draw(CHECKS[key])
+def test_values_of_any_precision_are_those_of_a_reference_in_float64(determined, data):
+    case = data.draw(CHECKS[determined])
     for dtype in (np.float64, np.float32, np.float16):
         inputs = [x.astype(dtype) for x in case.inputs]
         try:
