@@ -10,9 +10,8 @@ from mutants import DIV, MUTANTS, SUB
 from microgrand.course.stages import STAGES
 
 #: How many mistakes of a stage are planted in every run, of different causes, spread evenly; fewer
-#: where training takes its time, and where all stages before are run, too.
+#: where training takes its time.
 SEVEN, TRAINING = 7, {14: 3, 15: 3}
-FEWER = {**TRAINING, 16: 3}
 #: What takes its time by its nature.
 LONG = ("list of visited", "per path")
 
@@ -23,7 +22,7 @@ def usual():
     for number in STAGES:
         mine = [m for m in MUTANTS if m.stage == number and m.name not in LONG]
         first = list({mutant.cause or mutant.name: mutant for mutant in reversed(mine)}.values())
-        count = min(FEWER.get(number, SEVEN), len(first))
+        count = min(TRAINING.get(number, SEVEN), len(first))
         found += [first[i * len(first) // count] for i in range(count)]
     return found
 
