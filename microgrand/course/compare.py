@@ -77,16 +77,18 @@ def differing(found: Array, expected: Array) -> tuple[str, str]:
 # ----------------------------------------------------------------------------- the numbers
 
 
-#: How many arrays of a case have been drawn: no two are the same.
-DRAWN = [0]
+#: A case's seed, and how many arrays have been drawn in it: no two are the same.
+DRAWN: list[int] = []
 
 SEEDS = st.integers(0, 2**16 - 1)
 
 
 def numbers(draw: Any, shape: Shape, low: float = -2.0, high: float = 2.0) -> Array:
     """Draw an array of numbers of few digits that are not round, none of them near 0."""
-    DRAWN[0] += 1
-    rng = np.random.default_rng([draw(SEEDS), DRAWN[0]])
+    if not DRAWN:
+        DRAWN.extend((draw(SEEDS), 0))
+    DRAWN[1] += 1
+    rng = np.random.default_rng(DRAWN)
     if low > 0:
         return np.asarray(rng.uniform(low, high, shape).round(3))
     signs = rng.choice([-1, 1], shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import sys
 import traceback
@@ -198,7 +199,8 @@ class Examination:
         last: list[tuple[Fault, Case]] = []
 
         def check(data: Any) -> None:
-            door.case, DRAWN[0] = Case(door.stem, {}), 0
+            door.case = Case(door.stem, {})
+            DRAWN.clear()
             self.printed()
             try:
                 with np.errstate(all="ignore"):
@@ -219,7 +221,9 @@ class Examination:
             print_blob=False,
             verbosity=hypothesis.Verbosity.quiet,
         )
-        check.__qualname__ = f"{stage.number}: {prop.sentence}"  # of which its cases are made
+        # Its cases are made of its name, and of its text, unless there is none to be found.
+        check.__qualname__ = f"{stage.number}: {prop.sentence}"
+        check.__code__ = check.__code__.replace(co_filename="<check>")
         test = settings(hypothesis.given(strategies.data())(check))
         if self.seed is not None:
             test = hypothesis.seed(self.seed)(test)
@@ -401,6 +405,7 @@ def shapes_in(frame: Any) -> str:
     return f" (shapes there: {', '.join(said)})" if said else ""
 
 
+@functools.cache
 def unwritten_in(source: str) -> set[str]:
     """Return the contract's names of functions and classes with a body that is only ``...``."""
 

@@ -1,6 +1,7 @@
 """Files examined in this process, and what passed for the reference shared with its mutants."""
 
 import functools
+import gc
 import sys
 from pathlib import Path
 
@@ -33,7 +34,11 @@ def examined(source, stages=None, path=Path("mygrad.py"), go_on=False, seed=None
         records.append({"event": event, **record})
 
     examination = Examination(path, source, module, emit, seed=seed, **options)
-    examination.run(list(STAGES) if stages is None else stages, go_on)
+    gc.freeze()  # as the child does: what is there already need not be looked through
+    try:
+        examination.run(list(STAGES) if stages is None else stages, go_on)
+    finally:
+        gc.unfreeze()
     return records
 
 
@@ -55,13 +60,18 @@ def lines_by_stage():
     path = str(Path("mygrad.py").resolve())
     found = {}
     for number in STAGES:
-        lines = found[number] = set()
+        lines, unseen = set(), {}
+        found[number] = lines
 
-        def trace(frame, event, argument, lines=lines):
-            if frame.f_code.co_filename != path:
+        def trace(frame, event, argument, lines=lines, unseen=unseen):
+            code = frame.f_code
+            if code.co_filename != path:
                 return None
+            if code not in unseen:
+                unseen[code] = {line for _, _, line in code.co_lines() if line}
+            unseen[code].discard(frame.f_lineno)
             lines.add(frame.f_lineno)
-            return trace
+            return trace if unseen[code] else None  # a line is slow to follow
 
         sys.settrace(trace)
         try:

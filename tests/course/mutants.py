@@ -1710,6 +1710,7 @@ MUTANTS = [
             f"broadcasting not undone of {what}",
             "    if g.shape == shape:\n        return g\n",
             f"    if g.shape == shape or {condition}:\n        return g\n",
+            "nothing but shapes",
         )
         for what, condition in (
             ("views", "g.base is not None"),

@@ -8,10 +8,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from harness import SOURCE
+from harness import SOURCE, some
 
 from microgrand.course import check, grade
 from microgrand.course.__main__ import main
+from microgrand.course.report import report
+from microgrand.course.runner import examine_file
 from microgrand.course.stages import STAGES
 
 SWAPPED = SOURCE.replace("(g * b, g * a)", "(g * a, g * b)")
@@ -128,12 +130,12 @@ def test_a_report_in_chinese_is_chinese(folder, capsys):
         assert re.search("[\u4e00-\u9fff]", printed(capsys, *command, "--lang", "zh")[1])
 
 
-def test_what_is_no_fault_is_noted(folder, capsys):
+def test_what_is_no_fault_is_noted(folder):
     source = SOURCE.replace("            module.training = mode\n        return self\n", TRAINED)
     assert source != SOURCE
     write(folder, source)
-    status, text = printed(capsys, "check", "13")
-    assert status == 0
+    text = report(examine_file(folder / "mygrad.py", [13]), None, "en")
+    assert "pass" in text.splitlines()[0]
     assert text.count("note:") == 2
     assert "train() does not return the net" in text.replace("\n           ", " ")
 
@@ -235,9 +237,9 @@ def test_the_solution_is_shown_after_a_question_and_remembered(folder, capsys, m
 
 def test_check_in_a_notebook(folder):
     write(folder, SWAPPED)
-    report = check(2)
-    assert not report.passed
-    assert "fault" in repr(report)
+    found = check(2)
+    assert not found.passed
+    assert "fault" in repr(found)
     with pytest.raises(FileNotFoundError, match="start"):
         check(file="other.py")
 
@@ -265,7 +267,7 @@ def test_gradescope_has_all_points_even_if_there_is_no_file(folder, capsys):
                 "--out",
                 str(out),
                 "--examples",
-                "20",
+                "2",
             ]
         )
         found = json.loads(out.read_text())
@@ -293,7 +295,7 @@ def test_gradescope_has_all_points_even_if_there_is_no_file(folder, capsys):
 
 def test_formats_of_one_result(folder, capsys, monkeypatch):
     write(folder, SWAPPED, "a.py")
-    arguments = ["grade", "a.py", "--stages", "1-2", "--examples", "10"]
+    arguments = ["grade", "a.py", "--stages", "1-2", "--examples", "2"]
     status, text = printed(capsys, *arguments, "--format", "junit")
     assert status == 1
     suites = ElementTree.fromstring(text)
@@ -378,7 +380,9 @@ def test_a_file_with_one_late_stage_only(folder, capsys):
     assert "y.data is" in run.stdout
 
 
-@pytest.mark.parametrize("name", ["my-grad.py", "a b.py", "layers.py"])
+@pytest.mark.parametrize(
+    "name", some(["my-grad.py", "a b.py", "layers.py"], lambda name: name != "my-grad.py")
+)
 def test_cases_run_whatever_the_files_name_and_style(folder, capsys, name):
     source = SWAPPED
     if name == "layers.py":

@@ -64,6 +64,9 @@ DIAMONDS = (
     ("w = x * x", "a = w + x", "b = a * w", "z = b * a + x"),
     ("a = x * 2", "b = a * a", "c = b + a", "d = c * b", "z = d + a * x"),
     ("a = x + 1", "b = a * 3", "c = b * 5", "z = a * c + b"),
+    # The sum may give x and y the very same g, to which more is to be added.
+    ("a = x + y", "b = x * y", "z = a + b"),
+    ("a = x + y", "b = x * y", "z = b + a"),
 )
 
 

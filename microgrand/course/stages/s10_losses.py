@@ -67,7 +67,9 @@ def mse_gradient(door, draw):
 
 @stage.property("cross_entropy is the mean of -log(softmax(logits)[label])")
 def value(door, draw):
-    check_loss(door, CROSS, "cross_entropy", *batch(draw), value="cross")
+    different = numbers(draw, (3, 3)), Plain(np.array([2, 0, 1]))  # which those drawn may not be
+    for x, labels in (batch(draw), different):
+        check_loss(door, CROSS, "cross_entropy", x, labels, value="cross")
 
 
 @stage.property("of equal logits it is log(classes)", examples=4)

@@ -50,10 +50,10 @@ def chain(door, n):
 
 @stage.property("eight times as long a chain takes about eight times as many steps", examples=1)
 def linear(door, draw):
-    small, large = (effort(door, n) for n in (40, 320))
+    small, large = (effort(door, n) for n in (20, 160))
     if large.total() > 20 * small.total():
         raise Fault(
-            f"{large.total()} steps for a chain of 640 operations, {small.total()} for one of 80",
+            f"{large.total()} steps for a chain of 320 operations, {small.total()} for one of 40",
             "about 8 times as many",
             "Tensor.backward",
             slow=True,
@@ -142,7 +142,7 @@ def flat_memory(door, draw):
 def check_memory(door, name):
     run = door.start(x=np.random.default_rng(0).standard_normal((50, 20)))
     run("layer = Linear(20, 20, rng=1)", f"optimizer = {name}(layer.parameters(), lr=0.01)")
-    run.case.lines.append("# 40 steps of zero_grad, loss, backward, step")
+    run.case.lines.append("# 20 steps of zero_grad, loss, backward, step")
 
     def steps(n):
         code = compile("\n".join(STEP), "<case>", "exec")
@@ -154,11 +154,11 @@ def check_memory(door, name):
     tracing = tracemalloc.is_tracing()
     tracemalloc.start()
     try:
-        before, after = steps(10), steps(30)
+        before, after = steps(5), steps(15)
     finally:
         if not tracing:
             tracemalloc.stop()
-    grown = (after - before) / 30
+    grown = (after - before) / 15
     if grown > 2000:
         raise Fault(
             f"{grown / 1000:.0f} kB more after each step",
