@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 from microgrand import Tensor
 
 MIB = 2**20
-CHUNK = 4 * MIB  # the memory of a chunk; a few copies of it exist for a while
+CHUNK = 16 * MIB  # the memory of a chunk; a few copies of it exist for a while
 #: A worker that needs too much is ended with an error, not made to wait or to use the disk.
 STRICT = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
 
@@ -71,13 +71,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", type=int, default=384, help="of the worker, in MiB")
-    parser.add_argument("--features", type=int, default=15)
+    parser.add_argument("--features", type=int, default=63)
     parser.add_argument("--times", type=float, default=4.0, help="the data are so many memories")
     given = parser.parse_args()
 
     rows = CHUNK // (4 * (given.features + 1))
     chunks = int(np.ceil(given.times * given.memory * MIB / CHUNK))
-    truth = np.random.default_rng(0).normal(size=given.features).astype(np.float32)
+    truth = np.random.default_rng(0).normal(size=given.features)
+    truth = (4 * truth / np.sqrt(given.features)).astype(np.float32)
     print(
         f"data: {chunks * rows:,} rows, {chunks * CHUNK // MIB} MiB; memory allowed: "
         f"{given.memory} MiB",
@@ -102,7 +103,7 @@ def main():
             args=(x, y),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": 10},
+            options={"maxiter": 6},
         )
         (peak,) = client.run(peak_memory).values()
     print(f"loss {fit.fun:.6f} after {fit.nfev} passes over the data, {fit.nit} steps")
