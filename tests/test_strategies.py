@@ -205,7 +205,7 @@ def test_every_line_and_input_of_a_program_is_used(program):
 def test_every_expression_is_drawn():
     drawn = set()
 
-    @settings(max_examples=400, phases=[Phase.generate], database=None)
+    @settings(max_examples=1000, phases=[Phase.generate], database=None)
     @given(strategies.programs())
     def collect(program):
         drawn.update(re.sub(r"[xv]\d+", "_", line.split(" = ")[1]) for line in program.lines)
