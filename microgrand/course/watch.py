@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,16 @@ def watch(path: Path, options: Any) -> int:
     before: tuple[int, int] | None = None
     said = say("Watching {path}: save it to have it checked, Ctrl-C to end.", options.lang)
     print(said.format(path=path), flush=True)
+    ended = False
+
+    def end(*_: Any) -> None:
+        nonlocal ended
+        ended = True  # an exception that is raised while an object is finalized is dropped
+        raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGINT, end)
     try:
-        while True:
+        while not ended:
             now = state_of(path)
             if now is None or now == before:
                 time.sleep(EVERY)
@@ -119,7 +128,9 @@ def watch(path: Path, options: Any) -> int:
             before = state_of(path)
             watched.check()
     except KeyboardInterrupt:
-        return 0
+        pass
     finally:
+        signal.signal(signal.SIGINT, usual)
         if watched.spare is not None:
             watched.spare.close()
+    return 0

@@ -37,7 +37,7 @@ def test_a_report_after_each_save(tmp_path):
         said = lines_until(process, "lesson 4")
         assert "Stage 3, many uses: passed." in said
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.stdout.close()
