@@ -199,3 +199,16 @@ def test_the_example_runs(tmp_path):
     assert float(re.search(r"error of a weight: (\S+)", printed)[1]) < 0.1
     peak, allowed = map(int, re.search(r"worker: (\d+) MiB of (\d+)", printed).groups())
     assert peak < allowed
+
+
+def test_cholesky_gives_numpys_factor():
+    """Dask's own is the upper one, whose sum is the same."""
+    a = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 2.0]])
+    x = Tensor(da.from_array(a, chunks=3), requires_grad=True)
+    weights = np.arange(9.0).reshape(3, 3)
+    factor = np.linalg.cholesky(x)
+    np.sum(factor * weights).backward()
+    here = Tensor(a, requires_grad=True)
+    np.sum(np.linalg.cholesky(here) * weights).backward()
+    np.testing.assert_allclose(factor.data.compute(), np.linalg.cholesky(a))
+    np.testing.assert_allclose(x.grad.compute(), here.grad)

@@ -295,7 +295,12 @@ def _tensorsolve(a: ArrayLike, b: ArrayLike, axes: Axis = None) -> Value:
 @primitive
 def cholesky(a: Value, upper: bool = False) -> Value:
     """Return the lower factor L, or its transpose."""
-    return np.linalg.cholesky(a, upper=True) if upper else np.linalg.cholesky(a)
+    if upper:
+        return np.linalg.cholesky(a, upper=True)
+    out = np.linalg.cholesky(a)
+    if library_of(out) is None:
+        return out
+    return np.tril(out) + np.conj(transposed(np.triu(out, 1)))  # Dask's is the upper one
 
 
 def cholesky_vjp(g: Value, out: Value, a: Value, upper: bool = False) -> Value:
