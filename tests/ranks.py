@@ -31,14 +31,14 @@ RANK, SIZE = COMM.rank, COMM.size
 
 
 @contextmanager
-def raises(kind: type[Exception], *words: str) -> Iterator[None]:
+def raises(kind: type[Exception] | tuple[type[Exception], ...], *words: str) -> Iterator[None]:
     """Ask for an error whose message has the words."""
     try:
         yield
     except kind as error:
         message = str(error)
     else:
-        raise AssertionError(f"{kind.__name__} was not raised")
+        raise AssertionError(f"{kind} was not raised")
     assert all(word in message for word in words), message
 
 
@@ -295,6 +295,24 @@ def a_checkpoint_is_resumed_by_as_many_ranks_and_by_others():
         COMM.Barrier()
 
 
+def a_loss_that_is_none_fails_on_all_ranks():
+    net = make_net()
+    ddp = DistributedDataParallel(net)
+    for number in range(2):
+        loss = net(np.ones((2, 3)))
+        with raises((ValueError, RuntimeError), "scalar" if RANK == SIZE - 1 else "failed"):
+            ddp.backward(loss if RANK == SIZE - 1 else loss.sum(), examples=2)
+        assert all(p.grad is None for p in net.parameters()), number
+    ddp.backward(net(np.ones((2, 3))).sum(), examples=2)
+
+
+def generators_in_lists_diverge():
+    net = make_net()
+    net.own = [np.random.default_rng(1)]
+    DistributedDataParallel(net)
+    assert len(set(COMM.allgather(net.own[0].integers(2**60)))) == SIZE
+
+
 # ------------------------------------------------------------------- what must end all of them
 
 
@@ -316,6 +334,19 @@ def one_rank_exits():
     if RANK == 1:
         sys.exit(0)
     ddp.backward(ddp.model(np.ones((1, 3))).sum(), examples=1)
+
+
+def one_rank_makes_nothing():
+    if RANK == 1:
+        sys.exit("no data on this rank")
+    DistributedDataParallel(make_net())
+
+
+def one_rank_ends_with_two_models():
+    first, _ = DistributedDataParallel(make_net()), DistributedDataParallel(make_net())
+    if RANK == 1:
+        sys.exit(0)
+    first.backward(first.model(np.ones((1, 3))).sum(), examples=1)
 
 
 if __name__ == "__main__":

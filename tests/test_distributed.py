@@ -41,6 +41,8 @@ CHECKS = (
     "a_failure_is_all_or_nothing",
     "misuse_is_refused",
     "buffers_are_rank_0s",
+    "a_loss_that_is_none_fails_on_all_ranks",
+    "generators_in_lists_diverge",
     "a_checkpoint_is_resumed_by_as_many_ranks_and_by_others",
 )
 
@@ -61,6 +63,8 @@ def test_any_number_of_ranks_does_what_one_does():
         ("one_rank_raises", "LookupError: this rank is lost"),
         ("one_rank_leaves_early", "rank 1 has ended, and rank 0 makes step 3"),
         ("one_rank_exits", "rank 1 has ended, and rank 0 makes step 0"),
+        ("one_rank_makes_nothing", "rank 1 has ended, and rank 0 makes a Distributed"),
+        ("one_rank_ends_with_two_models", "rank 1 has ended, and rank 0 makes step 0"),
     ],
 )
 def test_no_rank_waits_for_one_that_has_ended(check, message):

@@ -64,6 +64,12 @@ def check_model(model: Any) -> None:
     """Raise if it is not a module that learns."""
     if not isinstance(model, Module):
         raise TypeError(f"expected a Module, got {type(model).__name__}")
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if not isinstance(tensor.data, np.ndarray):
+            raise TypeError(
+                f"{name} is an array of {type(tensor.data).__module__.split('.')[0]}; the ranks "
+                "exchange NumPy's arrays only, so the model must be on the host"
+            )
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(
             "the model has no parameter that requires a gradient, so there is nothing to learn"
@@ -83,9 +89,12 @@ def at_least_one(name: str, value: Any) -> int:
 
 # --------------------------------------------------------------------------- ends that all see
 
-#: The number of the step of a rank that makes no further one.
-ENDED = -1
-SECONDS_TO_TELL = 3
+#: The tag of the message by which a rank tells the others that it has ended.
+ENDED = 1729
+#: How long a message of a rank may take that has ended since, and how often one looks for the end.
+GRACE, EVERY = 3.0, 0.05
+#: What will never be complete, and yet must not be freed.
+unfinished: list[Any] = []
 
 
 def abort_on_errors() -> None:
@@ -102,6 +111,7 @@ def abort_on_errors() -> None:
 
     if comm.Get_size() > 1:
         sys.excepthook = show_and_abort
+        atexit.register(say_that_it_ends, comm)
 
 
 def abort(comm: Any) -> None:
@@ -112,19 +122,38 @@ def abort(comm: Any) -> None:
     comm.Abort(1)
 
 
-def end_together(comm: Any) -> None:
-    """Let no process end while others go on."""
-    if comm.Get_size() > 1:
-        atexit.register(say_that_it_ends, comm)
-
-
 def say_that_it_ends(comm: Any) -> None:
-    """Tell the other ranks that this one makes no further step."""
-    heads = np.empty((comm.Get_size(), 5))
-    comm.Allgather(np.array([ENDED, 0, 0, 0, 0], float), heads)
-    if not np.all(heads[:, 0] == ENDED):
-        time.sleep(SECONDS_TO_TELL)  # the others are in a step, and raise an error: let it be read
-        abort(comm)
+    """Tell the other ranks that this one takes part in nothing any more."""
+    others = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
+    unfinished.extend([comm.Isend(np.zeros(0), dest=rank, tag=ENDED) for rank in others])
+
+
+def wait(comm: Any, request: Any, buffers: Any, doing: str) -> None:
+    """Wait for what all ranks take part in; raise if one of them has ended instead."""
+    looked, gone = time.monotonic(), None
+    while not request.Test():
+        now = time.monotonic()
+        if gone is not None:
+            if now > looked + GRACE:
+                unfinished.append((request, buffers))
+                raise RuntimeError(
+                    f"rank {gone} has ended, and rank {comm.Get_rank()} {doing}: all ranks must "
+                    "make the same objects and the same number of steps. Share each batch by "
+                    "shard(), or give all ranks equally many batches"
+                )
+        elif now > looked + EVERY:
+            looked, gone = now, rank_that_has_ended(comm)
+
+
+def rank_that_has_ended(comm: Any) -> int | None:
+    """Return a rank of this communicator that has told that it has ended."""
+    mpi = import_mpi()
+    world, group = mpi.COMM_WORLD, comm.Get_group()
+    ranks = list(range(comm.Get_size()))
+    for rank, name in zip(ranks, group.Translate_ranks(ranks, world.Get_group()), strict=True):
+        if name != world.Get_rank() and world.Iprobe(source=name, tag=ENDED):
+            return rank
+    return None
 
 
 # ------------------------------------------------------------------------- what ranks agree about
@@ -145,16 +174,10 @@ def check_models_agree(layouts: Sequence[Sequence[Any]]) -> None:
 
 
 def check_heads_agree(heads: Array) -> None:
-    """Raise if ranks are in different steps, or their batches or parameters differ."""
-    steps, batches, which, examples = heads[:, :4].T
+    """Raise if a step is not the same on all ranks, or one of them was given what is none."""
+    steps, batches, which, failed, examples = heads[:, :5].T
+    check_none_failed(int(np.sum(failed)))
     if np.any(steps != steps[0]):
-        if np.any(steps == ENDED):
-            done, going = np.argmin(steps), np.argmax(steps)
-            raise RuntimeError(
-                f"rank {done} has ended, and rank {going} makes step {steps[going]:.0f}: all ranks "
-                "must make the same number of steps. Share each batch by shard(), or give all "
-                "ranks equally many batches"
-            )
         raise RuntimeError(
             f"the ranks are in different steps: {steps.astype(int).tolist()}. One of them has "
             "called backward() more often than others"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import engine
+from ..checkpoint import generators_in
 from ..checks import check_backward_begins_here
 from ..kinds import Array
 from ..nn.module import Module
@@ -110,9 +111,10 @@ class DistributedDataParallel:
         if comm is None:
             comm = mpi.COMM_WORLD
             checks.check_launcher(comm.Get_size())
-        self.comm = comm.Dup()  # so that no message of the program is taken for one of ours
+        # A copy, so that no message of the program is taken for one of ours.
+        self.comm, request = comm.Idup()
+        checks.wait(comm, request, self.comm, "makes a DistributedDataParallel")
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
-        checks.end_together(self.comm)
         self.bucket_bytes = checks.at_least_one("bucket_bytes", bucket_bytes)
         self.check_every = checks.at_least_one("check_every", check_every)
         self.model = model
@@ -149,10 +151,7 @@ class DistributedDataParallel:
     def generators(self) -> Iterator[np.random.Generator]:
         """Yield the library's generator and those of the modules, each once."""
         found = {id(default_generator): default_generator}
-        for module in self.model.modules():
-            for value in vars(module).values():
-                if isinstance(value, np.random.Generator):
-                    found.setdefault(id(value), value)
+        found |= {id(rng): rng for _, rng in generators_in(self.model)}
         yield from found.values()
 
     # ---- one step
@@ -204,8 +203,12 @@ class DistributedDataParallel:
             If the loss is the mean of no example on any rank, or depends on leaves that are not
             parameters of the model.
         """
-        examples = checks.number_of_examples(examples)
-        checks.check_loss(loss, examples)
+        try:
+            examples = checks.number_of_examples(examples)
+            checks.check_loss(loss, examples)
+        except Exception:
+            self.tell(failed=1)
+            raise
         loss = loss if examples else None
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         total, sum_of_losses = self.agree(loss, examples)
@@ -246,15 +249,21 @@ class DistributedDataParallel:
 
     def agree(self, loss: Tensor | None, examples: int) -> Array:
         """Tell all ranks of this step; return the sums of the examples and of their losses."""
-        which = checksum(np.array([p.requires_grad for p in self.model.parameters()]))
         part = examples * loss.item() if loss is not None else 0.0
-        own = [self.steps, self.batch_checksum, which, examples, part]
-        heads = np.empty((self.size, len(own)))
-        self.comm.Allgather(np.array(own, float), heads)
-        self.batch_checksum = 0
+        heads = self.tell(examples=examples, part=part)
         checks.check_heads_agree(heads)
-        sums: Array = np.add.reduce(heads[:, 3:])
+        sums: Array = np.add.reduce(heads[:, 4:])
         return sums
+
+    def tell(self, failed: int = 0, examples: int = 0, part: float = 0.0) -> Array:
+        """Tell all ranks what this one has in this step; return what each of them has."""
+        which = checksum(np.array([p.requires_grad for p in self.model.parameters()]))
+        own = np.array([self.steps, self.batch_checksum, which, failed, examples, part], float)
+        heads = np.empty((self.size, len(own)))
+        request = self.comm.Iallgather(own, heads)
+        checks.wait(self.comm, request, (own, heads), f"makes step {self.steps}")
+        self.batch_checksum = 0
+        return heads
 
     def check_parameters(self) -> None:
         """Raise if parameters are not the same to the bit on all ranks."""
