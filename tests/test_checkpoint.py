@@ -165,6 +165,47 @@ def test_extra_comes_back_as_it_was(tmp_path_factory, ending, extra):
     assert_same(checkpoint.load(file)["extra"], extra)
 
 
+#: Few letters, so that joined keys meet, and those that lead elsewhere in an archive.
+KEYS = st.text("01./\\\0\ud800é", max_size=3) | st.integers(0, 1)
+
+
+@pytest.mark.parametrize("ending", ["npz", pytest.param("safetensors", marks=needs_safetensors)])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    nest=st.recursive(
+        st.just(None), lambda inner: st.dictionaries(KEYS, inner, max_size=4), max_leaves=8
+    ),
+)
+def test_any_keys_keep_their_arrays_apart(tmp_path_factory, ending, nest):
+    counter = itertools.count()
+
+    def with_arrays(nest):
+        if nest is None:
+            return np.full(1, next(counter))
+        return {key: with_arrays(item) for key, item in nest.items()}
+
+    file = tmp_path_factory.getbasetemp() / f"keys.{ending}"
+    extra = with_arrays(nest)
+    checkpoint.save(file, model={"extra.0": np.ones(1)}, extra=extra)
+    content = checkpoint.load(file)
+    assert_same(content["extra"], extra)
+    assert_same(content["model"], {"extra.0": np.ones(1)})
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"loss/train": np.float64(1)},
+        {"net": {"w": np.ones(1)}, "net.w": np.zeros(1)},
+        {1: np.ones(1), "1": np.zeros(1)},
+        {"": np.ones(1), "..": [np.zeros(1)], "\\": (np.ones(2), "x")},
+    ],
+)
+def test_keys_that_files_cannot_have_or_that_meet_come_back(path, extra):
+    checkpoint.save(path, extra=extra)
+    assert_same(checkpoint.load(path)["extra"], extra)
+
+
 @pytest.mark.parametrize("extra", [{1.5: 2}, object(), np.array(["a"]), np.array([None]), {1, 2}])
 def test_what_cannot_be_saved_leaves_the_old_file(path, extra):
     checkpoint.save(path, extra=1)

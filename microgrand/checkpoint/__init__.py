@@ -114,8 +114,8 @@ def save(
     for name, owner in ("optimizer", optimizer), ("scheduler", scheduler):
         if owner is not None:
             checks.check_has_state(name, owner, f"one of microgrand.optim's {name}s")
-            content[name] = nests.encode(owner.state_dict(), PREFIX + name, arrays)
-    content["extra"] = nests.encode(extra, f"{PREFIX}extra", arrays)
+            content[name] = nests.encode(owner.state_dict(), name, arrays, PREFIX)
+    content["extra"] = nests.encode(extra, "extra", arrays, PREFIX)
     text = nests.as_text(content)
     files.replace_file(path, lambda file: write(file, arrays, text))
 

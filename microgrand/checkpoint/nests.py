@@ -3,6 +3,8 @@
 What JSON knows stands as it is. The rest is an object with the key ``"!"``, which tells what it is:
 
     (1, x)    {"!": "tuple", "items": [1, {"!": "array", "name": "..."}]}
+
+Arrays are numbered: names made of keys could meet, or be none that files can have.
 """
 
 from __future__ import annotations
@@ -18,26 +20,29 @@ from . import checks
 PLAIN = (bool, int, float, str, type(None))
 
 
-def encode(value: Any, name: str, arrays: dict[str, Any]) -> Any:
-    """Return a value for JSON; put its arrays into `arrays` by names that begin with `name`."""
+def encode(value: Any, who: str, arrays: dict[str, Any], prefix: str) -> Any:
+    """Return a value for JSON; put its arrays into `arrays`, by numbers after a prefix.
+
+    `who` tells in errors which part of the whole it is.
+    """
     if type(value) in PLAIN:
         return value
     if isinstance(value, dict):
-        items = {key: encode(item, f"{name}.{key}", arrays) for key, item in value.items()}
+        items = {key: encode(item, f"{who}.{key}", arrays, prefix) for key, item in value.items()}
         if all(type(key) is str for key in items) and "!" not in items:
             return items
-        checks.check_keys(name, items)
+        checks.check_keys(who, items)
         return {"!": "dict", "items": [[key, item] for key, item in items.items()]}
     if type(value) in (list, tuple):
-        parts = [encode(item, f"{name}.{i}", arrays) for i, item in enumerate(value)]
+        parts = [encode(item, f"{who}.{i}", arrays, prefix) for i, item in enumerate(value)]
         return parts if type(value) is list else {"!": "tuple", "items": parts}
     if isinstance(value, np.random.Generator):
         return {"!": "generator", "state": encode_state(value.bit_generator.state)}
     array = value.data if isinstance(value, Tensor) else value
-    checks.check_can_be_saved(name, array)
-    kind = "number" if isinstance(array, np.generic) else "array"
+    checks.check_can_be_saved(who, array)
+    name = f"{prefix}{len(arrays)}"
     arrays[name] = np.asarray(array)
-    return {"!": kind, "name": name}
+    return {"!": "number" if isinstance(array, np.generic) else "array", "name": name}
 
 
 def encode_state(state: Any) -> Any:
