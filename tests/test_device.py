@@ -922,3 +922,41 @@ def fails(*args, **kwargs):
 def test_the_script_for_a_real_device_runs_on_the_stand_in(capsys):
     assert device.main(["--stand-in", "--seconds", "0.01"]) == 0
     assert "13 of 13 parts done" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------- states and texts
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_states_are_loaded_where_the_parameters_are(there):
+    def trained(net):
+        optimizer = optim.Adam(net.parameters(), lr=0.1)
+        for parameter in net.parameters():
+            parameter.grad = np.ones_like(parameter.data)
+        optimizer.step()
+        return net, optimizer
+
+    kinds = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    source, optimizer = trained(on_device(kinds) if there else kinds)
+    net = on_device(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
+    other = optim.Adam(net.parameters())
+    net.load_state_dict(source.state_dict())
+    other.load_state_dict(optimizer.state_dict())
+    expected = source.state_dict()
+    for name, value in net.state_dict().items():
+        assert type(value) is DeviceArray
+        np.testing.assert_array_equal(on_host(value), on_host(expected[name]), strict=True)
+    for name, arrays in optimizer.memory.items():
+        for mine, array in zip(other.memory[name], arrays, strict=True):
+            assert type(mine) is DeviceArray
+            np.testing.assert_array_equal(on_host(mine), on_host(array), strict=True)
+
+
+@pytest.mark.parametrize("wrap", [DeviceArray, lambda x: Tensor(DeviceArray(x))])
+def test_a_state_of_the_device_is_not_loaded_on_the_host(wrap):
+    net = nn.Linear(1, 1)
+    before = net.state_dict()
+    state = {"weight": [[1.0]], "bias": wrap(np.ones(1))}
+    with pytest.raises(ValueError, match=r"bias: .*DeviceArray.*host first, as by x\.get\(\)"):
+        net.load_state_dict(state)
+    np.testing.assert_equal(net.state_dict(), before)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import is_integer
+from ..dispatch import library_of
 from ..kinds import Array, DTypeLike, Shape
 from ..random import generator
 from ..tensor import Tensor
@@ -286,19 +287,48 @@ def check_is_mapping(state: Any) -> None:
 LOADED_INTO = {"f": "fiu", "c": "fiuc", "i": "iu", "u": "iu", "b": "b"}
 
 
-def as_plain_array(given: Any) -> Array:
-    """Return the values of an entry of a state dict, which may be a tensor of PyTorch's."""
-    if isinstance(given, Tensor):
-        return given.data
+def as_plain_array(given: Any, like: Any = None) -> Array:
+    """Return the values of an entry of a state dict, which may be a tensor of PyTorch's.
+
+    They are in the library of the array `like`; None stands for NumPy.
+    """
+    given = given.data if isinstance(given, Tensor) else given
+    check_is_whole(given)
     if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # which NumPy has not
         given = given.float()
-    array = np.asarray(given)
+    if like is None or library_of(given) is None:
+        given = on_host(given)
+    array = np.asarray(given, like=like)
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array  # of ml_dtypes
+
+
+def on_host(given: Any) -> Array:
+    """Make an array of NumPy's, or raise where another library refuses that."""
+    try:
+        return np.asarray(given)
+    except TypeError:
+        if library_of(given) is None:
+            raise
+        raise TypeError(where_to_bring(given)) from None
+
+
+def where_to_bring(array: Any) -> str:
+    """Tell what to do with an array of another library where NumPy's are expected."""
+    return f"this is a {type(array).__name__}; bring it to the host first, as by x.get()"
+
+
+def check_is_whole(array: Any) -> None:
+    """Raise if an array has a mask, which would be lost."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            "this is a masked array, whose mask would be lost; give x.filled(value), or its data "
+            "and its mask as two arrays"
+        )
 
 
 def as_value_of(tensor: Any, given: Any) -> Array:
     """Convert an entry of a state dict to a new array for a tensor, or raise."""
-    array = as_plain_array(given)
+    array = as_plain_array(given, like=library_of(tensor))
     if not getattr(tensor.data.flags, "writeable", True):
         raise ValueError("the parameter's array is read-only")
     if array.shape != tensor.shape:

@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..dispatch import library_of
 from ..kinds import Array
+from ..nn.checks import as_plain_array
 from ..tensor import Tensor
 
 
@@ -261,9 +263,7 @@ def checked_state_entries(optimizer: Any, state: Any, order: list[Any]) -> list[
 
 def fill(memory: Array, value: Any, who: str) -> None:
     """Write a loaded array into one of its shape, if it holds numbers within its range."""
-    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy has not
-        value = value.float()
-    array = np.asarray(value)
+    array = as_plain_array(value, like=library_of(memory))
     if array.dtype.kind not in "fiu":
         raise ValueError(
             f"load_state_dict refused, nothing was changed; {who} is of dtype {array.dtype}, "
