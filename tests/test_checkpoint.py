@@ -10,10 +10,11 @@ import sys
 
 import numpy as np
 import pytest
+from device_array import DeviceArray
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from microgrand import checkpoint, manual_seed, nn, optim
+from microgrand import Tensor, checkpoint, manual_seed, nn, optim
 from microgrand.checkpoint import files
 from microgrand.data import batches
 from microgrand.nn import functional as F
@@ -204,6 +205,22 @@ def test_any_keys_keep_their_arrays_apart(tmp_path_factory, ending, nest):
 def test_keys_that_files_cannot_have_or_that_meet_come_back(path, extra):
     checkpoint.save(path, extra=extra)
     assert_same(checkpoint.load(path)["extra"], extra)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.ma.array([1.0, 2.0], mask=[True, False]), r"w: .*masked.*x\.filled\(value\)"),
+        (np.ma.masked, r"w: .*masked.*x\.filled\(value\)"),
+        (DeviceArray(np.ones(2)), r"w: .*DeviceArray.*host first, as by x\.get\(\)"),
+        (Tensor(DeviceArray(np.ones(2))), r"w: .*DeviceArray.*host first, as by x\.get\(\)"),
+    ],
+)
+def test_arrays_that_would_lose_something_or_are_elsewhere_are_refused(path, value, words):
+    for part in ("extra", "model"):
+        with pytest.raises(TypeError, match=words):
+            checkpoint.save(path, **{part: {"w": value}})
+    assert os.listdir(path.parent) == []
 
 
 @pytest.mark.parametrize("extra", [{1.5: 2}, object(), np.array(["a"]), np.array([None]), {1, 2}])

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..nn.checks import as_plain_array
 from ..nn.module import Module, items_in
 from . import checks, files, nests, npz, safe
 
@@ -104,7 +103,7 @@ def save(
     arrays: dict[str, Any] = {}
     content: dict[str, Any] = {"version": 1, "model": model is not None, "random": states_of(model)}
     if isinstance(model, Mapping):
-        arrays = {name: as_plain_array(value) for name, value in model.items()}
+        arrays = checks.plain_arrays(model)
     elif model is not None:
         checks.check_has_state("model", model, "a module or a dict of arrays")
         arrays = dict(model.state_dict())

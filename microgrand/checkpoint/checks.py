@@ -11,6 +11,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..dispatch import library_of
+from ..nn.checks import as_plain_array, check_is_whole, where_to_bring
+
 #: What an array in a file may hold.
 KINDS = "biufc"
 
@@ -54,16 +57,33 @@ def check_keys(name: str, items: Mapping[Any, Any]) -> None:
 def check_can_be_saved(name: str, value: Any) -> None:
     """Raise if a value is no array of numbers."""
     if not isinstance(value, (np.ndarray, np.generic)):
+        if library_of(value) is not None:
+            raise TypeError(f"checkpoint: {name}: {where_to_bring(value)}")
         raise TypeError(
             f"checkpoint: {name} is of type {type(value).__name__}; a checkpoint holds None, "
             "numbers, texts, lists, tuples, dicts, arrays and numpy.random.Generators: save what "
             "it consists of"
         )
+    try:
+        check_is_whole(value)
+    except TypeError as error:
+        raise TypeError(f"checkpoint: {name}: {error}") from None
     if value.dtype.kind not in KINDS:
         raise TypeError(
             f"checkpoint: {name} is an array of dtype {value.dtype}; save numbers, or texts in a "
             "list"
         )
+
+
+def plain_arrays(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return NumPy's arrays of those of a dict, or raise."""
+    arrays = {}
+    for name, value in model.items():
+        try:
+            arrays[name] = as_plain_array(value)
+        except TypeError as error:
+            raise TypeError(f"checkpoint: {name}: {error}") from None
+    return arrays
 
 
 def check_names(names: Iterable[str], prefix: str) -> None:
