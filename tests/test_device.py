@@ -960,3 +960,19 @@ def test_a_state_of_the_device_is_not_loaded_on_the_host(wrap):
     with pytest.raises(ValueError, match=r"bias: .*DeviceArray.*host first, as by x\.get\(\)"):
         net.load_state_dict(state)
     np.testing.assert_equal(net.state_dict(), before)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3.5, np.inf])
+def test_clipped_norms_are_computed_on_the_device(order):
+    def clipped(there):
+        leaves = [Tensor(there(np.ones(shape)), requires_grad=True) for shape in [(2, 3), (0,)]]
+        for leaf in leaves:
+            leaf.grad = there(np.arange(leaf.size, dtype=float).reshape(leaf.shape))
+        DeviceArray.looks = DeviceArray.moves = 0
+        norm = nn.utils.clip_grad_norm_(leaves, 0.1, norm_type=order)
+        assert DeviceArray.looks == DeviceArray.moves == 0
+        return [norm, *(leaf.grad for leaf in leaves)]
+
+    for found, expected in zip(clipped(DeviceArray), clipped(np.asarray), strict=True):
+        assert type(found) is DeviceArray
+        np.testing.assert_allclose(on_host(found), expected)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from ..traced import look
+from ..vjps.rules import extreme
 from . import module_checks as checks
 from .checks import check_flag
 from .module import STATE, Module
@@ -83,7 +84,7 @@ def norm_of(arrays: list[Any], order: float) -> Any:
     for array in arrays:
         size = np.abs(array, dtype=np.result_type(array.dtype, np.float64))
         if order == np.inf:
-            total = np.maximum(total, np.max(size, initial=0))
+            total = np.maximum(total, extreme(np.max, size, None, 0, keepdims=False))
         else:
             total = total + np.sum(size * size if order == 2 else size**order)
     if order == np.inf:
