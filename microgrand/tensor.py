@@ -431,7 +431,12 @@ class Tensor(Node):
     def __repr__(self) -> str:
         # np.array_repr shows the dtype where it is not the default; "Tensor(" is one letter
         # longer than "array(", so further lines that are not blank move by one.
-        text = np.array_repr(np.asarray(self._array)).removeprefix("array(").removesuffix(")")
+        try:
+            text = np.array_repr(np.asarray(self._array))
+        except TypeError:  # a device's library gives its numbers to NumPy only when asked
+            text = repr(self._array)
+        if text.startswith("array("):
+            text = text.removeprefix("array(").removesuffix(")")
         text = text.replace("\n ", "\n  ")
         return f"Tensor({text}, requires_grad=True)" if self._requires_grad else f"Tensor({text})"
 

@@ -976,3 +976,16 @@ def test_clipped_norms_are_computed_on_the_device(order):
     for found, expected in zip(clipped(DeviceArray), clipped(np.asarray), strict=True):
         assert type(found) is DeviceArray
         np.testing.assert_allclose(on_host(found), expected)
+
+
+def test_a_tensor_shows_what_its_library_shows():
+    array = DeviceArray(np.array([1.0, 2.5]))
+    assert repr(Tensor(array)) == f"Tensor({array!r})"
+    assert repr(Tensor(array, requires_grad=True)) == f"Tensor({array!r}, requires_grad=True)"
+    assert str(Tensor(array)) == str(array)
+
+
+def test_a_library_that_writes_as_numpy_does_is_shown_as_numpy_is(monkeypatch):
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    monkeypatch.setattr(DeviceArray, "__repr__", lambda self: repr(on_host(self)))  # as CuPy does
+    assert repr(Tensor(DeviceArray(array))) == repr(Tensor(array))
