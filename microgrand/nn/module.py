@@ -356,7 +356,8 @@ class Module:
         ----------
         state
             From each one's name to an array of its shape; ``numpy.load`` of an ``.npz`` file will
-            do, and so will the ``state_dict()`` of a PyTorch module with the same parts.
+            do, and so will the ``state_dict()`` of a PyTorch module with the same parts. Values
+            are brought to where the parameters are, such as a device.
         strict
             Whether each parameter and buffer must have an entry, and each entry must be known. One
             that several modules share may stand there by any of its names, or by all.
