@@ -24,7 +24,8 @@ def as_array(value: ArrayLike, beside: ArrayLike = None) -> Value:
 
 def as_arrays(*values: ArrayLike) -> list[Value]:
     """Make lists and numbers arrays of the library that the other values are of."""
-    return [as_array(value, library_of(*values)) for value in values]
+    beside = library_of(*values)
+    return [as_array(value, beside) for value in values]
 
 
 def filled(shape: Shape | int, value: float, dtype: DTypeLike, beside: ArrayLike) -> Array:
