@@ -389,6 +389,10 @@ LAYERS = {
     "RNN": (lambda: nn.RNN(4, 3), (5, 2, 4)),
     "GRU": (lambda: nn.GRU(4, 3), (5, 2, 4)),
     "LSTM": (lambda: nn.LSTM(4, 3), (5, 2, 4)),
+    "LSTM, dropout on the state": (
+        lambda: nn.LSTM(4, 3, recurrent_dropout=0.5, rng=np.random.default_rng(0)),
+        (5, 2, 4),
+    ),
     "TransformerEncoderLayer": (
         lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0),
         (3, 2, 8),
@@ -627,6 +631,7 @@ def test_masks_of_the_librarys_generator_in_a_compiled_step():
 #: Which layers move something to the device in each step, with and without compile.
 MOVING = {
     "LSTM": "the gates' scales, in a loop that is one call",
+    "LSTM, dropout on the state": "the same, and the mask, which a generator of NumPy's draws",
     "TransformerEncoderLayer": "the masks, which the library's own generator draws",
 }
 

@@ -11,6 +11,7 @@ from ..dispatch import data_of, library_of
 from ..kinds import Array, ArrayLike, DTypeLike, Shape, Value
 from ..random import generator
 from ..tensor import Tensor
+from ..vjps.rules import filled
 from . import checks, recurrent_checks
 from .dropout.layers import Dropout
 from .inputs import as_tensor
@@ -190,7 +191,7 @@ class RecurrentNet(Recurrence):
         """Draw which units of the state are kept, and scale them; one mask for all steps."""
         if self.recurrent_dropout is None:
             return None
-        ones = np.ones((x.shape[1], self.hidden_size), x.dtype, like=library_of(x))
+        ones = filled((x.shape[1], self.hidden_size), 1, x.dtype, x)
         return data_of(self.recurrent_dropout(ones))
 
     def start_of(self, x: Tensor, hx: Any, is_batch: bool) -> Any:
