@@ -124,6 +124,8 @@ def abort(comm: Any) -> None:
 
 def say_that_it_ends(comm: Any) -> None:
     """Tell the other ranks that this one takes part in nothing any more."""
+    if import_mpi().Is_finalized():
+        return
     others = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
     unfinished.extend([comm.Isend(np.zeros(0), dest=rank, tag=ENDED) for rank in others])
 
