@@ -117,11 +117,8 @@ class Call:
         one, split = as_one(outputs)
         self.data = one._array
         tree = map_tree(lambda leaf: RESULT if is_variable(leaf) else leaf, tree)
-        del (
-            outputs,
-            one,
-            copies,
-        )  # and with them the graph of the call, and the memory that it holds
+        # With these goes the graph of the call, and the memory that it holds.
+        del outputs, one, copies
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
         parts = iter(split(node))
