@@ -166,7 +166,12 @@ class Trace:
 
 
 def without_dispatch(function: Any) -> Any:
-    """Return what a NumPy function calls when it has looked for arrays of other libraries."""
+    """Return what a NumPy function calls when it has looked for arrays of other libraries.
+
+    Of a native part, that is its machine code.
+    """
+    if isinstance(function, numba_cache.Part):
+        return function.entry
     looks = isinstance(function, type(np.dot))
     return getattr(function, "_implementation", function) if looks else function
 
