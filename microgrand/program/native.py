@@ -121,7 +121,7 @@ def dtypes_of_loop(call: Call) -> Any:
     variable_int = any(isinstance(a, Variable) and a.kind is int for a in call.args)
     if variable_int and integers:
         return None  # NumPy raises where it does not fit
-    if call.kwargs:  # it is to be computed in a dtype of floats
+    if "dtype" in call.kwargs:  # it is to be computed in a dtype of floats
         return (call.kwargs["dtype"],) * (ufunc.nin + ufunc.nout)
     try:
         dtypes = ufunc.resolve_dtypes((*given, *[None] * ufunc.nout))
@@ -147,11 +147,10 @@ def is_native_elementwise(call: Call) -> bool:
         return is_native_clip(call)
     if not isinstance(ufunc, np.ufunc) or len(call.args) != ufunc.nin:
         return False
-    if call.kwargs and not (
-        call.kwargs.keys() == {"dtype"}
-        and call.kwargs["dtype"] == result.dtype
-        and result.dtype.kind == "f"
-        and ufunc not in COMPARISONS
+    if not call.kwargs.keys() <= {"dtype", "out"}:
+        return False
+    if call.kwargs.get("dtype", result.dtype) != result.dtype or (
+        "dtype" in call.kwargs and (result.dtype.kind != "f" or ufunc in COMPARISONS)
     ):
         return False
     if ufunc is np.invert:
@@ -161,7 +160,11 @@ def is_native_elementwise(call: Call) -> bool:
         return False
     if ufunc in OF_FLOATS and dtypes[0].kind != "f":
         return False
-    if call.writes and (call.function not in IN_PLACE or call.args[0].dtype != dtypes[-1]):
+    if call.writes and (
+        (call.function not in IN_PLACE and "out" not in call.kwargs)
+        or call.writes != (result,)
+        or result.dtype != dtypes[-1]
+    ):
         return False
     return bool(dtypes[-1] == result.dtype)
 
@@ -216,6 +219,22 @@ def is_native_view(call: Call) -> bool:
     if not is_view(call) or not all(map(is_known, (call.args[0], call.result))):
         return False
     return call.function is not operator.getitem or is_plain_index(call.args[1])
+
+
+def is_flat_copy(call: Call) -> bool:
+    """Tell whether a call copies an array in the order of rows, to give it another shape."""
+    source, result = call.args[0] if call.args else None, call.result
+    return (
+        call.function in (np.reshape, np.ravel, Method("reshape"), Method("ravel"))
+        and isinstance(source, Variable)
+        and source.is_array
+        and is_known(source)
+        and result.storage is not source.storage
+        and result.dtype == source.dtype
+        and is_contiguous(result)
+        and call.kwargs.get("order", "C") == "C"
+        and list(call.operands()) == [source]
+    )
 
 
 def is_element(call: Call) -> bool:
@@ -422,10 +441,10 @@ def is_native(call: Call) -> bool:
         return is_plain and is_known(result) and result.is_array
     if is_native_elementwise(call):
         if call.writes:  # NumPy sees where what is read overlaps with what is written
-            target = call.args[0]
+            (target,) = call.writes
             return all(v is target or not may_overlap(v, target) for v in call.operands())
         return True
-    return is_choice(call) or is_product(call) or reduction(call) is not None
+    return is_choice(call) or is_product(call) or is_flat_copy(call) or reduction(call) is not None
 
 
 def may_overlap(x: Variable, y: Variable) -> bool:

@@ -34,6 +34,7 @@ from .native import (
     is_choice,
     is_conversion,
     is_element,
+    is_flat_copy,
     is_native_check,
     is_native_elementwise,
     is_product,
@@ -155,7 +156,7 @@ class PartWriter:
 
     def in_loop(self, call: Call) -> bool:
         """Tell whether a call is done element by element, beside others."""
-        if is_native_elementwise(call) or call.function is operator.setitem:
+        if call.function is operator.setitem or is_native_elementwise(call) or is_flat_copy(call):
             return True
         if call.function in MAKERS:
             return MAKERS[call.function] is not None
@@ -168,6 +169,10 @@ class PartWriter:
         """
         if call.function in MAKERS:
             return Call(call.function, (), {}, call.result)
+        if is_flat_copy(call):
+            (source, *_), copy = call.args, call.result
+            part = self.places.view(copy, np.reshape, source.shape)
+            return Call(operator.setitem, (source,), {}, part, (part,))
         if call.function is not operator.setitem:
             return call
         target, where, value = call.args

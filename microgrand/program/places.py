@@ -62,9 +62,13 @@ class Places:
         index = index if isinstance(index, tuple) else (index,)
         if not any(item is Ellipsis for item in index):
             index = (*index, Ellipsis)  # then also one element is a view
-        view = like(array)[index]
+        return self.view(array, operator.getitem, index)
+
+    def view(self, array: Variable, function: Any, *args: Any) -> Variable:
+        """Return a view of an array as a variable."""
+        view = function(like(array), *args)
         made = Variable(np.ndarray, view.shape, view.dtype, view.strides, array.storage)
-        self.makers[made] = Call(operator.getitem, (array, index), {}, made)
+        self.makers[made] = Call(function, (array, *args), {}, made)
         return made
 
 
