@@ -155,9 +155,7 @@ class Lowering:
     def part(self, group: list[Call]) -> None:
         """Make the call of a part, and the views that are needed after it."""
         outputs, after = self.results_of(group)
-        part = PartWriter(
-            group, outputs, self.live_views, self.places, self.memory, self.is_fixed
-        )
+        part = PartWriter(group, outputs, self.live_views, self.places, self.memory, self.is_fixed)
         for array in part.stored:
             if array.is_array and array in part.made and array.storage not in self.handed_out:
                 self.memory.add(array)
@@ -166,7 +164,8 @@ class Lowering:
         given = [*part.parameters]
         fresh = [v for v in given if v.is_array and v in part.made]
         for array in fresh:  # who is shown it may keep it
-            self.calls.append(Call(np.empty, (array.shape, array.dtype), {}, array))
+            self.program.fresh.append(Call(np.empty, (array.shape, array.dtype), {}, array))
+            self.calls.append(self.program.fresh[-1])
         if part.fixed:
             size = len(part.fixed)
             table = Variable(np.ndarray, (size,), np.dtype(np.int64), (8,), Storage(), "table")

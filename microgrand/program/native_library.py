@@ -92,7 +92,7 @@ def scratch_of_tiles(sizes: Any, size: int) -> int:
     m, n, k = sizes
     rows, terms = rows_of_tiles(m), min(k, TERMS)
     columns = -(-n // COLUMNS[size]) * COLUMNS[size]
-    return rows * PANELS * terms + columns * terms + rows * COLUMNS[size]
+    return int(rows * PANELS * terms + columns * terms + rows * COLUMNS[size])
 
 
 def product_in_tiles(
@@ -132,7 +132,14 @@ ROOT_4, ROOT_8 = f4(math.sqrt(0.5)).view(i4), f8(math.sqrt(0.5)).view(i8)
 MANTISSA_4, MANTISSA_8 = i4(2**23 - 1), i8(2**52 - 1)
 NORMAL_4, NORMAL_8 = np.finfo(f4).tiny, np.finfo(f8).tiny
 RAISE_4, RAISED_4, RAISE_8, RAISED_8 = f4(2**25), f4(25), f8(2**54), f8(54)
-ZERO_4, ZERO_8, INF_4, INF_8, NAN_4, NAN_8 = f4(0), f8(0), f4("inf"), f8("inf"), f4("nan"), f8("nan")
+ZERO_4, ZERO_8, INF_4, INF_8, NAN_4, NAN_8 = (
+    f4(0),
+    f8(0),
+    f4("inf"),
+    f8("inf"),
+    f4("nan"),
+    f8("nan"),
+)
 TOP_4, BOTTOM_4, TOP_8, BOTTOM_8 = i4(2**31 - 1), SIGN_4, i8(2**63 - 1), SIGN_8
 
 

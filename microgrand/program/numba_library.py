@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import llvmlite.binding
@@ -19,7 +18,11 @@ from . import native_library
 ensure_blas()
 
 
-class Whole(JITCodeLibrary):  # type: ignore[misc]
+#: In the names of variables that hold a function's global names.
+ENVIRONMENT = "NumbaEnv"
+
+
+class Whole(JITCodeLibrary):
     """The code of a part, with all that it calls: optimized once."""
 
     def _optimize_final_module(self) -> None:
@@ -27,7 +30,7 @@ class Whole(JITCodeLibrary):  # type: ignore[misc]
         passes.run(self._final_module, builder)
 
 
-class Inner(JITCodeLibrary):  # type: ignore[misc]
+class Inner(JITCodeLibrary):
     """The code of a function that others call: it is optimized, and made machine code, with them.
 
     It stays a function: what its pointers point to is known to lie apart there.
@@ -45,22 +48,25 @@ class Inner(JITCodeLibrary):  # type: ignore[misc]
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
-        names = [v.name for v in self._final_module.global_variables if v.name.startswith("_ZN08NumbaEnv")]
-        module = llvmlite.binding.parse_assembly("".join(f'@"{name}" = common global i64 0\n' for name in names))
+        names = [v.name for v in self._final_module.global_variables if ENVIRONMENT in v.name]
+        text = "".join(f'@"{name}" = common global i64 0\n' for name in names)
+        module = llvmlite.binding.parse_assembly(text)  # Numba writes into it, to no end
         module.data_layout = self._codegen._data_layout
         self._codegen._add_module(module)
         self._codegen._engine.finalize_object()
         self._finalized = True
 
 
-class OfParts(CompilerBase):  # type: ignore[misc]
+class OfParts(CompilerBase):
     """Compiles parts as Numba does."""
 
     library = Whole
 
     def define_pipelines(self) -> Any:
         """Return Numba's own pipeline."""
-        self.state.library = self.library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state.library = self.library(
+            self.state.targetctx.codegen(), self.state.func_id.func_qualname
+        )
         self.state.library.enable_object_caching()
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
@@ -79,8 +85,6 @@ class OfLoops(OfParts):
         return super().define_pipelines()
 
 
-#: The size of the vectors that tiles are computed with.
-BYTES = 64
 #: Division by zero gives inf, as NumPy's does.
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 INNER = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -96,7 +100,7 @@ total = numba.njit(pipeline_class=OfLoops, fastmath={"reassoc", "contract"}, **I
 # ------------------------------------------------------------------------------------ memory
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def pointer_to(typingctx: Any, address: Any, dtype: Any) -> Any:
     """Take a number for an address."""
     kind = types.CPointer(dtype.dtype)
@@ -107,7 +111,7 @@ def pointer_to(typingctx: Any, address: Any, dtype: Any) -> Any:
     return kind(address, dtype), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def start_of(typingctx: Any, array: Any, dtype: Any) -> Any:
     """Return where an array begins."""
     kind = types.CPointer(dtype.dtype)
@@ -119,12 +123,12 @@ def start_of(typingctx: Any, array: Any, dtype: Any) -> Any:
     return kind(array, dtype), generate
 
 
-@overload(native_library.pointer_at, strict=False)  # type: ignore[untyped-decorator]
+@overload(native_library.pointer_at, strict=False)
 def pointer_at(table: Any, place: Any, count: Any, dtype: Any) -> Any:
     return lambda table, place, count, dtype: pointer_to(table[place], dtype)
 
 
-@overload(native_library.pointer, strict=False)  # type: ignore[untyped-decorator]
+@overload(native_library.pointer, strict=False)
 def pointer(array: Any, count: Any, dtype: Any) -> Any:
     return lambda array, count, dtype: start_of(array, dtype)
 
@@ -132,10 +136,8 @@ def pointer(array: Any, count: Any, dtype: Any) -> Any:
 # -------------------------------------------------------------------------------------- BLAS
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def gemm(  # type: ignore[no-untyped-def]
-    typingctx, of_a, of_b, m, n, k, a, from_a, lda, b, from_b, ldb, c, from_c, ldc
-) -> Any:
+@intrinsic
+def gemm(typingctx, of_a, of_b, m, n, k, a, from_a, lda, b, from_b, ldb, c, from_c, ldc) -> Any:
     """Call BLAS for matrices that lie column by column, from elements of what is pointed at."""
     given = (of_a, of_b, m, n, k, a, from_a, lda, b, from_b, ldb, c, from_c, ldc)
     kind = {types.float32: "s", types.float64: "d"}[a.dtype]
@@ -167,7 +169,7 @@ def gemm(  # type: ignore[no-untyped-def]
     return types.void(*given), generate
 
 
-@overload(native_library.product, strict=False)  # type: ignore[untyped-decorator]
+@overload(native_library.product, strict=False)
 def product(
     sizes: Any, a: Any, place_in_a: Any, b: Any, place_in_b: Any, c: Any, place_in_c: Any
 ) -> Any:
@@ -182,160 +184,6 @@ def product(
              c, place_in_c[0], place_in_c[1])  # fmt: skip
 
     return with_blas
-
-
-# ------------------------------------------------------------------------------------- tiles
-
-
-def tile_of(rows: int) -> Any:
-    """Return a function that multiplies a tile: packed rows of one matrix, columns of another."""
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def tile(typingctx, k, a, from_a, b, from_b, c, from_c, step, goes_on):  # type: ignore[no-untyped-def]
-        return types.void(k, a, from_a, b, from_b, c, from_c, step, goes_on), write_tile(rows)
-
-    return tile
-
-
-def write_tile(rows: int) -> Any:
-    """Return what writes a tile's code: its sums stand in the processor's vectors, two a row."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        k, a, from_a, b, from_b, c, from_c, step, goes_on = args
-        number = context.get_value_type(signature.args[1].dtype)
-        number_size = 4 if signature.args[1].dtype == types.float32 else 8
-        length = BYTES // number_size
-        vector, integer = ir.VectorType(number, length), k.type
-        short = ir.IntType(32)
-
-        def at(pointer: Any, *places: Any) -> Any:
-            place = functools.reduce(builder.add, places)
-            return builder.gep(pointer, [place])
-
-        def load(pointer: Any, *places: Any) -> Any:
-            return builder.load(builder.bitcast(at(pointer, *places), vector.as_pointer()), align=number_size)
-
-        name = f"llvm.fma.v{length}f{8 * number_size}"
-        fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), name
-        )
-        nothing = ir.Constant(vector, [0.0] * length)
-        before = builder.block
-        begun, loop, after = (
-            builder.append_basic_block(name) for name in ("begun", "terms", "stored")
-        )
-        builder.cbranch(builder.icmp_signed("!=", goes_on, integer(0)), begun, loop)
-
-        def place(row: int, column: int) -> tuple[Any, ...]:
-            return c, from_c, builder.mul(step, integer(row)), integer(column * length)
-
-        places = [(row, column) for row in range(rows) for column in range(2)]
-        builder.position_at_end(begun)
-        sums_before = [load(*place(*where)) for where in places]
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        term = builder.phi(integer)
-        totals = [builder.phi(vector) for _ in places]
-        at_a = builder.add(from_a, builder.mul(term, integer(rows)))
-        at_b = builder.add(from_b, builder.mul(term, integer(2 * length)))
-        right = [load(b, at_b, integer(i * length)) for i in range(2)]
-        sums = []
-        for (row, column), total in zip(places, totals, strict=True):
-            if column == 0:
-                one = builder.load(at(a, at_a, integer(row)))
-                one = builder.insert_element(ir.Constant(vector, ir.Undefined), one, short(0))
-                all_first = ir.Constant(ir.VectorType(short, length), [0] * length)
-                left = builder.shuffle_vector(one, one, all_first)
-            sums.append(builder.call(fma, [left, right[column], total]))
-        following = builder.add(term, integer(1))
-        for block, count in ((before, 0), (begun, 0), (loop, following)):
-            term.add_incoming(integer(0) if count == 0 else count, block)
-        for total, old, new in zip(totals, sums_before, sums, strict=True):
-            for block, value in ((before, nothing), (begun, old), (loop, new)):
-                total.add_incoming(value, block)
-        builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
-        builder.position_at_end(after)
-        for where, total in zip(places, sums, strict=True):
-            pointer = builder.bitcast(at(*place(*where)), vector.as_pointer())
-            builder.store(total, pointer, align=number_size)
-        return context.get_dummy_value()
-
-    return generate
-
-
-tile_14, tile_13, tile_11, tile_8 = map(tile_of, native_library.ROWS)
-
-
-@numba.njit(**INNER)  # type: ignore[untyped-decorator]
-def tile(rows, k, a, from_a, b, from_b, c, from_c, step, goes_on):  # type: ignore[no-untyped-def]
-    """Multiply a tile of so many rows."""
-    if rows == 14:
-        tile_14(k, a, from_a, b, from_b, c, from_c, step, goes_on)
-    elif rows == 13:
-        tile_13(k, a, from_a, b, from_b, c, from_c, step, goes_on)
-    elif rows == 11:
-        tile_11(k, a, from_a, b, from_b, c, from_c, step, goes_on)
-    else:
-        tile_8(k, a, from_a, b, from_b, c, from_c, step, goes_on)
-
-
-@numba.njit(pipeline_class=OfLoops, **INNER)  # type: ignore[untyped-decorator]
-def pack(rows, m, k, a, start, row, column, packed, place):  # type: ignore[no-untyped-def]
-    """Copy some rows of a matrix so that they are read term by term; those that lack are 0."""
-    for i in range(m, rows):
-        for term in range(k):
-            packed[place + term * rows + i] = 0
-    if row == 1:
-        for term in range(k):
-            for i in range(m):
-                packed[place + term * rows + i] = a[start + i + term * column]
-    else:
-        for i in range(m):
-            for term in range(k):
-                packed[place + term * rows + i] = a[start + i * row + term * column]
-
-
-@overload(native_library.product_in_tiles, strict=False)  # type: ignore[untyped-decorator]
-def product_in_tiles(  # type: ignore[no-untyped-def]
-    sizes, rows, columns, a, place_in_a, b, place_in_b, c, place_in_c, scratch
-) -> Any:
-    most, panels = native_library.TERMS, native_library.PANELS
-
-    def in_tiles(  # type: ignore[no-untyped-def]
-        sizes, rows, columns, a, place_in_a, b, place_in_b, c, place_in_c, scratch
-    ) -> None:
-        m, n, all_terms = sizes
-        start_a, row_a, column_a = place_in_a
-        start_b, row_b, column_b = place_in_b
-        start_c, step, _ = place_in_c
-        packed_b = rows * panels * min(all_terms, most)
-        corner = packed_b + -(-n // columns) * columns * min(all_terms, most)
-        for term in range(0, all_terms, most):
-            k = min(most, all_terms - term)
-            for j in range(0, n, columns):
-                pack(columns, min(columns, n - j), k, b, start_b + term * row_b + j * column_b,
-                     column_b, row_b, scratch, packed_b + j * k)  # fmt: skip
-            for block in range(0, m, rows * panels):
-                end = min(m, block + rows * panels)
-                for i in range(block, end, rows):
-                    pack(rows, min(rows, m - i), k, a, start_a + i * row_a + term * column_a,
-                         row_a, column_a, scratch, (i - block) * k)  # fmt: skip
-                for j in range(0, n, columns):
-                    for i in range(block, end, rows):
-                        from_a, from_b = (i - block) * k, packed_b + j * k
-                        from_c = start_c + i * step + j
-                        if i + rows <= m and j + columns <= n:
-                            tile(rows, k, scratch, from_a, scratch, from_b, c, from_c, step, term)
-                            continue
-                        tile(rows, k, scratch, from_a, scratch, from_b, scratch, corner, columns, 0)
-                        for x in range(min(rows, m - i)):
-                            for y in range(min(columns, n - j)):
-                                value = scratch[corner + x * columns + y]
-                                if term > 0:
-                                    value += c[from_c + x * step + y]
-                                c[from_c + x * step + y] = value
-
-    return in_tiles
 
 
 # --------------------------------------------------------------------------------- functions

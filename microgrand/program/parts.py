@@ -55,6 +55,7 @@ class Loop:
         self.own: set[Storage] = set()  # the memory of what is made
         self.read: dict[Variable, None] = {}  # arrays
         self.written: dict[Variable, None] = {}
+        self.in_vain: set[Variable] = set()
 
     def takes(self, call: Call) -> bool:
         """Tell whether a call may be in the loop."""
@@ -64,14 +65,17 @@ class Loop:
             if v in self.made:
                 if v.is_array and v.shape != self.shape:
                     return False
-            elif v.is_array and v.storage in self.own:
-                return False
-            elif any(v is not w and may_overlap(v, w) for w in self.written):
+            elif (v.is_array and v.storage in self.own) or any(
+                v is not w and may_overlap(v, w) for w in self.written
+            ):
                 return False
         for target in call.writes:
             if target not in self.made and (
                 target.storage in self.own
-                or any(v is not target and may_overlap(v, target) for v in {**self.read, **self.written})
+                or any(
+                    v is not target and may_overlap(v, target)
+                    for v in {**self.read, **self.written}
+                )
             ):
                 return False
         return True
@@ -135,6 +139,7 @@ class PartWriter:
         self.here: set[Variable] = set()  # what the loop being written has made
         self.items = self.arrange(group)
         self.stored = self.find_stored()
+        self.find_read_later()
 
     def arrange(self, group: list[Call]) -> list[Any]:
         """Gather elementwise calls in loops."""
@@ -188,6 +193,16 @@ class PartWriter:
             if not isinstance(item, Loop):
                 stored.update(item.results())
         return stored
+
+    def find_read_later(self) -> None:
+        """Let loops know what they write in vain: an array of the part that nobody reads later."""
+        later = {self.root(v) for v in self.outputs}
+        for item in reversed(self.items):
+            read = item.operands() if isinstance(item, Call) else item.read
+            if isinstance(item, Loop):
+                roots = {v: self.root(v) for v in item.written}
+                item.in_vain = {v for v, r in roots.items() if r in self.made and r not in later}
+            later.update(self.root(v) for v in read)
 
     def root(self, variable: Variable) -> Variable:
         """Return the array in which an array lies."""
@@ -306,7 +321,8 @@ class PartWriter:
     def loop(self, loop: Loop) -> list[str]:
         """Write a loop."""
         made = [call.result for call in loop.calls if not call.writes]
-        written = [v for v in made if v.is_array and v in self.stored] + [*loop.written]
+        written = [v for v in made if v.is_array and v in self.stored]
+        written += [v for v in loop.written if v not in loop.in_vain]
         arrays = [*dict.fromkeys([*written, *loop.read])]
         places = [self.places[v] for v in arrays]
         steps = [steps_in(p, v, loop.shape) for p, v in zip(places, arrays, strict=True)]
@@ -390,9 +406,7 @@ class PartWriter:
         """Write the choice of what a mask marks; a check has told how many there are."""
         (source, mask), result = call.args, call.result
         places = [self.places[v] for v in (mask, source)]
-        axes = [
-            Axis(n, tuple([p.steps[i] for p in places])) for i, n in enumerate(source.shape)
-        ]
+        axes = [Axis(n, tuple([p.steps[i] for p in places])) for i, n in enumerate(source.shape)]
         marked, chosen = (
             read(v, self.memory(v), index(p.start, axes, i))
             for i, (v, p) in enumerate(zip((mask, source), places, strict=True))

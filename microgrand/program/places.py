@@ -128,9 +128,8 @@ def count(array: Variable) -> int:
     if 0 in array.shape:
         return 0
     size = array.dtype.itemsize
-    return 1 + sum(
-        (n - 1) * step // size for n, step in zip(array.shape, array.strides, strict=True)
-    )
+    places = zip(array.shape, array.strides, strict=True)
+    return 1 + int(sum((n - 1) * step // size for n, step in places))
 
 
 # ------------------------------------------------------------------------------- loops over them

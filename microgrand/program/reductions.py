@@ -28,7 +28,10 @@ def write(writer: PartWriter, call: Call) -> list[str]:
     places = [writer.places[v] for v in found.arrays]
     kept = [i for i in range(len(source.shape)) if i not in found.axes]
     along = result_steps(result, source.shape, found.axes)
-    steps = [*(steps_in(p, v, source.shape) for p, v in zip(places, found.arrays, strict=True)), along]
+    steps = [
+        *(steps_in(p, v, source.shape) for p, v in zip(places, found.arrays, strict=True)),
+        along,
+    ]
 
     def part(axes: list[int]) -> list[Axis]:
         return axes_of(
@@ -252,4 +255,3 @@ def few(
         f"    for j in range({n}):",
         f"        {at(2, 'i', 'j')} = {' + '.join(terms)}",
     ]
-
