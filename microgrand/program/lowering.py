@@ -14,7 +14,7 @@ import numpy as np
 
 from .calls import CHECKS, Call, Program, Storage, Variable, is_contiguous
 from .memory import Memory
-from .native import is_element, is_native, is_native_view, may_overlap
+from .native import is_element, is_filling_of_itself, is_native, is_native_view, may_overlap
 from .parts import PartWriter
 from .passes import asks, has_effect
 from .places import Places, is_view
@@ -58,6 +58,8 @@ class Lowering:
                 self.flush()
             if call is program.release and any(other.function in CHECKS for other in self.group):
                 self.flush()  # nothing is let go before the checks
+            if self.changes_nothing(call):
+                continue
             if self.is_native(call):
                 self.group.append(call)
                 self.made.update(call.results())
@@ -90,9 +92,15 @@ class Lowering:
         roots = [self.places[v].root for v in arrays]
         if any(step < 0 for root in roots for step in root.strides):
             return False
-        return all(
-            is_contiguous(v) for v in call.results() if v.is_array and v.storage in self.handed_out
-        )
+        made = [v for v in call.results() if v.is_array and v not in call.writes]
+        return is_view(call) or all(is_contiguous(v) for v in made if v.storage in self.handed_out)
+
+    def changes_nothing(self, call: Call) -> bool:
+        """Tell whether a call puts a part of an array where it is, as ``x[0] += 1`` does."""
+        if call in (self.program.commit, self.program.release) or not is_filling_of_itself(call):
+            return False
+        target, where, value = call.args
+        return self.places[value] == self.places[self.places.part(target, where)]
 
     def can_come_before(self, call: Call) -> bool:
         """Tell whether a call may be made before the calls that are being gathered."""

@@ -412,6 +412,15 @@ def is_filling(call: Call) -> bool:
     return True
 
 
+def is_filling_of_itself(call: Call) -> bool:
+    """Tell whether a call writes into a part of an array what is in the same memory."""
+    if call.function is not operator.setitem or not is_plain_index(call.args[1]):
+        return False
+    target, _, value = call.args
+    is_array = isinstance(value, Variable) and value.is_array
+    return is_array and value.storage is target.storage and is_known(target) and is_known(value)
+
+
 def is_native_check(call: Call) -> bool:
     """Tell whether a call is a check of one number that native code can make."""
     if call.function is not expect:

@@ -135,7 +135,8 @@ class PartWriter:
         self.numbers: list[Variable] = []
         self.arrays: dict[Variable, None] = {}
         self.views: dict[tuple[Variable, Any], Variable] = {}  # of the bits of arrays
-        self.functions: dict[str, tuple[str, str]] = {}  # by text: the name, and for readers
+        #: By what they do: their names, and their texts, also for readers.
+        self.functions: dict[str, tuple[str, str, str]] = {}
         self.here: set[Variable] = set()  # what the loop being written has made
         self.items = self.arrange(group)
         self.stored = self.find_stored()
@@ -285,14 +286,12 @@ class PartWriter:
             pointers.insert(0, line)  # before the names of arrays stand for where they begin
         given = [*(["table"] if fixed else []), *parameters.values()]
         to_read = [*parameters, *fixed]
+        to_compile = [text.replace("{}", name, 1) for name, text, _ in self.functions.values()]
+        for_readers = [text.replace("{}", name, 1) for name, _, text in self.functions.values()]
+        names = ", ".join(self.names[v] for v in to_read)
         return (
-            "\n".join(text for text, _ in self.functions.values()) * bool(self.functions)
-            + function(f"def part({', '.join(given)})", [*pointers, *body]),
-            "\n".join(text for _, text in self.functions.values()) * bool(self.functions)
-            + with_names(
-                function(f"def part({', '.join(self.names[v] for v in to_read)})", body),
-                self.names,
-            ),
+            "\n".join([*to_compile, function(f"def part({', '.join(given)})", [*pointers, *body])]),
+            "\n".join([*for_readers, with_names(function(f"def part({names})", body), self.names)]),
         )
 
     def call(self, kind: str, lines: list[str]) -> str:
@@ -302,21 +301,17 @@ class PartWriter:
         inner: dict[str, str] = {}
 
         def shortened(found: Any) -> str:
-            if found[0] in short:
-                return short[found[0]]
-            return inner.setdefault(found[0], f"x{len(inner)}")
+            return short.get(found[0]) or inner.setdefault(found[0], f"x{len(inner)}")
 
         text = re.sub(r"\bv\d+_?\b", shortened, "\n".join(lines))
-        key = f"{kind} {', '.join(short.values())}\n{text}"
+        key = f"{kind} {len(short)}\n{text}"
         if key not in self.functions:
-            name = f"{kind}_{len(self.functions)}"
-            signature = f"def {name}({{}})"
             self.functions[key] = (
-                function(signature.format(", ".join(short.values())), text.split("\n")),
-                with_names(function(signature.format(", ".join(given)), lines), self.names),
+                f"{kind}_{len(self.functions)}",
+                function(f"def {{}}({', '.join(short.values())})", text.split("\n")),
+                with_names(function(f"def {{}}({', '.join(given)})", lines), self.names),
             )
-        name = self.functions[key][0].split("(")[0].removeprefix("def ")
-        return f"{name}({', '.join(given)})"
+        return f"{self.functions[key][0]}({', '.join(given)})"
 
     def loop(self, loop: Loop) -> list[str]:
         """Write a loop."""
