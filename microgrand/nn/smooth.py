@@ -17,7 +17,7 @@ from ..tensor import Tensor
 from . import layer_checks
 from .inputs import as_tensor
 from .module import Module
-from .normal import cdf_of, normal_cdf, normal_density, reach, tail_and_bell
+from .normal import cdf_of, normal_cdf, normal_density, reach, tail
 from .pieces import in_pieces
 
 # ------------------------------------------------------------------------------ sigmoids
@@ -145,12 +145,23 @@ def silu(x: ArrayLike) -> Tensor:
 
 
 def unit_and_slope(x: Array) -> tuple[Array, Array]:
-    """Return ``x Phi(x)`` and ``Phi(x) + x phi(x)``; far from 0, the density phi is 0."""
-    tail, height = tail_and_bell(x)
-    share = cdf_of(x, tail)
-    height *= np.clip(x, -reach(x.dtype), reach(x.dtype))
+    """Return ``x Phi(x) = max(x, 0) - |x| Phi(-|x|)`` and ``Phi(x) + x phi(x)``.
+
+    Far from 0, the tail and the density phi are 0. The square is rounded: of what is small, the
+    last ``x^2 / 2`` units are lost.
+    """
+    near = np.clip(x, -reach(x.dtype), reach(x.dtype))
+    height = np.exp(np.square(near) * -0.5)
+    distance = np.abs(near)
+    share = tail(distance, height)
+    unit = np.clip(x, 0, np.inf)  # the maximum with a number takes longer
+    distance *= share
+    unit -= distance
+    slope = cdf_of(x, share)
+    height *= near
     height *= 1 / math.sqrt(2 * math.pi)
-    return gated(x, share), share + height
+    slope += height
+    return unit, slope
 
 
 @primitive
