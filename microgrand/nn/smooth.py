@@ -59,7 +59,7 @@ def sigmoid(x: ArrayLike) -> Tensor:
     >>> F.sigmoid([-1000.0, 0.0, 1000.0])
     Tensor([0. , 0.5, 1. ])
     """
-    return logistic(as_tensor(x))  # type: ignore[no-any-return]
+    return logistic(as_tensor(x))
 
 
 def logsigmoid(x: ArrayLike) -> Tensor:
@@ -71,7 +71,7 @@ def logsigmoid(x: ArrayLike) -> Tensor:
     >>> F.logsigmoid([-1000.0, 0.0])
     Tensor([-1.00000000e+03, -6.93147181e-01])
     """
-    return -np.logaddexp(0, -as_tensor(x))  # type: ignore[no-any-return]
+    return -np.logaddexp(0, -as_tensor(x))
 
 
 def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -141,7 +141,7 @@ def silu(x: ArrayLike) -> Tensor:
     >>> F.silu([-1.0, 0.0, 1.0])
     Tensor([-0.26894142,  0.        ,  0.73105858])
     """
-    return swish(as_tensor(x))  # type: ignore[no-any-return]
+    return swish(as_tensor(x))
 
 
 def unit_and_slope(x: Array) -> tuple[Array, Array]:
@@ -234,8 +234,8 @@ def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     layer_checks.one_of("gelu's approximate", approximate, ("none", "tanh"))
     x = as_tensor(x)
     if approximate == "tanh":
-        return tanh_unit(x)  # type: ignore[no-any-return]
-    return gaussian_unit(x, *in_pieces(unit_and_slope, x._array))  # type: ignore[no-any-return]
+        return tanh_unit(x)
+    return gaussian_unit(x, *in_pieces(unit_and_slope, x._array))
 
 
 # ------------------------------------------------------------------------------- modules
