@@ -232,7 +232,7 @@ class Tensor(Node):
 
     def detach(self) -> Tensor:
         """Return a leaf outside the graph, with a copy: a step would change the original values."""
-        return new_tensor(self._array.copy())  # type: ignore[no-any-return]
+        return new_tensor(self._array.copy())
 
     def item(self) -> Any:
         """Return the only element as a Python number; ValueError unless there is exactly one."""

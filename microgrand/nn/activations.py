@@ -32,7 +32,7 @@ def relu(x: ArrayLike) -> Tensor:
     Tensor([0., 0., 2.])
     """
     x = as_tensor(x)
-    return apply_mask(x, relu_mask(x._array))  # type: ignore[no-any-return]
+    return apply_mask(x, relu_mask(x._array))
 
 
 class ReLU(Module):
@@ -61,7 +61,7 @@ class ReLU(Module):
         """Zero what is not positive."""
         x = as_tensor(x)
         mask = self.mask = relu_mask(x._array)  # another thread may replace self.mask
-        return apply_mask(x, mask)  # type: ignore[no-any-return]
+        return apply_mask(x, mask)
 
 
 # ------------------------------------------------------------------------------ softmax
@@ -253,7 +253,7 @@ class Softmax(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Normalise along the axis."""
-        return softmax(as_tensor(x), self.dim)  # type: ignore[no-any-return]
+        return softmax(as_tensor(x), self.dim)
 
     def extra_repr(self) -> str:
         """Return the axis."""
@@ -272,4 +272,4 @@ class LogSoftmax(Softmax):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Normalise along the axis."""
-        return log_softmax(as_tensor(x), self.dim)  # type: ignore[no-any-return]
+        return log_softmax(as_tensor(x), self.dim)

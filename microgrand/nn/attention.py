@@ -96,7 +96,7 @@ def scaled_dot_product_attention(
     if is_causal:
         allowed = causal_mask(query.shape[-2], key.shape[-2])
     drop = (lambda weights: dropout(weights, dropout_p)) if dropout_p else None
-    return attend(query, key, value, allowed, added, drop, scale)[0]  # type: ignore[no-any-return]
+    return attend(query, key, value, allowed, added, drop, scale)[0]
 
 
 def masks_of(mask: ArrayLike, dtype: DTypeLike) -> tuple[Mask | None, Tensor | None]:

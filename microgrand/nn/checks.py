@@ -378,7 +378,7 @@ def probability_below_1(p: Any) -> float:
 def generator_or_none(rng: Any) -> np.random.Generator | None:
     """Return what draws a layer's masks; None for the library's generator; or raise."""
     generator(rng)
-    return rng  # type: ignore[no-any-return]
+    return rng
 
 
 def check_mask(mask: Any) -> None:

@@ -118,7 +118,7 @@ def with_bias(
     out = contraction(x if is_batch else np.expand_dims(x, 0), weight, windows, groups)
     if bias is not None:
         out = add_to_channels(out, bias)
-    return out if is_batch else np.squeeze(out, 0)  # type: ignore[no-any-return]
+    return out if is_batch else np.squeeze(out, 0)
 
 
 def conv1d(

@@ -66,9 +66,9 @@ def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = Non
     words = layer_checks.words(words, weight._array.shape)
     rows = weight[words]
     if padding_idx is None:
-        return rows  # type: ignore[no-any-return]
+        return rows
     padding = layer_checks.padding(padding_idx, len(weight))
-    return np.where(np.equal(words, padding)[..., None], rows.detach(), rows)  # type: ignore[no-any-return]
+    return np.where(np.equal(words, padding)[..., None], rows.detach(), rows)
 
 
 def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:

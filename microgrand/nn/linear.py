@@ -86,7 +86,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike = None) -> Tensor:
     x = as_tensor(x, dtype)
     bias = None if bias is None else as_tensor(bias, dtype)
     checks.check_linear(x, weight, bias)
-    return affine(x, weight, bias)  # type: ignore[no-any-return]
+    return affine(x, weight, bias)
 
 
 class Linear(Module):

@@ -42,7 +42,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
     Tensor([-0.01,  0.  ,  2.  ])
     """
     positive, negative = sides(as_tensor(x))
-    return positive + negative_slope * negative  # type: ignore[no-any-return]
+    return positive + negative_slope * negative
 
 
 def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
@@ -67,7 +67,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     Tensor([-1.,  0.,  2.])
     """
     positive, negative = sides(as_tensor(x))
-    return positive + alpha * np.expm1(negative)  # type: ignore[no-any-return]
+    return positive + alpha * np.expm1(negative)
 
 
 #: With these, activations of mean 0 and variance 1 keep them from layer to layer.
@@ -90,7 +90,7 @@ def selu(x: ArrayLike) -> Tensor:
     >>> F.selu([-1.0, 0.0, 1.0])
     Tensor([-1.11133074,  0.        ,  1.05070099])
     """
-    return SELU_SCALE * elu(x, SELU_ALPHA)  # type: ignore[no-any-return]
+    return SELU_SCALE * elu(x, SELU_ALPHA)
 
 
 def hardtanh(x: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:

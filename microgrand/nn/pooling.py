@@ -65,7 +65,7 @@ def max_pool(
     who = f"max_pool{axes}d"
     conv_checks.check_axes(who, x, axes)
     options = hashable(kernel_size, stride, padding, dilation, ceil_mode)
-    return largest(x, windows_of(who, x._array.shape[-axes:], *options))  # type: ignore[no-any-return]
+    return largest(x, windows_of(who, x._array.shape[-axes:], *options))
 
 
 def avg_pool(
@@ -86,7 +86,7 @@ def avg_pool(
     mean = gather(x, windows) / np.asarray(
         counts(windows, count_include_pad), wide(x._array).dtype, like=library_of(x)
     )
-    return mean.astype(x.dtype) if mean.dtype != x.dtype else mean  # type: ignore[no-any-return]
+    return mean.astype(x.dtype) if mean.dtype != x.dtype else mean
 
 
 def counts(windows: Windows, count_include_pad: bool) -> Array:

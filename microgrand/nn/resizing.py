@@ -66,11 +66,11 @@ def interpolate(
     if factors == tuple([after / before for before, after in ratios]):
         # To repeat each element is to put it wherever a window of that size meets.
         windows = Windows(sizes, factors, factors, (0,) * axes, (1,) * axes, lengths)
-        return scatter(x, windows).astype(x.dtype)  # type: ignore[no-any-return]
+        return scatter(x, windows).astype(x.dtype)
     for axis, (n, m, (before, after)) in enumerate(zip(lengths, sizes, ratios, strict=True), 2):
         nearest = np.floor(np.arange(m) * before / after).astype(int)
         x = np.take(x, np.asarray(np.minimum(nearest, n - 1), like=library_of(x)), axis)
-    return x  # type: ignore[no-any-return]
+    return x
 
 
 class Upsample(Module):
@@ -138,7 +138,7 @@ class Flatten(Module):
         shape = x._array.shape
         start, end = conv_checks.axes_to_flatten(self, shape, self.start_dim, self.end_dim)
         joined = math.prod(shape[start : end + 1])
-        return x.reshape(*shape[:start], joined, *shape[end + 1 :])  # type: ignore[no-any-return]
+        return x.reshape(*shape[:start], joined, *shape[end + 1 :])
 
     def extra_repr(self) -> str:
         """Return the axes."""
@@ -178,7 +178,7 @@ class Unflatten(Module):
         x = x if isinstance(x, Tensor) else Tensor(x)
         shape = x._array.shape
         axis = conv_checks.axis_to_unflatten(self, shape, self.dim, self.unflattened_size)
-        return x.reshape(*shape[:axis], *self.unflattened_size, *shape[axis + 1 :])  # type: ignore[no-any-return]
+        return x.reshape(*shape[:axis], *self.unflattened_size, *shape[axis + 1 :])
 
     def extra_repr(self) -> str:
         """Return the axis, and what it becomes."""

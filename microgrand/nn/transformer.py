@@ -132,9 +132,9 @@ class TransformerEncoderLayer(Module):
         x: Any = src
         if self.norm_first:
             x = x + attention(self.norm1(x))
-            return x + net(self.norm2(x))  # type: ignore[no-any-return]
+            return x + net(self.norm2(x))
         x = self.norm1(x + attention(x))
-        return self.norm2(x + net(x))  # type: ignore[no-any-return]
+        return self.norm2(x + net(x))
 
 
 class TransformerEncoder(Module):
@@ -179,4 +179,4 @@ class TransformerEncoder(Module):
         x: Any = src
         for layer in self.layers:
             x = layer(x, mask, src_key_padding_mask, is_causal)
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)

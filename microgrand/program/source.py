@@ -145,8 +145,8 @@ class Writer:
             return f"slice({', '.join(map(self.literal, parts))})"
         if value is None or value is Ellipsis or type(value) in (bool, int, str):
             return repr(value) if value is not Ellipsis else "..."
-        if type(value) is float and np.isfinite(value):
-            return repr(value)
+        if type(value) is float and not np.isnan(value):
+            return repr(value).replace("inf", "np.inf")
         if isinstance(value, np.dtype) and value.isbuiltin == 1:
             return f"np.{value.name}" if value.name in vars(np) else f"np.dtype({value.str!r})"
         if isinstance(value, np.generic):

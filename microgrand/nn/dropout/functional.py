@@ -22,7 +22,7 @@ def call(layer: DropoutBase, x: ArrayLike, training: bool) -> Tensor:
     """Call a layer in training or evaluation mode."""
     checks.check_training(training)
     layer.training = training
-    return layer(x)  # type: ignore[no-any-return]
+    return layer(x)
 
 
 def dropout(

@@ -95,7 +95,7 @@ class DropoutBase(Module):
 
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Zero what the mask drops, and scale the rest; with ``p = 1``, nothing is left."""
-        return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)  # type: ignore[no-any-return]
+        return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Return the input.
@@ -203,7 +203,7 @@ class Dropout(DropoutBase):
         if self.scaling == "inverted":
             return super().evaluate(x)
         # Scale through apply_mask: with p = 1 even an infinity becomes exactly 0.
-        return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)  # type: ignore[no-any-return]
+        return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)
 
     def extra_repr(self) -> str:
         """Return the probability, and the scaling if it is not the default."""
@@ -527,7 +527,7 @@ class GaussianDropout(DropoutBase):
         """Multiply by the noise, in the input's dtype."""
         checks.check_noise(noise)
         noise = self.mask = read_only(noise.astype(x.dtype))
-        return x * noise  # type: ignore[no-any-return]
+        return x * noise
 
     @property
     def noise(self) -> Mask | None:
@@ -583,11 +583,11 @@ class AlphaDropout(DropoutBase):
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Put L where `mask` is False, then map affinely to keep mean 0 and variance 1."""
         if self.p == 1:  # nothing is kept, and nothing varies
-            return apply_mask(x, mask)  # type: ignore[no-any-return]
+            return apply_mask(x, mask)
         p, q = self.p, 1 - self.p
         a = (q * (1 + p * SELU_LIMIT**2)) ** -0.5
         b = -a * p * SELU_LIMIT
-        return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)  # type: ignore[no-any-return]
+        return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)
 
 
 class FeatureAlphaDropout(AlphaDropout):
