@@ -131,6 +131,5 @@ def test_a_compiled_step_cannot_exchange_gradients():
     net = nn.Linear(3, 1)
     ddp = DistributedDataParallel(net)
     step = compile(lambda x: ddp.backward(net(x).sum(), examples=1))
-    step(np.ones((1, 3)))  # the first call runs eagerly, and is watched
-    with pytest.raises(TypeError, match=r"exchange gradients.*\n?.*without compile"):
+    with pytest.raises(TypeError, match=r"exchange gradients.*without compile"):
         step(np.ones((1, 3)))
