@@ -38,7 +38,7 @@ def dropout(
         Probability that an element is dropped, ``0 <= p <= 1``. Some texts give the probability
         of keeping one instead: ``p = 1 - keep_prob``.
     training
-        If False, return `x` as it is.
+        If False, nothing is dropped.
     rng
         Draws the mask; the library's generator by default.
 
