@@ -142,8 +142,10 @@ class Module:
                     if isinstance(item, Buffer):
                         yield name, item
 
-    def named_modules(self) -> Iterator[tuple[str, Module]]:
+    def named_modules(self, *, remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """Yield this module, as ``""``, and all below it with their dotted names, each once.
+
+        With ``remove_duplicate=False``, one that is in several places comes by each of its names.
 
         Raises
         ------
@@ -152,18 +154,19 @@ class Module:
             of another kind, an attribute of the class or in ``__slots__``.
         """
         modules = []
-        found = set()
-        stack: list[tuple[str, Module]] = [("", self)]
+        found: set[int] = set()
+        stack: list[tuple[str, Module, tuple[int, ...]]] = [("", self, ())]
         while stack:
-            prefix, module = stack.pop()
-            if id(module) in found:
+            prefix, module, above = stack.pop()
+            if id(module) in (found if remove_duplicate else above):  # it may refer to one above
                 continue
             found.add(id(module))
             modules.append((prefix, module))
+            above = above if remove_duplicate else (*above, id(module))
             below = []
             for name, child in module.members():
                 if isinstance(child, Module):
-                    below.append((f"{prefix}.{name}" if prefix else name, child))
+                    below.append((f"{prefix}.{name}" if prefix else name, child, above))
                 else:
                     found.add(id(child))
             stack.extend(reversed(below))
@@ -258,11 +261,11 @@ class Module:
     ) -> Iterator[tuple[str, Any]]:
         """Yield parameters or buffers, or both, with their dotted names.
 
-        A shared one is yielded once, by its first name, or by the name that it has in each module.
+        A shared one is yielded once, by its first name, or by each of its names.
         """
         seen = set()
         names: set[str] = set()
-        for prefix, module in self.named_modules():
+        for prefix, module in self.named_modules(remove_duplicate=not every_name):
             for name, child in module.members():
                 if isinstance(child, kinds) and (every_name or child not in seen):
                     name = f"{prefix}.{name}" if prefix else name
@@ -325,6 +328,9 @@ class Module:
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters' and persistent buffers' values by name.
 
+        One that is in several places stands there by each of its names, as in PyTorch, with one
+        array for all.
+
         Warns of an attribute with other arrays of floats, as they are not saved: make them a
         `Buffer`, or name the attribute in the class's ``not_state``. They are looked for in
         containers and in the attributes of an object, too. Single numbers are not reported, since
@@ -342,7 +348,8 @@ class Module:
                 if attribute not in not_state:
                     for name, item in items_in(attribute, value):
                         checks.warn_of_lost_state(prefix, name, item, (Module, *STATE))
-        return {name: tensor.data.copy() for name, tensor in self.saved_tensors()}
+        copies = {tensor: tensor.data.copy() for _, tensor in self.saved_tensors()}
+        return {name: copies[tensor] for name, tensor in self.saved_tensors(every_name=True)}
 
     def load_state_dict(
         self, state: Mapping[str, ArrayLike], strict: bool = True
@@ -360,7 +367,7 @@ class Module:
             are brought to where the parameters are, such as a device.
         strict
             Whether each parameter and buffer must have an entry, and each entry must be known. One
-            that several modules share may stand there by any of its names, or by all.
+            that is in several places may stand there by any of its names, or by all.
 
         Returns
         -------

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..kinds import Array
 from ..tensor import Tensor
+from ..traced import look
 
 # ------------------------------------------------------------------------------ containers
 
@@ -235,7 +236,8 @@ def checked_replacements(module: Any, own: Mapping[str, Tensor], given: Any) -> 
         raise TypeError(
             f"functional_call takes a mapping from names to arrays, got {type(given).__name__}"
         )
-    table = {}
+    table: dict[int, Tensor] = {}
+    first: dict[int, str] = {}  # the name by which each was given
     for name, value in given.items():
         if name not in own:
             raise ValueError(
@@ -247,5 +249,24 @@ def checked_replacements(module: Any, own: Mapping[str, Tensor], given: Any) -> 
             raise ValueError(
                 f"functional_call: {name!r} has shape {tensor.shape}, expected {own[name].shape}"
             )
-        table[id(own[name])] = tensor
+        key = id(own[name])
+        if key in table:
+            check_is_the_same(first[key], table[key], name, tensor)
+        else:
+            table[key], first[key] = tensor, name
     return table
+
+
+def check_is_the_same(first: str, tensor: Tensor, second: str, other: Tensor) -> None:
+    """Raise if what is given by two names of one parameter is not the same."""
+    if other is tensor:
+        return
+    what = f"functional_call: {first!r} and {second!r} are one parameter"
+    if tensor.requires_grad or other.requires_grad:
+        raise ValueError(
+            f"{what}, and two tensors were given, of which one would get the gradient of both; "
+            f"leave {second!r} out, as dict(module.named_parameters()) does"
+        )
+    a, b = tensor._array, other._array
+    if not look(np.all((a == b) | ((a != a) & (b != b)))):
+        raise ValueError(f"{what}, and two values were given; leave {second!r} out")
