@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_optim import CLASSES, OPTIMIZERS, RECORDED, every_optimizer
 
-from microgrand import Tensor, nn
+from microgrand import Tensor, compile, nn
 from microgrand.optim import SGD, Adagrad, Adam, Lion, Optimizer
 
 
@@ -164,6 +164,28 @@ def test_a_refused_group_changes_nothing():
     assert (optimizer.parameters, len(optimizer.param_groups)) == ([p], 1)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda groups: groups[0]["params"].append(leaf(3.0)),
+        lambda groups: groups[0]["params"].pop(),
+        lambda groups: groups[1].update(params=[leaf(3.0)]),
+        lambda groups: groups[0]["params"].reverse(),
+        lambda groups: groups.append({"params": [leaf(3.0)], "lr": 0.1}),
+        lambda groups: groups.pop(),
+    ],
+)
+def test_tensors_in_groups_that_are_changed_by_hand_are_refused(change):
+    p, q, r = leaf(1.0), leaf(2.0), leaf(3.0)
+    optimizer = Adam([{"params": [p, q]}, {"params": [r]}])
+    change(optimizer.param_groups)
+    p.grad = np.ones(1)
+    for use in optimizer.step, optimizer.state_dict:
+        with pytest.raises(ValueError, match=r"Adam's param_groups list other.*add_param_group\("):
+            use()
+    assert p.item() == 1
+
+
 def adams_state(**changes):
     state = {"step": 2, "exp_avg": np.ones(2), "exp_avg_sq": np.ones(2)}
     return {**state, **changes}
@@ -281,3 +303,20 @@ def test_adagrads_sums_begin_anew_at_their_initial_value():
         p.grad = np.ones(2)
         optimizer.step()
     np.testing.assert_array_equal(one.data, two.data)
+
+
+def test_a_compiled_step_notices_tensors_put_in_by_hand():
+    p, q = leaf(1.0), leaf(2.0)
+    optimizer = SGD([p], 0.1)
+
+    @compile
+    def step():
+        optimizer.zero_grad()
+        (p * q).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    optimizer.param_groups[0]["params"].append(q)
+    with pytest.raises(ValueError, match="list other tensors"):
+        step()

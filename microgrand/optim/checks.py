@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, NoReturn
@@ -109,6 +110,18 @@ def check_group(group: Any, defaults: Mapping[str, Any]) -> None:
         raise TypeError(
             f"a group has the option {unknown[0]!r}, which the optimizer has not; its options are "
             f"{', '.join(defaults)}"
+        )
+
+
+def check_params_are_known(optimizer: Any) -> None:
+    """Raise if tensors were put into an optimizer's groups, or taken out, by hand."""
+    listed = [p for group in optimizer.param_groups for p in group["params"]]
+    known = optimizer.parameters
+    if len(listed) != len(known) or any(map(operator.is_not, listed, known)):
+        raise ValueError(
+            f"{type(optimizer).__name__}'s param_groups list other tensors than it was given; to "
+            'add some, write optimizer.add_param_group({"params": [tensor]}); to leave one out '
+            "from now on, tensor.requires_grad_(False); for others, make a new optimizer"
         )
 
 

@@ -73,7 +73,7 @@ class Optimizer(ABC):
     param_groups
         The groups, a list of dicts: ``"params"``, a list of tensors, and the options. Options may
         be assigned, ``optimizer.param_groups[1]["lr"] = 0.01``; ``optimizer.lr = 0.01`` assigns to
-        all groups.
+        all groups. Tensors are added by `add_param_group` only.
 
     Raises
     ------
@@ -177,7 +177,13 @@ class Optimizer(ABC):
 
         A parameter whose ``grad`` is None, or that no longer requires one, stays as it is, and so
         does what the optimizer remembers about it.
+
+        Raises
+        ------
+        ValueError
+            If the tensors in the groups are others than the optimizer was given.
         """
+        checks.check_params_are_known(self)
         for index, parameter in enumerate(self.parameters):
             grad = parameter._grad
             if grad is not None and parameter._requires_grad:
@@ -218,6 +224,7 @@ class Optimizer(ABC):
         >>> optimizer.state_dict()["state"]
         {0: {'momentum_buffer': array([1., 1.])}}
         """
+        checks.check_params_are_known(self)
         numbers = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         groups = [
             {**self.always, **group, "params": [numbers[id(p)] for p in group["params"]]}
