@@ -28,9 +28,7 @@ def steps(parameters, optimizer, numbers):
     return np.concatenate([tensor.data.reshape(-1) for tensor in parameters])
 
 
-every_state = pytest.mark.parametrize(
-    "case", RECORDED["states"], ids=lambda case: case["optimizer"]
-)
+every_state = pytest.mark.parametrize("case", RECORDED["states"], ids=lambda case: case["name"])
 
 
 @every_state
@@ -122,12 +120,12 @@ def test_lr_of_all_groups_and_of_one():
 
 def test_reprs():
     assert repr(SGD([leaf(1.0)], 0.5)) == (
-        "SGD(lr=0.5, momentum=0.0, weight_decay=0.0, nesterov=False)"
+        "SGD(lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, maximize=False)"
     )
     assert repr(Lion([{"params": [leaf(1.0)]}, {"params": [leaf(1.0), leaf(2.0)], "lr": 1}])) == (
         "Lion(\n"
-        "  (0): 1 parameters, lr=0.0001, betas=(0.9, 0.99), weight_decay=0.0\n"
-        "  (1): 2 parameters, lr=1.0, betas=(0.9, 0.99), weight_decay=0.0\n"
+        "  (0): 1 parameters, lr=0.0001, betas=(0.9, 0.99), weight_decay=0.0, maximize=False\n"
+        "  (1): 2 parameters, lr=1.0, betas=(0.9, 0.99), weight_decay=0.0, maximize=False\n"
         ")"
     )
 
@@ -202,7 +200,7 @@ GROUP = Adam([leaf(1.0)]).state_dict()["param_groups"][0]
         ({"state": {}, "param_groups": [{**GROUP, "params": [0, 1]}]}, r"groups of \[2\]"),
         ({"state": {}, "param_groups": [{"params": [0], "lr": 0.1}]}, "has no betas"),
         ({"state": {}, "param_groups": [{**GROUP, "lr": -1}]}, r"param_groups\[0\]: lr must be"),
-        ({"state": {}, "param_groups": [{**GROUP, "amsgrad": True}]}, "amsgrad=True, which Adam"),
+        ({"state": {}, "param_groups": [{**GROUP, "centered": True}]}, "centered=True, which Adam"),
         ({"state": {}, "param_groups": [{**GROUP, "decoupled_weight_decay": True}]}, "decoupled"),
         ({"state": {7: {}}, "param_groups": [GROUP]}, r"state\[7\] is of no parameter"),
         ({"state": {0: adams_state(step=None)}, "param_groups": [GROUP]}, "has no 'step'"),
@@ -234,6 +232,17 @@ def test_a_state_that_does_not_fit_changes_nothing(state, words):
     assert str(optimizer.state_dict()) == before
     with pytest.raises(TypeError, match="takes a mapping"):
         optimizer.load_state_dict([state])
+
+
+@every_optimizer
+def test_states_of_before_there_were_all_options_are_loaded(kind):
+    optimizer = OPTIMIZERS[kind]([leaf(1.0)])
+    state = optimizer.state_dict()
+    for name in "maximize", "dampening", "amsgrad":
+        state["param_groups"][0].pop(name, None)
+    optimizer.maximize = True
+    optimizer.load_state_dict(state)
+    assert not optimizer.maximize
 
 
 def test_a_state_is_a_copy():

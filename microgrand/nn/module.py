@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..tensor import Tensor
 from . import checks, hooks, module_checks
@@ -318,10 +320,12 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters.
+
+        With ``set_to_none=False``, those that there are become zeros.
+        """
+        forget_gradients(list(self.parameters()), set_to_none)
 
     # ---- saving and loading
 
@@ -502,6 +506,14 @@ class Module:
 
 #: What a module keeps.
 STATE = (Parameter, Buffer)
+
+
+def forget_gradients(parameters: Iterable[Tensor], set_to_none: bool) -> None:
+    """Set gradients to None, or to zeros where there are some."""
+    checks.check_flag("zero_grad's set_to_none", set_to_none)
+    for parameter in parameters:
+        old = parameter._grad
+        parameter._grad = None if set_to_none or old is None else np.zeros_like(old)
 
 
 class IncompatibleKeys(NamedTuple):

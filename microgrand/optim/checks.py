@@ -77,6 +77,28 @@ def checked_parameters(
     return parameters
 
 
+#: Options of PyTorch's that tell how to compute, not what.
+IRRELEVANT = {"foreach", "fused", "capturable", "differentiable", "param_names"}
+
+
+def check_options_are_ours(kind: type, options: Iterable[str]) -> None:
+    """Raise if an optimizer is given options that tell how to compute."""
+    for name in IRRELEVANT.intersection(options):
+        raise TypeError(
+            f"{kind.__name__} has no option {name!r}, which tells PyTorch how to compute, not "
+            "what; leave it out. To fuse a whole training step, microgrand.compile it"
+        )
+
+
+def check_closure(closure: Any) -> None:
+    """Raise if `step` is given something else than a function."""
+    if not callable(closure):
+        raise TypeError(
+            f"step takes a function that computes the loss and calls backward(), or nothing, got "
+            f"{closure!r:.60}; call loss.backward() before, and then step()"
+        )
+
+
 def checked_groups(parameters: Any) -> list[Mapping[str, Any]]:
     """Return groups of parameters, one of all if there are tensors only."""
     if isinstance(parameters, Mapping):
@@ -135,13 +157,17 @@ def checked_number(name: str, value: float, below: float = math.inf) -> float:
     return float(value)
 
 
+#: Options that are True or False.
+FLAGS = {"nesterov", "centered", "maximize", "amsgrad", "decoupled_weight_decay"}
+
+
 def checked_option(name: str, value: Any) -> Any:
     """Return the value of an option, if it is in its range."""
     if name in ("params", "defaults"):
         return value
     if name == "betas":
         return checked_betas(value)
-    if name in ("nesterov", "centered"):
+    if name in FLAGS:
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
         return bool(value)
@@ -165,11 +191,16 @@ def checked_betas(betas: Any) -> tuple[float, float]:
 
 
 def check_nesterov(group: Mapping[str, Any]) -> None:
-    """Raise if Nesterov's momentum is asked for without momentum."""
+    """Raise if Nesterov's momentum is asked for without momentum, or with dampening."""
     if group.get("nesterov") and group["momentum"] == 0:
         raise ValueError(
             "nesterov=True needs a momentum above 0, got momentum=0; "
             "pass momentum=0.9, say, or leave nesterov out"
+        )
+    if group.get("nesterov") and group["dampening"] != 0:
+        raise ValueError(
+            f"nesterov=True has no dampening, got dampening={group['dampening']}; leave one of "
+            "them out"
         )
 
 
@@ -192,8 +223,8 @@ def refuse_infinite_norm(index: int) -> None:
 
 # ------------------------------------------------------------------------------ loaded states
 
-#: Options of PyTorch's that tell how to compute, not what.
-IRRELEVANT = {"foreach", "fused", "capturable", "differentiable", "param_names"}
+#: Options that older states do not have.
+OFF: Mapping[str, Any] = {"maximize": False, "dampening": 0.0, "amsgrad": False}
 
 
 def checked_state_groups(optimizer: Any, state: Any) -> tuple[list[dict[str, Any]], list[Any]]:
@@ -230,6 +261,8 @@ def checked_state_groups(optimizer: Any, state: Any) -> tuple[list[dict[str, Any
                     refuse(who, f"param_groups[{i}]: {error}")
             elif (value or False) != optimizer.always.get(name, False):
                 refuse(who, f"param_groups[{i}] has {name}={value!r}, which {who} cannot do")
+        off = {name: value for name, value in OFF.items() if name in optimizer.defaults}
+        options = off | options
         missing = optimizer.defaults.keys() - options.keys()
         if missing:
             refuse(who, f"param_groups[{i}] has no {sorted(missing)[0]}")
