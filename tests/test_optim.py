@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from microgrand import Tensor
 from microgrand.optim import (
     SGD,
+    Adadelta,
     Adagrad,
     Adam,
+    Adamax,
     AdamW,
     Lion,
+    RAdam,
     RMSprop,
     blocks,
     project_max_norm,
@@ -24,7 +27,9 @@ from microgrand.optim import (
 
 # Made by record_optim.py beside it.
 RECORDED = json.loads(Path(__file__).with_name("recorded").joinpath("optim.json").read_text())
-CLASSES = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW, "RMSprop": RMSprop, "Adagrad": Adagrad}
+CLASSES = {
+    kind.__name__: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, Adamax, RAdam)
+}
 
 # One optimizer of each kind; `textbook` below knows their options.
 OPTIMIZERS = {
@@ -39,6 +44,9 @@ OPTIMIZERS = {
         parameters, 0.1, weight_decay=0.2, eps=0.5, momentum=0.9, centered=True
     ),
     "Adagrad": lambda parameters: Adagrad(parameters, 0.1, weight_decay=0.2, lr_decay=0.1),
+    "Adadelta": lambda parameters: Adadelta(parameters, 0.1, 0.5, 0.5, weight_decay=0.2),
+    "Adamax": lambda parameters: Adamax(parameters, 0.1, (0.5, 0.8), weight_decay=0.2),
+    "RAdam": lambda parameters: RAdam(parameters, 0.1, weight_decay=0.2),
     "Lion": lambda parameters: Lion(parameters, 0.1, weight_decay=0.2),
 }
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS)
@@ -114,6 +122,18 @@ def textbook(kind, data, grads):
         if kind == "Adagrad":
             second = second + grad**2
             data = data - lr / (1 + 0.1 * (step - 1)) * grad / (np.sqrt(second) + 1e-10)
+        if kind == "Adadelta":
+            second = 0.5 * second + 0.5 * grad**2
+            change = np.sqrt(first + 0.5) / np.sqrt(second + 0.5) * grad
+            first = 0.5 * first + 0.5 * change**2
+            data = data - lr * change
+        if kind == "Adamax":
+            first = 0.5 * first + 0.5 * grad
+            largest = np.maximum(0.8 * largest, abs(grad) + 1e-8)
+            data = data - lr * first / (1 - 0.5**step) / largest
+        if kind == "RAdam":  # the first five steps; those of PyTorch go on
+            first = 0.9 * first + 0.1 * grad
+            data = data - lr * first / (1 - 0.9**step)
         if kind == "Lion":
             data = data - lr * decay * data
             data = data - lr * np.sign(0.9 * first + 0.1 * grad)

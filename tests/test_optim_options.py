@@ -33,7 +33,7 @@ def test_a_group_may_go_up():
     assert (p.item(), q.item()) == (1.5, 0.5)
 
 
-KINDS = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"]
+KINDS = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "RAdam"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -171,7 +171,7 @@ def checked_option(name: str, value: Any) -> Any:
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
         return bool(value)
-    return checked_number(name, value, 1 if name in ("momentum", "alpha") else math.inf)
+    return checked_number(name, value, 1 if name in ("momentum", "alpha", "rho") else math.inf)
 
 
 def check_is_one_value(name: str, values: list[Any]) -> None:

@@ -74,6 +74,30 @@ CASES = {
         {"lr": 0.1, "weight_decay": 0.2, "initial_accumulator_value": 0.5},
         {},
     ),
+    "Adadelta, defaults": ("Adadelta", {}, {}),
+    "Adadelta, all, lr changes, some gradients are None": (
+        "Adadelta",
+        {"lr": 0.1, "rho": 0.5, "eps": 0.1, "weight_decay": 0.2, "maximize": True},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "Adamax, defaults": ("Adamax", {}, {}),
+    "Adamax, all, lr changes, some gradients are None": (
+        "Adamax",
+        {"lr": 0.1, "betas": [0.5, 0.8], "eps": 0.1, "weight_decay": 0.2, "maximize": True},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "RAdam, defaults": ("RAdam", {}, {}),
+    "RAdam, weight decay, lr changes, some gradients are None": (
+        "RAdam",
+        {"lr": 0.1, "betas": [0.5, 0.9], "eps": 0.1, "weight_decay": 0.2},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "RAdam, decoupled weight decay, maximize": (
+        "RAdam",
+        {"lr": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True, "maximize": True},
+        {},
+    ),
+    "RAdam, never divided": ("RAdam", {"lr": 0.1, "betas": [0.5, 0.5]}, {}),
     "Adagrad, all, lr changes, some gradients are None": (
         "Adagrad",
         {"lr": 0.1, "lr_decay": 0.3, "weight_decay": 0.2, "eps": 0.1},
@@ -111,6 +135,9 @@ STATES = {
     "Adam, amsgrad": ("Adam", {"lr": 0.1, "amsgrad": True}),
     "AdamW": ("AdamW", {"lr": 0.1}),
     "RMSprop": ("RMSprop", {"lr": 0.1, "momentum": 0.5, "centered": True, "eps": 0.1}),
+    "Adadelta": ("Adadelta", {"rho": 0.5}),
+    "Adamax": ("Adamax", {"lr": 0.1}),
+    "RAdam": ("RAdam", {"lr": 0.1, "betas": [0.9, 0.95]}),
     "Adagrad": ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5}),
 }
 
