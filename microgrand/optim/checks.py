@@ -426,7 +426,14 @@ def one_of(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
     return choices[value]
 
 
-def option_of_momentum(optimizer: Any, cycle_momentum: Any) -> str:
+def checked_function(name: str, function: Any) -> Any:
+    """Return a function."""
+    if not callable(function):
+        raise TypeError(f"{name} must be a function, got {function!r:.60}")
+    return function
+
+
+def option_of_momentum(scheduler: Any, optimizer: Any, cycle_momentum: Any) -> str:
     """Return the option that a cycle changes beside the learning rate; empty if it is not to."""
     if not isinstance(cycle_momentum, (bool, np.bool_)):
         raise TypeError(f"cycle_momentum must be True or False, got {cycle_momentum!r}")
@@ -436,8 +443,8 @@ def option_of_momentum(optimizer: Any, cycle_momentum: Any) -> str:
         if name in optimizer.defaults:
             return name
     raise ValueError(
-        f"{type(optimizer).__name__} has no momentum that OneCycleLR could change; say "
-        "cycle_momentum=False"
+        f"{type(optimizer).__name__} has no momentum that {type(scheduler).__name__} could change; "
+        "say cycle_momentum=False"
     )
 
 
@@ -474,6 +481,26 @@ def checked_schedulers(
             f"{len(schedulers)} schedulers need {len(schedulers) - 1} milestones, the steps at "
             f"which the next one begins, got {milestones!r}"
         )
+    return list(schedulers)
+
+
+def checked_chain(schedulers: Any, optimizer: Any, kind: Any) -> list[Any]:
+    """Return schedulers that can multiply one learning rate."""
+    if not isinstance(schedulers, (list, tuple)) or not schedulers:
+        raise TypeError(
+            f"ChainedScheduler takes a list of schedulers, got {schedulers!r:.60}; write "
+            "ChainedScheduler([one, other])"
+        )
+    for i, scheduler in enumerate(schedulers):
+        if not isinstance(scheduler, kind) or not scheduler.multiplies:
+            raise TypeError(
+                f"schedulers[{i}] is of type {type(scheduler).__name__}, which does more than "
+                "multiply the learning rate by a factor of the step (CosineAnnealingLR with "
+                "eta_min above 0 does); for one after the other, SequentialLR"
+            )
+        expected = schedulers[0].optimizer if optimizer is None else optimizer
+        if scheduler.optimizer is not expected:
+            raise ValueError(f"schedulers[{i}] belongs to another optimizer; make it for this one")
     return list(schedulers)
 
 
