@@ -240,11 +240,111 @@ class Module:
         {'mask': Tensor([[1., 0.],
                [1., 1.]])}
         """
-        module_checks.check_name_of_buffer(self, name)
+        module_checks.check_name_of_part("buffer", self, name)
         setattr(self, name, None if value is None else Buffer(value, persistent=persistent))
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Make an attribute that is a parameter, as ``self.name = param`` does.
+
+        Raises
+        ------
+        TypeError
+            If the name is no text, or `param` is neither a `Parameter` nor None.
+        ValueError
+            If there is an attribute of this name, or a dot in it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microgrand import nn
+        >>> module = nn.Module()
+        >>> module.register_parameter("scale", nn.Parameter(np.ones(2)))
+        >>> module.scale
+        Tensor([1., 1.], requires_grad=True)
+        """
+        module_checks.check_name_of_part("parameter", self, name)
+        module_checks.check_kind_of_part("register_parameter", param, Parameter)
+        setattr(self, name, param)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Make an attribute that is a module, as ``self.name = module`` does.
+
+        Raises
+        ------
+        TypeError
+            If the name is no text, or `module` is neither a module nor None.
+        ValueError
+            If there is an attribute of this name, or a dot in it.
+
+        Examples
+        --------
+        >>> from microgrand import nn
+        >>> net = nn.Sequential()
+        >>> net.add_module("hidden", nn.Linear(2, 8))
+        >>> net
+        Sequential(
+          (hidden): Linear(in_features=2, out_features=8, bias=True)
+        )
+        """
+        module_checks.check_name_of_part("module", self, name)
+        module_checks.check_kind_of_part("add_module", module, Module)
+        self.put_module(name, module)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Do what `add_module` does."""
+        self.add_module(name, module)
+
+    def put_module(self, name: str, module: Module | None) -> None:
+        """Put a module to the others; containers have another place for it."""
+        setattr(self, name, module)
+
+    def get_submodule(self, target: str) -> Module:
+        """Return the module of a dotted name, as `named_modules` yields it; of ``""``, this one.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+
+        Examples
+        --------
+        >>> from microgrand import nn
+        >>> net = nn.Sequential(nn.Linear(2, 8), nn.Sequential(nn.ReLU(), nn.Linear(8, 1)))
+        >>> net.get_submodule("1.1") is net[1][1], net.get_parameter("1.1.bias").shape
+        (True, (1,))
+        """
+        found: Module = module_checks.found_by_name(
+            self, "module", target, self.named_modules(remove_duplicate=False)
+        )
+        return found
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the parameter of a dotted name, as `named_parameters` yields it, or raise."""
+        found: Parameter = module_checks.found_by_name(
+            self, "parameter", target, self.named_parameters(remove_duplicate=False)
+        )
+        return found
+
+    def get_buffer(self, target: str) -> Buffer:
+        """Return the buffer of a dotted name, as `named_buffers` yields it, or raise."""
+        found: Buffer = module_checks.found_by_name(
+            self, "buffer", target, self.named_buffers(remove_duplicate=False)
+        )
+        return found
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters with their dotted names; a shared one once, by its first name.
+
+        Parameters
+        ----------
+        prefix
+            What stands before the names, with a dot.
+        recurse
+            Whether those of the modules below are among them.
+        remove_duplicate
+            False for a shared one by each of its names.
 
         Raises
         ------
@@ -252,14 +352,20 @@ class Module:
             If an attribute is a tensor that requires a gradient but not a `Parameter`, since no
             optimizer would be given it.
         """
-        yield from self.named_tensors(Parameter)
+        yield from self.named_tensors(Parameter, not remove_duplicate, prefix, recurse)
 
-    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
-        """Yield all buffers with their dotted names; a shared one once, by its first name."""
-        yield from self.named_tensors(Buffer)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Buffer]]:
+        """Yield all buffers with their dotted names, as `named_parameters` does the parameters."""
+        yield from self.named_tensors(Buffer, not remove_duplicate, prefix, recurse)
 
     def named_tensors(
-        self, kinds: type | tuple[type, ...], every_name: bool = False
+        self,
+        kinds: type | tuple[type, ...],
+        every_name: bool = False,
+        prefix: str = "",
+        recurse: bool = True,
     ) -> Iterator[tuple[str, Any]]:
         """Yield parameters or buffers, or both, with their dotted names.
 
@@ -267,10 +373,11 @@ class Module:
         """
         seen = set()
         names: set[str] = set()
-        for prefix, module in self.named_modules(remove_duplicate=not every_name):
+        modules = self.named_modules(remove_duplicate=not every_name)
+        for above, module in modules if recurse else [("", self)]:
             for name, child in module.members():
                 if isinstance(child, kinds) and (every_name or child not in seen):
-                    name = f"{prefix}.{name}" if prefix else name
+                    name = ".".join([part for part in (prefix, above, name) if part])
                     checks.check_name_is_new(name, names)
                     names.add(name)
                     seen.add(child)
@@ -282,14 +389,17 @@ class Module:
             if not isinstance(tensor, Buffer) or tensor.persistent:
                 yield name, tensor
 
-    def parameters(self) -> Iterator[Parameter]:
-        """Yield all parameters, each once; what an optimizer is given."""
-        for _, parameter in self.named_parameters():
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Yield all parameters, each once; what an optimizer is given.
+
+        With ``recurse=False``, those of the modules below are not among them.
+        """
+        for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
-    def buffers(self) -> Iterator[Buffer]:
-        """Yield all buffers, each once."""
-        for _, buffer in self.named_buffers():
+    def buffers(self, recurse: bool = True) -> Iterator[Buffer]:
+        """Yield all buffers, each once, as `parameters` does the parameters."""
+        for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
     # ---- modes and gradients

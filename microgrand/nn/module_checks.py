@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -43,24 +43,38 @@ def check_module_list(who: str, modules: Any, module: type) -> None:
         )
 
 
-def check_named_modules(who: str, modules: Any, module: type) -> None:
-    """Raise if a container is given something else than modules by name."""
-    if not isinstance(modules, Mapping):
-        raise TypeError(f"{who} takes a dict from names to modules, got {type(modules).__name__}")
-    for name, layer in modules.items():
+def check_parameter_list(who: str, values: Any) -> None:
+    """Raise if a container is not given parameters in a list or another iterable."""
+    if isinstance(values, Tensor) or not isinstance(values, Iterable):
+        raise TypeError(
+            f"{who} takes parameters in a list, got {type(values).__name__}; write {who}([a, b])"
+        )
+
+
+def check_names(who: str, what: str, items: Any) -> None:
+    """Raise if a container is given something else than a dict with names."""
+    if not isinstance(items, Mapping):
+        raise TypeError(f"{who} takes a dict from names to {what}, got {type(items).__name__}")
+    for name in items:
         if not isinstance(name, str):
             raise TypeError(f"{who}'s names are texts, got {name!r}")
         if not name or "." in name:
             raise ValueError(f"{who}'s names are parts of dotted names, got {name!r}")
+
+
+def check_named_modules(who: str, modules: Any, module: type) -> None:
+    """Raise if a container is given something else than modules by name."""
+    check_names(who, "modules", modules)
+    for name, layer in modules.items():
         if not isinstance(layer, module):
             raise TypeError(f"{who} takes modules, got {layer!r:.60} for {name!r}")
 
 
-def check_names_of_layers(layers: Mapping[Any, Any], module: type) -> None:
+def check_names_of_layers(net: Any, layers: Mapping[Any, Any], module: type) -> None:
     """Raise if layers by name are no modules, or could not be attributes of these names."""
     check_named_modules("Sequential", layers, module)
     for name in layers:
-        if hasattr(module, name) or name in ("layers", "names"):
+        if hasattr(type(net), name) or name in ("layers", "names"):
             raise ValueError(
                 f"Sequential has an attribute {name!r} of its own; choose another name for the "
                 "layer"
@@ -74,10 +88,27 @@ def check_has_layer(name: str, names: Iterable[str]) -> None:
         raise AttributeError(f"Sequential has no attribute {name!r}{known}")
 
 
-def check_has_module(name: str, by_name: Mapping[str, Any]) -> None:
-    """Raise if a `ModuleDict` has no module, nor anything else, of this name."""
+def check_has_name(container: Any, name: str, by_name: Mapping[str, Any]) -> None:
+    """Raise if a container has nothing of this name."""
     if name not in by_name:
-        raise AttributeError(f"ModuleDict has no module {name!r}; it has {', '.join(by_name)}")
+        who = type(container).__name__
+        raise AttributeError(f"{who} has nothing of the name {name!r}; it has {', '.join(by_name)}")
+
+
+def check_has_no_names(names: Any) -> None:
+    """Raise if a layer without a name is to be put among layers with names."""
+    if names is not None:
+        raise ValueError(
+            "this Sequential's layers have names, and a layer that is inserted would have none; "
+            "make a new one of a dict, Sequential({name: layer, ...})"
+        )
+
+
+def refuse_name(container: Any, name: str, instead: str) -> NoReturn:
+    """Raise, as a container has no place for a module of a name."""
+    raise TypeError(
+        f"{type(container).__name__} has no place for a module {name!r}; write {instead}"
+    )
 
 
 def check_residual(x: Any, change: Any) -> None:
@@ -99,23 +130,39 @@ def check_same(name: str, first: Any, value: Any) -> None:
         raise ValueError(f"other values than {name}, and the module has one parameter for both")
 
 
-# ------------------------------------------------------------------------------ buffers
+# ------------------------------------------------------------------------------ parts by name
 
 
-def check_name_of_buffer(module: Any, name: Any) -> None:
+def check_name_of_part(kind: str, module: Any, name: Any) -> None:
     """Raise if an attribute cannot have such a name, or there is one."""
     if not isinstance(name, str):
-        raise TypeError(f"a buffer's name is a text, got {name!r}")
+        raise TypeError(f"a {kind}'s name is a text, got {name!r}")
     if not name or "." in name:
         raise ValueError(
-            f"a buffer's name is that of an attribute, without a dot, got {name!r}; register it in "
+            f"a {kind}'s name is that of an attribute, without a dot, got {name!r}; register it in "
             "the module that it belongs to"
         )
     if hasattr(module, name):
+        mend = "" if kind == "module" else f", or change its values with .{name}.data = array"
         raise ValueError(
-            f"{type(module).__name__} has an attribute {name!r}; choose another name, or change "
-            f"the buffer's values with .{name}.data = array"
+            f"{type(module).__name__} has an attribute {name!r}; choose another name{mend}"
         )
+
+
+def check_kind_of_part(who: str, part: Any, kind: type) -> None:
+    """Raise if something that is to be registered is of another kind."""
+    if part is not None and not isinstance(part, kind):
+        mend = "; wrap it, nn.Parameter(data)" if kind.__name__ == "Parameter" else ""
+        raise TypeError(f"{who} takes a {kind.__name__} or None, got {type(part).__name__}{mend}")
+
+
+def found_by_name(module: Any, kind: str, name: Any, parts: Iterable[tuple[str, Any]]) -> Any:
+    """Return what has a dotted name, or raise."""
+    by_name = dict(parts)
+    if name not in by_name:
+        known = ", ".join(repr(x) for x in by_name if x) or "none"
+        raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}; it has {known:.500}")
+    return by_name[name]
 
 
 # ------------------------------------------------------------------------------ hooks
