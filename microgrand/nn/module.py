@@ -430,6 +430,45 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
+    def to(self, dtype: DTypeLike) -> Module:
+        """Convert all parameters and buffers of floats to another dtype of floats, in place.
+
+        So are their gradients. Optimizers go on with them, and convert what they remember; a loss
+        that was computed before is out of date.
+
+        Raises
+        ------
+        TypeError
+            If it is no dtype of floats: there are no devices.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microgrand import nn
+        >>> net = nn.Linear(2, 1)
+        >>> net.weight.dtype, net.to(np.float16).weight.dtype, net.double().weight.dtype
+        (dtype('float32'), dtype('float16'), dtype('float64'))
+        """
+        dtype = module_checks.checked_dtype_of_floats(self, dtype)
+        for _, tensor in list(self.named_tensors(STATE)):
+            if tensor.dtype.kind == "f" and tensor.dtype != dtype:
+                tensor.version += 1  # tells graphs that have saved the values
+                tensor._array = tensor._array.astype(dtype)
+                tensor._grad = None if tensor._grad is None else tensor._grad.astype(dtype)
+        return self
+
+    def double(self) -> Module:
+        """Convert all parameters and buffers of floats to float64, as `to` does."""
+        return self.to(np.float64)
+
+    def float(self) -> Module:
+        """Convert all parameters and buffers of floats to float32, as `to` does."""
+        return self.to(np.float32)
+
+    def half(self) -> Module:
+        """Convert all parameters and buffers of floats to float16, as `to` does."""
+        return self.to(np.float16)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters.
 

@@ -6,6 +6,7 @@ mend it.
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
@@ -163,6 +164,21 @@ def found_by_name(module: Any, kind: str, name: Any, parts: Iterable[tuple[str, 
         known = ", ".join(repr(x) for x in by_name if x) or "none"
         raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}; it has {known:.500}")
     return by_name[name]
+
+
+def checked_dtype_of_floats(module: Any, given: Any) -> np.dtype[Any]:
+    """Return a dtype of floats, or raise: it may be PyTorch's device."""
+    dtype: np.dtype[Any] | None = None
+    if given is not None:  # which stands for float64
+        with contextlib.suppress(TypeError):
+            dtype = np.dtype(given)
+    if dtype is None or dtype.kind != "f":
+        raise TypeError(
+            f"{type(module).__name__}.to takes a dtype of floats, such as np.float64, got "
+            f"{given!r}; there are no devices: a module computes where its parameters' arrays are, "
+            "and p.data = array puts one there"
+        )
+    return dtype
 
 
 # ------------------------------------------------------------------------------ hooks

@@ -114,6 +114,7 @@ class Optimizer(ABC):
         self.param_groups: list[Group] = []
         self.memory: dict[str, list[Array]] = {}  # an array for each parameter, by name
         self.steps: list[int] = []  # of each parameter, where the rule counts them
+        self.dtypes: list[np.dtype[Any]] = []  # of each parameter, as in the last step
         for group in checks.checked_groups(parameters):
             self.add_param_group(group)
 
@@ -154,6 +155,7 @@ class Optimizer(ABC):
         self.parameters += added
         self.group_of += [new] * len(added)
         self.steps += [0] * len(added)
+        self.dtypes += [p.dtype for p in added]
         for arrays in self.memory.values():
             arrays += zeros_like(added)
 
@@ -221,11 +223,20 @@ class Optimizer(ABC):
             if grad is not None and parameter._requires_grad:
                 if self.group_of[index]["maximize"]:
                     grad = np.negative(grad)
+                if parameter._array.dtype != self.dtypes[index]:
+                    self.convert(index)
                 rule, memory, numbers = self.update(index)
                 # Before the change, which may be interrupted: graphs have saved the values.
                 parameter.version += 1
                 in_blocks(rule, parameter._array, grad, *memory, numbers=numbers)
         return loss
+
+    def convert(self, index: int) -> None:
+        """Let what is remembered about a parameter follow a change of its dtype."""
+        new = zeros_like([self.parameters[index]])[0].dtype
+        for arrays in self.memory.values():
+            arrays[index] = arrays[index].astype(new, copy=False)
+        self.dtypes[index] = self.parameters[index].dtype
 
     @abstractmethod
     def update(self, index: int) -> Update:
