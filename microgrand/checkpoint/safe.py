@@ -21,6 +21,8 @@ from .nests import from_text
 
 #: Where the JSON stands among the file's metadata.
 TEXT = "microgrand.checkpoint"
+#: The header's entry that is none of an array.
+RESERVED = "__metadata__"
 #: The format's own limit.
 MOST = 100_000_000
 BYTES = {
@@ -50,6 +52,8 @@ def library() -> Any:
 
 def write(file: BinaryIO, arrays: dict[str, Any], text: bytes) -> None:
     """Write arrays by name, and a text."""
+    if RESERVED in arrays:
+        raise ValueError(f"checkpoint: in .safetensors files, no array has the name {RESERVED!r}")
     for name, array in arrays.items():
         if array.dtype.newbyteorder("=") not in DTYPES:
             raise TypeError(
@@ -82,7 +86,7 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], bytes | None]:
     """Read arrays by name, and the text if there is one; bfloat16 becomes float32."""
     safetensors = library()
     header, start = read_header(file)
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop(RESERVED, {})
     is_text = isinstance(metadata, dict) and all(type(v) is str for v in metadata.values())
     if not is_text:
         raise checks.Refused("its metadata are no texts")
