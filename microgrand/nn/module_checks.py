@@ -16,6 +16,8 @@ import numpy as np
 from ..kinds import Array
 from ..tensor import Tensor
 from ..traced import look
+from ..vjps.rules import as_array
+from .checks import check_flag
 
 # ------------------------------------------------------------------------------ containers
 
@@ -285,6 +287,44 @@ def checked_vector(vector: Any, size: int) -> Array:
     if values.dtype.kind not in "fiu":
         raise TypeError(f"vector_to_parameters got a vector of dtype {values.dtype}")
     return values
+
+
+def checked_sequences(sequences: Any) -> list[Any]:
+    """Return sequences as arrays or tensors, if they differ in their lengths only."""
+    if isinstance(sequences, (Tensor, np.ndarray)) or not isinstance(sequences, Iterable):
+        raise TypeError(
+            f"pad_sequence takes a list of sequences, got one {type(sequences).__name__}; write "
+            "pad_sequence([a, b])"
+        )
+    items = [as_array(sequence) for sequence in sequences]
+    if not items:
+        raise ValueError("pad_sequence got no sequences")
+    for i, item in enumerate(items):
+        if item.ndim == 0:
+            raise ValueError(f"pad_sequence takes arrays of shape (length, ...), got {item!r:.60}")
+        if (item.shape[1:], item.dtype) != (items[0].shape[1:], items[0].dtype):
+            raise ValueError(
+                f"pad_sequence got sequences of shapes {items[0].shape} and {item.shape} and of "
+                f"dtypes {items[0].dtype} and {item.dtype}, at positions 0 and {i}; only the "
+                "lengths, along the first axis, may differ"
+            )
+    return items
+
+
+def checked_padding(dtype: np.dtype[Any], batch_first: Any, value: Any, side: Any) -> Any:
+    """Return the padding as a number of the sequences' dtype."""
+    check_flag("pad_sequence's batch_first", batch_first)
+    if side not in ("right", "left"):
+        raise ValueError(f"pad_sequence's padding_side is 'right' or 'left', got {side!r}")
+    if not isinstance(value, numbers.Number):
+        raise TypeError(f"pad_sequence's padding_value is a number, got {value!r:.60}")
+    number = np.array(value).astype(dtype)[()]
+    if dtype.kind not in "fc" and number != value:
+        raise ValueError(
+            f"pad_sequence's padding_value is {value!r}, which sequences of dtype {dtype} cannot "
+            "hold; convert them with astype(float)"
+        )
+    return number
 
 
 def check_is_module(who: str, module: Any, kind: type) -> None:

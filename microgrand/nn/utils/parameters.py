@@ -1,4 +1,4 @@
-"""What training needs beside modules: clipped gradients, parameters as a vector or as arguments."""
+"""Gradients that are clipped, parameters as a vector or as arguments."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
-from ..traced import look
-from ..vjps.rules import extreme
-from . import module_checks as checks
-from .checks import check_flag
-from .module import STATE, Module
+from ...tensor import Tensor
+from ...traced import look
+from ...vjps.rules import extreme
+from .. import module_checks as checks
+from ..checks import check_flag
+from ..module import STATE, Module
 
 
 def clip_grad_norm_(
