@@ -46,6 +46,8 @@ def test_parts_are_registered():
         (lambda n: n.get_parameter("a"), AttributeError, "it has 'weight', 'bias'"),
         (lambda n: n.get_buffer("weight"), AttributeError, "no buffer 'weight'"),
         (lambda n: n.to("cuda"), TypeError, r"Linear\.to takes a dtype.*'cuda'; there are no devi"),
+        (lambda n: n.cuda(), AttributeError, r"a module has no cuda\(\).*p\.data = array"),
+        (lambda n: n.cpu(), AttributeError, "there are no devices"),
         (lambda n: n.to(int), TypeError, "takes a dtype of floats"),
         (lambda n: n.to(None), TypeError, "takes a dtype of floats"),
     ],

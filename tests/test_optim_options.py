@@ -76,18 +76,19 @@ def test_misuse(make, error, words):
 
 
 def test_the_first_gradient_is_whole_also_after_a_state_of_before_it():
-    p, q = leaf(1.0), leaf(1.0)
-    both = [SGD([x], 1.0, momentum=0.5, dampening=0.5) for x in (p, q)]
-    q.grad = np.ones(1)
-    both[1].step()
+    p, q, r, s = (leaf(1.0) for _ in range(4))
+    both = [SGD(pair, 1.0, momentum=0.5, dampening=0.5) for pair in ([p, r], [q, s])]
+    r.grad = q.grad = np.ones(1)
+    for optimizer in both:
+        optimizer.step()
     q.data = np.ones(1)
+    assert list(both[0].state_dict()["state"]) == [1]  # p's velocity has not begun
     both[1].load_state_dict(both[0].state_dict())
     for x, optimizer in zip((p, q), both, strict=True):
         for _ in range(2):
             x.grad = np.ones(1)
             optimizer.step()
     assert p.item() == q.item() == 1 - 1 - (0.5 + 0.5)
-    assert len(both[1].state_dict()["state"]) == 1
     assert SGD([p], momentum=0.5).state_dict()["state"] == {}
 
 

@@ -457,6 +457,8 @@ class Module:
                 tensor._grad = None if tensor._grad is None else tensor._grad.astype(dtype)
         return self
 
+    cuda = cpu = module_checks.NO_DEVICES
+
     def double(self) -> Module:
         """Convert all parameters and buffers of floats to float64, as `to` does."""
         return self.to(np.float64)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..checks import Missing
 from ..kinds import Array
 from ..tensor import Tensor
 from ..traced import look
@@ -168,6 +169,14 @@ def found_by_name(module: Any, kind: str, name: Any, parts: Iterable[tuple[str, 
     return by_name[name]
 
 
+#: What a module has no method for, and what to do.
+WHERE = (
+    "there are no devices: a module computes where its parameters' arrays are, and p.data = array "
+    "puts one there"
+)
+NO_DEVICES = Missing(f"a module has no cuda() and cpu(); {WHERE}")
+
+
 def checked_dtype_of_floats(module: Any, given: Any) -> np.dtype[Any]:
     """Return a dtype of floats, or raise: it may be PyTorch's device."""
     dtype: np.dtype[Any] | None = None
@@ -177,8 +186,7 @@ def checked_dtype_of_floats(module: Any, given: Any) -> np.dtype[Any]:
     if dtype is None or dtype.kind != "f":
         raise TypeError(
             f"{type(module).__name__}.to takes a dtype of floats, such as np.float64, got "
-            f"{given!r}; there are no devices: a module computes where its parameters' arrays are, "
-            "and p.data = array puts one there"
+            f"{given!r}; {WHERE}"
         )
     return dtype
 
