@@ -263,14 +263,14 @@ class Adam(Optimizer):
         #   lr * (exp_avg / weights) / (sqrt(exp_avg_sq) / correction + eps)
         # = rate * exp_avg / (sqrt(exp_avg_sq) + eps * correction)   with
         rate = group["lr"] * correction / (1 - beta1 ** self.steps[index])
-        names = ["exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * group["amsgrad"]]
-        for name in names:
-            if name not in self.memory:
-                self.remember(name)
-        memory = tuple([self.memory[name][index] for name in names])
-        numbers = beta1, beta2, rate, group["eps"] * correction
-        rule = adapt_to_largest if group["amsgrad"] else adapt
-        return rule, memory, (*numbers, *self.decay(group["lr"], group["weight_decay"]))
+        memory = self.memory["exp_avg"][index], self.memory["exp_avg_sq"][index]
+        decay = self.decay(group["lr"], group["weight_decay"])
+        numbers = beta1, beta2, rate, group["eps"] * correction, *decay
+        if not group["amsgrad"]:
+            return adapt, memory, numbers
+        if "max_exp_avg_sq" not in self.memory:
+            self.remember("max_exp_avg_sq")
+        return adapt_to_largest, (*memory, self.memory["max_exp_avg_sq"][index]), numbers
 
     def decay(self, lr: float, weight_decay: float) -> tuple[float, float]:
         """Return the factor of the penalty in the loss, and that of the data itself."""
