@@ -4,7 +4,15 @@ from . import functional, init, utils
 from .activations import LogSoftmax, ReLU, Softmax
 from .attention import MultiheadAttention
 from .batch_norm import BatchNorm1d, BatchNorm2d
-from .containers import Identity, ModuleDict, ModuleList, Residual, Sequential
+from .containers import (
+    Identity,
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Residual,
+    Sequential,
+)
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .distances import HuberLoss, KLDivLoss, L1Loss, MSELoss, SmoothL1Loss
 from .dropout.layers import (
@@ -103,6 +111,8 @@ __all__ = [
     "MultiheadAttention",
     "NLLLoss",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "RMSNorm",
     "RNNCell",
     "ReLU",
