@@ -293,3 +293,22 @@ def test_identity_returns_the_very_input():
 def test_misuse(use, error, words):
     with pytest.raises(error, match=words):
         use()
+
+
+def test_a_module_that_becomes_an_attribute_of_a_sequential_is_a_layer():
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    net.output = nn.Linear(3, 1)
+    assert [name for name, _ in net.named_children()] == ["0", "1", "output"]
+    net(np.ones((4, 2))).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.output = nn.Linear(3, 5)  # takes its place
+    assert net(np.ones((4, 2))).shape == (4, 5)
+    assert net.output is net[2]
+    assert len(net) == 3
+
+    class Deep(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(2, 3))
+            self.last = nn.Linear(3, 4)
+
+    assert Deep()(np.ones((1, 2))).shape == (1, 4)

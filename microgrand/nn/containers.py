@@ -105,12 +105,21 @@ class Sequential(Numbered):
         checks.check_modules("Sequential", layers, Module)
         self.layers = list(layers)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Module):  # it is applied, as any layer is
+            self.put_module(name, value)
+        else:
+            super().__setattr__(name, value)
+
     def put_module(self, name: str, module: Module | None) -> None:
-        """Add a layer of this name at the end."""
-        checks.check_names_of_layers(self, {name: module}, Module)
-        names = map(str, range(len(self))) if self.names is None else self.names
-        self.names = [*names, name]
-        self.layers.append(module)
+        """Add a layer of this name at the end, or put it in the place of the one that has it."""
+        names = [str(i) for i in range(len(self))] if self.names is None else self.names
+        if name in names:
+            self[names.index(name)] = module
+        else:
+            checks.check_names_of_layers(self, {name: module}, Module)
+            self.names = [*names, name]
+            self.layers.append(module)
 
     def __delitem__(self, index: int | slice) -> None:
         if self.names is not None:

@@ -117,7 +117,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the output by `forward`."""
+        """Compute the output by `forward`, or by what hooks have put in its place."""
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -226,7 +226,7 @@ class Module:
         Raises
         ------
         TypeError
-            If the name is no text, or the value no array.
+            If the name is not a string, or the value neither an array nor None.
         ValueError
             If there is an attribute of this name, or a dot in it.
 
@@ -249,7 +249,7 @@ class Module:
         Raises
         ------
         TypeError
-            If the name is no text, or `param` is neither a `Parameter` nor None.
+            If the name is not a string, or `param` is neither a `Parameter` nor None.
         ValueError
             If there is an attribute of this name, or a dot in it.
 
@@ -272,7 +272,7 @@ class Module:
         Raises
         ------
         TypeError
-            If the name is no text, or `module` is neither a module nor None.
+            If the name is not a string, or `module` is neither a module nor None.
         ValueError
             If there is an attribute of this name, or a dot in it.
 
@@ -512,7 +512,8 @@ class Module:
         """Write the values of a `state_dict` into the parameters and buffers, in place.
 
         A loss that was computed before is out of date, and its ``backward`` raises an error. But
-        a change made through a view of a frozen parameter, such as ``weight.T``, goes unnoticed.
+        not one computed from a view of a frozen parameter, such as ``weight.T``: its gradient would
+        be wrong.
 
         Parameters
         ----------
@@ -559,9 +560,10 @@ class Module:
         checks.check_is_mapping(state)
         checks.check_flag("load_state_dict's strict", strict)
         tensors = dict(self.saved_tensors(every_name=True))
-        names: dict[Tensor, list[str]] = {}  # that the state has; PyTorch's has each
+        names: dict[Tensor, list[str]] = {tensor: [] for tensor in tensors.values()}
         for name, tensor in tensors.items():
-            names.setdefault(tensor, []).extend([name] if name in state else [])
+            if name in state:  # a tensor that modules share may have several
+                names[tensor].append(name)
         keys = IncompatibleKeys(
             [name for name, tensor in self.saved_tensors() if not names[tensor]],
             [name for name in state if name not in tensors],
