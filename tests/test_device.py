@@ -382,6 +382,15 @@ LAYERS = {
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), (2, 4, 3)),
     "Conv1d": (lambda: nn.Conv1d(3, 2, 3, padding=1), (2, 3, 6)),
     "Conv2d": (lambda: nn.Conv2d(4, 4, 3, stride=2, groups=2), (2, 4, 6, 6)),
+    "Conv2d, reflected": (
+        lambda: nn.Conv2d(4, 2, 3, padding=1, padding_mode="reflect"),
+        (2, 4, 5, 5),
+    ),
+    "ZeroPad2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.ZeroPad2d(1)), (2, 3, 4, 4)),
+    "ReplicationPad1d": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.ReplicationPad1d(2)),
+        (2, 3, 4),
+    ),
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 2, 3), (2, 3, 4, 4)),
     "MaxPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.MaxPool2d(2)), (2, 3, 4, 4)),
     "AvgPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.AvgPool2d(3, 1, 1)), (2, 3, 4, 4)),

@@ -27,6 +27,18 @@ from .linear import Linear
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from .module import Buffer, Module, Parameter
 from .normalization import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
+from .padding import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
 from .piecewise import ELU, SELU, Hardtanh, LeakyReLU
 from .pooling import (
     AdaptiveAvgPool1d,
@@ -63,6 +75,10 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Buffer",
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
@@ -106,6 +122,10 @@ __all__ = [
     "RMSNorm",
     "RNNCell",
     "ReLU",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "Residual",
     "Sequential",
     "SiLU",
@@ -119,6 +139,8 @@ __all__ = [
     "Unflatten",
     "Upsample",
     "WordDropout",
+    "ZeroPad1d",
+    "ZeroPad2d",
     "cosine_schedule",
     "curriculum_schedule",
     "functional",

@@ -77,12 +77,12 @@ def output_paddings(
     return more
 
 
-def check_mode_of_padding(who: str, padding_mode: Any) -> None:
-    """Raise if something else than zeros is to be put around an input."""
+def check_mode_of_transposed(who: str, padding_mode: Any) -> None:
+    """Raise if a transposed convolution is to pad its input, which it does not."""
     if padding_mode != "zeros":
         raise ValueError(
-            f"{who}'s padding_mode is 'zeros', got {padding_mode!r}; pad the input before, as in "
-            "np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), 'reflect')"
+            f"{who}'s padding_mode is 'zeros', got {padding_mode!r}; its padding takes away from "
+            "the output, and to pad the input, call functional.pad before"
         )
 
 

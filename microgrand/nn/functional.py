@@ -17,6 +17,7 @@ from .embedding import embedding, one_hot
 from .linear import linear
 from .losses import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from .normalization import group_norm, layer_norm, rms_norm
+from .padding import pad
 from .piecewise import elu, hardtanh, leaky_relu, selu
 from .pooling import (
     adaptive_avg_pool1d,
@@ -72,6 +73,7 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "one_hot",
+    "pad",
     "relu",
     "rms_norm",
     "scaled_dot_product_attention",
