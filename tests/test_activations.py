@@ -32,8 +32,8 @@ ACTIVATIONS = {
     "selu": (F.selu, nn.SELU()),
     "hardtanh": (F.hardtanh, nn.Hardtanh()),
     "hardtanh, limits": (lambda x: F.hardtanh(x, -0.5, 1.5), nn.Hardtanh(-0.5, 1.5)),
-    "softmax": (lambda x: F.softmax(x, axis=-1), nn.Softmax(dim=-1)),
-    "log_softmax": (lambda x: F.log_softmax(x, axis=-1), nn.LogSoftmax(dim=-1)),
+    "softmax": (lambda x: F.softmax(x, dim=-1), nn.Softmax(dim=-1)),
+    "log_softmax": (lambda x: F.log_softmax(x, dim=-1), nn.LogSoftmax(dim=-1)),
 }
 of_each = pytest.mark.parametrize("name", ACTIVATIONS)
 KINKS = (-1.0, -0.5, 0.0, 1.0, 1.5)
@@ -217,7 +217,7 @@ def test_derivatives_of_logsumexp(data):
     x = data.draw(shapes(1, min_side=1).flatmap(lambda shape: arrays(shape, -3, 3)))
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     keepdims = data.draw(st.booleans())
-    assert gradcheck(lambda x: F.logsumexp(x, axis=axis, keepdims=keepdims), x, order=2)
+    assert gradcheck(lambda x: F.logsumexp(x, dim=axis, keepdim=keepdims), x, order=2)
 
 
 @pytest.mark.filterwarnings("error")

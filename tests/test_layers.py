@@ -135,7 +135,7 @@ def test_gradient_of_softmax_and_log_softmax(seed, shape, data):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     (x,) = normal(seed, shape)
     for f in F.softmax, F.log_softmax:
-        assert gradcheck(lambda x, f=f: f(x, axis=axis), x, order=2)
+        assert gradcheck(lambda x, f=f: f(x, dim=axis), x, order=2)
         assert gradcheck(lambda x, f=f: f(x, axis), x)
 
 

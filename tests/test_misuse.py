@@ -399,12 +399,15 @@ def test_a_power_takes_no_modulus():
         pow(leaf(1.0), 2, 3)
 
 
-def test_pytorchs_keyword_of_a_function_names_numpys():
+def test_pytorchs_keyword_of_numpys_function_names_numpys_and_the_other_way_round():
     for x in Tensor([1.0, 2.0]), Tensor([1.0, 2.0], requires_grad=True):
-        with pytest.raises(
-            TypeError, match=r"no argument dim; NumPy calls it axis, as in softmax\(x, axis="
-        ):
-            F.softmax(x, dim=0)
+        for function, name in (F.softmax, "softmax"), (F.log_softmax, "log_softmax"):
+            with pytest.raises(
+                TypeError, match=rf"no argument axis; PyTorch calls it dim, as in {name}\(x, dim="
+            ):
+                function(x, axis=0)
+        with pytest.raises(TypeError, match="no argument keepdims; PyTorch calls it keepdim"):
+            F.logsumexp(x, keepdims=True)
         with pytest.raises(
             TypeError, match=r"^np\.sum has no argument dim.* as in np\.sum\(x, axis="
         ):

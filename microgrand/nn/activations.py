@@ -87,14 +87,14 @@ def sum_over(x: Value, axis: int) -> Value:
 
 
 @primitive
-def softmax(x: Value, axis: int = -1) -> Value:
-    """Normalise ``exp(x)`` to sum 1 along `axis`, without overflow at any finite `x`.
+def softmax(x: Value, dim: int = -1) -> Value:
+    """Normalise ``exp(x)`` to sum 1 along an axis, without overflow at any finite `x`.
 
     Parameters
     ----------
     x
         Tensor of a float dtype, at least 1-d. An array gives an array.
-    axis
+    dim
         The axis of the classes.
 
     Raises
@@ -109,7 +109,7 @@ def softmax(x: Value, axis: int = -1) -> Value:
     >>> F.softmax(Tensor([0.0, 1000.0]))
     Tensor([0., 1.])
     """
-    return compute_softmax(x, axis)
+    return compute_softmax(x, dim)
 
 
 def compute_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
@@ -119,23 +119,23 @@ def compute_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
     return np.divide(unnormalised, sum_over(unnormalised, axis), out=unnormalised)
 
 
-def softmax_vjp(g: Value, out: Value, x: Value, axis: int = -1) -> Value:
+def softmax_vjp(g: Value, out: Value, x: Value, dim: int = -1) -> Value:
     """``d out_i / d x_j = out_i (delta_ij - out_j)``."""
-    return out * (g - sum_over(g * out, axis))
+    return out * (g - sum_over(g * out, dim))
 
 
 defvjp(softmax, softmax_vjp)
 
 
 @primitive
-def log_softmax(x: Value, axis: int = -1) -> Value:
+def log_softmax(x: Value, dim: int = -1) -> Value:
     """Logarithm of `softmax`, exact also where that underflows to zero.
 
     Parameters
     ----------
     x
         Tensor of a float dtype, at least 1-d. An array gives an array.
-    axis
+    dim
         The axis of the classes.
 
     Raises
@@ -150,28 +150,28 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
     >>> F.log_softmax(Tensor([0.0, 1000.0]))
     Tensor([-1000.,     0.])
     """
-    shifted = subtract_max(x, axis)
-    total = sum_over(np.exp(shifted), axis)
+    shifted = subtract_max(x, dim)
+    total = sum_over(np.exp(shifted), dim)
     return (shifted - np.log(total)).astype(shifted.dtype, copy=False)
 
 
 defvjp(
     log_softmax,
-    lambda g, out, x, axis=-1: g - np.exp(out) * sum_over(g, axis),
+    lambda g, out, x, dim=-1: g - np.exp(out) * sum_over(g, dim),
 )
 
 
 @primitive
-def logsumexp(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
-    """Logarithm of the sum of ``exp(x)`` along `axis`, a smooth maximum, without overflow.
+def logsumexp(x: Value, dim: int = -1, keepdim: bool = False) -> Value:
+    """Logarithm of the sum of ``exp(x)`` along an axis, a smooth maximum, without overflow.
 
     Parameters
     ----------
     x
         Tensor of a float dtype, at least 1-d. An array gives an array.
-    axis
+    dim
         The axis of the sum.
-    keepdims
+    keepdim
         Whether the axis stays, with length 1.
 
     Raises
@@ -186,19 +186,19 @@ def logsumexp(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
     >>> F.logsumexp(Tensor([1000.0, 1000.0])) - 1000
     Tensor(0.69314718)
     """
-    largest = max_over(x, axis)
+    largest = max_over(x, dim)
     checks.check_float(largest.dtype)
     largest = np.where(np.isfinite(largest), largest, 0)  # the difference of infinities is nan
     with np.errstate(over="ignore", divide="ignore"):
-        out = np.log(sum_over(np.exp(x - largest), axis)) + largest
+        out = np.log(sum_over(np.exp(x - largest), dim)) + largest
     out = out.astype(largest.dtype, copy=False)
-    return out if keepdims else np.squeeze(out, axis)
+    return out if keepdim else np.squeeze(out, dim)
 
 
-def logsumexp_vjp(g: Value, out: Value, x: Value, axis: int = -1, keepdims: bool = False) -> Value:
+def logsumexp_vjp(g: Value, out: Value, x: Value, dim: int = -1, keepdim: bool = False) -> Value:
     """Return the softmax; 0 where all of `x` is minus infinity."""
-    if not keepdims:
-        g, out = np.expand_dims(g, axis), np.expand_dims(out, axis)
+    if not keepdim:
+        g, out = np.expand_dims(g, dim), np.expand_dims(out, dim)
     with np.errstate(over="ignore"):
         return g * np.exp(x - np.where(np.isneginf(out), 0, out))
 

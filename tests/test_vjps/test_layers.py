@@ -47,7 +47,7 @@ def affines(draw, function):
 def softmaxes(draw, function):
     x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(an_axis(x.ndim))
-    return Case(lambda x: function(x, axis=axis), [x])
+    return Case(lambda x: function(x, dim=axis), [x])
 
 
 @covers(attention.attention_weights)
@@ -67,7 +67,7 @@ def weights_of_attention(draw, function):
 def sums_of_exponentials(draw, function):
     x = draw(arrays(shapes(1, min_side=1)))
     axis, keepdims = draw(an_axis(x.ndim)), draw(st.booleans())
-    return Case(lambda x: function(x, axis=axis, keepdims=keepdims), [x])
+    return Case(lambda x: function(x, dim=axis, keepdim=keepdims), [x])
 
 
 @covers(activations.xlogy)
