@@ -12,6 +12,8 @@ from microgrand import Tensor, nn
 from microgrand.nn import functional as F
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "layers.json").read_text())
+#: In double precision, too, PyTorch differentiates by a single-precision 1 / 6.
+INEXACT = {"Hardsigmoid": 1e-7}
 
 
 def tuples(value):
@@ -55,4 +57,6 @@ def test_they_give_what_pytorch_gives(case):
         total = total + np.sum(out * np.array(g))
     total.backward()
     for x, expected in zip(leaves, case["gradients"], strict=True):
-        np.testing.assert_allclose(x.grad, expected, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(
+            x.grad, expected, rtol=INEXACT.get(case["name"], 1e-10), atol=1e-12
+        )

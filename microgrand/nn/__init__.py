@@ -1,7 +1,7 @@
 """Neural networks: modules that hold parameters, and the functions they apply."""
 
 from . import functional, init, utils
-from .activations import LogSoftmax, ReLU, Softmax
+from .activations import LogSoftmax, ReLU, Softmax, Softmax2d, Softmin
 from .attention import MultiheadAttention
 from .batch_norm import BatchNorm1d, BatchNorm2d
 from .containers import Identity, ModuleDict, ModuleList, Residual, Sequential
@@ -23,6 +23,7 @@ from .dropout.monte_carlo import mc_dropout
 from .dropout.replay import DropoutMasks
 from .dropout.schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
 from .embedding import Embedding
+from .hard import Hardsigmoid, Hardswish, Hardtanh, ReLU6
 from .linear import Linear
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from .module import Buffer, Module, Parameter
@@ -39,7 +40,7 @@ from .padding import (
     ZeroPad1d,
     ZeroPad2d,
 )
-from .piecewise import ELU, SELU, Hardtanh, LeakyReLU
+from .piecewise import CELU, ELU, SELU, LeakyReLU, PReLU
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -52,13 +53,16 @@ from .pooling import (
 )
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .resizing import Flatten, Unflatten, Upsample
-from .smooth import GELU, LogSigmoid, Sigmoid, SiLU, Softplus, Tanh
+from .shrinking import Hardshrink, Softshrink, Tanhshrink, Threshold
+from .smooth import GELU, GLU, LogSigmoid, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from .summary import summary
 from .transformer import TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "GLU",
     "GRU",
     "LSTM",
     "RNN",
@@ -97,6 +101,9 @@ __all__ = [
     "GRUCell",
     "GaussianDropout",
     "GroupNorm",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
     "Hardtanh",
     "HuberLoss",
     "Identity",
@@ -113,15 +120,18 @@ __all__ = [
     "MSELoss",
     "MaxPool1d",
     "MaxPool2d",
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
     "MultiheadAttention",
     "NLLLoss",
+    "PReLU",
     "Parameter",
     "RMSNorm",
     "RNNCell",
     "ReLU",
+    "ReLU6",
     "ReflectionPad1d",
     "ReflectionPad2d",
     "ReplicationPad1d",
@@ -132,8 +142,14 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "Unflatten",

@@ -1,4 +1,4 @@
-"""`relu` with its mask, and the softmax with its relatives."""
+"""`relu` with its mask, what activations share, and the softmax with its relatives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import NUMPY_CLASSES, Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
-from . import checks
+from . import checks, layer_checks
 from .dropout.masks import apply_mask, read_only
 from .inputs import as_tensor
 from .module import Module
@@ -20,10 +20,11 @@ def relu_mask(x: Array) -> Mask:
     return read_only(~np.less_equal(x, 0))
 
 
-def relu(x: ArrayLike) -> Tensor:
+def relu(x: ArrayLike, inplace: bool = False) -> Tensor:
     """Replace negative elements by zero; the derivative at zero is zero.
 
-    A ``nan`` stays ``nan``.
+    A ``nan`` stays ``nan``. As of all activations, `inplace` is False: tensors are not changed in
+    place.
 
     Examples
     --------
@@ -31,11 +32,19 @@ def relu(x: ArrayLike) -> Tensor:
     >>> F.relu([-1.0, 0.0, 2.0])
     Tensor([0., 0., 2.])
     """
+    layer_checks.refuse_inplace("relu", inplace)
     x = as_tensor(x)
     return apply_mask(x, relu_mask(x._array))  # type: ignore[no-any-return]
 
 
-class ReLU(Module):
+class Activation(Module):
+    """What activations share that PyTorch may compute in place: here, `inplace` is False."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        layer_checks.refuse_inplace(type(self).__name__, inplace)
+
+
+class ReLU(Activation):
     """``max(x, 0)``, by a mask that the backward pass uses again.
 
     Attributes
@@ -161,6 +170,18 @@ defvjp(
 )
 
 
+def softmin(x: ArrayLike, dim: int = -1) -> Tensor:
+    """Return the `softmax` of ``-x``: the smallest has the largest share.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.softmin([0.0, 1000.0])
+    Tensor([1., 0.])
+    """
+    return softmax(-as_tensor(x), dim)  # type: ignore[no-any-return]
+
+
 @primitive
 def logsumexp(x: Value, dim: int = -1, keepdim: bool = False) -> Value:
     """Logarithm of the sum of ``exp(x)`` along an axis, a smooth maximum, without overflow.
@@ -273,3 +294,43 @@ class LogSoftmax(Softmax):
     def forward(self, x: ArrayLike) -> Tensor:
         """Normalise along the axis."""
         return log_softmax(as_tensor(x), self.dim)  # type: ignore[no-any-return]
+
+
+class Softmin(Softmax):
+    """The softmax of ``-x`` along an axis; see `functional.softmin`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Softmin(dim=1)([[0.0, 1000.0]])
+    Tensor([[1., 0.]])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Normalise along the axis."""
+        return softmin(x, self.dim)
+
+
+class Softmax2d(Module):
+    """The softmax over the channels of images, at each place; see `functional.softmax`.
+
+    The input is of shape ``(n, channels, height, width)`` or ``(channels, height, width)``.
+
+    Raises
+    ------
+    ValueError
+        If it has other axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.Softmax2d()(np.zeros((5, 4, 8, 8)))[0, :, 0, 0]
+    Tensor([0.25, 0.25, 0.25, 0.25])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Normalise over the channels."""
+        x = as_tensor(x)
+        layer_checks.check_images("Softmax2d", x._array.shape)
+        return softmax(x, -3)  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
 """What layers and losses compute, as functions: all of them by PyTorch's names."""
 
-from .activations import log_softmax, logsumexp, relu, softmax, xlogy
+from .activations import log_softmax, logsumexp, relu, softmax, softmin, xlogy
 from .attention import scaled_dot_product_attention
 from .batch_norm import batch_norm
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
@@ -14,11 +14,12 @@ from .dropout.functional import (
     feature_alpha_dropout,
 )
 from .embedding import embedding, one_hot
+from .hard import hardsigmoid, hardswish, hardtanh, relu6
 from .linear import linear
 from .losses import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from .normalization import group_norm, layer_norm, rms_norm
 from .padding import pad
-from .piecewise import elu, hardtanh, leaky_relu, selu
+from .piecewise import celu, elu, leaky_relu, prelu, selu
 from .pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -30,7 +31,8 @@ from .pooling import (
     max_pool2d,
 )
 from .resizing import interpolate
-from .smooth import gelu, logsigmoid, sigmoid, silu, softplus, tanh
+from .shrinking import hardshrink, softshrink, tanhshrink, threshold
+from .smooth import gelu, glu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -43,6 +45,7 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "celu",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
@@ -56,7 +59,11 @@ __all__ = [
     "embedding",
     "feature_alpha_dropout",
     "gelu",
+    "glu",
     "group_norm",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
     "hardtanh",
     "huber_loss",
     "interpolate",
@@ -70,11 +77,14 @@ __all__ = [
     "logsumexp",
     "max_pool1d",
     "max_pool2d",
+    "mish",
     "mse_loss",
     "nll_loss",
     "one_hot",
     "pad",
+    "prelu",
     "relu",
+    "relu6",
     "rms_norm",
     "scaled_dot_product_attention",
     "selu",
@@ -82,7 +92,12 @@ __all__ = [
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
     "xlogy",
 ]

@@ -39,10 +39,62 @@ def positive(who: str, given: Any) -> float:
     return float(given)
 
 
+def refuse_inplace(who: str, inplace: Any) -> None:
+    """Raise if something is to be computed in the memory of its input."""
+    if inplace is not False:
+        raise ValueError(
+            f"{who} computes a new tensor, as tensors are not changed in place; got inplace="
+            f"{inplace!r}: leave it out, and write x = f(x)"
+        )
+
+
 def check_limits(low: Any, high: Any) -> None:
     """Raise if `hardtanh` has no room between its limits."""
     if not number("hardtanh's min_val", low) < number("hardtanh's max_val", high):
         raise ValueError(f"hardtanh needs min_val < max_val, got {low} and {high}")
+
+
+def check_images(who: str, shape: Shape) -> None:
+    """Raise if an input is neither a batch of images nor one image."""
+    if len(shape) not in (3, 4):
+        raise ValueError(
+            f"{who} takes images (n, channels, height, width) or (channels, height, width), got an "
+            f"input of shape {shape}"
+        )
+
+
+def check_halves(shape: Shape, dim: Any) -> None:
+    """Raise if an axis cannot be halved."""
+    if not is_integer(dim):
+        raise TypeError(f"glu's dim is the number of an axis, got {dim!r}")
+    if not -len(shape) <= dim < len(shape) or shape[dim] % 2:
+        raise ValueError(
+            f"glu halves axis {dim}, whose length must be even, got an input of shape {shape}"
+        )
+
+
+def check_slopes(shape: Shape, weight: Shape) -> None:
+    """Raise if there is not one slope, or one for each channel."""
+    channels = shape[1] if len(shape) > 1 else 1
+    if weight not in ((), (1,), (channels,)):
+        raise ValueError(
+            f"prelu takes one slope, or one for each channel of an input (n, channels, ...), got "
+            f"a weight of shape {weight} for an input of shape {shape}"
+        )
+
+
+def not_zero(who: str, given: Any) -> float:
+    """Return a number to divide by, or raise."""
+    if not number(who, given):
+        raise ValueError(f"{who} is a number other than 0, got {given!r}")
+    return float(given)
+
+
+def not_negative(who: str, given: Any) -> float:
+    """Return a number from 0, or raise."""
+    if not number(who, given) >= 0:
+        raise ValueError(f"{who} is a number from 0, got {given!r}")
+    return float(given)
 
 
 # --------------------------------------------------------------------------- embeddings

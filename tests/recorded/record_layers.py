@@ -51,7 +51,41 @@ PADDING = [
     ("Conv2d", [1, 2, 2], {"padding": "valid", "padding_mode": "circular"}, [(1, 3, 3)]),
 ]  # fmt: skip
 
-CASES = [*PADDING]
+ACTIVATIONS = [
+    *[
+        (name, [], {}, [LINE])
+        for name in (
+            *("celu", "relu6", "hardswish", "softshrink", "hardshrink", "softsign"),
+            *("tanhshrink", "mish"),
+        )
+    ],
+    ("celu", [0.5], {}, [LINE]),
+    ("softshrink", [1.5], {}, [LINE]),
+    ("hardshrink", [1.5], {}, [LINE]),
+    ("threshold", [0.5, 7.0], {}, [LINE]),
+    ("softmin", [], {"dim": 1}, [(2, 3, 2)]),
+    ("glu", [], {}, [(2, 3, 4)]),
+    ("glu", [1], {}, [(2, 4, 3)]),
+    ("prelu", [], {}, [LINE, [0.25]]),
+    ("prelu", [], {}, [(2, 3, 2), (3,)]),
+    ("PReLU", [], {}, [(3, 2)]),
+    ("PReLU", [2], {"init": 0.5}, [(3, 2)]),
+    ("GLU", [0], {}, [(4, 3)]),
+    ("Softmin", [0], {}, [(2, 3)]),
+    ("Softmax2d", [], {}, [(2, 3, 1, 2)]),
+    ("Softmax2d", [], {}, [(3, 2, 2)]),
+    ("Threshold", [0.1, 2.0], {}, [(3, 2)]),
+    ("Softshrink", [0.3], {}, [(3, 2)]),
+    *[
+        (name, [], {}, [(3, 2)])
+        for name in (
+            *("CELU", "ReLU6", "Hardswish", "Hardshrink", "Softsign", "Tanhshrink"),
+            *("Mish", "Hardsigmoid"),
+        )
+    ],
+]
+
+CASES = [*PADDING, *ACTIVATIONS]
 
 
 def tuples(value):

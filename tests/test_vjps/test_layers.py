@@ -14,6 +14,7 @@ from microgrand.nn import (
     losses,
     normal,
     recurrences,
+    shrinking,
     smooth,
 )
 from microgrand.nn.dropout import masks
@@ -77,7 +78,10 @@ def products_with_logarithms(draw, function):
     return draw(some_constant(function, values, ["array"]))
 
 
-@covers(normal.normal_cdf, smooth.logistic, smooth.swish, smooth.tanh_unit)
+@covers(
+    normal.normal_cdf, smooth.logistic, smooth.swish, smooth.tanh_unit, smooth.mish_unit,
+    smooth.fraction_of_size, shrinking.rest_of_tanh,
+)  # fmt: skip
 def units(function):
     return st.builds(lambda x: Case(function, [x]), arrays(shapes(), -4, 4))
 
