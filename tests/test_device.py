@@ -465,6 +465,21 @@ LOSSES = {
         np.arange(6) % 4,
         4,
     ),
+    "multi_margin_loss": (F.multi_margin_loss, (6, 4), np.arange(6) % 4, 2),
+    "soft_margin_loss": (F.soft_margin_loss, (6, 4), np.ones((6, 4)), 1),
+    "cosine_similarity": (
+        lambda x, y: np.sum(F.cosine_similarity(x, y) + F.pairwise_distance(x, y)),
+        (6, 4),
+        np.arange(24.0).reshape(6, 4),
+        0,
+    ),
+    "gaussian_nll_loss": (
+        lambda x, y: F.gaussian_nll_loss(x, y, np.exp(x)),
+        (6, 4),
+        np.ones((6, 4)),
+        1,
+    ),
+    "poisson_nll_loss": (F.poisson_nll_loss, (6, 4), np.ones((6, 4)), 0),
 }
 
 

@@ -125,8 +125,10 @@ def test_one_hot_rows():
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: F.one_hot([2], 2), IndexError, "word 2"),
-        (lambda: F.one_hot([0.5]), TypeError, "integers"),
+        (lambda: F.one_hot([2], 2), IndexError, "got 2, which is not a class.* here 1"),
+        (lambda: F.one_hot([0, -1], 2), IndexError, "got -1, which is not a class"),
+        (lambda: F.one_hot([-1]), IndexError, "classes are from 0$"),
+        (lambda: F.one_hot([0.5]), TypeError, r"labels\.astype\(int\)"),
         (lambda: F.embedding([0.0], np.ones((2, 2))), TypeError, r"astype\(int\)"),
         (lambda: F.embedding([True], np.ones((2, 2))), TypeError, "integers"),
         (lambda: F.embedding([0, 2], np.ones((2, 2))), IndexError, "word 2 .* 0 to 1"),

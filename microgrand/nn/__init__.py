@@ -24,8 +24,18 @@ from .dropout.replay import DropoutMasks
 from .dropout.schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
 from .embedding import Embedding
 from .hard import Hardsigmoid, Hardswish, Hardtanh, ReLU6
+from .likelihoods import GaussianNLLLoss, PoissonNLLLoss
 from .linear import Linear
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from .margins import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from .module import Buffer, Module, Parameter
 from .normalization import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 from .padding import (
@@ -54,6 +64,7 @@ from .pooling import (
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .resizing import Flatten, Unflatten, Upsample
 from .shrinking import Hardshrink, Softshrink, Tanhshrink, Threshold
+from .similarity import CosineSimilarity, PairwiseDistance
 from .smooth import GELU, GLU, LogSigmoid, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from .summary import summary
 from .transformer import TransformerEncoder, TransformerEncoderLayer
@@ -87,6 +98,8 @@ __all__ = [
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "DropConnect",
     "DropPath",
@@ -100,11 +113,13 @@ __all__ = [
     "Flatten",
     "GRUCell",
     "GaussianDropout",
+    "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
     "InstanceNorm1d",
@@ -118,16 +133,21 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
     "MaxPool1d",
     "MaxPool2d",
     "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
     "Parameter",
+    "PoissonNLLLoss",
     "RMSNorm",
     "RNNCell",
     "ReLU",
@@ -141,6 +161,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",
+    "SoftMarginLoss",
     "Softmax",
     "Softmax2d",
     "Softmin",
@@ -152,6 +173,7 @@ __all__ = [
     "Threshold",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "TripletMarginLoss",
     "Unflatten",
     "Upsample",
     "WordDropout",

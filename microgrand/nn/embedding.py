@@ -71,12 +71,12 @@ def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = Non
     return np.where(np.equal(words, padding)[..., None], rows.detach(), rows)  # type: ignore[no-any-return]
 
 
-def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
-    """Return rows that are 1 at the number of their word, and 0 elsewhere.
+def one_hot(labels: ArrayLike, num_classes: int = -1) -> Array:
+    """Return rows that are 1 at the number of their class, and 0 elsewhere.
 
     Parameters
     ----------
-    words
+    labels
         Integers from 0, an array of any shape ``(...)``.
     num_classes
         The length of the rows; by default, just enough for the largest number.
@@ -89,9 +89,9 @@ def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
     Raises
     ------
     TypeError
-        If the words are not integers.
+        If the labels are not integers.
     IndexError
-        If a word is not below `num_classes`.
+        If one is negative, or not below `num_classes`.
 
     Examples
     --------
@@ -100,11 +100,12 @@ def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
     array([[0, 0, 1],
            [1, 0, 0]])
     """
-    words = as_array(data_of(words))
+    labels = as_array(data_of(labels))
     if num_classes == -1:
-        num_classes = int(extreme(np.max, look(words), None, default=-1, keepdims=False)) + 1
-    words = layer_checks.words(words, (checks.integer("num_classes", num_classes, 0), 1))
-    return np.equal(words[..., None], np.arange(num_classes, like=library_of(words))).astype(int)
+        largest = int(extreme(np.max, look(labels), None, default=-1, keepdims=False))
+        num_classes = max(largest + 1, 0)
+    labels = layer_checks.classes(labels, checks.integer("num_classes", num_classes, 0))
+    return np.equal(labels[..., None], np.arange(num_classes, like=library_of(labels))).astype(int)
 
 
 class Embedding(Module):

@@ -15,8 +15,18 @@ from .dropout.functional import (
 )
 from .embedding import embedding, one_hot
 from .hard import hardsigmoid, hardswish, hardtanh, relu6
+from .likelihoods import gaussian_nll_loss, poisson_nll_loss
 from .linear import linear
 from .losses import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from .margins import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
 from .normalization import group_norm, layer_norm, rms_norm
 from .padding import pad
 from .piecewise import celu, elu, leaky_relu, prelu, selu
@@ -32,6 +42,7 @@ from .pooling import (
 )
 from .resizing import interpolate
 from .shrinking import hardshrink, softshrink, tanhshrink, threshold
+from .similarity import cosine_similarity, normalize, pairwise_distance
 from .smooth import gelu, glu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
 
 __all__ = [
@@ -50,6 +61,8 @@ __all__ = [
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -58,6 +71,7 @@ __all__ = [
     "elu",
     "embedding",
     "feature_alpha_dropout",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
     "group_norm",
@@ -65,6 +79,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
     "huber_loss",
     "interpolate",
     "kl_div",
@@ -75,13 +90,19 @@ __all__ = [
     "log_softmax",
     "logsigmoid",
     "logsumexp",
+    "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
     "pad",
+    "pairwise_distance",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
@@ -91,6 +112,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -99,5 +121,6 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "triplet_margin_loss",
     "xlogy",
 ]

@@ -65,12 +65,31 @@ def check_images(who: str, shape: Shape) -> None:
 
 def check_halves(shape: Shape, dim: Any) -> None:
     """Raise if an axis cannot be halved."""
-    if not is_integer(dim):
-        raise TypeError(f"glu's dim is the number of an axis, got {dim!r}")
-    if not -len(shape) <= dim < len(shape) or shape[dim] % 2:
+    check_dim("glu", shape, dim)
+    if shape[dim] % 2:
         raise ValueError(
             f"glu halves axis {dim}, whose length must be even, got an input of shape {shape}"
         )
+
+
+def check_dim(who: str, shape: Shape, dim: Any) -> None:
+    """Raise if an input has no such axis."""
+    if not is_integer(dim):
+        raise TypeError(f"{who}'s dim is the number of an axis, got {dim!r}")
+    if not -len(shape) <= dim < len(shape):
+        mend = "; for one vector, dim=0" if len(shape) == 1 else ""
+        raise ValueError(f"{who} got an input of shape {shape}, which has no axis {dim}{mend}")
+
+
+def common_shape(who: str, first: Shape, second: Shape) -> Shape:
+    """Return the shape that two broadcast to, or raise."""
+    try:
+        return np.broadcast_shapes(first, second)
+    except ValueError:
+        raise ValueError(
+            f"{who} got shapes {first} and {second}, which do not broadcast; give one the other's "
+            "shape, or axes of length 1"
+        ) from None
 
 
 def check_slopes(shape: Shape, weight: Shape) -> None:
@@ -116,6 +135,22 @@ def words(given: Array, shape: Shape) -> Array:
             f"word {outside[0]} is not in the vocabulary: a weight of shape {shape} has the words "
             f"0 to {shape[0] - 1}"
         )
+    return given
+
+
+def classes(given: Array, number: int) -> Array:
+    """Return the numbers of classes that rows are to be made of, or raise."""
+    if given.dtype.kind not in "iu":
+        if given.size:  # the empty list has no dtype of its own
+            raise TypeError(
+                f"one_hot takes integers, got dtype {given.dtype}; convert them with "
+                "labels.astype(int)"
+            )
+        return given.astype(int)
+    if look(np.any(np.less(given, 0) | np.greater_equal(given, number))):
+        outside = look(given)[(look(given) < 0) | (look(given) >= number)]
+        range_ = f"from 0 to num_classes - 1, here {number - 1}" if number else "from 0"
+        raise IndexError(f"one_hot got {outside[0]}, which is not a class: classes are {range_}")
     return given
 
 

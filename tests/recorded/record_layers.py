@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+INF = float("inf")
 #: Where activations bend, between, and far out.
 LINE = [-30.0, -4.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.3, 0.5, 1.0, 1.5, 3.0, 6.0, 19.0, 40.0]
 
@@ -85,7 +86,74 @@ ACTIVATIONS = [
     ],
 ]
 
-CASES = [*PADDING, *ACTIVATIONS]
+#: Distances of pairs, and signs for them.
+PAIRS, SIGNS = [0.3, 1.0, 1.7, 0.2], {"target": [1, -1, -1, 1]}
+SCORES = [[0.5, 1.5, -0.25], [1.0, 0.0, -1.0], [0.1, 0.2, 0.3], [2.0, -3.0, 0.5]]
+LABELS, SEVERAL = {"labels": [0, 2, 1, 0]}, {"target": [[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]}
+
+
+def reduced_losses(reduction):
+    """Give the losses that are reduced, at their bends, too."""
+    how = {"reduction": reduction}
+    other = {"p": 1.0, "swap": True, "margin": 0.5}
+    counts = {"log_input": False, "full": True, "eps": 0.1}
+    return [
+        ("margin_ranking_loss", [], how, [(4,), (4,), SIGNS]),
+        (
+            *("margin_ranking_loss", [], how | {"margin": 1.0}),
+            [[1.0, 2.0, 3.0, 0.5], [0.0, 1.0, 5.0, 0.5], SIGNS],
+        ),
+        ("hinge_embedding_loss", [], how, [PAIRS, SIGNS]),
+        ("soft_margin_loss", [], how, [[-40.0, 1.0, 0.0, 9.0], SIGNS]),
+        ("cosine_embedding_loss", [], how | {"margin": 0.2}, [(4, 3), (4, 3), SIGNS]),
+        ("triplet_margin_loss", [], how, [(4, 3)] * 3),
+        ("triplet_margin_loss", [], how | other, [(4, 3)] * 3),
+        ("multi_margin_loss", [], how, [SCORES, LABELS]),
+        ("multi_margin_loss", [], how | {"p": 2, "margin": 0.5}, [SCORES, LABELS]),
+        ("multilabel_soft_margin_loss", [], how, [SCORES, SEVERAL]),
+        ("gaussian_nll_loss", [], how, [(2, 3), (2, 3), [[0.5, 1e-8, 0.0], [1.0, 2.0, 3.0]]]),
+        ("gaussian_nll_loss", [], how | {"full": True, "eps": 0.1}, [(2, 3), (2, 3), [0.05, 0.7]]),
+        ("poisson_nll_loss", [], how, [(4,), [0.0, 1.0, 2.0, 5.0]]),
+        ("poisson_nll_loss", [], how | counts, [[0.5, 1.0, 2.0, 0.0], [0.5, 1.0, 2.0, 5.0]]),
+    ]
+
+
+LOSSES = [
+    ("normalize", [], {}, [(3, 4)]),
+    ("normalize", [], {"p": 3.0, "dim": -1, "eps": 0.5}, [(2, 2, 3)]),
+    ("normalize", [], {"p": 1.0, "dim": 0}, [(3, 2)]),
+    ("normalize", [], {"eps": 5.0}, [[[3.0, 4.0], [0.0, 0.0], [0.3, 0.4]]]),
+    ("normalize", [], {"p": INF}, [(2, 3)]),
+    ("cosine_similarity", [], {}, [(3, 4), (3, 4)]),
+    ("cosine_similarity", [], {"dim": -1}, [(2, 1, 3), (4, 3)]),
+    ("CosineSimilarity", [], {"dim": 0}, [(3, 2), (3, 2)]),
+    ("pairwise_distance", [], {}, [(3, 4), (3, 4)]),
+    (
+        *("pairwise_distance", [], {"p": 1.0, "eps": 0.0}),
+        [[[1.0, 2.0], [0.0, 1.0]], [[1.0, 3.0], [0.0, 1.0]]],
+    ),
+    ("pairwise_distance", [], {"p": 3.0, "keepdim": True}, [(3, 4), (1, 4)]),
+    ("PairwiseDistance", [], {"p": INF, "eps": 0.1}, [(3, 4), (4,)]),
+    *reduced_losses("mean"),
+    *reduced_losses("sum"),
+    *reduced_losses("none"),
+    ("multi_margin_loss", [], {}, [(3,), {"label": 1}]),
+    ("multilabel_soft_margin_loss", [], {}, [(3,), {"target": [0, 1, 1]}]),
+    ("CosineEmbeddingLoss", [], {"margin": -0.5}, [(2, 3), (2, 3), {"target": [-1, 1]}]),
+    ("CosineEmbeddingLoss", [], {}, [(3,), (3,), {"target": -1}]),
+    ("TripletMarginLoss", [], {"margin": 2.0}, [(3,)] * 3),
+    ("MarginRankingLoss", [0.5], {}, [(2, 2), (2, 2), {"target": [[1, -1], [-1, 1]]}]),
+    ("HingeEmbeddingLoss", [2.0], {}, [PAIRS, SIGNS]),
+    ("SoftMarginLoss", [], {"reduction": "sum"}, [(4,), SIGNS]),
+    ("GaussianNLLLoss", [], {"full": True}, [(2, 3), (2, 3), [[0.5], [2.0]]]),
+    ("PoissonNLLLoss", [], {"full": True}, [(3,), {"target": [0.0, 1.0, 4.0]}]),
+    ("binary_cross_entropy_with_logits", [], {}, [(4,), [0.0, 1.0, 0.5, 0.0]]),
+    ("cross_entropy", [], {}, [(2, 3), [[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]]]),
+    ("MultiMarginLoss", [2], {"margin": 2.0}, [SCORES, LABELS]),
+    ("MultiLabelSoftMarginLoss", [], {}, [SCORES, SEVERAL]),
+]
+
+CASES = [*PADDING, *ACTIVATIONS, *LOSSES]
 
 
 def tuples(value):
@@ -116,7 +184,7 @@ def run_case(name, arguments, options, inputs):
     rng = np.random.default_rng(zlib.crc32(title.encode()))
     given = [rng.normal(size=x).round(3).tolist() if isinstance(x, tuple) else x for x in inputs]
     tensors = [
-        torch.tensor(next(iter(x.values())))
+        torch.tensor(np.array(next(iter(x.values()))))
         if isinstance(x, dict)
         else torch.tensor(x, dtype=torch.float64, requires_grad=True)
         for x in given
