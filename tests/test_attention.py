@@ -194,6 +194,11 @@ HEADS = nn.MultiheadAttention(4, 2, dtype=float)
         (lambda: attention(X, X, X, np.ones((2, 1, 2), bool)), ValueError, r"\(3, 2, 2\), got"),
         (lambda: attention(X[0], X[0], X[0], np.ones((3, 2, 2))), ValueError, r"\(2, 2\), got"),
         (lambda: attention(X, X, np.ones((3, 2, 4), int)), TypeError, "floating-point"),
+        (
+            lambda: attention(X, X, X, np.ones((2, 2), int)),
+            TypeError,
+            r"True where a query may look at a key, .* dtype int64; .* attn_mask\.astype\(bool\)",
+        ),
         (lambda: nn.MultiheadAttention(5, 2), ValueError, "multiple of num_heads"),
         (lambda: nn.MultiheadAttention(4, 0), ValueError, "num_heads"),
         (lambda: nn.MultiheadAttention(4, 2, dropout=-1), ValueError, "from 0 to 1"),
