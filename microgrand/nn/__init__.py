@@ -6,6 +6,7 @@ from .attention import MultiheadAttention
 from .batch_norm import BatchNorm1d, BatchNorm2d
 from .containers import Identity, ModuleDict, ModuleList, Residual, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .decoder import Transformer, TransformerDecoder, TransformerDecoderLayer
 from .distances import HuberLoss, KLDivLoss, L1Loss, MSELoss, SmoothL1Loss
 from .dropout.layers import (
     AlphaDropout,
@@ -171,6 +172,9 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",

@@ -153,7 +153,27 @@ LOSSES = [
     ("MultiLabelSoftMarginLoss", [], {}, [SCORES, SEVERAL]),
 ]
 
-CASES = [*PADDING, *ACTIVATIONS, *LOSSES]
+SMALL = {"dim_feedforward": 5, "dropout": 0.0}
+CAUSAL = {"mask": [[False, True, True], [False, False, True], [False, False, False]]}
+MEMORY = {"mask": [[False, True], [False, False], [True, False]]}
+NO_PADDING = {"padding": [[False, False, False], [False, False, False]]}
+PADDING_OF_MEMORY = {"padding": [[False, False], [False, True]]}
+
+DECODERS = [
+    ("TransformerDecoderLayer", [4, 2], SMALL, [(3, 2, 4), (2, 2, 4)]),
+    (
+        *("TransformerDecoderLayer", [4, 2], SMALL | {"activation": "gelu", "norm_first": True}),
+        [(3, 2, 4), (2, 2, 4), CAUSAL, MEMORY, NO_PADDING, {"padding": [[False, False]] * 2}],
+    ),
+    (
+        *("TransformerDecoderLayer", [4, 2], SMALL | {"batch_first": True, "bias": False}),
+        [(2, 3, 4), (2, 2, 4), CAUSAL, MEMORY, NO_PADDING, PADDING_OF_MEMORY],
+    ),
+    ("Transformer", [4, 2, 2, 1], SMALL, [(2, 2, 4), (3, 2, 4)]),
+    ("Transformer", [4, 2, 1, 2], SMALL | {"norm_first": True}, [(2, 4), (3, 4)]),
+]
+
+CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS]
 
 
 def tuples(value):
