@@ -371,6 +371,17 @@ def test_a_generator_of_a_device_makes_parameters_there():
 
 # ------------------------------------------------------------------------ layers and losses
 
+
+class Twice(nn.Module):
+    """A layer of two inputs, which gets one in the place of both."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x, x)
+
+
 LAYERS = {
     "Linear": (lambda: nn.Linear(4, 3), (5, 4)),
     "ReLU": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (5, 4)),
@@ -385,6 +396,10 @@ LAYERS = {
     "RMSNorm": (lambda: nn.RMSNorm(4), (5, 4)),
     "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (2, 3, 4, 4)),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), (2, 4, 3)),
+    "LocalResponseNorm": (
+        lambda: nn.Sequential(nn.Conv1d(3, 3, 1), nn.LocalResponseNorm(3)),
+        (2, 3, 4),
+    ),
     "Conv1d": (lambda: nn.Conv1d(3, 2, 3, padding=1), (2, 3, 6)),
     "Conv2d": (lambda: nn.Conv2d(4, 4, 3, stride=2, groups=2), (2, 4, 6, 6)),
     "Conv2d, reflected": (
@@ -407,6 +422,11 @@ LAYERS = {
         lambda: nn.LSTM(4, 3, recurrent_dropout=0.5, rng=np.random.default_rng(0)),
         (5, 2, 4),
     ),
+    "Transformer": (
+        lambda: Twice(nn.Transformer(8, 2, 1, 1, 16, dropout=0.0)),
+        (3, 2, 8),
+    ),
+    "Bilinear": (lambda: Twice(nn.Bilinear(4, 4, 3)), (5, 4)),
     "TransformerEncoderLayer": (
         lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0),
         (3, 2, 8),
@@ -661,6 +681,7 @@ def test_masks_of_the_librarys_generator_in_a_compiled_step():
 MOVING = {
     "LSTM": "the gates' scales, in a loop that is one call",
     "LSTM, dropout on the state": "the same, and the mask, which a generator of NumPy's draws",
+    "Transformer": "the masks, which the library's own generator draws",
     "TransformerEncoderLayer": "the masks, which the library's own generator draws",
 }
 

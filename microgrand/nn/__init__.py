@@ -3,6 +3,7 @@
 from . import functional, init, utils
 from .activations import LogSoftmax, ReLU, Softmax, Softmax2d, Softmin
 from .attention import MultiheadAttention
+from .bags import EmbeddingBag
 from .batch_norm import BatchNorm1d, BatchNorm2d
 from .containers import Identity, ModuleDict, ModuleList, Residual, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
@@ -26,7 +27,8 @@ from .dropout.schedules import cosine_schedule, curriculum_schedule, linear_sche
 from .embedding import Embedding
 from .hard import Hardsigmoid, Hardswish, Hardtanh, ReLU6
 from .likelihoods import GaussianNLLLoss, PoissonNLLLoss
-from .linear import Linear
+from .linear import Bilinear, Linear
+from .local_response import LocalResponseNorm
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from .margins import (
     CosineEmbeddingLoss,
@@ -90,6 +92,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Bilinear",
     "Buffer",
     "CircularPad1d",
     "CircularPad2d",
@@ -110,6 +113,7 @@ __all__ = [
     "Dropout3d",
     "DropoutMasks",
     "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "GRUCell",
@@ -131,6 +135,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",

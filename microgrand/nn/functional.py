@@ -2,6 +2,7 @@
 
 from .activations import log_softmax, logsumexp, relu, softmax, softmin, xlogy
 from .attention import scaled_dot_product_attention
+from .bags import embedding_bag
 from .batch_norm import batch_norm
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .distances import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
@@ -16,7 +17,8 @@ from .dropout.functional import (
 from .embedding import embedding, one_hot
 from .hard import hardsigmoid, hardswish, hardtanh, relu6
 from .likelihoods import gaussian_nll_loss, poisson_nll_loss
-from .linear import linear
+from .linear import bilinear, linear
+from .local_response import local_response_norm
 from .losses import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from .margins import (
     cosine_embedding_loss,
@@ -54,6 +56,7 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
@@ -70,6 +73,7 @@ __all__ = [
     "dropout3d",
     "elu",
     "embedding",
+    "embedding_bag",
     "feature_alpha_dropout",
     "gaussian_nll_loss",
     "gelu",
@@ -87,6 +91,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
     "logsumexp",

@@ -63,6 +63,25 @@ def check_images(who: str, shape: Shape) -> None:
         )
 
 
+def check_has_channels(who: str, shape: Shape) -> None:
+    """Raise if an input has no axis of channels."""
+    if len(shape) < 3:
+        raise ValueError(f"{who} takes an input (n, channels, length, ...), got shape {shape}")
+
+
+def check_bilinear(x1: Shape, x2: Shape, weight: Shape, bias: Shape | None) -> None:
+    """Raise if the shapes of a bilinear map do not fit."""
+    fits = len(weight) == 3 and x1[:-1] == x2[:-1] and (x1[-1:], x2[-1:]) == (
+        weight[1:2], weight[2:],
+    )  # fmt: skip
+    if not fits or bias not in (None, weight[:1]):
+        raise ValueError(
+            "bilinear needs inputs (..., in1_features) and (..., in2_features), a weight "
+            "(out_features, in1_features, in2_features) and a bias (out_features,), got shapes "
+            f"{x1}, {x2}, {weight} and {bias}"
+        )
+
+
 def check_halves(shape: Shape, dim: Any) -> None:
     """Raise if an axis cannot be halved."""
     check_dim("glu", shape, dim)
@@ -159,6 +178,44 @@ def check_vectors(shape: Shape) -> None:
     if len(shape) != 2:
         raise ValueError(
             f"an embedding's weight is of shape (vocabulary, features), got shape {shape}"
+        )
+
+
+def check_bags(words: Shape, offsets: Array | None, with_end: bool) -> None:
+    """Raise if words are not in bags."""
+    if offsets is None:
+        if len(words) != 2:
+            raise ValueError(
+                f"embedding_bag takes words of shape (bags, words), got {words}; for bags of "
+                "several lengths, give all words in one axis, and offsets, where each bag begins"
+            )
+        return
+    if len(words) != 1 or offsets.ndim != 1:
+        raise ValueError(
+            "embedding_bag takes offsets of shape (bags,) with all words in one axis, got offsets "
+            f"of shape {offsets.shape} and words of shape {words}"
+        )
+    if offsets.dtype.kind not in "iu":
+        raise TypeError(f"embedding_bag's offsets are integers, got dtype {offsets.dtype}")
+    falls = np.less(offsets[1:], offsets[:-1]).any() | np.greater(offsets, words[0]).any()
+    is_short = np.not_equal(offsets[-1:], words[0]).any() if with_end else False
+    if look(np.not_equal(offsets[:1], 0).any() | falls | is_short):
+        raise ValueError(
+            f"embedding_bag's offsets begin with 0 and do not fall, up to the number of words, "
+            f"{words[0]}{', which is the last with include_last_offset' * with_end}; got "
+            f"{look(offsets)}"
+        )
+
+
+def check_word_weights(weights: Shape, words: Shape, mode: str) -> None:
+    """Raise if words cannot have factors."""
+    if mode != "sum":
+        raise ValueError(
+            f"embedding_bag takes per_sample_weights with mode='sum' only, got mode={mode!r}"
+        )
+    if weights != words:
+        raise ValueError(
+            f"embedding_bag needs per_sample_weights of the words' shape {words}, got {weights}"
         )
 
 

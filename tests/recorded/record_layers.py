@@ -173,7 +173,27 @@ DECODERS = [
     ("Transformer", [4, 2, 1, 2], SMALL | {"norm_first": True}, [(2, 4), (3, 4)]),
 ]
 
-CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS]
+BAGS, WORDS = {"words": [[0, 1, 2], [1, 1, 4]]}, {"words": [0, 1, 2, 1, 4]}
+STARTS, ENDS = {"offsets": [0, 2, 2, 4]}, {"offsets": [0, 2, 2, 5]}
+
+EMBEDDINGS = [
+    ("Embedding", [5, 3], {"max_norm": 1.0, "padding_idx": 1}, [BAGS]),
+    ("Embedding", [5, 3], {"max_norm": 0.5, "norm_type": 1.0}, [WORDS]),
+    ("embedding_bag", [], {}, [BAGS, (5, 3)]),
+    ("embedding_bag", [], {"mode": "sum"}, [WORDS, (5, 3), STARTS]),
+    ("embedding_bag", [], {"mode": "mean", "padding_idx": 1}, [WORDS, (5, 3), STARTS]),
+    ("embedding_bag", [], {"mode": "max", "padding_idx": 0}, [BAGS, (5, 3)]),
+    ("EmbeddingBag", [5, 3], {"mode": "max"}, [WORDS, STARTS]),
+    ("EmbeddingBag", [5, 3], {"mode": "max", "padding_idx": 1}, [BAGS]),
+    ("EmbeddingBag", [5, 3], {"max_norm": 1.0}, [BAGS]),
+    ("EmbeddingBag", [5, 3], {"mode": "sum", "include_last_offset": True}, [WORDS, ENDS]),
+    ("Bilinear", [2, 3, 4], {}, [(5, 2), (5, 3)]),
+    ("Bilinear", [2, 3, 1], {"bias": False}, [(2, 1, 2), (2, 1, 3)]),
+    ("LocalResponseNorm", [3], {"alpha": 0.5}, [(2, 4, 3)]),
+    ("LocalResponseNorm", [4, 1.0, 0.5, 2.0], {}, [(1, 3, 2, 2)]),
+]
+
+CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS, *EMBEDDINGS]
 
 
 def tuples(value):
