@@ -415,6 +415,13 @@ LAYERS = {
     "MaxPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.MaxPool2d(2)), (2, 3, 4, 4)),
     "AvgPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.AvgPool2d(3, 1, 1)), (2, 3, 4, 4)),
     "Upsample": (lambda: nn.Sequential(nn.Conv1d(3, 3, 1), nn.Upsample(size=7)), (2, 3, 4)),
+    "Upsample, linear": (
+        lambda: nn.Sequential(nn.Conv1d(3, 3, 1), nn.Upsample(size=7, mode="linear")),
+        (2, 3, 4),
+    ),
+    "LPPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.LPPool2d(2, 2)), (2, 3, 4, 4)),
+    "PixelShuffle": (lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.PixelShuffle(2)), (2, 3, 4, 4)),
+    "Unfold": (lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.Unfold(2)), (2, 3, 4, 4)),
     "RNN": (lambda: nn.RNN(4, 3), (5, 2, 4)),
     "GRU": (lambda: nn.GRU(4, 3), (5, 2, 4)),
     "LSTM": (lambda: nn.LSTM(4, 3), (5, 2, 4)),

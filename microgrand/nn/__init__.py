@@ -64,13 +64,16 @@ from .pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from .power_pooling import LPPool1d, LPPool2d
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .resizing import Flatten, Unflatten, Upsample
 from .shrinking import Hardshrink, Softshrink, Tanhshrink, Threshold
+from .shuffling import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from .similarity import CosineSimilarity, PairwiseDistance
 from .smooth import GELU, GLU, LogSigmoid, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from .summary import summary
 from .transformer import TransformerEncoder, TransformerEncoderLayer
+from .unfolding import Fold, Unfold
 
 __all__ = [
     "CELU",
@@ -94,6 +97,7 @@ __all__ = [
     "BatchNorm2d",
     "Bilinear",
     "Buffer",
+    "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
     "ConstantPad1d",
@@ -116,6 +120,7 @@ __all__ = [
     "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
+    "Fold",
     "GRUCell",
     "GaussianDropout",
     "GaussianNLLLoss",
@@ -131,6 +136,8 @@ __all__ = [
     "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
@@ -153,6 +160,8 @@ __all__ = [
     "PReLU",
     "PairwiseDistance",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "PoissonNLLLoss",
     "RMSNorm",
     "RNNCell",
@@ -184,6 +193,7 @@ __all__ = [
     "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Unflatten",
+    "Unfold",
     "Upsample",
     "WordDropout",
     "ZeroPad1d",

@@ -42,10 +42,13 @@ from .pooling import (
     max_pool1d,
     max_pool2d,
 )
+from .power_pooling import lp_pool1d, lp_pool2d
 from .resizing import interpolate
 from .shrinking import hardshrink, softshrink, tanhshrink, threshold
+from .shuffling import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from .similarity import cosine_similarity, normalize, pairwise_distance
 from .smooth import gelu, glu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
+from .unfolding import fold, unfold
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -60,6 +63,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
@@ -75,6 +79,7 @@ __all__ = [
     "embedding",
     "embedding_bag",
     "feature_alpha_dropout",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
@@ -95,6 +100,8 @@ __all__ = [
     "log_softmax",
     "logsigmoid",
     "logsumexp",
+    "lp_pool1d",
+    "lp_pool2d",
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
@@ -107,6 +114,8 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
@@ -127,5 +136,6 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "triplet_margin_loss",
+    "unfold",
     "xlogy",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..dispatch import data_of
-from ..kinds import Array, ArrayLike, Value
+from ..kinds import Array, ArrayLike, Axis, Value
 from ..tensor import Tensor
 from ..vjps.rules import extreme, wide
 from . import layer_checks
@@ -17,7 +17,7 @@ from .inputs import as_tensor
 from .module import Module
 
 
-def in_units(x: Value, axis: int, least: float = 0.0) -> tuple[Value, Array]:
+def in_units(x: Value, axis: Axis, least: float = 0.0) -> tuple[Value, Array]:
     """Return vectors in units near their largest element, but not less than `least`, and these."""
     largest = extreme(np.max, np.abs(data_of(x)), axis, default=0)
     _, exponent = np.frexp(largest)

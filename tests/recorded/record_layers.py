@@ -193,7 +193,41 @@ EMBEDDINGS = [
     ("LocalResponseNorm", [4, 1.0, 0.5, 2.0], {}, [(1, 3, 2, 2)]),
 ]
 
-CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS, *EMBEDDINGS]
+IMAGES = [
+    ("AvgPool2d", [3], {"padding": 1, "divisor_override": 5}, [(1, 2, 4, 5)]),
+    ("lp_pool1d", [2.0, 2], {"ceil_mode": True}, [(1, 2, 5)]),
+    ("lp_pool1d", [2.0, 2], {}, [[[1.0, -2.0, 0.0, 0.0, 5.0]]]),
+    ("LPPool1d", [1, 3], {"stride": 1}, [(2, 5)]),
+    ("LPPool2d", [4, [2, 3]], {"stride": 2}, [(1, 2, 4, 5)]),
+    *[
+        ("interpolate", [], {"mode": mode, "align_corners": corners} | how, [shape])
+        for corners in (True, False)
+        for mode, how, shape in [
+            ("linear", {"size": 7}, (1, 2, 4)),
+            ("linear", {"size": 3}, (1, 2, 5)),
+            ("linear", {"size": 1}, (1, 1, 4)),
+            ("linear", {"scale_factor": 2.4}, (2, 1, 3)),
+            ("bilinear", {"scale_factor": 2.0}, (1, 2, 3, 2)),
+            ("bilinear", {"size": [2, 5]}, (1, 1, 4, 3)),
+            ("bilinear", {"scale_factor": [0.6, 1.7]}, (1, 1, 5, 3)),
+        ]
+    ],
+    ("Upsample", [], {"scale_factor": 2.0, "mode": "bilinear"}, [(1, 2, 2, 3)]),
+    ("Upsample", [[5, 3]], {"mode": "bilinear", "align_corners": True}, [(1, 2, 2, 3)]),
+    ("PixelShuffle", [2], {}, [(2, 8, 2, 3)]),
+    ("PixelShuffle", [3], {}, [(9, 1, 2)]),
+    ("PixelUnshuffle", [2], {}, [(2, 3, 4, 2)]),
+    ("ChannelShuffle", [2], {}, [(2, 6, 2, 2)]),
+    ("channel_shuffle", [3], {}, [(1, 6, 2)]),
+    ("Unfold", [2], {}, [(2, 2, 3, 4)]),
+    ("Unfold", [[2, 3]], {"dilation": [2, 1], "padding": 1, "stride": [1, 2]}, [(1, 2, 4, 5)]),
+    ("unfold", [2], {"stride": 2}, [(3, 4, 4)]),
+    ("Fold", [[3, 4], 2], {}, [(2, 8, 6)]),
+    ("Fold", [[4, 5], [2, 3]], {"dilation": [2, 1], "padding": 1, "stride": [1, 2]}, [(1, 6, 12)]),
+    ("fold", [4, 2], {"stride": 2}, [(12, 4)]),
+]
+
+CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS, *EMBEDDINGS, *IMAGES]
 
 
 def tuples(value):
