@@ -170,6 +170,7 @@ defvjp(
 )
 
 
+@layer_checks.with_pytorchs_words
 def softmin(x: ArrayLike, dim: int = -1) -> Tensor:
     """Return the `softmax` of ``-x``: the smallest has the largest share.
 

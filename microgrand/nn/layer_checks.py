@@ -6,17 +6,35 @@ mend it.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import numbers
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from ..checks import is_integer
+from ..checks import check_keywords_are_pytorchs, is_integer
 from ..kinds import Array, Shape
 from ..traced import look
 
 # ------------------------------------------------------------------------------ options
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def with_pytorchs_words(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function raise for NumPy's keywords, as primitives do; a decorator."""
+    known = frozenset(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs:
+            check_keywords_are_pytorchs(function, kwargs.keys() - known, known)
+        return function(*args, **kwargs)
+
+    return called
 
 
 def one_of(who: str, given: Any, allowed: Sequence[str]) -> None:

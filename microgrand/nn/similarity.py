@@ -31,6 +31,7 @@ def normalized(x: Value, p: float, dim: int, eps: float) -> Value:
     return x / np.clip(np.linalg.norm(x, p, axis=dim, keepdims=True), eps / unit, None)
 
 
+@layer_checks.with_pytorchs_words
 def normalize(x: ArrayLike, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """Divide vectors by their lengths: ``x / max(|x|_p, eps)``.
 
@@ -70,6 +71,7 @@ def normalize(x: ArrayLike, p: float = 2.0, dim: int = 1, eps: float = 1e-12) ->
     return normalized(x, p, dim, eps).astype(x.dtype)  # type: ignore[no-any-return]
 
 
+@layer_checks.with_pytorchs_words
 def cosine_similarity(x1: ArrayLike, x2: ArrayLike, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Return the cosine of the angle between vectors, ``x1 x2 / (max(|x1|, eps) max(|x2|, eps))``.
 
@@ -109,6 +111,7 @@ def cosine_similarity(x1: ArrayLike, x2: ArrayLike, dim: int = 1, eps: float = 1
     return np.sum(first * second, axis=dim).astype(x1.dtype)  # type: ignore[no-any-return]
 
 
+@layer_checks.with_pytorchs_words
 def pairwise_distance(
     x1: ArrayLike, x2: ArrayLike, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:

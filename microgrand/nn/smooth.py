@@ -175,6 +175,7 @@ def silu(x: ArrayLike, inplace: bool = False) -> Tensor:
     return swish(as_tensor(x))  # type: ignore[no-any-return]
 
 
+@layer_checks.with_pytorchs_words
 def glu(x: ArrayLike, dim: int = -1) -> Tensor:
     """Return ``a sigmoid(b)`` of the halves ``a`` and ``b`` of an axis: a gated linear unit.
 
