@@ -16,7 +16,7 @@ from .layer_checks import one_of
 Pairs = Sequence[tuple[int, int]]
 
 #: How the spatial axes of a function are called, by their number.
-AXES = {1: ("length",), 2: ("height", "width")}
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 # --------------------------------------------------------------------------------- options
 

@@ -509,7 +509,7 @@ class AvgPool2d(AvgPool):
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         if divisor_override is not None:
-            checks.integer("AvgPool2d's divisor_override", divisor_override, 1)
+            checks.integer(f"{type(self).__name__}'s divisor_override", divisor_override, 1)
         self.divisor_override = divisor_override
 
 

@@ -227,7 +227,22 @@ IMAGES = [
     ("fold", [4, 2], {"stride": 2}, [(12, 4)]),
 ]
 
-CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS, *EMBEDDINGS, *IMAGES]
+VOLUMES = [
+    ("Conv3d", [2, 3, 2], {"padding": 1}, [(1, 2, 2, 3, 2)]),
+    (
+        *("Conv3d", [2, 2, [1, 2, 3]], {"stride": [1, 2, 1], "groups": 2, "dilation": [2, 1, 1]}),
+        [(2, 2, 3, 4)],
+    ),
+    ("Conv3d", [1, 1, 2], {"padding": "same", "padding_mode": "circular"}, [(1, 1, 2, 3, 2)]),
+    ("ConvTranspose3d", [2, 1, 2], {"stride": 2, "output_padding": 1}, [(1, 2, 1, 2, 2)]),
+    ("MaxPool3d", [2], {"stride": 1}, [(1, 1, 2, 3, 3)]),
+    ("AvgPool3d", [[1, 2, 2]], {"padding": [0, 1, 1], "divisor_override": 3}, [(1, 2, 2, 3, 2)]),
+    ("AdaptiveAvgPool3d", [[2, None, 1]], {}, [(1, 2, 3, 2, 4)]),
+    ("AdaptiveMaxPool3d", [2], {}, [(2, 3, 2, 4)]),
+    ("BatchNorm3d", [2], {"affine": False, "track_running_stats": False}, [(2, 2, 1, 2, 2)]),
+]
+
+CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS, *EMBEDDINGS, *IMAGES, *VOLUMES]
 
 
 def tuples(value):
