@@ -242,7 +242,13 @@ VOLUMES = [
     ("BatchNorm3d", [2], {"affine": False, "track_running_stats": False}, [(2, 2, 1, 2, 2)]),
 ]
 
-CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS, *EMBEDDINGS, *IMAGES, *VOLUMES]
+PROJECTED = [
+    ("LSTM", [3, 4], {"proj_size": 2}, [(4, 2, 3)]),
+    ("LSTM", [3, 4, 2], {"proj_size": 1, "bidirectional": True, "batch_first": True}, [(2, 4, 3)]),
+    ("LSTM", [3, 3], {"proj_size": 2, "bias": False}, [(4, 3)]),
+]
+
+CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS, *EMBEDDINGS, *IMAGES, *VOLUMES, *PROJECTED]
 
 
 def tuples(value):
