@@ -33,7 +33,7 @@ def reduced(losses: Value, reduction: Reduction, weight: Value = None) -> Value:
 
 def product(share: Value, x: Value) -> Value:
     """Multiply; what has no share counts nothing, even if it is infinite."""
-    return share * np.where(np.equal(share, 0), 0, x)
+    return share * np.where(np.equal(share, 0) & ~np.isfinite(x), 0, x)
 
 
 # -------------------------------------------------------------------- the cross entropy
