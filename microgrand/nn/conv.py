@@ -397,7 +397,7 @@ class Conv(Module):
         pads = conv_checks.paddings(
             who, self.axes, self.padding, self.kernel_size, self.stride, self.dilation
         )
-        return padded(who, x, pads, self.padding_mode)  # type: ignore[arg-type, no-any-return]
+        return padded(who, x, pads, self.padding_mode)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         """Return the sizes, and the options that are not the default, as PyTorch does."""
