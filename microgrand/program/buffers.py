@@ -21,7 +21,9 @@ from .calls import (
 from .passes import has_effect
 
 #: Functions beside ufuncs that compute into `out`, if it is as they would have made it.
-TAKE_OUT = {np.dot, np.matmul}
+TAKE_OUT = {np.clip, np.dot, np.matmul}
+#: Those that make an array for others to fill.
+EMPTY = (np.empty, np.empty_like)
 
 
 def takes_out(call: Call) -> bool:
@@ -116,7 +118,7 @@ def buffers_and_views(program: Program) -> None:
             arrays = room.living.get(result.storage)
             if arrays is not None:
                 arrays.append(result)
-        elif not on_device and call.function is np.empty_like and is_own(result, handed_out):
+        elif not on_device and call.function in EMPTY and is_own(result, handed_out):
             room.take(result)  # scratch space
             fixed.add(result)
         else:

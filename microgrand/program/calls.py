@@ -267,6 +267,8 @@ OPERATOR_IN_PLACE = {ufunc: function for function, ufunc in IN_PLACE.items()}
 def is_elementwise(call: Call) -> bool:
     """Tell whether each element of the result depends on the elements in its place only."""
     function = UFUNC_OF.get(call.function, call.function)
+    if function is np.clip:
+        return len(call.args) <= 3
     return isinstance(function, np.ufunc) and function.signature is None
 
 

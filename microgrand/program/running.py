@@ -79,7 +79,7 @@ class Trace:
             operands.numbers_first(program)
             masks.masks_as_integers(program)
             operands.operands_alike(program)
-            blocks.updates_in_blocks(program)
+            blocks.loops_over_blocks(program)
         buffers.buffers_and_views(program)
         source = Source(program)
         name = f"<program {next(numbers)}>"
