@@ -33,6 +33,7 @@ from .calls import (
     is_contiguous,
     is_elementwise,
     mapped,
+    one_axis,
 )
 from .passes import has_effect
 
@@ -275,8 +276,9 @@ class Loop:
         first = self.calls[0]
         calls, names = [], []
         for call in self.calls:
-            is_new = call.result in self.rooms and not call.writes
-            names.append(call.result.name if is_new else "")
+            name = call.result.name
+            is_new = call.result in self.rooms and all(v.name != name for v in call.operands())
+            names.append(name if is_new else "")
             args, writes = mapped(self.renamed, call.args), mapped(self.renamed, call.writes)
             result = self.part_of[call.result]
             call = dataclasses.replace(call, args=args, result=result, writes=writes)
@@ -361,9 +363,3 @@ def shows_all(call: Call) -> bool:
         return False
     source, result = call.args[0], call.result
     return is_contiguous(source) and is_contiguous(result) and source.nbytes == result.nbytes
-
-
-def one_axis(variable: Variable, length: int, name: str) -> Variable:
-    """Return the variable of a flat view, or of a part of it."""
-    strides = (variable.dtype.itemsize,)
-    return dataclasses.replace(variable, shape=(length,), strides=strides, name=name)

@@ -22,6 +22,7 @@ from .passes import has_effect
 
 #: Functions beside ufuncs that compute into `out`, if it is as they would have made it.
 TAKE_OUT = {np.clip, np.dot, np.matmul}
+REDUCTIONS = ("reduce", "reduceat")
 #: Those that make an array for others to fill.
 EMPTY = (np.empty, np.empty_like)
 
@@ -34,7 +35,7 @@ def takes_out(call: Call) -> bool:
     if call.function in UFUNC_OF and result not in call.writes:
         return True
     owner = getattr(call.function, "__self__", None)
-    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ == "reduce"
+    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ in REDUCTIONS
     if isinstance(call.function, np.ufunc):
         return call.function.nout == 1 and "where" not in call.kwargs
     if call.function is np.dot:

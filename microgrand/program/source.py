@@ -257,7 +257,8 @@ class Writer:
             return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
         if function in IN_PLACE:
             array, operand = map(self.literal, args)
-            return f"{self.function(IN_PLACE[function])}({array}, {operand}, out={array})"
+            out = array if self.terse else f"out={array}"
+            return f"{self.function(IN_PLACE[function])}({array}, {operand}, {out})"
         results = list(call.results())
         if results and results[0] in self.buffers:
             return self.expression(call, results[0])
