@@ -9,7 +9,8 @@ from helpers import REJECTED
 from planting import with_mistake
 from test_compile_passes import functions, variable
 
-from microgrand.program import operands, values
+from microgrand import grad
+from microgrand.program import operands, sums, values
 from microgrand.program.calls import Call, Method, Program
 
 # ------------------------------------------------------------------ what a pass leaves
@@ -111,7 +112,39 @@ def find_extremes():
     assert [compiled.source.count(f"np.{m}imum.reduceat(") for m in ("max", "min")] == [2, 2]
 
 
-BATTERY = [write, find_extremes]
+def take_apart():
+    """Gradients of parts that cover an array, do not, overlap, and hold zeros of either sign."""
+
+    def draw(number):
+        return np.random.default_rng(number).normal(size=(5, 3, 4))
+
+    def covers(x):
+        return np.sum(np.swapaxes(x[:, 0], 0, 1) @ (x[:, 2] * np.tanh(x[:, 1])))
+
+    def signs(x):
+        return np.sum(x[..., :2] * np.array([-0.0, 1.0])) + np.sum(x[..., 2:] * -0.0)
+
+    for f in covers, signs, lambda x: covers(x * -1):
+        assert "zeros" not in assert_runs_as_eager(grad(f), draw).source
+
+    def overlaps(x):
+        return np.sum(x[:, 1:] * x[:, :-1]) + np.sum(x[1] * x[2, 0])
+
+    def leaves_gaps(x):
+        y = np.sin(x * 2)
+        return np.sum(y[:, 0] * y[:, 2])
+
+    def by_hand(x):
+        one, two, three = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+        one[0], two[1], three[2:] = x[0], x[1], x[2:]
+        both = one + two
+        return both, both + three
+
+    for f in grad(overlaps), grad(leaves_gaps), by_hand:
+        assert_runs_as_eager(f, draw)
+
+
+BATTERY = [write, find_extremes, take_apart]
 MISTAKES = {
     "an array that is viewed gets another one in its place": (
         values,
@@ -136,6 +169,36 @@ MISTAKES = {
         "values_for_writes",
         "now[array], moved[array.storage] = value, value.storage",
         "moved[array.storage] = value.storage",
+    ),
+    "a part is not added to 0": (
+        sums,
+        "part_filled",
+        "np.add, (value, 0)",
+        "np.multiply, (value, 1)",
+    ),
+    "parts that overlap are filled": (
+        sums,
+        "sums_of_parts",
+        "both.times.max() == 1 and",
+        "",
+    ),
+    "what is between the parts is not 0": (
+        sums,
+        "fill",
+        "np.empty if one.times.all() else np.zeros",
+        "np.empty",
+    ),
+    "an array is filled before it is there": (
+        sums,
+        "fill",
+        "in program.calls if",
+        "in program.calls[::-1] if",
+    ),
+    "a sum that is read twice is filled further": (
+        sums,
+        "sums_of_parts",
+        "uses[x.array] == 1 or len(x.fills) == 1",
+        "True",
     ),
     "rows of another length": (
         operands,

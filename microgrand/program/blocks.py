@@ -38,7 +38,7 @@ from .calls import (
 from .passes import has_effect
 
 #: Before the update, arrays of up to so many blocks are as fast without a loop.
-FEW = 2
+FEW = 4
 
 
 @dataclasses.dataclass(eq=False)

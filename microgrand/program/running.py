@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import new_tensor
-from . import blocks, buffers, lowering, masks, numba_cache, operands, passes, values
+from . import blocks, buffers, lowering, masks, numba_cache, operands, passes, sums, values
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, Variable, mapped, same
 from .devices import is_on_device
@@ -74,6 +74,7 @@ class Trace:
         if not program.on_device:
             operands.powers(program)
             operands.same_numbers(program)
+            sums.sums_of_parts(program)
             values.values_for_writes(program)
             masks.join_masks(program)
             operands.numbers_as_arrays(program)
