@@ -35,8 +35,11 @@ def assert_in_blocks(function):
 
 def update():
     """Parameters of several blocks, of which the last one is shorter."""
-    for kind in ("SGD with momentum", "Adam with decay"):
-        train(kind, "dropout")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_BYTES", 32)
+        for kind in ("SGD with momentum", "Adam with decay"):
+            train(kind, "dropout")
+            train(kind, "dropout", np.float16)
 
 
 def chain():

@@ -305,9 +305,9 @@ def test_no_more_memory_than_eager_code():
 # ------------------------------------------------------------------ mistakes are caught
 
 
-def train(optimizer="SGD with momentum", layer="two dropouts"):
+def train(optimizer="SGD with momentum", layer="two dropouts", dtype=np.float32):
     """Train eagerly and compiled, and compare all that others can see."""
-    eager, training = (Training(layer, optimizer, np.float32) for _ in range(2))
+    eager, training = (Training(layer, optimizer, dtype) for _ in range(2))
     step = compile(training.step)
     results = []
     for one, run in (eager, eager.step), (training, step):
@@ -315,7 +315,7 @@ def train(optimizer="SGD with momentum", layer="two dropouts"):
         seen = []
         for number in range(6):
             one.net.train(number != 4)
-            loss = run(*batch(number, np.float32))
+            loss = run(*batch(number, dtype))
             seen.append((loss, one.seen()))
             seen.append(copies(one.seen()))
         results.append(seen)
