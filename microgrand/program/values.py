@@ -21,9 +21,9 @@ def values_for_writes(program: Program) -> None:
     last: dict[Variable, int] = {}
     views: dict[Storage, set[Variable]] = {}
     for number, call in enumerate(program.calls):
-        for variable in call.results():
+        for variable in set(call.results()) - set(call.writes):
             first.setdefault(variable.storage, call)
-            made.setdefault(variable, number)
+            made[variable] = number
         for variable in (*call.operands(), *call.results(), *call.writes):
             last[variable] = number
             views.setdefault(variable.storage, set()).add(variable)
@@ -47,7 +47,7 @@ def values_for_writes(program: Program) -> None:
             )
         )
         for variable in call.results():
-            if made[variable] == number:
+            if variable not in call.writes:
                 variable.storage = moved.get(variable.storage, variable.storage)
         call.args, call.kwargs = mapped(renamed, call.args), mapped(renamed, call.kwargs)
         if becomes_value:
