@@ -126,8 +126,8 @@ MISTAKES = {
     "rows are taken for arrays": (
         program_blocks,
         "is_large_and_elementwise",
-        "v.shape == result.shape and",
-        "",
+        "v.shape == result.shape",
+        "True",
     ),
     "what overlaps is changed block by block": (
         program_blocks.Group,

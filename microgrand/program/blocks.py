@@ -85,7 +85,10 @@ def is_large_and_elementwise(call: Call) -> bool:
     arrays = [v for v in arrays_of(call) if v.shape]
     large = (1 if is_update else FEW) * blocks.BLOCK_BYTES
     return max([v.nbytes for v in arrays], default=0) > large and all(
-        v.shape == result.shape and v.dtype.kind in "biuf" and is_contiguous(v) for v in arrays
+        v.shape == result.shape
+        and v.dtype.kind in "biuf"
+        and (is_contiguous(v) or (is_one_number(v) and v is not result))
+        for v in arrays
     )
 
 
@@ -325,6 +328,7 @@ class Loop:
         """Have a view of an array made before the loop."""
         size = int(np.prod(variable.shape))
         flat = self.flat[variable] = one_axis(variable, size, f"{variable.name}_flat")
+        flat.strides = (0,) if is_one_number(variable) else flat.strides
         self.views.append(Call(function, args, {}, flat, section=self.calls[0].section))
 
     def find_rooms(self, passing: set[Variable]) -> dict[Variable, Variable]:
@@ -355,6 +359,11 @@ def is_view(call: Call) -> bool:
     if not isinstance(result, Variable) or has_effect(call):
         return False
     return any(v.storage is result.storage for v in call.operands())
+
+
+def is_one_number(variable: Variable) -> bool:
+    """Tell whether an array is one number in the memory, seen many times."""
+    return not any(variable.strides)
 
 
 def shows_all(call: Call) -> bool:
