@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import new_tensor
-from . import blocks, buffers, lowering, masks, numba_cache, operands, passes
+from . import blocks, buffers, lowering, masks, numba_cache, operands, passes, sums, values
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, Variable, mapped, same
 from .devices import is_on_device
@@ -74,12 +74,15 @@ class Trace:
         if not program.on_device:
             operands.powers(program)
             operands.same_numbers(program)
+            sums.sums_of_parts(program)
+            values.values_for_writes(program)
             masks.join_masks(program)
             operands.numbers_as_arrays(program)
             operands.numbers_first(program)
             masks.masks_as_integers(program)
             operands.operands_alike(program)
-            blocks.updates_in_blocks(program)
+            operands.extremes_of_rows(program)
+            blocks.loops_over_blocks(program)
         buffers.buffers_and_views(program)
         source = Source(program)
         name = f"<program {next(numbers)}>"
