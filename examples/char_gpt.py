@@ -9,7 +9,7 @@ The comparison is paired: the two nets of a seed begin with the same weights and
 windows of the same text in the same order. Their text is short, so that a net can memorise it.
 
     python examples/char_gpt.py                            # a few nets: it runs, and shows how
-    python examples/char_gpt.py --long --checkpoint run.npz  # enough seeds for a verdict
+    python examples/char_gpt.py --long --checkpoint run.npz  # enough for a verdict
 
 Stop it at any moment: with ``--checkpoint``, the same command goes on where it was, to the bit; or
 add seeds later.
@@ -384,7 +384,7 @@ def draw(path: Path, curves: Any, options: argparse.Namespace) -> None:
 
 #: The options that decide what is trained.
 DECISIVE = ("model", "p", "steps", "train_size", "lr", "layers", "width", "context")
-SEEDS = 2, 6  # by default, and with --long
+SEEDS, STEPS = (2, 6), (600, 1500)  # by default, and with --long
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -397,10 +397,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     both = sorted(MODELS)
     option("--model", nargs="+", choices=both, default=both, help="what is trained")
     option("--p", type=float, default=0.2, help="probability of dropping, beside 0")
-    option("--steps", type=int, default=600, help="batches to train a net on")
+    steps = "batches to train a net on (default: {}, {} with --long)".format(*STEPS)
+    option("--steps", type=int, default=argparse.SUPPRESS, help=steps)
     seeds = "two nets of a model for each (default: {}, {} with --long)".format(*SEEDS)
     option("--seeds", type=int, default=argparse.SUPPRESS, help=seeds)
-    option("--long", action="store_true", help="train more nets: enough to decide")
+    option("--long", action="store_true", help="train more nets, for longer: enough to decide")
     option("--train-size", type=int, default=6000, help="characters to train on")
     rates = ", ".join(f"{rate:g} for the {model}" for model, rate in RATES.items())
     rate = f"highest learning rate of AdamW (default: {rates})"
@@ -412,6 +413,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     option("--picture", type=Path, default="char_gpt.png", help="file for the picture")
     options = parser.parse_args(argv)
     options.model = list(dict.fromkeys(options.model))
+    options.steps = getattr(options, "steps", STEPS[options.long])
     options.seeds = getattr(options, "seeds", SEEDS[options.long])
     options.lr = getattr(options, "lr", None)
     most, least = most_characters(), options.context + 2

@@ -48,8 +48,9 @@ the later layers. So dropout belongs into early layers rather than late ones."""
 FILES = "TREC.train.all", "TREC.test.all"
 TOPICS = 8  # the classes of the default text
 LENGTH = 24  # words of a sentence; the rest is cut off
+WIDTHS = 3, 4, 5
 FEATURES = 48  # of a word's vector; the paper has 300
-WIDTHS, MAPS = (3, 4, 5), 24  # the paper has 100 maps of each width
+MAPS = 24  # of each width; the paper has 100
 MAX_NORM = 3.0
 P = 0.5
 LR = 0.003  # of Adam; the paper has Adadelta
@@ -182,15 +183,16 @@ def load(source: str) -> training.Data:
 class TextCNN(nn.Module):
     """Kim's net, with word vectors that begin at random, and dropout in the places of `NETS`."""
 
-    def __init__(self, words: int, classes: int, dropout: str, rngs: training.Generators) -> None:
-        p_vectors, p_units, p_maps, p_last = NETS[dropout]
-        self.embedding = nn.Embedding(words, FEATURES, padding_idx=0, rng=rngs.weights)
+    def __init__(self, words: int, classes: int, run: Run, rngs: training.Generators) -> None:
+        p_vectors, p_units, p_maps, p_last = NETS[run["dropout"]]
+        features, maps = run["features"], run["maps"]
+        self.embedding = nn.Embedding(words, features, padding_idx=0, rng=rngs.weights)
         nn.init.uniform_(self.embedding.weight, -0.25, 0.25, generator=rngs.weights)
         self.embedding.weight.data[0] = 0  # what fills short sentences up
         self.convolutions = [
-            nn.Conv1d(FEATURES, MAPS, width, padding="same", rng=rngs.weights) for width in WIDTHS
+            nn.Conv1d(features, maps, width, padding="same", rng=rngs.weights) for width in WIDTHS
         ]
-        self.output = nn.Linear(MAPS * len(WIDTHS), classes, rng=rngs.weights)
+        self.output = nn.Linear(maps * len(WIDTHS), classes, rng=rngs.weights)
         self.drop_vectors = training.dropout(nn.Dropout, p_vectors, rngs)
         self.drop_units = training.dropout(nn.Dropout, p_units, rngs)
         self.drop_maps = training.dropout(nn.Dropout1d, p_maps, rngs)
@@ -212,6 +214,8 @@ def runs(data: training.Data, options: argparse.Namespace) -> list[Run]:
             "seed": seed,
             "train_size": data.train_size,
             "steps": options.steps,
+            "features": options.features,
+            "maps": options.maps,
             "dropout": dropout,
         }
         for seed in range(options.seeds)
@@ -230,7 +234,7 @@ def measure(data: training.Data, run: Run) -> Outcome:
     """Train a net and test it."""
     rngs = training.Generators.of(run["seed"])
     (x, y), (x_test, y_test) = data.split(run["train_size"], rngs.split)
-    net = TextCNN(int(data.inputs.max()) + 1, data.classes, run["dropout"], rngs)
+    net = TextCNN(int(data.inputs.max()) + 1, data.classes, run, rngs)
     training.train(
         net,
         x,
@@ -358,6 +362,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     option("--seeds", type=int, help=f"nets for each setting (default: {SHORT['seeds']})")
     option("--steps", type=int, help=f"mini-batches to train a net on (default: {SHORT['steps']})")
     option(
+        "--features",
+        type=int,
+        default=FEATURES,
+        help="length of a word's vector; the paper has 300 (default: %(default)s)",
+    )
+    option(
+        "--maps",
+        type=int,
+        default=MAPS,
+        help="maps of each width; the paper has 100 (default: %(default)s)",
+    )
+    option(
         "--folder",
         type=Path,
         default="textcnn_results",
@@ -369,8 +385,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.steps = sizes["steps"] if options.steps is None else options.steps
     if not 2 <= options.seeds <= 20:
         parser.error(f"--seeds is 2 to 20, got {options.seeds}")
-    if options.steps < 1:
-        parser.error(f"--steps is at least 1, got {options.steps}")
+    for name in "steps", "features", "maps":
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} is at least 1, got {getattr(options, name)}")
     try:
         data = load(options.data)
     except (OSError, ValueError) as error:

@@ -118,6 +118,7 @@ def check_keywords(function: Any, kwargs: Mapping[str, Any]) -> None:
             )
     known = Accepts(function).keywords
     if known is not None:
+        check_keywords_are_pytorchs(function, kwargs.keys() - known, known)
         check_keywords_are_numpys(function, kwargs.keys() - known)
 
 
@@ -689,7 +690,7 @@ WRITE_INSTEAD = {
     "sigmoid": "microgrand.nn.functional.sigmoid(x)",
     "softmax": "microgrand.nn.functional.softmax(x)",
     "log_softmax": "microgrand.nn.functional.log_softmax(x)",
-    "logsumexp": "microgrand.nn.functional.logsumexp(x, axis)",
+    "logsumexp": "microgrand.nn.functional.logsumexp(x, dim)",
     "gather": "np.take_along_axis(x, indices, axis)",
     "index_select": "np.take(x, indices, axis)",
     "masked_fill": "np.where(mask, value, x)",
@@ -763,9 +764,25 @@ def explain_missing_attributes(tensor: type) -> None:
             setattr(tensor, name, Missing(f"a Tensor has no {name}; {message}"))
 
 
+#: What PyTorch and NumPy call the same argument.
+SAME_ARGUMENTS = (("dim", "axis"), ("keepdim", "keepdims"), ("unbiased", "ddof"))
+
+
+def check_keywords_are_pytorchs(
+    function: Any, names: Container[str], known: Container[str]
+) -> None:
+    """Raise for NumPy's keywords of a function that has PyTorch's, which say the same."""
+    for theirs, numpys in SAME_ARGUMENTS:
+        if numpys in names and theirs in known:
+            raise TypeError(
+                f"{name_of(function)} has no argument {numpys}; PyTorch calls it {theirs}, as in "
+                f"{function.__name__}(x, {theirs}=...)"
+            )
+
+
 def check_keywords_are_numpys(function: Any, names: Container[str]) -> None:
     """Raise for PyTorch's keywords, which say the same."""
-    for theirs, ours in ("dim", "axis"), ("keepdim", "keepdims"), ("unbiased", "ddof"):
+    for theirs, ours in SAME_ARGUMENTS:
         if theirs in names:
             name = name_of(function)
             example = name if name.startswith("np.") else function.__name__

@@ -1,13 +1,13 @@
 """The dispatch: what a NumPy function does when it is called on tensors.
 
 NumPy asks its operands whether they want to handle a call themselves. A tensor says yes, and this
-file looks the function up in three tables, which the folder ``vjps`` fills:
+file looks the function up in tables, which the folder ``vjps`` fills:
 
 - `rules_of`, the engine's: a function with VJPs is called on the tensors' data, and the call is
   recorded;
 - `formulas`: one that NumPy composes of other functions has a *formula* made of those. Its value is
   NumPy's own, its derivative is the formula's;
-- `constant_functions`: one whose result is piecewise constant returns a plain array.
+- `constant_functions`: one whose result is piecewise constant, or no number, returns a plain array.
 
 Any other function is called on the data, and returns what NumPy returns; it is refused where a
 gradient would be lost.
@@ -45,7 +45,7 @@ class Formula:
 #: From a NumPy function, or a ufunc's method such as ``np.add.reduce``, to its formula.
 formulas: dict[Function, Formula] = {}
 
-#: NumPy functions with a derivative of zero or none at all.
+#: NumPy functions whose results are piecewise constant, or no numbers.
 constant_functions: set[Function] = set()
 
 #: Those of them that are piecewise constant for real numbers only.
@@ -155,7 +155,7 @@ def check_no_gradient(function: Any, options: Mapping[str, Any]) -> None:
 
 
 def as_operands(function: Any, args: tuple[Any, ...], rules: Rules) -> tuple[Any, ...]:
-    """Turn lists among the arguments that are operands, as they have VJPs, into arrays.
+    """Turn operands, the arguments with VJPs, from lists into arrays.
 
     VJPs compute with them: that of `numpy.power` needs ``y - 1``. Tuples too, but only for ufuncs;
     elsewhere a tuple is a shape or a set of axes. Other lists are copied: the graph keeps them.
@@ -182,7 +182,7 @@ def without_labels(x: Any) -> Any:
 
     Their operators match rows by labels, those of arrays by position: derivatives would be wrong.
     """
-    if isinstance(x, np.generic):
+    if isinstance(x, np.generic):  # it has `__array__`, too, but no labels
         return x
     cls = type(x)
     has_labels = hasattr(cls, "__array__") and not hasattr(cls, "__array_function__")
@@ -217,7 +217,7 @@ def call_with_formula(
     The formula may round differently, overflow elsewhere or know fewer options. So unless it is
     exact, its value is not used, and NumPy itself refuses a wrong call.
     """
-    kwargs.pop("overwrite_input", None)  # only a permission
+    kwargs.pop("overwrite_input", None)  # NumPy may overwrite what `np.median` is given; not here
     given = args, tuple(kwargs.values())
     recorded = needs_recording(given)
     # A function among the arguments, as of `numpy.apply_along_axis`, may use tensors of its own.

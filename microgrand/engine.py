@@ -72,8 +72,8 @@ class Node:
     and reference counting alone frees a graph. All nodes are Tensors: this class is what the engine
     needs of one.
 
-    Only updates of a leaf that requires a gradient, such as an optimizer step, may write into its
-    array; they increment `version`. Recorded results may be views of the array: the backward pass
+    Only updates of a leaf, such as an optimizer step, may write into its array or replace it; they
+    increment `version`. Recorded results may be views of the array: the backward pass
     notices the new version and refuses to run. Nothing checks values outside the graph, so they are
     copied when they are created from such a leaf (`unshared`, ``detach``). A leaf shares the array
     it was constructed from, so a step writes into the caller's array, too.
@@ -89,8 +89,8 @@ class Node:
     kwargs: Mapping[str, Any]
     retains_grad: bool  # does `backward` store the gradient of this computed value, too?
     version: int  # of a leaf: counts the changes that put earlier results out of date
-    #: Sum of the arguments' versions at the call. Versions only grow, so a different sum means that
-    #: an argument has changed.
+    #: Sum of the arguments' versions at the call. Versions only grow, so changes cannot cancel: an
+    #: equal sum means that no argument has changed.
     saved_version: int
     line: str  # where it was computed; set inside `detect_anomaly` only
 
@@ -136,7 +136,7 @@ def new_tensor(
     return node
 
 
-#: While something watches, called with each recorded value, which it returns; see watching.py.
+#: While something watches, called with each recorded value of any thread; it returns the value.
 on_record: Callable[[Node], Node] | None = None
 
 
@@ -213,13 +213,13 @@ def defvjp(function: Function, *vjps: Function | None, joint: Function | None = 
     function
         A NumPy function or ufunc, or what `primitive` returned.
     *vjps
-        One for each positional argument, ``None`` where there is no derivative. Each is called
-        as ``vjp(g, out, *args, **kwargs)`` with the cotangent ``g`` of the result, the result
-        ``out`` and what the function was called with, and returns what this use contributes to
-        the argument's cotangent. Where NumPy broadcast the argument, the engine sums that back to
-        its shape.
+        One for each positional argument, ``None`` where there is no derivative; Nones at the end
+        may be left out. Each is called as ``vjp(g, out, *args, **kwargs)`` with the cotangent ``g``
+        of the result, the result ``out`` and what the function was called with, and returns what
+        this use contributes to the argument's cotangent. Where NumPy broadcast the argument, the
+        engine sums that back to its shape.
     joint
-        Instead of `vjps`, for functions of any number of arguments: one function, called as
+        Instead of `vjps`, where these share work, or their number varies: one function, called as
         ``joint(g, out, needed, *args, **kwargs)``, that returns a sequence with a contribution to
         each argument's cotangent. ``needed`` holds a bool for each: where it is False, return
         ``None``.
@@ -321,7 +321,7 @@ def backpropagate(
         Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
     """
     uses = count_uses(output, ends)
-    if ends:  # visit only what depends on one: so do all that use it, hence the counts hold
+    if ends:  # visit only what depends on one; all uses of such a node do, so its count is right
         uses = {node: uses[node] for node in dependents(ends, uses)}
     observe = observer.get()
     cotangents = {output: cotangent}
@@ -394,7 +394,7 @@ def saved_args(node: Node) -> tuple[Any, ...]:
 
 
 def count_uses(output: Node, ends: Set[Node] = frozenset()) -> dict[Node, int]:
-    """Count each node's uses: how often it is an argument of nodes upstream of `output`.
+    """Count each node's uses: how often it is an argument of `output` or of a node upstream of it.
 
     Only what requires a gradient is counted, and nothing upstream of `ends`. A stack, not
     recursion, so that a chain of a million operations is no problem.
@@ -434,7 +434,7 @@ def dependents(ends: Set[Node], nodes: Mapping[Node, int]) -> set[Node]:
 
 
 def free(output: Node) -> None:
-    """Drop the arguments that a value's graph has saved; keyword arguments are small, and stay."""
+    """Drop the arguments that a value's graph has saved."""
     stack = [output]
     while stack:
         node = stack.pop()
@@ -442,6 +442,7 @@ def free(output: Node) -> None:
             if isinstance(arg, Node):
                 stack.append(arg)
         node.args = None
+        node.kwargs = NO_KEYWORDS
 
 
 #: From a short dtype to the one in which many of its numbers are added up.
@@ -450,8 +451,8 @@ WIDER_DTYPES = {
     np.dtype(np.float32): np.float64,
     np.dtype(np.complex64): np.complex128,
 }
-#: NumPy sums pairwise only along the last axis; elsewhere, a float32 sum of more terms than this
-#: loses about three digits.
+#: NumPy sums pairwise only along a contiguous axis; elsewhere, a float32 sum of more terms may lose
+#: three digits.
 MANY_TERMS = 1024
 
 

@@ -40,7 +40,7 @@ def binary_operator(ufunc: np.ufunc, compute: Function) -> tuple[Function, Funct
 
     def reflected(self: Tensor, other: ArrayLike) -> Value:
         other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other, (self,))
-        # complex.__mul__ accepts np.float64 and returns a plain Python complex.
+        # Python's complex * np.float64 would be Python's complex again: call the ufunc.
         operation = ufunc if other.__class__ is complex else compute
         return apply(ufunc, (other, self), NO_KEYWORDS, operation)
 
@@ -71,7 +71,8 @@ def in_place_operator(ufunc: np.ufunc, in_place: Function) -> Function:
         operand = without_labels(data_of(other))
         if self.primitive is not None or (needs_recording(other) and not self._requires_grad):
             new = dispatch(ufunc, (self, other), {})
-            if (new.shape, new.dtype) == (self.shape, self.dtype) or self._array.ndim == 0:
+            is_scalar = self.primitive is not None and self._array.ndim == 0
+            if is_scalar or (new.shape, new.dtype) == (self.shape, self.dtype):
                 return new
             in_place(np.copy(self._array), operand)  # only for NumPy's error if it does not fit x
             return cast(new, self.dtype)
@@ -232,7 +233,7 @@ class Tensor(Node):
 
     def detach(self) -> Tensor:
         """Return a leaf outside the graph, with a copy: a step would change the original values."""
-        return new_tensor(self._array.copy())  # type: ignore[no-any-return]
+        return new_tensor(self._array.copy())
 
     def item(self) -> Any:
         """Return the only element as a Python number; ValueError unless there is exactly one."""
@@ -284,6 +285,8 @@ class Tensor(Node):
 
     def backward(self, gradient: ArrayLike = None, retain_graph: bool = False) -> None:
         """Add d self / d leaf to the ``grad`` of every leaf upstream that requires one.
+
+        So it does for computed tensors that `retain_grad` was called on.
 
         All or nothing: if an error is raised, no ``grad`` has changed, and the graph is as it was.
 
@@ -475,9 +478,10 @@ class Tensor(Node):
 
     def transpose(self, *axes: Axis) -> Value:
         """Permute the axes, in reverse order by default; as `numpy.transpose`."""
-        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
         checks.check_is_no_swap(self, axes)
-        return np.transpose(self, order)
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            return np.transpose(self, axes[0])
+        return np.transpose(self, axes or None)
 
     @property
     def T(self) -> Value:

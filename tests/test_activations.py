@@ -32,11 +32,24 @@ ACTIVATIONS = {
     "selu": (F.selu, nn.SELU()),
     "hardtanh": (F.hardtanh, nn.Hardtanh()),
     "hardtanh, limits": (lambda x: F.hardtanh(x, -0.5, 1.5), nn.Hardtanh(-0.5, 1.5)),
-    "softmax": (lambda x: F.softmax(x, axis=-1), nn.Softmax(dim=-1)),
-    "log_softmax": (lambda x: F.log_softmax(x, axis=-1), nn.LogSoftmax(dim=-1)),
+    "softsign": (F.softsign, nn.Softsign()),
+    "mish": (F.mish, nn.Mish()),
+    "celu": (F.celu, nn.CELU()),
+    "celu, alpha": (lambda x: F.celu(x, 0.5), nn.CELU(0.5)),
+    "relu6": (F.relu6, nn.ReLU6()),
+    "hardsigmoid": (F.hardsigmoid, nn.Hardsigmoid()),
+    "hardswish": (F.hardswish, nn.Hardswish()),
+    "softshrink": (F.softshrink, nn.Softshrink()),
+    "softshrink, width": (lambda x: F.softshrink(x, 1.5), nn.Softshrink(1.5)),
+    "hardshrink": (F.hardshrink, nn.Hardshrink()),
+    "tanhshrink": (F.tanhshrink, nn.Tanhshrink()),
+    "threshold": (lambda x: F.threshold(x, 0.5, -1.0), nn.Threshold(0.5, -1.0)),
+    "softmin": (F.softmin, nn.Softmin(dim=-1)),
+    "softmax": (lambda x: F.softmax(x, dim=-1), nn.Softmax(dim=-1)),
+    "log_softmax": (lambda x: F.log_softmax(x, dim=-1), nn.LogSoftmax(dim=-1)),
 }
 of_each = pytest.mark.parametrize("name", ACTIVATIONS)
-KINKS = (-1.0, -0.5, 0.0, 1.0, 1.5)
+KINKS = (-3.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 3.0, 6.0)
 
 
 # -------------------------------------------------------------------------- derivatives
@@ -47,6 +60,28 @@ KINKS = (-1.0, -0.5, 0.0, 1.0, 1.5)
 @given(x=shapes(1, min_side=1).flatmap(lambda shape: arrays(shape, -6, 6, kinks=KINKS)))
 def test_derivatives(name, x):
     assert gradcheck(ACTIVATIONS[name][0], x, order=2, mode="fast")
+
+
+@settings(max_examples=12)
+@given(
+    st.sampled_from([((4,), 0), ((2, 3), 0), ((3, 2), -1), ((2, 4, 1), 1)]).flatmap(
+        lambda case: st.tuples(arrays(case[0], -6, 6), st.just(case[1]))
+    )
+)
+def test_derivatives_of_glu(case):
+    x, dim = case
+    assert gradcheck(nn.GLU(dim), x, order=2, mode="fast")
+    assert gradcheck(lambda x: F.glu(x, dim=dim), x, mode="fast")
+
+
+@settings(max_examples=12)
+@given(
+    st.sampled_from([((), 1), ((3,), 1), ((2, 3), 3), ((2, 3), 1), ((2, 2, 1, 2), 2)]).flatmap(
+        lambda case: st.tuples(arrays(case[0], -3, 3, kinks=(0.0,)), arrays((case[1],), -1, 1))
+    )
+)
+def test_derivatives_of_prelu(case):
+    assert gradcheck(F.prelu, *case, order=2, mode="fast")
 
 
 @of_each
@@ -80,6 +115,14 @@ def exact(name, x):
         return max(x, 0) + np.log1p(np.exp(-abs(x))), s
     if name == "silu":
         return x * s, s * (1 + x * complement)
+    if name == "softsign":
+        return x / (1 + abs(x)), 1 / (1 + abs(x)) / (1 + abs(x))
+    if name == "mish":
+        gate, more = s * (1 + complement) / (1 + complement**2), 1 + complement**2
+        return x * gate, gate + x * (4 * s * complement**2 / more**2)
+    if name == "tanhshrink":
+        series = x**3 / 3 - 2 * x**5 / 15 + 17 * x**7 / 315
+        return (series if abs(x) < 0.1 else x - np.tanh(x)), np.tanh(x) ** 2
     if name == "elu":
         return (x, 1) if x > 0 else (np.expm1(x), np.exp(x))
     return x, 1
@@ -90,7 +133,13 @@ RANGE = [-1e4, -700, -90, -30, -3, -1e-3, -1e-30, 0, 1e-40, 1e-3, 2, 30, 90, 1e4
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "logsigmoid", "softplus", "silu", "elu"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tanh", "sigmoid", "logsigmoid", "softplus", "silu", "elu"),
+        *("softsign", "mish", "tanhshrink"),
+    ],
+)
 def test_values_and_derivatives_over_the_whole_range(name, dtype):
     x = Tensor(np.array(RANGE, dtype), requires_grad=True)
     f = (lambda x: F.softplus(x, threshold=INF)) if name == "softplus" else ACTIVATIONS[name][0]
@@ -120,6 +169,16 @@ LIMITS = {  # value and derivative at minus infinity and at infinity
     "elu": (-1, 0, INF, 1),
     "selu": (-1.7580993, 0, INF, 1.0507010),
     "hardtanh": (-1, 0, 1, 0),
+    "softsign": (-1, 0, 1, 0),
+    "mish": (0, 0, INF, 1),
+    "celu, alpha": (-0.5, 0, INF, 1),
+    "relu6": (0, 0, 6, 0),
+    "hardsigmoid": (0, 0, 1, 0),
+    "hardswish": (0, 0, INF, 1),
+    "softshrink": (-INF, 1, INF, 1),
+    "hardshrink": (-INF, 1, INF, 1),
+    "tanhshrink": (-INF, 1, INF, 1),
+    "threshold": (-1, 0, INF, 1),
 }
 
 
@@ -199,6 +258,19 @@ def test_conventions_at_kinks_are_pytorchs():
         (lambda x: F.elu(x, 0.5), 0.0, 0.5),
         (F.hardtanh, 1.0, 0.0),
         (F.hardtanh, -1.0, 0.0),
+        (F.relu6, 0.0, 0.0),
+        (F.relu6, 6.0, 0.0),
+        (F.hardsigmoid, -3.0, 0.0),
+        (F.hardsigmoid, 3.0, 0.0),
+        (F.hardswish, -3.0, 0.0),
+        (F.hardswish, 3.0, 1.0),
+        (F.softshrink, 0.5, 0.0),
+        (F.softshrink, -0.5, 0.0),
+        (F.hardshrink, 0.5, 0.0),
+        (lambda x: F.threshold(x, 0.5, 7.0), 0.5, 0.0),
+        (lambda x: F.celu(x, 0.5), 0.0, 1.0),
+        (lambda x: F.prelu(x, [0.3]), 0.0, 0.3),
+        (F.softsign, 0.0, 1.0),
     ]:
         assert grad(lambda x, f=f: np.sum(f(x)))(np.array(x)) == expected
 
@@ -217,7 +289,7 @@ def test_derivatives_of_logsumexp(data):
     x = data.draw(shapes(1, min_side=1).flatmap(lambda shape: arrays(shape, -3, 3)))
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     keepdims = data.draw(st.booleans())
-    assert gradcheck(lambda x: F.logsumexp(x, axis=axis, keepdims=keepdims), x, order=2)
+    assert gradcheck(lambda x: F.logsumexp(x, dim=axis, keepdim=keepdims), x, order=2)
 
 
 @pytest.mark.filterwarnings("error")
@@ -268,6 +340,7 @@ def test_reprs_are_pytorchs():
         (nn.Hardtanh(), "Hardtanh(min_val=-1.0, max_val=1.0)"),
         (nn.Softmax(dim=1), "Softmax(dim=1)"),
         (nn.LogSoftmax(1), "LogSoftmax(dim=1)"),
+        (nn.ReLU(inplace=False), "ReLU()"),
     ]:
         assert repr(module) == expected
 
@@ -282,9 +355,47 @@ def test_what_is_refused():
         (lambda: nn.ELU(None), TypeError, "number"),
         (lambda: nn.Hardtanh(1, 1), ValueError, "min_val < max_val"),
         (lambda: F.hardtanh([1.0], 1, -1), ValueError, "min_val < max_val"),
+        (lambda: nn.CELU(0), ValueError, "CELU's alpha is a number other than 0"),
+        (lambda: F.celu([1.0], 0.0), ValueError, "other than 0"),
+        (lambda: nn.Softshrink(-1), ValueError, "from 0"),
+        (lambda: F.softshrink([1.0], -1), ValueError, "softshrink's lambd is a number from 0"),
+        (lambda: nn.Hardshrink("1"), TypeError, "number"),
+        (lambda: nn.Threshold(None, 1), TypeError, "Threshold's threshold is a number"),
+        (lambda: nn.PReLU(0), ValueError, "at least 1"),
+        (lambda: nn.PReLU(3)(np.ones((2, 4))), ValueError, r"one for each channel.*\(3,\)"),
+        (lambda: F.prelu([1.0, 1.0], [0.1, 0.2]), ValueError, "one slope"),
+        (lambda: F.glu(np.ones((2, 3))), ValueError, r"must be even, got an input of shape \(2, 3"),
+        (lambda: F.glu(np.ones((2, 3)), 2), ValueError, "which has no axis 2"),
+        (lambda: F.glu(np.ones((2, 3)), 1.0), TypeError, "number of an axis"),
+        (lambda: nn.Softmax2d()(np.ones((2, 3))), ValueError, r"Softmax2d takes images"),
     ]:
         with pytest.raises(error, match=match):
             make()
+
+
+def test_nothing_is_computed_in_place():
+    makes = [nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Hardtanh, nn.ReLU6, nn.SiLU]
+    makes += [nn.Mish, nn.Hardswish, nn.Hardsigmoid, lambda **kw: nn.Threshold(0.0, 0.0, **kw)]
+    functions = [F.relu, F.leaky_relu, F.elu, F.selu, F.celu, F.hardtanh, F.relu6, F.silu]
+    functions += [F.mish, F.hardswish, F.hardsigmoid]
+    functions += [lambda x, **kw: F.threshold(x, 0.0, 0.0, **kw)]
+    x = np.array([-1.0, 2.0])
+    for make, function in zip(makes, functions, strict=True):
+        assert make(inplace=False)(x).data.tolist() == function(x, inplace=False).data.tolist()
+        for call in make, lambda function=function, **kw: function(x, **kw):
+            with pytest.raises(ValueError, match=r"computes a new tensor.*got inplace=True"):
+                call(inplace=True)
+    assert x.tolist() == [-1, 2]
+
+
+def test_a_slope_for_each_channel_is_learned_and_saved():
+    layer = nn.PReLU(2, init=0.5)
+    assert list(layer.state_dict()) == ["weight"]
+    assert layer.weight.dtype == np.float32
+    out = layer(np.array([[-1.0, 3.0], [-2.0, -4.0]]))
+    assert out.data.tolist() == [[-0.5, 3], [-1, -2]]
+    np.sum(out).backward()
+    assert layer.weight.grad.tolist() == [-3, -4]
 
 
 @of_each

@@ -72,6 +72,59 @@ def test_derivatives_of_an_encoder(norm_first, activation):
     assert gradcheck(nn.DropoutMasks().hold(encoder), x, order=2, mode="fast")
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_derivatives_of_a_decoder(norm_first):
+    rng = np.random.default_rng(0)
+    layer = nn.TransformerDecoderLayer(
+        4, 2, 3, 0.5, "gelu", norm_first=norm_first, dtype=float, rng=rng
+    )
+    decoder = nn.TransformerDecoder(layer, 2, nn.LayerNorm(4, dtype=float))
+    mask = np.array([[True, False], [False, False], [False, True]])
+
+    def f(x, memory):
+        return decoder(x, memory, memory_mask=mask, tgt_is_causal=True)
+
+    x, memory = rng.normal(size=(3, 2, 4)), rng.normal(size=(2, 2, 4))
+    assert gradcheck(nn.DropoutMasks().hold(f), x, memory, order=2, mode="fast")
+
+
+def test_a_decoder_looks_at_the_memory_and_not_ahead():
+    rng = np.random.default_rng(0)
+    net = nn.Transformer(4, 2, 1, 2, 5, dropout=0.0, batch_first=True, dtype=float, rng=rng)
+    src, tgt = (Tensor(rng.normal(size=(2, 3, 4)), requires_grad=True) for _ in range(2))
+    out = net(src, tgt, tgt_is_causal=True, src_key_padding_mask=np.array([[0, 0, 1]] * 2, bool),
+              memory_key_padding_mask=np.array([[0, 0, 1]] * 2, bool))  # fmt: skip
+    np.sum(out[:, :2] * rng.normal(size=(2, 2, 4))).backward()
+    for x in src, tgt:
+        assert not x.grad[:, 2].any()
+        assert x.grad[:, 1].any()
+    mask = net.generate_square_subsequent_mask(3)
+    same = net(src, tgt, tgt_mask=mask), net(src, tgt, tgt_is_causal=True)
+    np.testing.assert_allclose(same[0].data, same[1].data, rtol=1e-12)
+
+
+def test_weights_of_a_transformer_are_drawn_as_pytorchs():
+    net = nn.Transformer(64, 2, 1, 1, 32, rng=np.random.default_rng(0))
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            bound = np.sqrt(6 / sum(parameter.shape))
+            assert 0.95 * bound < abs(parameter.data).max() <= bound
+    own = nn.Linear(2, 2)
+    assert nn.Transformer(4, 2, 1, 1, 5, custom_decoder=own).decoder is own
+
+
+def test_compiled_a_decoder_has_the_same_bits():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3, 2, 4)).astype(np.float32)
+    layer = nn.TransformerDecoderLayer(4, 2, 5, 0.0, rng=rng)
+    for parameter in layer.parameters():
+        parameter.requires_grad = False
+    memory = x[0, ::-1]
+    assert_runs_as_eager(
+        grad(lambda x: np.sum(np.square(layer(x, memory, tgt_is_causal=True)))), lambda i: x[i]
+    )
+
+
 def test_compiled_they_have_the_same_bits():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 3, 2, 4)).astype(np.float32)
@@ -194,6 +247,11 @@ HEADS = nn.MultiheadAttention(4, 2, dtype=float)
         (lambda: attention(X, X, X, np.ones((2, 1, 2), bool)), ValueError, r"\(3, 2, 2\), got"),
         (lambda: attention(X[0], X[0], X[0], np.ones((3, 2, 2))), ValueError, r"\(2, 2\), got"),
         (lambda: attention(X, X, np.ones((3, 2, 4), int)), TypeError, "floating-point"),
+        (
+            lambda: attention(X, X, X, np.ones((2, 2), int)),
+            TypeError,
+            r"True where a query may look at a key, .* dtype int64; .* attn_mask\.astype\(bool\)",
+        ),
         (lambda: nn.MultiheadAttention(5, 2), ValueError, "multiple of num_heads"),
         (lambda: nn.MultiheadAttention(4, 0), ValueError, "num_heads"),
         (lambda: nn.MultiheadAttention(4, 2, dropout=-1), ValueError, "from 0 to 1"),
@@ -204,6 +262,11 @@ HEADS = nn.MultiheadAttention(4, 2, dtype=float)
         (lambda: HEADS(X, X, X, np.ones((3, 2), bool)), ValueError, r"shape \(2, 3\)"),
         (lambda: nn.TransformerEncoderLayer(4, 2, activation="tanh"), ValueError, "'relu'"),
         (lambda: nn.TransformerEncoderLayer(4, 2, activation=1), TypeError, "a function"),
+        (lambda: nn.TransformerDecoder(F.relu, 2), TypeError, "decoder_layer is a module"),
+        (lambda: nn.TransformerDecoderLayer(4, 3), ValueError, "multiple of num_heads"),
+        (lambda: nn.TransformerDecoderLayer(4, 2, 0), ValueError, "TransformerDecoderLayer's dim_"),
+        (lambda: nn.Transformer(4, 2, custom_encoder=F.relu), TypeError, "custom_encoder is a mod"),
+        (lambda: nn.Transformer.generate_square_subsequent_mask(0), ValueError, "at least 1"),
         (lambda: nn.TransformerEncoder(F.relu, 2), TypeError, "encoder_layer is a module"),
     ],
 )

@@ -232,6 +232,50 @@ def test_what_cannot_be_saved_leaves_the_old_file(path, extra):
     assert os.listdir(path.parent) == [path.name]
 
 
+def nested(depth):
+    nest = []
+    for _ in range(depth):
+        nest = [nest] if depth % 2 else {"a": (nest,)}
+    return nest
+
+
+def holds_itself():
+    nest = {"deep": []}
+    nest["deep"].append(nest)
+    return nest
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (nested(10_001), r"extra has lists or dicts.*more than 100 deep.*flatter"),
+        (nested(100), "more than 100 deep"),
+        (holds_itself(), "or one holds itself"),
+        ({"big": 10**5000}, r"extra\.big is, or has as a key, an integer of 16610 bits.*hex"),
+        ({10**5000: 1}, r"extra is, or has as a key, an integer"),
+    ],
+    ids=range(5),
+)
+def test_nests_that_could_not_be_read_again_leave_the_old_file(path, extra, words):
+    checkpoint.save(path, extra=1)
+    with pytest.raises(ValueError, match=words):
+        checkpoint.save(path, extra=extra)
+    assert checkpoint.load(path)["extra"] == 1
+
+
+def test_deep_nests_long_numbers_and_texts_of_any_kind_come_back(path):
+    extra = [nested(99 - 2), -(2**11_999), {"a" * 70_000: "\ud800"}]
+    names = {"ä": np.ones(1), "a" * 60_000: np.zeros(1)}
+    checkpoint.save(path, extra=extra, model=names)
+
+    def load(depth):
+        return load(depth - 1) if depth else checkpoint.load(path)
+
+    content = load(500)  # from deep within other calls
+    assert content["extra"] == extra
+    assert content["model"] == names
+
+
 @pytest.mark.parametrize(
     ("use", "error", "words"),
     [
@@ -248,6 +292,22 @@ def test_what_cannot_be_saved_leaves_the_old_file(path, extra):
             "are taken",
         ),
         (lambda f: checkpoint.save(f, model={"a": np.array("x")}), TypeError, "of dtype <U1"),
+        (
+            lambda f: checkpoint.save(f, model={"a\ud800": np.ones(1)}),
+            ValueError,
+            "'a.ud800'; names",
+        ),
+        (lambda f: checkpoint.save(f, model={"a" * 60_001: np.ones(1)}), ValueError, "60000 bytes"),
+        (
+            lambda f: checkpoint.save(f, model={"n": nn.ReLU()}),
+            TypeError,
+            r"model has a ReLU as 'n'.*nn\.ModuleDict\(",
+        ),
+        (
+            lambda f: checkpoint.save(os.path.join(f, "a", "b.npz")),
+            FileNotFoundError,
+            r"a.b\.npz cannot be written, as there is no folder .*run\.npz.a; make it",
+        ),
     ],
 )
 def test_misuse(tmp_path, use, error, words):
@@ -395,6 +455,19 @@ def test_numpy_reads_what_was_saved_and_the_other_way_round(tmp_path):
     content = checkpoint.load(tmp_path / "theirs.npz", model=other)
     np.testing.assert_array_equal(other.weight.data, net.weight.data)
     assert content["extra"] is content["optimizer"] is None
+
+
+def test_a_folder_is_not_replaced(path):
+    path.mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder; give a file in it a name"):
+        checkpoint.save(path)
+    assert os.listdir(path.parent) == [path.name]
+
+
+@needs_safetensors
+def test_a_name_that_only_safetensors_do_not_have_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no array has the name '__metadata__'"):
+        checkpoint.save(tmp_path / "net.safetensors", model={"__metadata__": np.ones(1)})
 
 
 @needs_safetensors

@@ -12,8 +12,6 @@ from test_compile_steps import Training, batch, copies
 from microgrand import Tensor, compile, manual_seed, nn, value_and_grad
 from microgrand.nn import functional as F
 from microgrand.nn.dropout.masks import apply_mask
-from microgrand.optim import blocks
-from microgrand.program import blocks as program_blocks
 from microgrand.program import buffers, masks, operands, passes, source, state, tracing
 from microgrand.program.calls import (
     Call,
@@ -307,9 +305,9 @@ def test_no_more_memory_than_eager_code():
 # ------------------------------------------------------------------ mistakes are caught
 
 
-def train(optimizer="SGD with momentum", layer="two dropouts"):
+def train(optimizer="SGD with momentum", layer="two dropouts", dtype=np.float32):
     """Train eagerly and compiled, and compare all that others can see."""
-    eager, training = (Training(layer, optimizer, np.float32) for _ in range(2))
+    eager, training = (Training(layer, optimizer, dtype) for _ in range(2))
     step = compile(training.step)
     results = []
     for one, run in (eager, eager.step), (training, step):
@@ -317,7 +315,7 @@ def train(optimizer="SGD with momentum", layer="two dropouts"):
         seen = []
         for number in range(6):
             one.net.train(number != 4)
-            loss = run(*batch(number, np.float32))
+            loss = run(*batch(number, dtype))
             seen.append((loss, one.seen()))
             seen.append(copies(one.seen()))
         results.append(seen)
@@ -442,14 +440,6 @@ def drop_in_turn():
     assert_same_bits(results(compile(step)), results(step))
 
 
-def update_in_blocks():
-    """Parameters of several blocks, of which the last one is shorter."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK_BYTES", 64)
-        for kind in ("SGD with momentum", "Adam with decay"):
-            train(kind, "dropout")
-
-
 BATTERY = [
     train,
     write,
@@ -458,7 +448,6 @@ BATTERY = [
     close_over,
     evaluate,
     drop_in_turn,
-    update_in_blocks,
 ]
 MISTAKES = {
     "an operand is overwritten that is still needed": (
@@ -580,18 +569,6 @@ MISTAKES = {
         "write",
         "call.function is not raw_bytes):",
         "True):",
-    ),
-    "what a block needs is overwritten": (
-        program_blocks,
-        "parts_of_temporaries",
-        "if last.get(storage, i) > i}",
-        "if last.get(storage, i) > i + 9}",
-    ),
-    "the last block is left out": (
-        source.Source,
-        "loop",
-        'range(0, {size}, {length}):"',
-        'range(0, {size} - {length}, {length}):"',
     ),
     "a learning rate is a constant": (
         operands,

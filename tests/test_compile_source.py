@@ -138,6 +138,17 @@ def test_a_saved_program_returns_what_the_function_returns(tmp_path):
     assert_same_bits(result, expected)
 
 
+@np.errstate(invalid="ignore")
+def test_a_saved_program_has_numbers_of_every_kind(tmp_path):
+    def f(x):
+        limited = np.clip(x, -np.inf, np.inf) + complex(np.inf, -1) * x
+        return np.where(x > 0, limited, np.nan), complex(1, -np.inf)
+
+    module = saved(f, X, path=tmp_path)
+    for result, expected in zip(module.step(X), f(X), strict=True):
+        assert_same_bits(result, expected)
+
+
 def test_a_saved_program_takes_one_array_twice(tmp_path):
     module = saved(lambda x, y: x * y, X, X, path=tmp_path)
     assert_same_bits(module.step(X, X), X * X)

@@ -10,33 +10,48 @@ from compiled import assert_runs_as_eager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgrand import nn
+from microgrand import Tensor, compile, nn
 from microgrand.testing import gradcheck
 
 KINDS = [lambda: nn.Linear(1, 1), nn.ReLU, nn.Dropout, nn.Identity]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["append", "insert", "set", "delete"]), st.integers(0, 9)))
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["append", "extend", "insert", "set", "delete", "pop"]), st.integers(-3, 9)
+    )
 )
-def test_a_module_list_is_a_list(changes):
-    modules, expected = nn.ModuleList(), []
-    for change, number in changes:
-        module = KINDS[number % len(KINDS)]()
-        if change == "append":
-            assert modules.append(module) is modules
-            expected.append(module)
-        elif change == "insert":
-            modules.insert(number, module)
-            expected.insert(number, module)
-        elif number < len(expected):
-            if change == "set":
-                modules[number] = expected[number] = module
-            else:
-                del modules[number], expected[number]
+
+
+def change(container, make, expected, name, number):
+    """Change a container and a list in the same way."""
+    item = make(number)
+    if name in ("append", "extend"):
+        given = item if name == "append" else [item, make(number + 1)]
+        assert getattr(container, name)(given) is container
+        getattr(expected, name)(given)
+    elif name == "insert":
+        assert container.insert(number, item) is container
+        expected.insert(number, item)
+    elif -len(expected) <= number < len(expected):
+        if name == "set":
+            container[number] = expected[number] = item
+        elif name == "delete":
+            del container[number], expected[number]
+        else:
+            assert container.pop(number) is expected.pop(number)
+
+
+@pytest.mark.parametrize("kind", [nn.ModuleList, nn.Sequential])
+@given(changes=CHANGES)
+def test_a_container_with_numbers_is_a_list(kind, changes):
+    modules, expected = kind(), []
+    for name, number in changes:
+        change(modules, lambda n: KINDS[n % len(KINDS)](), expected, name, number)
     assert list(modules) == expected
     assert len(modules) == len(expected)
     assert list(modules[1:]) == expected[1:]
+    assert type(modules[1:]) is kind
     assert list(modules.modules())[1:] == expected
     assert list(modules.state_dict()) == [
         f"{i}.{name}"
@@ -44,6 +59,65 @@ def test_a_module_list_is_a_list(changes):
         if isinstance(module, nn.Linear)
         for name in ("weight", "bias")
     ]
+    if kind is nn.Sequential:
+        modules.eval()
+        result = Tensor(np.ones((1, 1), np.float32))
+        given = result
+        for module in expected:
+            result = module(result)
+        np.testing.assert_array_equal(modules(given).data, result.data)
+
+
+@given(changes=CHANGES)
+def test_a_list_of_parameters_is_a_list(changes):
+    parameters, expected = nn.ParameterList(), []
+    for name, number in changes:
+        change(parameters, lambda n: nn.Parameter(np.ones(n + 9)), expected, name, number)
+    assert len(parameters) == len(expected)
+    assert all(a is b for a, b in zip(parameters, expected, strict=True))
+    assert [name for name, _ in parameters.named_parameters()] == [
+        str(i) for i in range(len(expected))
+    ]
+    assert len(parameters[1:]) == len(expected[1:])
+
+
+def test_arrays_become_parameters():
+    array, tensor, own = np.ones(2), Tensor([1.0]), nn.Parameter([3.0])
+    listed = nn.ParameterList([array, tensor, own])
+    named = nn.ParameterDict({"a": array, "b": tensor, "c": own})
+    for first, second, third in list(listed), list(named.values()):
+        assert first.data is array
+        assert second.requires_grad
+        assert third is own
+    assert repr(listed) == "ParameterList((2,), (1,), (1,))"
+    assert repr(named) == "ParameterDict(a: (2,), b: (1,), c: (1,))"
+    named.a = np.zeros(3)
+    assert named["a"].shape == (3,)
+    assert named.pop("b").shape == (1,)
+    assert list(named.state_dict()) == ["a", "c"]
+
+
+class Shifts(nn.Module):
+    def __init__(self):
+        self.shifts = nn.ParameterList([np.ones(2), np.ones(2)])
+        self.scales = nn.ParameterDict({"one": np.ones(2)})
+
+    def forward(self, x):
+        for shift in self.shifts:
+            x = (x + shift) * self.scales["one"]
+        return x
+
+
+def test_parameters_in_containers_are_copied_saved_and_compiled():
+    net = Shifts()
+    names = ["shifts.0", "shifts.1", "scales.one"]
+    assert [name for name, _ in net.named_parameters()] == names
+    for other in copy.deepcopy(net), pickle.loads(pickle.dumps(net)):
+        other.load_state_dict({name: np.full(2, 3.0) for name in names})
+        np.testing.assert_array_equal(other(np.zeros(2)).data, [36.0, 36.0])
+    program = assert_runs_as_eager(lambda x: net(x).data, lambda i: np.full(2, float(i)))
+    assert "scales_one" in program.source
+    assert "by_name" not in program.source
 
 
 class Net(nn.Module):
@@ -93,6 +167,40 @@ def test_layers_in_sequence_may_have_names():
         _ = numbered.second
 
 
+def test_layers_with_names_are_changed():
+    first, last, other = nn.Linear(3, 3), nn.Linear(3, 1), nn.Tanh()
+    net = nn.Sequential({"first": first, "f": nn.ReLU(), "last": last})
+    net[1] = other
+    assert [name for name, _ in net.named_children()] == ["first", "f", "last"]
+    assert net.f is other
+    del net[0]
+    assert net.pop() is last
+    assert [name for name, _ in net.named_children()] == ["f"]
+    net.add_module("first", first)
+    net.append(last).extend([nn.ReLU()])
+    assert [name for name, _ in net.named_children()] == ["f", "first", "2", "3"]
+    assert net.first is net[1] is first
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(net(x).data, last(first(np.tanh(x))).relu().data)
+    with pytest.raises(ValueError, match="layers have names, and a layer that is inserted"):
+        net.insert(0, first)
+    numbered = nn.Sequential(first)
+    numbered.add_module("last", last)
+    assert list(numbered.state_dict()) == ["0.weight", "0.bias", "last.weight", "last.bias"]
+    np.testing.assert_array_equal(numbered(x).data, last(first(x)).data)
+
+
+def test_a_compiled_net_may_get_a_layer_more():
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    run = compile(lambda x: net(x).data)
+    x = np.ones((1, 2), np.float32)
+    for layer in None, nn.Tanh(), nn.Linear(2, 3):
+        if layer is not None:
+            net.append(layer)
+        for _ in range(3):
+            np.testing.assert_array_equal(run(x), net(x).data)
+
+
 def test_containers_are_compiled_with_their_names():
     net = Net().eval()
     step = assert_runs_as_eager(lambda x: net(x).data, lambda i: np.full((2, 3), i / 2))
@@ -112,6 +220,11 @@ def test_a_module_dict_is_a_dict():
     assert "a" in modules
     del modules["a"]
     assert (len(modules), "a" in modules) == (1, False)
+    modules.add_module("c", first)
+    assert modules.pop("b") is second
+    assert list(modules) == ["c"]
+    modules.clear()
+    assert not modules
 
 
 def test_a_module_dict_has_its_modules_as_attributes():
@@ -126,7 +239,7 @@ def test_a_module_dict_has_its_modules_as_attributes():
         modules.a = 1
     modules.training = False
     assert not modules.training
-    with pytest.raises(AttributeError, match="no module 'b'; it has a, keys"):
+    with pytest.raises(AttributeError, match="nothing of the name 'b'; it has a, keys"):
         modules.b  # noqa: B018
     assert copy.deepcopy(modules).a is not second
 
@@ -158,6 +271,21 @@ def test_identity_returns_the_very_input():
         (lambda: nn.ModuleDict({1: nn.ReLU()}), TypeError, "texts, got 1"),
         (lambda: nn.ModuleDict({"a.b": nn.ReLU()}), ValueError, "'a.b'"),
         (lambda: nn.ModuleDict({"a": np.tanh}), TypeError, "for 'a'"),
+        (lambda: nn.Sequential({"append": nn.ReLU()}), ValueError, "'append' of its own"),
+        (lambda: nn.Sequential().append(np.tanh), TypeError, r"Sequential takes modules.*forward"),
+        (lambda: nn.Sequential().add_module("a", None), TypeError, "takes modules, got None for"),
+        (lambda: nn.ModuleList().add_module("a", nn.ReLU()), TypeError, r"write append\(module\)"),
+        (lambda: nn.ModuleDict().add_module("a", None), TypeError, "takes modules, got None for"),
+        (lambda: nn.ParameterList(np.ones(2) for _ in "a").append("a"), TypeError, "dtype <U1"),
+        (
+            lambda: nn.ParameterList(Tensor([1.0])),
+            TypeError,
+            r"got Tensor; write ParameterList\(\[",
+        ),
+        (lambda: nn.ParameterList().add_module("a", nn.ReLU()), TypeError, "append.parameter"),
+        (lambda: nn.ParameterDict([np.ones(1)]), TypeError, "dict from names to parameters, got l"),
+        (lambda: nn.ParameterDict({"a.b": np.ones(1)}), ValueError, "'a.b'"),
+        (lambda: nn.ParameterDict().add_module("a", nn.ReLU()), TypeError, r"parameters\[name\]"),
         (lambda: nn.Residual(np.tanh), TypeError, r"Residual takes modules.*forward\(\)"),
         (lambda: nn.Residual(nn.Linear(3, 1))(np.ones((2, 3))), ValueError, "shortcut=nn.Linear"),
     ],
@@ -165,3 +293,22 @@ def test_identity_returns_the_very_input():
 def test_misuse(use, error, words):
     with pytest.raises(error, match=words):
         use()
+
+
+def test_a_module_that_becomes_an_attribute_of_a_sequential_is_a_layer():
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    net.output = nn.Linear(3, 1)
+    assert [name for name, _ in net.named_children()] == ["0", "1", "output"]
+    net(np.ones((4, 2))).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.output = nn.Linear(3, 5)  # takes its place
+    assert net(np.ones((4, 2))).shape == (4, 5)
+    assert net.output is net[2]
+    assert len(net) == 3
+
+    class Deep(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(2, 3))
+            self.last = nn.Linear(3, 4)
+
+    assert Deep()(np.ones((1, 2))).shape == (1, 4)

@@ -338,7 +338,7 @@ def test_gradients_with_dropouts_masks_held():
         (lambda: nn.Conv2d(3, 8, 3, padding=-1), "padding must be at least 0"),
         (lambda: nn.Conv2d(3, 8, 3, 2, "same"), "stride"),
         (lambda: nn.Conv2d(3, 8, 3, padding="full"), "'same', 'valid'"),
-        (lambda: nn.Conv2d(3, 8, 3, padding_mode="reflect"), "np.pad"),
+        (lambda: nn.Conv2d(3, 8, 3, padding_mode="mirror"), "'reflect', 'replicate'"),
         (lambda: nn.ConvTranspose2d(3, 8, 3, 2, output_padding=2), "less than the stride"),
         (lambda: F.conv2d(np.ones((1, 4, 5, 5)), np.ones((3, 2, 2, 2)), groups=2), "divide"),
         (lambda: F.conv2d(np.ones((1, 4, 5, 5)), np.ones((4, 4, 2, 2)), groups=2), "expected 8"),

@@ -371,21 +371,57 @@ def test_a_generator_of_a_device_makes_parameters_there():
 
 # ------------------------------------------------------------------------ layers and losses
 
+
+class Twice(nn.Module):
+    """A layer of two inputs, which gets one in the place of both."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x, x)
+
+
 LAYERS = {
     "Linear": (lambda: nn.Linear(4, 3), (5, 4)),
     "ReLU": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (5, 4)),
     "GELU": (lambda: nn.Sequential(nn.Linear(4, 3), nn.GELU()), (5, 4)),
+    "Mish": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Mish()), (5, 4)),
+    "GLU": (lambda: nn.Sequential(nn.Linear(4, 6), nn.GLU()), (5, 4)),
+    "Softshrink": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Softshrink(0.1)), (5, 4)),
+    "PReLU": (lambda: nn.Sequential(nn.Linear(4, 3), nn.PReLU(3)), (5, 4)),
+    "Hardswish": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Hardswish()), (5, 4)),
     "Softmax": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1)), (5, 4)),
     "LayerNorm": (lambda: nn.LayerNorm(4), (5, 4)),
     "RMSNorm": (lambda: nn.RMSNorm(4), (5, 4)),
     "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (2, 3, 4, 4)),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), (2, 4, 3)),
+    "LocalResponseNorm": (
+        lambda: nn.Sequential(nn.Conv1d(3, 3, 1), nn.LocalResponseNorm(3)),
+        (2, 3, 4),
+    ),
     "Conv1d": (lambda: nn.Conv1d(3, 2, 3, padding=1), (2, 3, 6)),
     "Conv2d": (lambda: nn.Conv2d(4, 4, 3, stride=2, groups=2), (2, 4, 6, 6)),
+    "Conv2d, reflected": (
+        lambda: nn.Conv2d(4, 2, 3, padding=1, padding_mode="reflect"),
+        (2, 4, 5, 5),
+    ),
+    "ZeroPad2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.ZeroPad2d(1)), (2, 3, 4, 4)),
+    "ReplicationPad1d": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.ReplicationPad1d(2)),
+        (2, 3, 4),
+    ),
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 2, 3), (2, 3, 4, 4)),
     "MaxPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.MaxPool2d(2)), (2, 3, 4, 4)),
     "AvgPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.AvgPool2d(3, 1, 1)), (2, 3, 4, 4)),
     "Upsample": (lambda: nn.Sequential(nn.Conv1d(3, 3, 1), nn.Upsample(size=7)), (2, 3, 4)),
+    "Upsample, linear": (
+        lambda: nn.Sequential(nn.Conv1d(3, 3, 1), nn.Upsample(size=7, mode="linear")),
+        (2, 3, 4),
+    ),
+    "LPPool2d": (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.LPPool2d(2, 2)), (2, 3, 4, 4)),
+    "PixelShuffle": (lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.PixelShuffle(2)), (2, 3, 4, 4)),
+    "Unfold": (lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.Unfold(2)), (2, 3, 4, 4)),
     "RNN": (lambda: nn.RNN(4, 3), (5, 2, 4)),
     "GRU": (lambda: nn.GRU(4, 3), (5, 2, 4)),
     "LSTM": (lambda: nn.LSTM(4, 3), (5, 2, 4)),
@@ -393,6 +429,11 @@ LAYERS = {
         lambda: nn.LSTM(4, 3, recurrent_dropout=0.5, rng=np.random.default_rng(0)),
         (5, 2, 4),
     ),
+    "Transformer": (
+        lambda: Twice(nn.Transformer(8, 2, 1, 1, 16, dropout=0.0)),
+        (3, 2, 8),
+    ),
+    "Bilinear": (lambda: Twice(nn.Bilinear(4, 4, 3)), (5, 4)),
     "TransformerEncoderLayer": (
         lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0),
         (3, 2, 8),
@@ -451,6 +492,21 @@ LOSSES = {
         np.arange(6) % 4,
         4,
     ),
+    "multi_margin_loss": (F.multi_margin_loss, (6, 4), np.arange(6) % 4, 2),
+    "soft_margin_loss": (F.soft_margin_loss, (6, 4), np.ones((6, 4)), 1),
+    "cosine_similarity": (
+        lambda x, y: np.sum(F.cosine_similarity(x, y) + F.pairwise_distance(x, y)),
+        (6, 4),
+        np.arange(24.0).reshape(6, 4),
+        0,
+    ),
+    "gaussian_nll_loss": (
+        lambda x, y: F.gaussian_nll_loss(x, y, np.exp(x)),
+        (6, 4),
+        np.ones((6, 4)),
+        1,
+    ),
+    "poisson_nll_loss": (F.poisson_nll_loss, (6, 4), np.ones((6, 4)), 0),
 }
 
 
@@ -632,6 +688,7 @@ def test_masks_of_the_librarys_generator_in_a_compiled_step():
 MOVING = {
     "LSTM": "the gates' scales, in a loop that is one call",
     "LSTM, dropout on the state": "the same, and the mask, which a generator of NumPy's draws",
+    "Transformer": "the masks, which the library's own generator draws",
     "TransformerEncoderLayer": "the masks, which the library's own generator draws",
 }
 

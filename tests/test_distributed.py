@@ -122,3 +122,14 @@ def test_one_process_has_the_bits_of_an_ordinary_backward():
             assert ddp.backward(loss, examples=6) == value
         gradients.append(b"".join(p.grad.tobytes() for p in net.parameters()))
     assert gradients[0] == gradients[1]
+
+
+def test_a_compiled_step_cannot_exchange_gradients():
+    from microgrand import compile, nn
+    from microgrand.distributed import DistributedDataParallel
+
+    net = nn.Linear(3, 1)
+    ddp = DistributedDataParallel(net)
+    step = compile(lambda x: ddp.backward(net(x).sum(), examples=1))
+    with pytest.raises(TypeError, match=r"exchange gradients.*without compile"):
+        step(np.ones((1, 3)))

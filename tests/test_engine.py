@@ -181,6 +181,17 @@ def test_a_second_backward_on_a_freed_graph_is_an_error():
     assert x.grad == [2.0]
 
 
+def test_arguments_by_keyword_are_freed_too():
+    x = leaf(1.0, 2.0)
+    mask = np.array([True, False])
+    freed = weakref.ref(mask)
+    loss = np.sum(x, where=mask)
+    loss.backward()
+    del mask
+    assert freed() is None
+    assert x.grad.tolist() == [1.0, 0.0]
+
+
 def test_retain_graph_allows_another_backward_and_gradients_add_up():
     x = leaf(3.0)
     loss = (x * x).sum()

@@ -121,6 +121,18 @@ def test_a_single_number_grows_as_numpys_does():
     assert total.tolist() == [2, 2]
 
 
+def test_an_array_of_one_number_stays_one_as_numpys_does():
+    operand = Tensor([1.0, 2.0], requires_grad=True)
+    total = Tensor(0.0)
+    with pytest.raises(ValueError, match="broadcast"):
+        total += operand
+    total = Tensor(np.float32(0).reshape(()))
+    total += operand.sum()
+    assert total.dtype == np.float32
+    total.backward()
+    assert operand.grad.tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_in_place_after_backward_is_fine(change):
     x = leaf(3.0)

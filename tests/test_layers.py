@@ -102,6 +102,25 @@ def test_gradient_of_the_layer_in_every_entry(batch, with_bias):
         assert gradcheck(of_parameter, getattr(layer, name).data, order=2)
 
 
+@given(seeds, batches, sizes, sizes, sizes, st.booleans())
+def test_gradient_of_bilinear(seed, batch, first, second, outputs, with_bias):
+    x1, x2 = normal(seed, (*batch, first), (*batch, second))
+    weight, bias = normal(seed, (outputs, first, second), outputs)
+    out = F.bilinear(x1, x2, weight, bias)
+    expected = np.einsum("...i,oij,...j->...o", x1, weight, x2) + bias
+    np.testing.assert_allclose(out.data, expected, rtol=1e-10, atol=1e-12)
+    arrays = (x1, x2, weight, bias)[: 3 + with_bias]
+    assert gradcheck(F.bilinear, *arrays, order=2, mode="fast")
+
+
+def test_what_bilinear_refuses():
+    for shapes in [(3, 2), (2, 3), (2, 4, 3), (1, 2), (1, 3), (4, 2, 3)], [2, 3, (4, 2, 3), 5]:
+        with pytest.raises(ValueError, match="bilinear needs inputs"):
+            F.bilinear(*[np.ones(shape) for shape in shapes][:4])
+    with pytest.raises(ValueError, match="in2_features must be at least 1"):
+        nn.Bilinear(2, 0, 3)
+
+
 def away_from_zero(array):
     """Move values from ReLU's kink, which differences cannot see."""
     return array + np.copysign(0.1, array)
@@ -135,7 +154,7 @@ def test_gradient_of_softmax_and_log_softmax(seed, shape, data):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     (x,) = normal(seed, shape)
     for f in F.softmax, F.log_softmax:
-        assert gradcheck(lambda x, f=f: f(x, axis=axis), x, order=2)
+        assert gradcheck(lambda x, f=f: f(x, dim=axis), x, order=2)
         assert gradcheck(lambda x, f=f: f(x, axis), x)
 
 

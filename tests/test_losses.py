@@ -85,6 +85,17 @@ def test_derivatives_of_binary_losses(seed, reduction, with_weights):
 
 
 @fewer
+@given(seeds, reductions)
+def test_derivatives_by_targets_of_zero_and_one(seed, reduction):
+    rng = np.random.default_rng(seed)
+    x, target = rng.normal(size=(3, 4)), rng.integers(0, 2, (3, 4)).astype(float)
+    for loss in F.binary_cross_entropy_with_logits, F.cross_entropy:
+        assert gradcheck(
+            lambda x, t, loss=loss: loss(x, t, reduction=reduction), x, target, mode="fast"
+        )
+
+
+@fewer
 @given(seeds, reductions, st.sampled_from([0.5, 1.0]))
 def test_derivatives_of_distances(seed, reduction, width):
     rng = np.random.default_rng(seed)

@@ -1,6 +1,8 @@
 """Schedules of the learning rate: PyTorch's numbers, states, misuse."""
 
+import functools
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_compile_steps import assert_trains_as_eager
 
-from microgrand import nn
+from microgrand import compile, nn
 from microgrand.optim import SGD, Adagrad, Adam, lr_scheduler
 
 # Made by record_lr_scheduler.py beside it.
@@ -31,7 +33,7 @@ def make_scheduler(name, optimizer):
     options = dict(case["options"])
     if "schedulers" in options:
         options["schedulers"] = [make_scheduler(n, optimizer) for n in options["schedulers"]]
-    return getattr(lr_scheduler, case["scheduler"])(optimizer, **options)
+    return getattr(lr_scheduler, case["scheduler"])(optimizer=optimizer, **options)
 
 
 def options_of(optimizer):
@@ -50,6 +52,7 @@ def step(name, scheduler, number):
 def test_rates_are_pytorchs(name):
     optimizer = make_optimizer(CASES[name]["optimizer"])
     scheduler = make_scheduler(name, optimizer)
+    scheduler, optimizer = pickle.loads(pickle.dumps((scheduler, optimizer)))
     for number, expected in enumerate(CASES[name]["recorded"]):
         found = options_of(optimizer)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15, err_msg=str(number))
@@ -111,6 +114,70 @@ def test_compiled_steps_read_the_learning_rate_anew():
             schedulers[training].step()
 
     assert_trains_as_eager("dropout", "groups of Adam", np.float32, between, traces=None)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda optimizer: lr_scheduler.CyclicLR(optimizer, 0.01, 0.5, 2, cycle_momentum=False),
+        lambda optimizer: lr_scheduler.ChainedScheduler(
+            [lr_scheduler.ConstantLR(optimizer), lr_scheduler.ExponentialLR(optimizer, 0.5)]
+        ),
+        lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2),
+    ],
+)
+def test_compiled_steps_follow_each_scheduler(make):
+    net = nn.Linear(2, 1)
+    optimizer = SGD(net.parameters(), 0.5, momentum=0.9)
+    scheduler = make(optimizer)
+
+    @functools.partial(compile, check=True)
+    def train(x):
+        optimizer.zero_grad()
+        loss = (net(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for x in np.random.default_rng(0).normal(size=(8, 4, 2)).astype(np.float32):
+        train(x)
+        scheduler.step()
+    assert len(train.traces) == 1
+
+
+@pytest.mark.parametrize("mode", ["cycle", "iterations"])
+def test_a_cycle_of_ones_own_height(mode):
+    optimizer, seen = SGD([leaf(0.0)], 0.5), []
+
+    def height(number):
+        seen.append(number)
+        return 1 / number if number else 1.0
+
+    scheduler = lr_scheduler.CyclicLR(
+        optimizer, 0.25, 1.25, 2, 1, scale_fn=height, scale_mode=mode, cycle_momentum=False
+    )
+    rates = []
+    for _ in range(6):
+        rates.append(optimizer.lr)
+        scheduler.step()
+    steps = [1, 1, 1, 2, 2, 2] if mode == "cycle" else [0, 1, 2, 3, 4, 5]
+    assert seen[:6] == steps
+    parts = [0, 0.5, 1, 0, 0.5, 1]
+    assert rates == [
+        0.25 + part * (1 / n if n else 1) for part, n in zip(parts, steps, strict=True)
+    ]
+
+
+def test_a_warm_up_before_a_cycle_is_that_of_the_optimizers_rate():
+    optimizer = SGD([leaf(0.0)], 0.5)
+    warm_up = lr_scheduler.ConstantLR(optimizer, 0.5, 2)
+    cycle = lr_scheduler.CyclicLR(optimizer, 0.125, 1.125, 2, cycle_momentum=False)
+    scheduler = lr_scheduler.SequentialLR(optimizer, [warm_up, cycle], [1])
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.lr)
+        scheduler.step()
+    assert rates == [0.25, 0.125, 0.625, 1.125, 0.625]
 
 
 def test_the_metric_may_be_a_tensor():
@@ -182,6 +249,36 @@ L = lr_scheduler
             lambda: L.SequentialLR(optimizer, [L.OneCycleLR(optimizer, 1.0, 5)], []),
             ValueError,
             "cycle_momentum=False",
+        ),
+        (lambda: L.ConstantLR(optimizer, 2), ValueError, "factor must be from 0 to 1"),
+        (lambda: L.PolynomialLR(optimizer, 0), ValueError, "total_iters must be at least 1"),
+        (lambda: L.CosineAnnealingWarmRestarts(optimizer, 0), ValueError, "T_0 must be at least 1"),
+        (lambda: L.CosineAnnealingWarmRestarts(optimizer, 1, 0.5), TypeError, "T_mult must be an"),
+        (lambda: L.CyclicLR(optimizer, 0.1, [1.0]), ValueError, "max_lr has 1 numbers for 2"),
+        (lambda: L.CyclicLR(optimizer, 0.1, 1, 3, 0), ValueError, "step_size_down must be at"),
+        (lambda: L.CyclicLR(optimizer, 0.1, 1, mode="x"), ValueError, "mode must be 'triangular'"),
+        (lambda: L.CyclicLR(optimizer, 0.1, 1, scale_fn=1), TypeError, "scale_fn must be a func"),
+        (
+            lambda: L.CyclicLR(Adagrad([leaf(1.0)]), 0.1, 1),
+            ValueError,
+            "no momentum that CyclicLR could change",
+        ),
+        (lambda: L.ChainedScheduler([]), TypeError, "takes a list of schedulers"),
+        (lambda: L.ChainedScheduler(optimizer), TypeError, r"ChainedScheduler\(\[one, other\]\)"),
+        (
+            lambda: L.ChainedScheduler([L.CosineAnnealingLR(optimizer, 9, eta_min=0.1)]),
+            TypeError,
+            r"schedulers\[0\] is of type CosineAnnealingLR.*eta_min.*SequentialLR",
+        ),
+        (
+            lambda: L.ChainedScheduler([L.LinearLR(optimizer), L.ReduceLROnPlateau(optimizer)]),
+            TypeError,
+            r"schedulers\[1\] is of type ReduceLROnPlateau",
+        ),
+        (
+            lambda: L.ChainedScheduler([L.LinearLR(optimizer), L.LinearLR(make_optimizer())]),
+            ValueError,
+            r"schedulers\[1\] belongs to another",
         ),
         (lambda: L.LinearLR(optimizer).load_state_dict([]), TypeError, "mapping, got list"),
         (lambda: L.LinearLR(optimizer).load_state_dict({}), ValueError, "missing: last_epoch"),

@@ -287,10 +287,10 @@ MISTAKES = {
         check(lambda x: np.clip(x, -1.03, 1.03), X), "a mask is missing",
     ),
     "softmax: without its cross terms": Mistake(
-        vjp(F.softmax, lambda g, out, x, axis=-1: g * out * (1 - out)), check(F.softmax, X)
+        vjp(F.softmax, lambda g, out, x, dim=-1: g * out * (1 - out)), check(F.softmax, X)
     ),
     "log_softmax: without the sum": Mistake(
-        vjp(F.log_softmax, lambda g, out, x, axis=-1: g - np.exp(out) * g), check(F.log_softmax, X)
+        vjp(F.log_softmax, lambda g, out, x, dim=-1: g - np.exp(out) * g), check(F.log_softmax, X)
     ),
     "cross-entropy: without the labels": Mistake(
         vjp(losses.mean_cross_entropy,

@@ -399,12 +399,21 @@ def test_a_power_takes_no_modulus():
         pow(leaf(1.0), 2, 3)
 
 
-def test_pytorchs_keyword_of_a_function_names_numpys():
+def test_pytorchs_keyword_of_numpys_function_names_numpys_and_the_other_way_round():
     for x in Tensor([1.0, 2.0]), Tensor([1.0, 2.0], requires_grad=True):
-        with pytest.raises(
-            TypeError, match=r"no argument dim; NumPy calls it axis, as in softmax\(x, axis="
+        for name in ("softmax", "log_softmax", "logsumexp", "softmin", "glu", "normalize"):
+            with pytest.raises(
+                TypeError, match=rf"no argument axis; PyTorch calls it dim, as in {name}\(x, dim="
+            ):
+                getattr(F, name)(x, axis=0)
+        with pytest.raises(TypeError, match=r"similarity has no argument axis; PyTorch calls it d"):
+            F.cosine_similarity(x, x, axis=0)
+        for call in (
+            lambda x=x: F.logsumexp(x, keepdims=True),
+            lambda x=x: F.pairwise_distance(x, x, keepdims=True),
         ):
-            F.softmax(x, dim=0)
+            with pytest.raises(TypeError, match="no argument keepdims; PyTorch calls it keepdim"):
+                call()
         with pytest.raises(
             TypeError, match=r"^np\.sum has no argument dim.* as in np\.sum\(x, axis="
         ):

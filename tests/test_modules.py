@@ -426,35 +426,6 @@ def test_loading_some_entries():
         net.load_state_dict({}, strict="no")
 
 
-class Tied(nn.Module):
-    def __init__(self):
-        self.embedding = nn.Embedding(5, 2)
-        self.output = nn.Linear(2, 5, bias=False)
-        self.output.weight = self.embedding.weight
-
-
-@pytest.mark.parametrize("names", [["embedding"], ["output"], ["embedding", "output"]])
-def test_a_shared_parameter_is_loaded_by_any_of_its_names(names):
-    net, values = Tied(), np.arange(10.0).reshape(5, 2)
-    keys = net.load_state_dict({f"{name}.weight": values for name in names})
-    assert (keys.missing_keys, keys.unexpected_keys) == ([], [])
-    np.testing.assert_array_equal(net.output.weight.data, values)
-    assert net.output.weight is net.embedding.weight
-
-
-def test_a_shared_parameter_is_not_loaded_with_two_values():
-    net, values = Tied(), np.arange(10.0).reshape(5, 2)
-    before = net.state_dict()
-    message = "output.weight: other values than embedding.weight, and the module has one parameter"
-    state = {"embedding.weight": values, "output.weight": values + 1}
-    for strict in (True, False):
-        with pytest.raises(ValueError, match=message):
-            net.load_state_dict(state, strict)
-    with pytest.raises(ValueError, match=r"missing: embedding\.weight"):
-        net.load_state_dict({})
-    np.testing.assert_array_equal(net.embedding.weight.data, before["embedding.weight"])
-
-
 def test_pytorchs_tensors_are_loaded():
     torch = pytest.importorskip("torch")
     theirs, ours = torch.nn.Linear(3, 2), nn.Linear(3, 2)

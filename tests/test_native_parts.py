@@ -171,6 +171,7 @@ def with_views(x, y):
 
 def with_functions(x, y):
     z = np.clip(x * 3, -1.0, 1.5) + np.rint(y * 4)
+    z = np.clip(np.clip(z, -3, np.inf), None, 4)
     np.exp(z, out=z)
     np.subtract(1, z, out=z)
     return {

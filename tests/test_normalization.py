@@ -8,11 +8,12 @@ import re
 
 import numpy as np
 import pytest
+from compiled import assert_runs_as_eager
 from helpers import FLOATS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgrand import Tensor, compile, nn, optim
+from microgrand import Tensor, compile, grad, nn, optim
 from microgrand.nn import functional as F
 from microgrand.nn.scores import How, project, scores, standardized, total
 from microgrand.testing import gradcheck
@@ -31,6 +32,33 @@ def inputs(draw, min_dims=2):
 
 
 # ------------------------------------------------------------------------------- derivatives
+
+
+@given(inputs(min_dims=3), st.integers(1, 5), st.sampled_from([0.75, 1.0, 0.5]))
+def test_derivatives_of_local_response_norm(arrays, size, beta):
+    x = arrays[0]
+    options = {"alpha": 0.7, "beta": beta, "k": 1.5}
+    out = F.local_response_norm(x, size, **options)
+    for c in range(x.shape[1]):
+        near = x[:, max(c - size // 2, 0) : c + (size + 1) // 2]
+        divisor = (1.5 + 0.7 * np.sum(near**2, axis=1) / size) ** beta
+        np.testing.assert_allclose(out.data[:, c], x[:, c] / divisor, rtol=1e-12)
+    layer = nn.LocalResponseNorm(size, **options)
+    assert gradcheck(layer, x, order=2, mode="fast")
+
+
+def test_local_response_norm_of_float16_does_not_overflow():
+    x = np.full((1, 3, 2), 1000, np.float16)
+    out = F.local_response_norm(x, 3, alpha=1.0, beta=0.5)
+    assert out.dtype == np.float16
+    np.testing.assert_allclose(out.data[0, :, 0].astype(float), np.sqrt([1.5, 1, 1.5]), rtol=1e-3)
+
+
+def test_compiled_local_response_norm_has_the_same_bits():
+    draw = np.random.default_rng(0).normal(size=(4, 2, 5, 3)).astype(np.float32)
+    assert_runs_as_eager(
+        grad(lambda x: np.sum(np.square(F.local_response_norm(x, 3, 0.5)))), lambda i: draw[i]
+    )
 
 
 def with_some(draw, function, x, weight, bias):
@@ -346,6 +374,8 @@ def test_reprs_are_pytorchs():
         (lambda: F.layer_norm(np.ones((2, 4)), 4, np.ones(4), np.ones((1, 4))), "bias of shape"),
         (lambda: nn.InstanceNorm2d(3)(np.ones((2, 3, 1, 1))), "more than one element"),
         (lambda: nn.InstanceNorm1d(3)(np.ones((3, 4))[None, None]), "expected 2 or 3 axes"),
+        (lambda: F.local_response_norm(np.ones((2, 3)), 3), "(n, channels, length, ...)"),
+        (lambda: nn.LocalResponseNorm(0), "at least 1"),
         (lambda: F.batch_norm(np.ones((2, 3)), None, None), "training=True"),
         (lambda: F.batch_norm(np.ones((2, 3)), Tensor(np.ones(3)), None), "both"),
         (lambda: F.batch_norm(np.ones((2, 3)), *[Tensor(np.ones(2))] * 2), "one number for each"),

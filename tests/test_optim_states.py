@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_optim import CLASSES, OPTIMIZERS, RECORDED, every_optimizer
 
-from microgrand import Tensor, nn
+from microgrand import Tensor, compile, nn
 from microgrand.optim import SGD, Adagrad, Adam, Lion, Optimizer
 
 
@@ -28,9 +28,7 @@ def steps(parameters, optimizer, numbers):
     return np.concatenate([tensor.data.reshape(-1) for tensor in parameters])
 
 
-every_state = pytest.mark.parametrize(
-    "case", RECORDED["states"], ids=lambda case: case["optimizer"]
-)
+every_state = pytest.mark.parametrize("case", RECORDED["states"], ids=lambda case: case["name"])
 
 
 @every_state
@@ -122,12 +120,12 @@ def test_lr_of_all_groups_and_of_one():
 
 def test_reprs():
     assert repr(SGD([leaf(1.0)], 0.5)) == (
-        "SGD(lr=0.5, momentum=0.0, weight_decay=0.0, nesterov=False)"
+        "SGD(lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, maximize=False)"
     )
     assert repr(Lion([{"params": [leaf(1.0)]}, {"params": [leaf(1.0), leaf(2.0)], "lr": 1}])) == (
         "Lion(\n"
-        "  (0): 1 parameters, lr=0.0001, betas=(0.9, 0.99), weight_decay=0.0\n"
-        "  (1): 2 parameters, lr=1.0, betas=(0.9, 0.99), weight_decay=0.0\n"
+        "  (0): 1 parameters, lr=0.0001, betas=(0.9, 0.99), weight_decay=0.0, maximize=False\n"
+        "  (1): 2 parameters, lr=1.0, betas=(0.9, 0.99), weight_decay=0.0, maximize=False\n"
         ")"
     )
 
@@ -164,6 +162,28 @@ def test_a_refused_group_changes_nothing():
     assert (optimizer.parameters, len(optimizer.param_groups)) == ([p], 1)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda groups: groups[0]["params"].append(leaf(3.0)),
+        lambda groups: groups[0]["params"].pop(),
+        lambda groups: groups[1].update(params=[leaf(3.0)]),
+        lambda groups: groups[0]["params"].reverse(),
+        lambda groups: groups.append({"params": [leaf(3.0)], "lr": 0.1}),
+        lambda groups: groups.pop(),
+    ],
+)
+def test_tensors_in_groups_that_are_changed_by_hand_are_refused(change):
+    p, q, r = leaf(1.0), leaf(2.0), leaf(3.0)
+    optimizer = Adam([{"params": [p, q]}, {"params": [r]}])
+    change(optimizer.param_groups)
+    p.grad = np.ones(1)
+    for use in optimizer.step, optimizer.state_dict:
+        with pytest.raises(ValueError, match=r"Adam's param_groups list other.*add_param_group\("):
+            use()
+    assert p.item() == 1
+
+
 def adams_state(**changes):
     state = {"step": 2, "exp_avg": np.ones(2), "exp_avg_sq": np.ones(2)}
     return {**state, **changes}
@@ -180,7 +200,7 @@ GROUP = Adam([leaf(1.0)]).state_dict()["param_groups"][0]
         ({"state": {}, "param_groups": [{**GROUP, "params": [0, 1]}]}, r"groups of \[2\]"),
         ({"state": {}, "param_groups": [{"params": [0], "lr": 0.1}]}, "has no betas"),
         ({"state": {}, "param_groups": [{**GROUP, "lr": -1}]}, r"param_groups\[0\]: lr must be"),
-        ({"state": {}, "param_groups": [{**GROUP, "amsgrad": True}]}, "amsgrad=True, which Adam"),
+        ({"state": {}, "param_groups": [{**GROUP, "centered": True}]}, "centered=True, which Adam"),
         ({"state": {}, "param_groups": [{**GROUP, "decoupled_weight_decay": True}]}, "decoupled"),
         ({"state": {7: {}}, "param_groups": [GROUP]}, r"state\[7\] is of no parameter"),
         ({"state": {0: adams_state(step=None)}, "param_groups": [GROUP]}, "has no 'step'"),
@@ -212,6 +232,17 @@ def test_a_state_that_does_not_fit_changes_nothing(state, words):
     assert str(optimizer.state_dict()) == before
     with pytest.raises(TypeError, match="takes a mapping"):
         optimizer.load_state_dict([state])
+
+
+@every_optimizer
+def test_states_of_before_there_were_all_options_are_loaded(kind):
+    optimizer = OPTIMIZERS[kind]([leaf(1.0)])
+    state = optimizer.state_dict()
+    for name in "maximize", "dampening", "amsgrad":
+        state["param_groups"][0].pop(name, None)
+    optimizer.maximize = True
+    optimizer.load_state_dict(state)
+    assert not optimizer.maximize
 
 
 def test_a_state_is_a_copy():
@@ -281,3 +312,20 @@ def test_adagrads_sums_begin_anew_at_their_initial_value():
         p.grad = np.ones(2)
         optimizer.step()
     np.testing.assert_array_equal(one.data, two.data)
+
+
+def test_a_compiled_step_notices_tensors_put_in_by_hand():
+    p, q = leaf(1.0), leaf(2.0)
+    optimizer = SGD([p], 0.1)
+
+    @compile
+    def step():
+        optimizer.zero_grad()
+        (p * q).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    optimizer.param_groups[0]["params"].append(q)
+    with pytest.raises(ValueError, match="list other tensors"):
+        step()

@@ -12,7 +12,7 @@ from helpers import FLOATS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgrand import Tensor, nn
+from microgrand import Tensor, grad, nn
 from microgrand.nn import functional as F
 from microgrand.testing import gradcheck
 
@@ -232,6 +232,78 @@ def test_scales_need_not_be_whole(length, scale):
     gradcheck(lambda x: np.square(F.interpolate(x, scale_factor=scale)), x, order=2)
 
 
+@given(
+    st.integers(0, 2**32 - 1),
+    *[st.integers(1, 4)] * 2,
+    st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    st.booleans(),
+)
+def test_values_and_derivatives_of_linear_resizing(seed, height, width, size, corners):
+    x = image(seed, (2, 1, height, width))
+    out = F.interpolate(x, size, mode="bilinear", align_corners=corners)
+    at = [
+        np.linspace(0, n - 1, m) if corners and m > 1
+        else np.zeros(1) if corners else (np.arange(m) + 0.5) * n / m - 0.5
+        for n, m in zip((height, width), size, strict=True)
+    ]  # fmt: skip
+    rows = [[np.interp(at[1], np.arange(width), row) for row in one[0]] for one in x]
+    both = [[np.interp(at[0], np.arange(height), column) for column in np.transpose(one)]
+            for one in rows]  # fmt: skip
+    np.testing.assert_allclose(out.data[:, 0], np.swapaxes(both, 1, 2), rtol=1e-12, atol=1e-14)
+    layer = nn.Upsample(size, mode="bilinear", align_corners=corners)
+    assert gradcheck(lambda x: np.square(layer(x)), x, order=2, mode="fast")
+
+
+def test_linear_resizing_keeps_the_dtype_and_compiles():
+    draw = np.random.default_rng(0).normal(size=(4, 2, 3, 5)).astype(np.float32)
+    for options in {"size": 4}, {"scale_factor": 1.5}, {"size": 9, "align_corners": True}:
+
+        def resize(x, options=options):
+            return F.interpolate(x, mode="linear", **options)
+
+        assert resize(draw[0]).dtype == np.float32
+        assert_runs_as_eager(grad(lambda x: np.sum(np.square(resize(x)))), lambda i: draw[i])
+
+
+# -------------------------------------------------------------------------- pooling by a power
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 2.0, 3.0, 1.5]), st.booleans())
+def test_values_and_derivatives_of_pooling_by_a_power(seed, p, ceil_mode):
+    x = np.abs(image(seed, (2, 4, 5))) + 0.1
+    layer = nn.LPPool2d(p, (2, 3), 2, ceil_mode)
+    expected = F.avg_pool2d(x**p, (2, 3), 2, 0, ceil_mode).data * 6
+    np.testing.assert_allclose(layer(x).data, expected ** (1 / p), rtol=1e-12)
+    assert gradcheck(layer, x, order=2, mode="fast")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_powers_do_not_overflow_and_have_no_gradient_at_zero(dtype):
+    size = np.finfo(dtype).max / 16
+    x = Tensor(np.array([[3, 4, 0, 0]], dtype) * dtype(size), requires_grad=True)
+    out = F.lp_pool1d(x, 2, 2)
+    assert out.dtype == dtype
+    np.testing.assert_allclose(out.data / dtype(size), [[5, 0]], rtol=4 * np.finfo(dtype).eps)
+    out.backward(np.ones((1, 2)))
+    np.testing.assert_allclose(x.grad.astype(float), [[0.6, 0.8, 0, 0]], rtol=1e-3)
+
+
+def test_a_divisor_of_ones_own():
+    x = image(0, (1, 2, 4, 5))
+    sums = F.avg_pool2d(x, 2, 1, 1).data * 4
+    out = nn.AvgPool2d(2, 1, 1, divisor_override=3)(x)
+    np.testing.assert_allclose(out.data, sums / 3, rtol=1e-12)
+    assert gradcheck(lambda x: F.avg_pool2d(x, 2, divisor_override=3), x, order=2, mode="fast")
+
+
+def test_compiled_pooling_by_a_power_has_the_same_bits():
+    draw = np.random.default_rng(0).normal(size=(4, 2, 4, 5)).astype(np.float32)
+    assert_runs_as_eager(
+        grad(lambda x: np.sum(np.square(F.lp_pool2d(x, 2.0, 2) - 1))), lambda i: draw[i]
+    )
+
+
 def test_flatten():
     x = np.arange(48.0).reshape(2, 3, 4, 2)
     assert np.array_equal(nn.Flatten()(x).data, x.reshape(2, 24))
@@ -292,7 +364,16 @@ def test_compiled_gradients_have_the_same_bits(name):
         (lambda: F.adaptive_max_pool1d(np.ones((2, 0)), 1), "no elements"),
         (lambda: F.interpolate(np.ones((2, 3, 4))), "either size or scale_factor"),
         (lambda: nn.Upsample(2, 2), "either size or scale_factor"),
-        (lambda: F.interpolate(np.ones((2, 3, 4)), 2, mode="linear"), "'nearest'"),
+        (lambda: F.interpolate(np.ones((2, 3, 4)), 2, mode="cubic"), "'nearest', 'linear'"),
+        (lambda: F.interpolate(np.ones((2, 3, 4)), 2, mode="bilinear"), "it is 'linear'"),
+        (lambda: nn.Upsample(2, mode="linear")(np.ones((2, 3, 4, 4))), "it is 'bilinear'"),
+        (lambda: F.interpolate(np.ones((2, 3, 4)), 2, align_corners=True), "leave it out"),
+        (lambda: nn.Upsample(2, mode="area"), "Upsample's mode is one of"),
+        (lambda: nn.AvgPool2d(2, divisor_override=0), "divisor_override must be at least 1"),
+        (lambda: F.avg_pool2d(np.ones((1, 2, 2)), 2, divisor_override=0), "at least 1"),
+        (lambda: nn.LPPool1d(0, 2), "norm_type is a positive number"),
+        (lambda: F.lp_pool2d(np.ones((2, 2)), 2, 2), "(n, channels, height, width)"),
+        (lambda: F.lp_pool1d(np.ones((1, 2)), 2, 3), "kernel that is (3,)"),
         (lambda: F.interpolate(np.ones((3, 4)), 2), "x[None]"),
         (lambda: nn.Flatten()(np.ones(3)), "Flatten(0)"),
         (lambda: nn.Flatten(2, 1)(np.ones((3, 2, 2))), "no axes from 2 to 1"),
@@ -315,6 +396,9 @@ def test_what_does_not_fit_is_refused_with_the_mend(call, message):
         lambda: nn.MaxPool2d(2, 2, 0, 1, False, True),
         lambda: nn.MaxPool2d(2, ceil_mode=1),
         lambda: nn.AvgPool2d(2, count_include_pad=None),
+        lambda: nn.AvgPool2d(2, divisor_override=1.5),
+        lambda: nn.LPPool2d(2, 1.5),
+        lambda: nn.Upsample(2, mode="linear", align_corners=1),
         lambda: nn.AdaptiveAvgPool2d(1.5),
         lambda: nn.AdaptiveAvgPool2d((1, 2, 3)),
         lambda: F.interpolate(np.ones((1, 1, 2)), scale_factor="2"),

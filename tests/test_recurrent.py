@@ -55,6 +55,53 @@ def test_derivatives_of_a_net_of_relus():
     assert gradcheck(lambda x: flat(net(x)), rng.normal(size=(3, 2, 2)), order=2)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_derivatives_of_a_projected_lstm(dropout):
+    rng = np.random.default_rng(0)
+    net = nn.LSTM(
+        2, 3, 2, bidirectional=True, proj_size=2, recurrent_dropout=dropout, dtype=float, rng=rng
+    )
+    x, h, c = (rng.normal(size=shape) for shape in ((3, 2, 2), (4, 2, 2), (4, 2, 3)))
+    run = nn.DropoutMasks().hold(lambda x, h, c: flat(net(x, (h, c))))
+    assert gradcheck(run, x, h, c, order=2, mode="fast")
+    output, (h_n, c_n) = net(x)
+    assert (output.shape, h_n.shape, c_n.shape) == ((3, 2, 4), (4, 2, 2), (4, 2, 3))
+
+
+def test_a_projected_lstm_of_the_identity_is_an_lstm():
+    plain, projected = nn.LSTM(3, 4, dtype=float), nn.LSTM(3, 4, proj_size=3, dtype=float)
+    state = plain.state_dict()
+    for name in state:
+        state[name][3::4] = 0  # the last unit is always 0, and the others do not look at it
+    state["weight_hh_l0"][:, 3] = 0
+    plain.load_state_dict(state)
+    narrow = state | {"weight_hh_l0": state["weight_hh_l0"][:, :3], "weight_hr_l0": np.eye(3, 4)}
+    projected.load_state_dict(narrow)
+    x = np.random.default_rng(1).normal(size=(5, 2, 3))
+    np.testing.assert_allclose(projected(x)[0].data, plain(x)[0].data[..., :3], rtol=1e-12)
+
+
+def test_a_projected_state_that_is_dropped_has_no_part_in_the_next_step():
+    dropped = nn.LSTM(3, 4, proj_size=2, recurrent_dropout=1.0, dtype=float)
+    plain = nn.LSTM(3, 4, proj_size=2, dtype=float)
+    state = dropped.state_dict()
+    plain.load_state_dict(state | {"weight_hh_l0": 0 * state["weight_hh_l0"]})
+    x = np.random.default_rng(1).normal(size=(5, 2, 3))
+    np.testing.assert_array_equal(dropped(x)[0].data, plain(x)[0].data)
+
+
+def test_compiled_a_projected_lstm_has_the_same_bits():
+    net = nn.LSTM(3, 4, proj_size=2, rng=np.random.default_rng(0))
+    x = np.random.default_rng(0).normal(size=(4, 5, 2, 3)).astype(np.float32)
+
+    def step(x):
+        net.zero_grad()
+        sum(np.sum(np.square(out)) for out in flat(net(x))).backward()
+        return [parameter.grad for parameter in net.parameters()]
+
+    assert_runs_as_eager(step, lambda i: x[i])
+
+
 @of_each
 def test_compiled_they_have_the_same_bits(kind):
     rng = np.random.default_rng(0)
@@ -229,6 +276,13 @@ def test_it_learns_to_remember(kind):
         (lambda: nn.RNN(0, 3), ValueError, "RNN's input_size"),
         (lambda: nn.LSTM(2, 3, bias=1), TypeError, "LSTM's bias"),
         (lambda: nn.GRU(2, 3, 2, dropout=2), ValueError, "from 0 to 1"),
+        (lambda: nn.LSTM(2, 3, proj_size=3), ValueError, "proj_size is less than its hidden_size"),
+        (lambda: nn.LSTM(2, 3, proj_size=0.5), TypeError, "LSTM's proj_size must be an integer"),
+        (
+            lambda: nn.LSTM(2, 3, proj_size=1)(np.ones((1, 1, 2)), (np.ones((1, 1, 3)),) * 2),
+            ValueError,
+            r"a state of shape \(1, 1, 1\)",
+        ),
         (lambda: nn.LSTM(2, 3)(np.ones((4, 5, 6))), ValueError, r"\(steps, n, 2\)"),
         (lambda: nn.LSTM(2, 3)(np.ones(2)), ValueError, r"got shape \(2,\)"),
         (lambda: nn.LSTM(2, 3)(np.ones((0, 1, 2))), ValueError, "at least one step"),

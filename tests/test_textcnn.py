@@ -105,6 +105,9 @@ def test_doctests():
 # ---------------------------------------------------------------------------------------- the net
 
 
+SIZES = {"features": 12, "maps": 5}
+
+
 def outcome_and_net(monkeypatch, folder, dropout, steps=3):
     """Measure once; return the outcome, the net, and what it is tested on."""
     nets, train = [], example.training.train
@@ -115,7 +118,7 @@ def outcome_and_net(monkeypatch, folder, dropout, steps=3):
 
     monkeypatch.setattr(example.training, "train", watched)
     data = textcnn.load(str(folder))
-    settings = {"seed": 0, "train_size": 30, "steps": steps, "dropout": dropout}
+    settings = {"seed": 0, "train_size": 30, "steps": steps, "dropout": dropout, **SIZES}
     outcome = textcnn.measure(data, settings)
     (net,) = nets
     return outcome, net, data.inputs[30:], data.labels[30:]
@@ -127,14 +130,14 @@ def test_outcome_is_the_accuracy_on_the_test_questions(monkeypatch, folder):
     assert outcome["accuracy"] == pytest.approx(100 * right.mean())
     assert not net.training
     assert outcome["parameters of the convolution"] == sum(
-        textcnn.MAPS * (textcnn.FEATURES * width + 1) for width in textcnn.WIDTHS
+        5 * (12 * width + 1) for width in textcnn.WIDTHS
     )
-    assert outcome["parameters of the last layer"] == 3 * (3 * textcnn.MAPS + 1)
+    assert outcome["parameters of the last layer"] == 3 * (3 * 5 + 1)
 
 
 @pytest.mark.parametrize("dropout", textcnn.NETS)
 def test_dropout_is_where_its_name_says(dropout):
-    net = textcnn.TextCNN(9, 3, dropout, example.training.Generators.of(0))
+    net = textcnn.TextCNN(9, 3, {"dropout": dropout, **SIZES}, example.training.Generators.of(0))
     places = {
         "before the last layer": ["drop_last"],
         "units of the maps": ["drop_units"],
@@ -147,10 +150,10 @@ def test_dropout_is_where_its_name_says(dropout):
     assert {module.p for module in found.values()} <= {textcnn.P}
     net(np.ones((2, textcnn.LENGTH), np.int64))
     shapes = {
-        "drop_last": (2, 72),
-        "drop_units": (2, 72, textcnn.LENGTH),
-        "drop_maps": (2, 72, 1),
-        "drop_vectors": (2, textcnn.LENGTH, textcnn.FEATURES),
+        "drop_last": (2, 15),
+        "drop_units": (2, 15, textcnn.LENGTH),
+        "drop_maps": (2, 15, 1),
+        "drop_vectors": (2, textcnn.LENGTH, 12),
     }
     assert {n: m.mask.shape for n, m in found.items()} == {n: shapes[n] for n in found}
 
@@ -168,10 +171,10 @@ def test_dropping_whole_maps_is_dropout_before_the_last_layer(monkeypatch, folde
 
 
 def test_the_last_layer_has_a_largest_norm_and_padding_none(monkeypatch, folder):
-    monkeypatch.setattr(textcnn, "MAX_NORM", 0.5)
+    monkeypatch.setattr(textcnn, "MAX_NORM", 0.1)
     _, net, *_ = outcome_and_net(monkeypatch, folder, "none")
     norms = np.linalg.norm(net.output.weight.data, axis=1)
-    np.testing.assert_allclose(norms, 0.5, rtol=1e-5)
+    assert norms.max() == pytest.approx(0.1, rel=1e-5)
     assert not net.embedding.weight.data[0].any()
     assert net.embedding.weight.data[1:].any(axis=1).all()
 
@@ -264,6 +267,8 @@ def test_long_runs_have_more_seeds_and_steps(monkeypatch, folder, tmp_path, caps
         (["--seeds", "1"], "--seeds is 2 to 20, got 1"),
         (["--seeds", "21"], "--seeds is 2 to 20, got 21"),
         (["--steps", "0"], "--steps is at least 1, got 0"),
+        (["--features", "0"], "--features is at least 1, got 0"),
+        (["--maps", "-1"], "--maps is at least 1, got -1"),
         (["--data", "no-such-folder"], "--data: expected topics or a folder, got no-such-folder"),
         (["--data", "."], "TREC.train.all"),
         (["--folder", __file__], "--folder: "),

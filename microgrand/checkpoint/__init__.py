@@ -61,6 +61,8 @@ def save(
     ------
     TypeError, ValueError
         If something cannot be saved. Then no file was written.
+    FileNotFoundError, IsADirectoryError
+        If there is no such folder, or it is one.
     ModuleNotFoundError
         Without the extra, for ``.safetensors``.
 

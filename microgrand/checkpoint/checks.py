@@ -6,6 +6,7 @@ A file is refused with a `Refused`, a ValueError that says why.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -44,6 +45,45 @@ def check_has_state(who: str, value: Any, kind: str) -> None:
         raise TypeError(f"checkpoint's {who} is {kind}, got {type(value).__name__}")
 
 
+#: How deep lists and dicts may be in each other: Python's limit when a file is read, which may be
+#: from within many calls, is a thousand calls.
+DEEPEST = 100
+#: The longest integer: Python refuses to read those of more than 4300 digits.
+MOST_BITS = 12_000
+#: The longest name of an array in bytes: ``.npz`` files have no longer ones.
+LONGEST = 60_000
+
+
+def check_depth(name: str, depth: int) -> None:
+    """Raise if a nest is so deep that it may not be read again, or holds itself."""
+    if depth >= DEEPEST:
+        raise ValueError(
+            f"checkpoint: {name.partition('.')[0]} has lists or dicts within each other more than "
+            f"{DEEPEST} deep, or one holds itself ({name:.60}...); save something flatter"
+        )
+
+
+def check_can_be_written(name: str, value: Any) -> None:
+    """Raise if an integer has more digits than Python reads."""
+    if type(value) is int and value.bit_length() > MOST_BITS:
+        raise ValueError(
+            f"checkpoint: {name:.60} is, or has as a key, an integer of {value.bit_length()} bits, "
+            f"and {MOST_BITS} can be saved; save hex(number), a text"
+        )
+
+
+def check_place(path: str) -> None:
+    """Raise if there can be no file of a path."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f"checkpoint: {path} cannot be written, as there is no folder {folder}; make it first, "
+            "os.makedirs(folder, exist_ok=True)"
+        )
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"checkpoint: {path} is a folder; give a file in it a name")
+
+
 def check_keys(name: str, items: Mapping[Any, Any]) -> None:
     """Raise if a dict's keys would not come back as they were."""
     for key in items:
@@ -52,6 +92,7 @@ def check_keys(name: str, items: Mapping[Any, Any]) -> None:
                 f"checkpoint: the keys of {name} are texts or integers, got {key!r}; save other "
                 "ones as a list of pairs"
             )
+        check_can_be_written(name, key)
 
 
 def check_can_be_saved(name: str, value: Any) -> None:
@@ -79,6 +120,11 @@ def plain_arrays(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return NumPy's arrays of those of a dict, or raise."""
     arrays = {}
     for name, value in model.items():
+        if hasattr(value, "state_dict"):
+            raise TypeError(
+                f"checkpoint: model has a {type(value).__name__} as {name!r}, and holds arrays by "
+                "name; to save several modules, model=nn.ModuleDict({name: module, ...})"
+            )
         try:
             arrays[name] = as_plain_array(value)
         except TypeError as error:
@@ -91,8 +137,8 @@ def check_names(names: Iterable[str], prefix: str) -> None:
     for name in names:
         if not isinstance(name, str) or not is_name(name):
             raise ValueError(
-                f"checkpoint: a parameter has the name {name!r}; names have no slashes and are not "
-                "empty"
+                f"checkpoint: a parameter has the name {name!r:.80}; names are texts that are not "
+                f"empty, have no slashes, and are at most {LONGEST} bytes in UTF-8"
             )
         if name.startswith(prefix):
             raise ValueError(f"checkpoint: names that begin with {prefix!r} are taken, {name!r}")
@@ -100,7 +146,9 @@ def check_names(names: Iterable[str], prefix: str) -> None:
 
 def is_name(name: str) -> bool:
     """Tell whether a name is one of an array, not a path."""
-    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..")
+    bytes_ = name.encode(errors="replace")
+    is_text = len(bytes_) <= LONGEST and bytes_.decode() == name  # not half of a character
+    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..") and is_text
 
 
 # ----------------------------------------------------------------------------------- loading

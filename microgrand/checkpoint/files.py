@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from . import checks
+
 
 def replace_file(path: str | os.PathLike[str], write: Callable[[Any], None]) -> None:
     """Write a new file beside an old one, and put it in its place when all of it is on the disk.
@@ -23,6 +25,7 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[Any], None]) -> 
         Called with the new file, open for binary reading and writing.
     """
     target = os.path.realpath(os.fspath(path))
+    checks.check_place(target)
     folder, name = os.path.split(target)
     unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.unfinished")
     try:

@@ -20,21 +20,26 @@ from . import checks
 PLAIN = (bool, int, float, str, type(None))
 
 
-def encode(value: Any, who: str, arrays: dict[str, Any], prefix: str) -> Any:
+def encode(value: Any, who: str, arrays: dict[str, Any], prefix: str, depth: int = 0) -> Any:
     """Return a value for JSON; put its arrays into `arrays`, by numbers after a prefix.
 
-    `who` tells in errors which part of the whole it is.
+    `who` tells in errors which part of the whole it is, and `depth` how far inside.
     """
     if type(value) in PLAIN:
+        checks.check_can_be_written(who, value)
         return value
+    checks.check_depth(who, depth)
+    depth += 1
     if isinstance(value, dict):
-        items = {key: encode(item, f"{who}.{key}", arrays, prefix) for key, item in value.items()}
+        checks.check_keys(who, value)
+        items = {
+            key: encode(item, f"{who}.{key}", arrays, prefix, depth) for key, item in value.items()
+        }
         if all(type(key) is str for key in items) and "!" not in items:
             return items
-        checks.check_keys(who, items)
         return {"!": "dict", "items": [[key, item] for key, item in items.items()]}
     if type(value) in (list, tuple):
-        parts = [encode(item, f"{who}.{i}", arrays, prefix) for i, item in enumerate(value)]
+        parts = [encode(item, f"{who}.{i}", arrays, prefix, depth) for i, item in enumerate(value)]
         return parts if type(value) is list else {"!": "tuple", "items": parts}
     if isinstance(value, np.random.Generator):
         return {"!": "generator", "state": encode_state(value.bit_generator.state)}

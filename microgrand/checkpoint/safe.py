@@ -3,6 +3,9 @@
 Eight bytes with the length of a header, the header in JSON, and the numbers: the header tells each
 array's dtype, shape, and place. It is checked here, as the library lets names pass that occur
 twice, before the library reads the arrays.
+
+An array of several names, as tied weights are, stands there once: PyTorch's side of the library
+reads no other files. The metadata have the other names, as it writes them: ``{other: first}``.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from .nests import from_text
 
 #: Where the JSON stands among the file's metadata.
 TEXT = "microgrand.checkpoint"
+#: The header's entry that is none of an array.
+RESERVED = "__metadata__"
 #: The format's own limit.
 MOST = 100_000_000
 BYTES = {
@@ -47,24 +52,41 @@ def library() -> Any:
 
 def write(file: BinaryIO, arrays: dict[str, Any], text: bytes) -> None:
     """Write arrays by name, and a text."""
+    if RESERVED in arrays:
+        raise ValueError(f"checkpoint: in .safetensors files, no array has the name {RESERVED!r}")
     for name, array in arrays.items():
         if array.dtype.newbyteorder("=") not in DTYPES:
             raise TypeError(
                 f"checkpoint: {name} is of dtype {array.dtype}, which .safetensors files do not "
                 "have; save it as .npz"
             )
+    first = first_names(arrays)
     contiguous = {
-        name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()
+        name: np.ascontiguousarray(array).reshape(array.shape)
+        for name, array in arrays.items()
+        if name not in first
     }
-    metadata = {"format": "pt", TEXT: text.decode()}
+    metadata = {**first, "format": "pt", TEXT: text.decode()}
     file.write(library().numpy.save(contiguous, metadata))
+
+
+def first_names(arrays: dict[str, Any]) -> dict[str, str]:
+    """Return the first name of each array that has had one before, by its later names."""
+    names: dict[Any, str] = {}
+    first = {}
+    for name, array in arrays.items():
+        place = (array.__array_interface__["data"], array.shape, array.strides, array.dtype)
+        known = names.setdefault(place, name) if array.size else name
+        if known != name and name not in ("format", TEXT):
+            first[name] = known
+    return first
 
 
 def read(file: BinaryIO) -> tuple[dict[str, Any], bytes | None]:
     """Read arrays by name, and the text if there is one; bfloat16 becomes float32."""
     safetensors = library()
     header, start = read_header(file)
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop(RESERVED, {})
     is_text = isinstance(metadata, dict) and all(type(v) is str for v in metadata.values())
     if not is_text:
         raise checks.Refused("its metadata are no texts")
@@ -75,6 +97,9 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], bytes | None]:
             array = opened.get_tensor(name)
             checks.check_shape(name, entry["shape"], array.itemsize, array.nbytes)
             arrays[name] = array.astype(np.float32) if entry["dtype"] == "BF16" else array
+    for name, known in metadata.items():
+        if known in arrays and name not in ("format", TEXT):
+            arrays.setdefault(name, arrays[known])
     text = metadata.get(TEXT)
     return arrays, None if text is None else text.encode()
 

@@ -16,6 +16,7 @@ import numpy as np
 from ..kinds import Array
 from ..nn.module import Module
 from ..tensor import Tensor
+from ..traced import is_traced
 
 #: How launchers tell a process how many they have started.
 LAUNCHERS = {
@@ -257,6 +258,11 @@ def check_loss(loss: Any, examples: int) -> None:
         )
     if loss.size != 1:
         raise ValueError(f"loss must be a scalar, a mean, got a tensor of shape {loss.shape}")
+    if is_traced(loss._array):
+        raise TypeError(
+            "a compiled function cannot exchange gradients with other processes: run the step that "
+            "calls DistributedDataParallel's backward() without compile"
+        )
 
 
 def check_only_parameters(found: Iterable[Any], parameters: Sequence[Any]) -> None:

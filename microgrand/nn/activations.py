@@ -1,4 +1,4 @@
-"""`relu` with its mask, and the softmax with its relatives."""
+"""`relu` with its mask, what activations share, and the softmax with its relatives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import NUMPY_CLASSES, Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
-from . import checks
+from . import checks, layer_checks
 from .dropout.masks import apply_mask, read_only
 from .inputs import as_tensor
 from .module import Module
@@ -20,10 +20,11 @@ def relu_mask(x: Array) -> Mask:
     return read_only(~np.less_equal(x, 0))
 
 
-def relu(x: ArrayLike) -> Tensor:
+def relu(x: ArrayLike, inplace: bool = False) -> Tensor:
     """Replace negative elements by zero; the derivative at zero is zero.
 
-    A ``nan`` stays ``nan``.
+    A ``nan`` stays ``nan``. As of all activations, `inplace` is False: tensors are not changed in
+    place.
 
     Examples
     --------
@@ -31,11 +32,19 @@ def relu(x: ArrayLike) -> Tensor:
     >>> F.relu([-1.0, 0.0, 2.0])
     Tensor([0., 0., 2.])
     """
+    layer_checks.refuse_inplace("relu", inplace)
     x = as_tensor(x)
-    return apply_mask(x, relu_mask(x._array))  # type: ignore[no-any-return]
+    return apply_mask(x, relu_mask(x._array))
 
 
-class ReLU(Module):
+class Activation(Module):
+    """What activations share that PyTorch may compute in place: here, `inplace` is False."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        layer_checks.refuse_inplace(type(self).__name__, inplace)
+
+
+class ReLU(Activation):
     """``max(x, 0)``, by a mask that the backward pass uses again.
 
     Attributes
@@ -61,7 +70,7 @@ class ReLU(Module):
         """Zero what is not positive."""
         x = as_tensor(x)
         mask = self.mask = relu_mask(x._array)  # another thread may replace self.mask
-        return apply_mask(x, mask)  # type: ignore[no-any-return]
+        return apply_mask(x, mask)
 
 
 # ------------------------------------------------------------------------------ softmax
@@ -87,14 +96,14 @@ def sum_over(x: Value, axis: int) -> Value:
 
 
 @primitive
-def softmax(x: Value, axis: int = -1) -> Value:
-    """Normalise ``exp(x)`` to sum 1 along `axis`, without overflow at any finite `x`.
+def softmax(x: Value, dim: int = -1) -> Value:
+    """Normalise ``exp(x)`` to sum 1 along an axis, without overflow at any finite `x`.
 
     Parameters
     ----------
     x
         Tensor of a float dtype, at least 1-d. An array gives an array.
-    axis
+    dim
         The axis of the classes.
 
     Raises
@@ -109,7 +118,7 @@ def softmax(x: Value, axis: int = -1) -> Value:
     >>> F.softmax(Tensor([0.0, 1000.0]))
     Tensor([0., 1.])
     """
-    return compute_softmax(x, axis)
+    return compute_softmax(x, dim)
 
 
 def compute_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
@@ -119,23 +128,23 @@ def compute_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
     return np.divide(unnormalised, sum_over(unnormalised, axis), out=unnormalised)
 
 
-def softmax_vjp(g: Value, out: Value, x: Value, axis: int = -1) -> Value:
+def softmax_vjp(g: Value, out: Value, x: Value, dim: int = -1) -> Value:
     """``d out_i / d x_j = out_i (delta_ij - out_j)``."""
-    return out * (g - sum_over(g * out, axis))
+    return out * (g - sum_over(g * out, dim))
 
 
 defvjp(softmax, softmax_vjp)
 
 
 @primitive
-def log_softmax(x: Value, axis: int = -1) -> Value:
+def log_softmax(x: Value, dim: int = -1) -> Value:
     """Logarithm of `softmax`, exact also where that underflows to zero.
 
     Parameters
     ----------
     x
         Tensor of a float dtype, at least 1-d. An array gives an array.
-    axis
+    dim
         The axis of the classes.
 
     Raises
@@ -150,28 +159,41 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
     >>> F.log_softmax(Tensor([0.0, 1000.0]))
     Tensor([-1000.,     0.])
     """
-    shifted = subtract_max(x, axis)
-    total = sum_over(np.exp(shifted), axis)
+    shifted = subtract_max(x, dim)
+    total = sum_over(np.exp(shifted), dim)
     return (shifted - np.log(total)).astype(shifted.dtype, copy=False)
 
 
 defvjp(
     log_softmax,
-    lambda g, out, x, axis=-1: g - np.exp(out) * sum_over(g, axis),
+    lambda g, out, x, dim=-1: g - np.exp(out) * sum_over(g, dim),
 )
 
 
+@layer_checks.with_pytorchs_words
+def softmin(x: ArrayLike, dim: int = -1) -> Tensor:
+    """Return the `softmax` of ``-x``: the smallest has the largest share.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.softmin([0.0, 1000.0])
+    Tensor([1., 0.])
+    """
+    return softmax(-as_tensor(x), dim)
+
+
 @primitive
-def logsumexp(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
-    """Logarithm of the sum of ``exp(x)`` along `axis`, a smooth maximum, without overflow.
+def logsumexp(x: Value, dim: int = -1, keepdim: bool = False) -> Value:
+    """Logarithm of the sum of ``exp(x)`` along an axis, a smooth maximum, without overflow.
 
     Parameters
     ----------
     x
         Tensor of a float dtype, at least 1-d. An array gives an array.
-    axis
+    dim
         The axis of the sum.
-    keepdims
+    keepdim
         Whether the axis stays, with length 1.
 
     Raises
@@ -186,19 +208,19 @@ def logsumexp(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
     >>> F.logsumexp(Tensor([1000.0, 1000.0])) - 1000
     Tensor(0.69314718)
     """
-    largest = max_over(x, axis)
+    largest = max_over(x, dim)
     checks.check_float(largest.dtype)
     largest = np.where(np.isfinite(largest), largest, 0)  # the difference of infinities is nan
     with np.errstate(over="ignore", divide="ignore"):
-        out = np.log(sum_over(np.exp(x - largest), axis)) + largest
+        out = np.log(sum_over(np.exp(x - largest), dim)) + largest
     out = out.astype(largest.dtype, copy=False)
-    return out if keepdims else np.squeeze(out, axis)
+    return out if keepdim else np.squeeze(out, dim)
 
 
-def logsumexp_vjp(g: Value, out: Value, x: Value, axis: int = -1, keepdims: bool = False) -> Value:
+def logsumexp_vjp(g: Value, out: Value, x: Value, dim: int = -1, keepdim: bool = False) -> Value:
     """Return the softmax; 0 where all of `x` is minus infinity."""
-    if not keepdims:
-        g, out = np.expand_dims(g, axis), np.expand_dims(out, axis)
+    if not keepdim:
+        g, out = np.expand_dims(g, dim), np.expand_dims(out, dim)
     with np.errstate(over="ignore"):
         return g * np.exp(x - np.where(np.isneginf(out), 0, out))
 
@@ -253,7 +275,7 @@ class Softmax(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Normalise along the axis."""
-        return softmax(as_tensor(x), self.dim)  # type: ignore[no-any-return]
+        return softmax(as_tensor(x), self.dim)
 
     def extra_repr(self) -> str:
         """Return the axis."""
@@ -272,4 +294,44 @@ class LogSoftmax(Softmax):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Normalise along the axis."""
-        return log_softmax(as_tensor(x), self.dim)  # type: ignore[no-any-return]
+        return log_softmax(as_tensor(x), self.dim)
+
+
+class Softmin(Softmax):
+    """The softmax of ``-x`` along an axis; see `functional.softmin`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Softmin(dim=1)([[0.0, 1000.0]])
+    Tensor([[1., 0.]])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Normalise along the axis."""
+        return softmin(x, self.dim)
+
+
+class Softmax2d(Module):
+    """The softmax over the channels of images, at each place; see `functional.softmax`.
+
+    The input is of shape ``(n, channels, height, width)`` or ``(channels, height, width)``.
+
+    Raises
+    ------
+    ValueError
+        If it has other axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.Softmax2d()(np.zeros((5, 4, 8, 8)))[0, :, 0, 0]
+    Tensor([0.25, 0.25, 0.25, 0.25])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Normalise over the channels."""
+        x = as_tensor(x)
+        layer_checks.check_images("Softmax2d", x._array.shape)
+        return softmax(x, -3)

@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import data_of
 from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, DTypeLike, Mask, Value
 from ..random import generator
 from ..tensor import Tensor
 from ..traced import look
-from ..vjps.rules import as_array
 from . import attention_checks, checks, recurrent_checks
 from .activations import compute_softmax, softmax_vjp
 from .dropout.functional import dropout
@@ -96,17 +94,15 @@ def scaled_dot_product_attention(
     if is_causal:
         allowed = causal_mask(query.shape[-2], key.shape[-2])
     drop = (lambda weights: dropout(weights, dropout_p)) if dropout_p else None
-    return attend(query, key, value, allowed, added, drop, scale)[0]  # type: ignore[no-any-return]
+    return attend(query, key, value, allowed, added, drop, scale)[0]
 
 
-def masks_of(mask: ArrayLike, dtype: DTypeLike) -> tuple[Mask | None, Tensor | None]:
+def masks_of(mask: Any, dtype: DTypeLike) -> tuple[Mask | None, Tensor | None]:
     """Return a mask as booleans, True where a query may look, or as floats to be added."""
     if mask is None:
         return None, None
-    booleans = as_array(data_of(mask))
-    if booleans.dtype == bool:
-        return booleans, None
-    return None, as_tensor(mask, dtype)
+    mask = attention_checks.mask("attn_mask", mask, "a query may look at a key")
+    return (mask, None) if mask.dtype == bool else (None, as_tensor(mask, dtype))
 
 
 def causal_mask(queries: int, keys: int) -> Mask:

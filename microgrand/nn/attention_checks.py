@@ -82,12 +82,12 @@ def check_inputs(layer: Any, shapes: list[Shape]) -> None:
         )
 
 
-def mask(who: str, given: ArrayLike) -> Value:
+def mask(who: str, given: ArrayLike, meaning: str = "nothing is to be seen") -> Value:
     """Return a mask of booleans or floats, or raise."""
     values = as_array(data_of(given))
     if values.dtype.kind not in "bf":
         raise TypeError(
-            f"{who} is of booleans, True where nothing is to be seen, or of floats that are added, "
+            f"{who} is of booleans, True where {meaning}, or of floats that are added, "
             f"got dtype {values.dtype}; convert it with {who}.astype(bool)"
         )
     return given if isinstance(given, Tensor) and values.dtype.kind == "f" else values

@@ -81,7 +81,7 @@ def batch_norm(
         # Scale and shift at once: z weight + bias = x w + (bias - mean w), w = weight s.
         both = weight * scale
         shift = -center.astype(x.dtype) * both
-        return rescale(x, both, shift if bias is None else shift + bias)  # type: ignore[no-any-return]
+        return rescale(x, both, shift if bias is None else shift + bias)
     axes = (0, *range(2, x._array.ndim))
     z, center, variance = standardized(x, How(axes, eps))
     if training and running_mean is not None and running_var is not None:

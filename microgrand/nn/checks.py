@@ -77,11 +77,11 @@ def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         )
 
 
-def check_label_dtype(labels: Array) -> None:
+def check_label_dtype(labels: Array, who: str = "cross_entropy") -> None:
     """Raise if labels of a classification are no integers."""
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
-            f"cross_entropy(logits, labels) needs integer labels, got dtype {labels.dtype}; "
+            f"{who}(logits, labels) needs integer labels, got dtype {labels.dtype}; "
             "convert them with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
         )
 
@@ -378,7 +378,7 @@ def probability_below_1(p: Any) -> float:
 def generator_or_none(rng: Any) -> np.random.Generator | None:
     """Return what draws a layer's masks; None for the library's generator; or raise."""
     generator(rng)
-    return rng  # type: ignore[no-any-return]
+    return rng
 
 
 def check_mask(mask: Any) -> None:

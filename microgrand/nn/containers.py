@@ -1,4 +1,7 @@
-"""Containers: modules one after the other, in a list, by name, and around a shortcut."""
+"""Containers: modules one after the other, in a list, by name, and around a shortcut.
+
+Lists and dicts of parameters are built as those of modules.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import module_checks as checks
-from .module import Module
+from .module import Module, Parameter
 
 
 class Numbered(Module):
-    """Modules that are known by their numbers; the base of `Sequential` and `ModuleList`."""
+    """What is known by numbers; the base of `Sequential`, `ModuleList` and `ParameterList`."""
 
-    layers: Any
+    layers: list[Any]
+
+    def checked(self, items: Iterable[Any]) -> list[Any]:
+        """Return what is to be put in as a list, if it is of the right kind."""
+        who = type(self).__name__
+        checks.check_module_list(who, items, Module)
+        items = list(items)
+        checks.check_modules(who, items, Module)
+        return items
 
     def attributes(self) -> Iterable[tuple[str, Any]]:
         """List the layers by number: the parameter names are ``0.weight``, ``0.bias``, ..."""
@@ -22,12 +33,40 @@ class Numbered(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self) -> Iterator[Module]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.layers)
+
+    def __setitem__(self, index: int, item: Any) -> None:
+        (self.layers[index],) = self.checked([item])
+
+    def __delitem__(self, index: int | slice) -> None:
+        del self.layers[index]
+
+    def append(self, item: Any) -> Any:
+        """Add one at the end; return this list."""
+        return self.extend([item])
+
+    def extend(self, items: Iterable[Any]) -> Any:
+        """Add several at the end; return this list."""
+        self.layers += self.checked(items)
+        return self
+
+    def insert(self, index: int, item: Any) -> Any:
+        """Put one before that of a number; return this list."""
+        self.layers[index:index] = self.checked([item])
+        return self
+
+    def pop(self, index: int = -1) -> Any:
+        """Take out the last one, or that of a number, and return it."""
+        item = self.layers[index]
+        del self[index]
+        return item
 
 
 class Sequential(Numbered):
     """Modules applied one after the other.
+
+    It is changed as a list is: ``append``, ``extend``, ``insert``, ``pop``, ``del net[0]``.
 
     Parameters
     ----------
@@ -57,14 +96,50 @@ class Sequential(Numbered):
     """
 
     #: The names of the layers, if they are not their numbers.
-    names: tuple[str, ...] | None = None
+    names: list[str] | None = None
 
     def __init__(self, *layers: Module | Mapping[str, Module]) -> None:
         if len(layers) == 1 and isinstance(layers[0], Mapping):
-            checks.check_names_of_layers(layers[0], Module)
-            self.names, layers = tuple(layers[0]), tuple(layers[0].values())
+            checks.check_names_of_layers(self, layers[0], Module)
+            self.names, layers = list(layers[0]), tuple(layers[0].values())
         checks.check_modules("Sequential", layers, Module)
-        self.layers = layers
+        self.layers = list(layers)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Module):  # it is applied, as any layer is
+            self.put_module(name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def put_module(self, name: str, module: Module | None) -> None:
+        """Add a layer of this name at the end, or put it in the place of the one that has it."""
+        names = [str(i) for i in range(len(self))] if self.names is None else self.names
+        if name in names:
+            self[names.index(name)] = module
+        else:
+            checks.check_names_of_layers(self, {name: module}, Module)
+            self.names = [*names, name]
+            self.layers.append(module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        if self.names is not None:
+            del self.names[index]
+        super().__delitem__(index)
+
+    def extend(self, items: Iterable[Module]) -> Sequential:
+        """Add several at the end, with their numbers as names where others have names."""
+        if self.names is None:
+            super().extend(items)
+        else:
+            for item in self.checked(items):
+                self.add_module(str(len(self)), item)
+        return self
+
+    def insert(self, index: int, item: Module) -> Sequential:
+        """Put one before that of a number; return this Sequential."""
+        checks.check_has_no_names(self.names)
+        super().insert(index, item)
+        return self
 
     def attributes(self) -> Iterable[tuple[str, Any]]:
         """List the layers by their names, if they have some."""
@@ -123,38 +198,148 @@ class ModuleList(Numbered):
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
-        self.layers: list[Module] = []
-        self.extend(modules)
+        self.layers = self.checked(modules)
 
-    def append(self, module: Module) -> ModuleList:
-        """Add a module at the end; return this list."""
-        return self.extend([module])
-
-    def extend(self, modules: Iterable[Module]) -> ModuleList:
-        """Add modules at the end; return this list."""
-        checks.check_module_list("ModuleList", modules, Module)
-        modules = list(modules)
-        checks.check_modules("ModuleList", modules, Module)
-        self.layers += modules
-        return self
-
-    def insert(self, index: int, module: Module) -> None:
-        """Put a module before the one with a number."""
-        checks.check_modules("ModuleList", [module], Module)
-        self.layers.insert(index, module)
+    def put_module(self, name: str, module: Module | None) -> None:
+        """Refuse it: it would have a name, but no number."""
+        checks.refuse_name(self, name, "append(module)")
 
     def __getitem__(self, index: int | slice) -> Any:
         return ModuleList(self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
-    def __setitem__(self, index: int, module: Module) -> None:
-        checks.check_modules("ModuleList", [module], Module)
-        self.layers[index] = module
 
-    def __delitem__(self, index: int | slice) -> None:
-        del self.layers[index]
+class ParameterList(Numbered):
+    """A list of parameters, to be used by the module that has it.
+
+    A plain list in an attribute does as well; this one has PyTorch's names and methods.
+
+    Parameters
+    ----------
+    values
+        An iterable of parameters; arrays and tensors become parameters.
+
+    Raises
+    ------
+    TypeError
+        If one cannot be a parameter, here or in a later change.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> class Shifts(nn.Module):
+    ...     def __init__(self, depth):
+    ...         self.shifts = nn.ParameterList(np.zeros(3) for _ in range(depth))
+    ...     def forward(self, x):
+    ...         for shift in self.shifts:
+    ...             x = (x + shift).relu()
+    ...         return x
+    >>> [name for name, _ in Shifts(2).named_parameters()]
+    ['shifts.0', 'shifts.1']
+    """
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        self.layers = self.checked(values)
+
+    def checked(self, items: Iterable[Any]) -> list[Any]:
+        """Return parameters, made of arrays where they are none."""
+        checks.check_parameter_list(type(self).__name__, items)
+        return [as_parameter(item) for item in items]
+
+    def put_module(self, name: str, module: Module | None) -> None:
+        """Refuse it: it is no parameter."""
+        checks.refuse_name(self, name, "append(parameter)")
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return ParameterList(self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def extra_repr(self) -> str:
+        """Return the shapes."""
+        return ", ".join(str(parameter.shape) for parameter in self)
 
 
-class ModuleDict(Module):
+def as_parameter(value: Any) -> Parameter:
+    """Return a parameter itself, and one of anything else."""
+    return value if isinstance(value, Parameter) else Parameter(value)
+
+
+class Named(Module):
+    """What is known by names; the base of `ModuleDict` and `ParameterDict`."""
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self.by_name: dict[str, Any] = {}
+        self.update(items or {})
+
+    def checked(self, items: Any) -> Mapping[str, Any]:
+        """Return what is to be put in, if it is of the right kind."""
+        checks.check_named_modules(type(self).__name__, items, Module)
+        given: Mapping[str, Any] = items
+        return given
+
+    def put_module(self, name: str, module: Module | None) -> None:
+        """Put a module to the others."""
+        self[name] = module
+
+    def attributes(self) -> Iterable[tuple[str, Any]]:
+        """List what there is by name."""
+        yield from self.by_name.items()
+        yield from ((name, value) for name, value in vars(self).items() if name != "by_name")
+
+    def update(self, items: Mapping[str, Any]) -> None:
+        """Add several by name; one of a known name takes the place of the other."""
+        self.by_name.update(self.checked(items))
+
+    def pop(self, name: str) -> Any:
+        """Take out that of a name, and return it."""
+        return self.by_name.pop(name)
+
+    def clear(self) -> None:
+        """Take out all."""
+        self.by_name.clear()
+
+    def keys(self) -> Iterable[str]:
+        """Return the names."""
+        return self.by_name.keys()
+
+    def values(self) -> Iterable[Any]:
+        """Return what has them."""
+        return self.by_name.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Return pairs of both."""
+        return self.by_name.items()
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.by_name
+
+    def __getitem__(self, name: str) -> Any:
+        return self.by_name[name]
+
+    def __setitem__(self, name: str, item: Any) -> None:
+        self.update({name: item})
+
+    def __delitem__(self, name: str) -> None:
+        del self.by_name[name]
+
+    def __getattr__(self, name: str) -> Any:
+        by_name = vars(self).get("by_name", {})  # there is none yet in a copy that is being made
+        checks.check_has_name(self, name, by_name)
+        return by_name[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self).get("by_name", {}):
+            self[name] = value
+        else:
+            super().__setattr__(name, value)
+
+
+class ModuleDict(Named):
     """Modules by name, to be called by the module that has them.
 
     A name that is none of the dict's own methods is an attribute, too.
@@ -182,60 +367,46 @@ class ModuleDict(Module):
     True
     """
 
-    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
-        self.by_name: dict[str, Module] = {}
-        self.update(modules or {})
 
-    def attributes(self) -> Iterable[tuple[str, Any]]:
-        """List the modules by name."""
-        yield from self.by_name.items()
-        yield from ((name, value) for name, value in vars(self).items() if name != "by_name")
+class ParameterDict(Named):
+    """Parameters by name, to be used by the module that has them.
 
-    def update(self, modules: Mapping[str, Module]) -> None:
-        """Add modules by name; one of a known name takes the place of the other."""
-        checks.check_named_modules("ModuleDict", modules, Module)
-        self.by_name.update(modules)
+    A name that is none of the dict's own methods is an attribute, too.
 
-    def keys(self) -> Iterable[str]:
-        """Return the names."""
-        return self.by_name.keys()
+    Parameters
+    ----------
+    parameters
+        A mapping from names to parameters; arrays and tensors become parameters.
 
-    def values(self) -> Iterable[Module]:
-        """Return the modules."""
-        return self.by_name.values()
+    Raises
+    ------
+    TypeError, ValueError
+        If one cannot be a parameter, or a name cannot be part of a dotted name, here or in a later
+        change.
 
-    def items(self) -> Iterable[tuple[str, Module]]:
-        """Return pairs of names and modules."""
-        return self.by_name.items()
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> scales = nn.ParameterDict({"left": np.ones(2), "right": np.zeros(3)})
+    >>> {name: value.shape for name, value in scales.named_parameters()}
+    {'left': (2,), 'right': (3,)}
+    >>> scales.left is scales["left"]
+    True
+    """
 
-    def __len__(self) -> int:
-        return len(self.by_name)
+    def checked(self, items: Any) -> Mapping[str, Any]:
+        """Return parameters, made of arrays where they are none."""
+        checks.check_names(type(self).__name__, "parameters", items)
+        return {name: as_parameter(item) for name, item in items.items()}
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.by_name)
+    def put_module(self, name: str, module: Module | None) -> None:
+        """Refuse it: it is no parameter."""
+        checks.refuse_name(self, name, "parameters[name] = array")
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.by_name
-
-    def __getitem__(self, name: str) -> Module:
-        return self.by_name[name]
-
-    def __getattr__(self, name: str) -> Any:
-        by_name = vars(self).get("by_name", {})  # there is none yet in a copy that is being made
-        checks.check_has_module(name, by_name)
-        return by_name[name]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in vars(self).get("by_name", {}):
-            self[name] = value
-        else:
-            super().__setattr__(name, value)
-
-    def __setitem__(self, name: str, module: Module) -> None:
-        self.update({name: module})
-
-    def __delitem__(self, name: str) -> None:
-        del self.by_name[name]
+    def extra_repr(self) -> str:
+        """Return the names and shapes."""
+        return ", ".join(f"{name}: {parameter.shape}" for name, parameter in self.items())
 
 
 class Identity(Module):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..kinds import ArrayLike, Shape
 from ..random import generator
 from ..tensor import Tensor
-from . import checks, conv_checks
+from . import checks, conv_checks, layer_checks
 from .inputs import as_tensor, hashable
 from .module import Module, Parameter
+from .padding import padded
 from .trilinear import add_to_channels, correlate, correlate_input
 from .windows import Windows
+
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 # ------------------------------------------------------------------------------- functions
 
@@ -118,7 +121,7 @@ def with_bias(
     out = contraction(x if is_batch else np.expand_dims(x, 0), weight, windows, groups)
     if bias is not None:
         out = add_to_channels(out, bias)
-    return out if is_batch else np.squeeze(out, 0)  # type: ignore[no-any-return]
+    return out if is_batch else np.squeeze(out, 0)
 
 
 def conv1d(
@@ -342,7 +345,7 @@ class Conv(Module):
         dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: Literal["zeros"] = "zeros",
+        padding_mode: PaddingMode = "zeros",
         *,
         dtype: Any = np.float32,
         rng: np.random.Generator | None = None,
@@ -352,7 +355,8 @@ class Conv(Module):
         self.kernel_size = conv_checks.per_axis(who, "kernel_size", kernel_size, self.axes, 1)
         self.stride, self.dilation = conv_checks.steps(who, self.axes, stride, dilation)
         conv_checks.paddings(who, self.axes, padding, self.kernel_size, self.stride, self.dilation)
-        conv_checks.check_mode_of_padding(who, padding_mode)
+        layer_checks.one_of(f"{who}'s padding_mode", padding_mode, get_args(PaddingMode))
+        self.padding_mode: PaddingMode = padding_mode
         self.padding: Any = padding
         if not isinstance(padding, str):
             self.padding = conv_checks.per_axis(who, "padding", padding, self.axes, 0)
@@ -377,10 +381,23 @@ class Conv(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Convolve a batch, or one example without its axis."""
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = self.padded_input(x), 0
         return convolve(
-            *(x, self.weight, self.bias, self.stride, self.padding),
+            *(x, self.weight, self.bias, self.stride, padding),
             *(self.dilation, self.groups, self.axes),
         )
+
+    def padded_input(self, x: ArrayLike) -> Tensor:
+        """Put elements of the input around it, instead of zeros."""
+        who = type(self).__name__
+        x = as_tensor(x, self.weight.dtype)
+        conv_checks.check_axes(who, x, self.axes)
+        pads = conv_checks.paddings(
+            who, self.axes, self.padding, self.kernel_size, self.stride, self.dilation
+        )
+        return padded(who, x, pads, self.padding_mode)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         """Return the sizes, and the options that are not the default, as PyTorch does."""
@@ -396,6 +413,7 @@ class Conv(Module):
                 shown.append(f"{name}={value}")
         shown += [f"groups={self.groups}"] if self.groups != 1 else []
         shown += ["bias=False"] if self.bias is None else []
+        shown += [f"padding_mode={self.padding_mode}"] if self.padding_mode != "zeros" else []
         return ", ".join(shown)
 
 
@@ -434,7 +452,8 @@ class Conv2d(Conv):
     bias
         Whether each output channel has a number that is added.
     padding_mode
-        ``"zeros"``.
+        What is around the input: ``"zeros"``, or its own elements, ``"reflect"``, ``"replicate"``
+        or ``"circular"``, as in `functional.pad`.
     dtype
         Floating dtype of the parameters; the input is cast to it.
     rng
@@ -494,7 +513,8 @@ class ConvTranspose(Conv):
         self.output_padding = conv_checks.output_paddings(
             who, self.axes, output_padding, self.stride, self.dilation
         )
-        conv_checks.check_mode_of_padding(who, padding_mode)
+        conv_checks.check_mode_of_transposed(who, padding_mode)
+        self.padding_mode = "zeros"
         shape = (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
         self.set_parameters(shape, bias, dtype, rng)
 

@@ -11,11 +11,12 @@ from ..checks import is_integer
 from ..kinds import Shape
 from ..tensor import Tensor
 from .checks import integer
+from .layer_checks import one_of
 
 Pairs = Sequence[tuple[int, int]]
 
 #: How the spatial axes of a function are called, by their number.
-AXES = {1: ("length",), 2: ("height", "width")}
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 # --------------------------------------------------------------------------------- options
 
@@ -77,12 +78,12 @@ def output_paddings(
     return more
 
 
-def check_mode_of_padding(who: str, padding_mode: Any) -> None:
-    """Raise if something else than zeros is to be put around an input."""
+def check_mode_of_transposed(who: str, padding_mode: Any) -> None:
+    """Raise if a transposed convolution is to pad its input, which it does not."""
     if padding_mode != "zeros":
         raise ValueError(
-            f"{who}'s padding_mode is 'zeros', got {padding_mode!r}; pad the input before, as in "
-            "np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), 'reflect')"
+            f"{who}'s padding_mode is 'zeros', got {padding_mode!r}; its padding takes away from "
+            "the output, and to pad the input, call functional.pad before"
         )
 
 
@@ -279,15 +280,37 @@ def check_one_of(who: str, size: Any, scale_factor: Any) -> None:
         )
 
 
+#: The modes of resizing, and for how many spatial axes they are; None for any number.
+MODES = {"nearest": None, "linear": 1, "bilinear": 2}
+
+
+def check_mode(who: str, mode: Any, align_corners: Any) -> None:
+    """Raise if a mode of resizing is not known, or its option not for it."""
+    one_of(f"{who}'s mode", mode, tuple(MODES))
+    if align_corners is None:
+        return
+    if not isinstance(align_corners, bool):
+        raise TypeError(f"{who}'s align_corners is True or False, got {align_corners!r}")
+    if mode == "nearest":
+        raise ValueError(
+            f"{who}'s align_corners is for the modes 'linear' and 'bilinear'; leave it out with "
+            "'nearest'"
+        )
+
+
 def axes_to_resize(who: str, x: Tensor, mode: Any) -> int:
     """Return how many spatial axes an input has, or raise."""
-    if mode != "nearest":
-        raise ValueError(f"{who}'s mode is 'nearest', got {mode!r}")
     shape = x._array.shape
     if len(shape) not in (3, 4) or not all(shape[2:]):
         raise ValueError(
             f"{who} got an input of shape {shape}, expected (n, channels, length) or (n, channels, "
             "height, width); give a single example a batch axis, x[None]"
+        )
+    if MODES[mode] not in (None, len(shape) - 2):
+        fitting = next(name for name, axes in MODES.items() if axes == len(shape) - 2)
+        raise ValueError(
+            f"{who} got an input of shape {shape} and mode={mode!r}; for that shape it is "
+            f"{fitting!r}"
         )
     return len(shape) - 2
 
@@ -313,6 +336,36 @@ def sizes_after(
             f"{who}'s scale_factor {scale_factor!r} makes lengths {scaled} of {lengths}"
         )
     return tuple([int(length) for length in scaled]), [(1, float(scale)) for scale in given]
+
+
+def check_multiples(who: str, shape: Shape, factors: tuple[int, int, int]) -> None:
+    """Raise if channels, height and width of images are no multiples of what they must be."""
+    if len(shape) < 3 or any(n % r for n, r in zip(shape[-3:], factors, strict=True)):
+        names = zip(("channels", "height", "width"), factors, strict=True)
+        which = "".join(f", {name} a multiple of {r}" for name, r in names if r > 1)
+        raise ValueError(
+            f"{who} takes images (..., channels, height, width){which}, got an input of shape "
+            f"{shape}"
+        )
+
+
+def check_groups_of_channels(shape: Shape, groups: int) -> None:
+    """Raise if channels are not in groups."""
+    if len(shape) < 3 or shape[1] % groups:
+        raise ValueError(
+            f"channel_shuffle takes an input (n, channels, length, ...), channels a multiple of "
+            f"groups={groups}, got shape {shape}"
+        )
+
+
+def check_columns(shape: Shape, kernel: Shape, places: Shape) -> None:
+    """Raise if columns are not what images are unfolded to."""
+    number = math.prod(kernel)
+    if len(shape) not in (2, 3) or shape[-2] % number or shape[-1] != math.prod(places):
+        raise ValueError(
+            f"fold takes columns (n, channels * {number}, {math.prod(places)}), or without n, for "
+            f"a window that is {kernel} at {places} places, got shape {shape}"
+        )
 
 
 def check_dims(start_dim: Any, end_dim: Any) -> None:

@@ -56,7 +56,7 @@ def mse_loss(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = "m
     """
     prediction, target = operands("mse_loss", prediction, target, reduction)
     squares = np.square(prediction - target)
-    return np.mean(squares) if reduction == "mean" else reduced(squares, reduction)  # type: ignore[no-any-return]
+    return np.mean(squares) if reduction == "mean" else reduced(squares, reduction)
 
 
 def l1_loss(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Tensor:
@@ -71,7 +71,7 @@ def l1_loss(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = "me
     Tensor(1.)
     """
     prediction, target = operands("l1_loss", prediction, target, reduction)
-    return reduced(np.abs(prediction - target), reduction)  # type: ignore[no-any-return]
+    return reduced(np.abs(prediction - target), reduction)
 
 
 def bowl(difference: Value, width: float) -> Value:
@@ -105,7 +105,7 @@ def huber_loss(
     """
     delta = layer_checks.positive("huber_loss's delta", delta)
     prediction, target = operands("huber_loss", prediction, target, reduction)
-    return reduced(bowl(prediction - target, delta), reduction)  # type: ignore[no-any-return]
+    return reduced(bowl(prediction - target, delta), reduction)
 
 
 def smooth_l1_loss(
@@ -134,7 +134,7 @@ def smooth_l1_loss(
         return l1_loss(prediction, target, reduction)
     beta = layer_checks.positive("smooth_l1_loss's beta", beta)
     prediction, target = operands("smooth_l1_loss", prediction, target, reduction)
-    return reduced(bowl(prediction - target, beta) / beta, reduction)  # type: ignore[no-any-return]
+    return reduced(bowl(prediction - target, beta) / beta, reduction)
 
 
 def kl_div(
@@ -175,8 +175,8 @@ def kl_div(
     losses = own - product(share, p)
     if reduction == "batchmean":
         loss_checks.check_is_batch(p._array.shape)
-        return reduced(losses, "sum") / len(p)  # type: ignore[no-any-return]
-    return reduced(losses, reduction)  # type: ignore[no-any-return]
+        return reduced(losses, "sum") / len(p)
+    return reduced(losses, reduction)
 
 
 # ------------------------------------------------------------------------------- modules

@@ -8,14 +8,21 @@ from ..dispatch import data_of, library_of
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..random import generator
 from ..tensor import Tensor
-from ..traced import look
-from ..vjps.rules import as_array, extreme
+from ..traced import look, may_be
+from ..vjps.rules import as_array, extreme, wide
 from . import checks, layer_checks
 from .inputs import as_tensor
 from .module import Module, Parameter
+from .similarity import in_units
 
 
-def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = None) -> Tensor:
+def embedding(
+    words: ArrayLike,
+    weight: ArrayLike,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+) -> Tensor:
     """Look up the rows of a matrix: ``weight[words]``.
 
     The gradient of a row is the sum over all places where it was looked up.
@@ -28,6 +35,12 @@ def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = Non
         Tensor or array of shape ``(vocabulary, features)``.
     padding_idx
         A word that fills short texts up: its row gets no gradient. From the end if negative.
+    max_norm
+        If given, rows that are looked up and longer are shortened to this length first. That
+        changes `weight`, which must be a leaf, without a gradient; a graph that has used it before
+        refuses `backward`, so look all words of a step up at once.
+    norm_type
+        The order of the norm, more than 0.
 
     Returns
     -------
@@ -41,7 +54,7 @@ def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = Non
     IndexError
         If a word is not in the vocabulary.
     ValueError
-        If the weight is no matrix.
+        If the weight is no matrix, or an order or a length not positive.
 
     References
     ----------
@@ -64,19 +77,35 @@ def embedding(words: ArrayLike, weight: ArrayLike, padding_idx: int | None = Non
     weight = as_tensor(weight)
     words = as_array(data_of(words))
     words = layer_checks.words(words, weight._array.shape)
+    if max_norm is not None:
+        shorten(weight, words, max_norm, norm_type)
     rows = weight[words]
     if padding_idx is None:
-        return rows  # type: ignore[no-any-return]
+        return rows
     padding = layer_checks.padding(padding_idx, len(weight))
-    return np.where(np.equal(words, padding)[..., None], rows.detach(), rows)  # type: ignore[no-any-return]
+    return np.where(np.equal(words, padding)[..., None], rows.detach(), rows)
 
 
-def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
-    """Return rows that are 1 at the number of their word, and 0 elsewhere.
+def shorten(weight: Tensor, words: Array, max_norm: float, norm_type: float) -> None:
+    """Shorten rows that are looked up and longer than `max_norm`, to a little less, as PyTorch."""
+    max_norm = layer_checks.positive("embedding's max_norm", max_norm)
+    norm_type = layer_checks.positive("embedding's norm_type", norm_type)
+    data = weight._array
+    rows, unit = in_units(wide(data), 1)
+    norms = np.linalg.norm(rows, norm_type, axis=1, keepdims=True) * unit
+    is_looked_up = np.bincount(np.reshape(words, -1), minlength=len(data)) > 0
+    too_long = np.greater(norms, max_norm) & is_looked_up[:, None]
+    if may_be(np.any(too_long)):
+        shorter = data * (max_norm / (norms + 1e-7))
+        weight.data = np.where(too_long, shorter, data).astype(data.dtype)
+
+
+def one_hot(labels: ArrayLike, num_classes: int = -1) -> Array:
+    """Return rows that are 1 at the number of their class, and 0 elsewhere.
 
     Parameters
     ----------
-    words
+    labels
         Integers from 0, an array of any shape ``(...)``.
     num_classes
         The length of the rows; by default, just enough for the largest number.
@@ -89,9 +118,9 @@ def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
     Raises
     ------
     TypeError
-        If the words are not integers.
+        If the labels are not integers.
     IndexError
-        If a word is not below `num_classes`.
+        If one is negative, or not below `num_classes`.
 
     Examples
     --------
@@ -100,11 +129,12 @@ def one_hot(words: ArrayLike, num_classes: int = -1) -> Array:
     array([[0, 0, 1],
            [1, 0, 0]])
     """
-    words = as_array(data_of(words))
+    labels = as_array(data_of(labels))
     if num_classes == -1:
-        num_classes = int(extreme(np.max, look(words), None, default=-1, keepdims=False)) + 1
-    words = layer_checks.words(words, (checks.integer("num_classes", num_classes, 0), 1))
-    return np.equal(words[..., None], np.arange(num_classes, like=library_of(words))).astype(int)
+        largest = int(extreme(np.max, look(labels), None, default=-1, keepdims=False))
+        num_classes = max(largest + 1, 0)
+    labels = layer_checks.classes(labels, checks.integer("num_classes", num_classes, 0))
+    return np.equal(labels[..., None], np.arange(num_classes, like=library_of(labels))).astype(int)
 
 
 class Embedding(Module):
@@ -121,6 +151,9 @@ class Embedding(Module):
         The length of a vector, at least 1.
     padding_idx
         A word that fills short texts up: its vector is not learned. From the end if negative.
+    max_norm, norm_type
+        The largest length of a vector, or None, and the order of its norm; see
+        `functional.embedding`.
     dtype
         Floating dtype of the vectors.
     rng
@@ -152,6 +185,8 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
         *,
         dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
@@ -163,11 +198,20 @@ class Embedding(Module):
         if padding_idx is not None:
             self.padding_idx = layer_checks.padding(padding_idx, num_embeddings)
             values[self.padding_idx] = 0
+        self.max_norm = max_norm
+        if max_norm is not None:
+            self.max_norm = layer_checks.positive("Embedding's max_norm", max_norm)
+        self.norm_type = layer_checks.positive("Embedding's norm_type", norm_type)
         self.weight = Parameter(values, dtype=dtype)
 
     @classmethod
     def from_pretrained(
-        cls, embeddings: ArrayLike, freeze: bool = True, padding_idx: int | None = None
+        cls,
+        embeddings: ArrayLike,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
     ) -> Embedding:
         """Make one of vectors that are there already, ``(num_embeddings, embedding_dim)``.
 
@@ -182,16 +226,19 @@ class Embedding(Module):
         vectors = as_tensor(embeddings)
         layer_checks.check_vectors(vectors._array.shape)
         words, features = vectors.shape
-        layer = cls(words, features, padding_idx, dtype=vectors.dtype)
+        layer = cls(words, features, padding_idx, max_norm, norm_type, dtype=vectors.dtype)
         layer.weight.data = vectors.data
         layer.weight.requires_grad_(not freeze)
         return layer
 
     def forward(self, words: ArrayLike) -> Tensor:
         """Map integers ``(...)`` to vectors ``(..., embedding_dim)``."""
-        return embedding(words, self.weight, self.padding_idx)
+        return embedding(words, self.weight, self.padding_idx, self.max_norm, self.norm_type)
 
     def extra_repr(self) -> str:
-        """Return the sizes, and the word for padding if there is one."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.weight.shape[0]}, {self.weight.shape[1]}{padding}"
+        """Return the sizes, and the options that are not the default, as PyTorch does."""
+        shown = [f"{self.weight.shape[0]}, {self.weight.shape[1]}"]
+        shown += [f"padding_idx={self.padding_idx}"] if self.padding_idx is not None else []
+        shown += [f"max_norm={self.max_norm}"] if self.max_norm is not None else []
+        shown += [f"norm_type={self.norm_type}"] if self.norm_type != 2 else []
+        return ", ".join(shown)

@@ -1,4 +1,4 @@
-"""The affine map: `linear` and its layer, `Linear`."""
+"""Maps that are linear, with a bias: in one input, `linear`, and in each of two, `bilinear`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import ArrayLike, DTypeLike, Value
 from ..random import generator
 from ..tensor import Tensor
-from . import checks
+from . import checks, layer_checks
 from .inputs import as_tensor
 from .module import Module, Parameter
 
@@ -86,7 +86,52 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike = None) -> Tensor:
     x = as_tensor(x, dtype)
     bias = None if bias is None else as_tensor(bias, dtype)
     checks.check_linear(x, weight, bias)
-    return affine(x, weight, bias)  # type: ignore[no-any-return]
+    return affine(x, weight, bias)
+
+
+def bilinear(x1: ArrayLike, x2: ArrayLike, weight: ArrayLike, bias: ArrayLike = None) -> Tensor:
+    """Apply ``x1^T W[o] x2 + b[o]`` to the last axes of two inputs, for each output ``o``.
+
+    Parameters
+    ----------
+    x1, x2
+        Tensors or arrays of shapes ``(..., in1_features)`` and ``(..., in2_features)``; they are
+        cast to the dtype of `weight`.
+    weight
+        Tensor or array of shape ``(out_features, in1_features, in2_features)``.
+    bias
+        Tensor or array of shape ``(out_features,)``, or None.
+
+    Returns
+    -------
+    Tensor
+        Of shape ``(..., out_features)`` and the dtype of `weight`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not of a float dtype.
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.bilinear([1.0, 2.0], [3.0], [[[1.0], [10.0]]], [0.5])
+    Tensor([63.5])
+    """
+    weight = as_tensor(weight)
+    dtype = weight._array.dtype
+    x1, x2 = as_tensor(x1, dtype), as_tensor(x2, dtype)
+    bias = None if bias is None else as_tensor(bias, dtype)
+    shape = weight._array.shape
+    of_bias = None if bias is None else bias._array.shape
+    layer_checks.check_bilinear(x1._array.shape, x2._array.shape, shape, of_bias)
+    out_features, in1_features, in2_features = shape
+    first = np.reshape(np.moveaxis(weight, 1, 0), (in1_features, out_features * in2_features))
+    maps = np.reshape(x1 @ first, (*x1._array.shape[:-1], out_features, in2_features))
+    out = np.squeeze(maps @ np.expand_dims(x2, -1), -1)
+    return out if bias is None else out + bias
 
 
 class Linear(Module):
@@ -157,4 +202,69 @@ class Linear(Module):
         out_features, in_features = self.weight.shape
         return (
             f"in_features={in_features}, out_features={out_features}, bias={self.bias is not None}"
+        )
+
+
+class Bilinear(Module):
+    """A map that is linear in each of two inputs; see `functional.bilinear`.
+
+    Weight and bias are drawn uniformly from ``[-k, k]`` with ``k = 1 / sqrt(in1_features)``, as
+    PyTorch does.
+
+    Parameters
+    ----------
+    in1_features, in2_features, out_features
+        Lengths of the last axes of inputs and output, at least 1.
+    bias, dtype, rng
+        As in `Linear`.
+
+    Attributes
+    ----------
+    weight
+        Parameter of shape ``(out_features, in1_features, in2_features)``.
+    bias
+        Parameter of shape ``(out_features,)``, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When made with lengths that are not integers from 1, or called with others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.Bilinear(3, 4, 2)(np.ones((5, 3)), np.ones((5, 4))).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        first = checks.integer("Bilinear's in1_features", in1_features, 1)
+        second = checks.integer("Bilinear's in2_features", in2_features, 1)
+        outputs = checks.integer("Bilinear's out_features", out_features, 1)
+        checks.check_bias("Bilinear", bias)
+        rng = generator(rng)
+        bound = 1 / math.sqrt(first)
+        self.weight = Parameter(rng.uniform(-bound, bound, (outputs, first, second)), dtype=dtype)
+        self.bias = Parameter(rng.uniform(-bound, bound, outputs), dtype=dtype) if bias else None
+
+    def forward(self, x1: ArrayLike, x2: ArrayLike) -> Tensor:
+        """Map ``(..., in1_features)`` and ``(..., in2_features)`` to ``(..., out_features)``."""
+        return bilinear(x1, x2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        outputs, first, second = self.weight.shape
+        return (
+            f"in1_features={first}, in2_features={second}, out_features={outputs}, "
+            f"bias={self.bias is not None}"
         )

@@ -33,7 +33,7 @@ def reduced(losses: Value, reduction: Reduction, weight: Value = None) -> Value:
 
 def product(share: Value, x: Value) -> Value:
     """Multiply; what has no share counts nothing, even if it is infinite."""
-    return share * np.where(np.equal(share, 0), 0, x)
+    return share * np.where(np.equal(share, 0) & ~np.isfinite(x), 0, x)
 
 
 # -------------------------------------------------------------------- the cross entropy
@@ -120,7 +120,7 @@ def cross_entropy(
     loss_checks.check_smoothing(label_smoothing)
     target, labels = labels, as_array(data_of(labels))
     if labels.dtype.kind == "f" and labels.ndim and labels.shape == np.shape(logits):
-        return of_probabilities(logits, target, weight, reduction, label_smoothing)  # type: ignore[no-any-return]
+        return of_probabilities(logits, target, weight, reduction, label_smoothing)
     checks.check_label_dtype(labels)
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)
@@ -128,11 +128,9 @@ def cross_entropy(
     one_hot, some_ignored = matches(flat, rows._array.shape[1], ignore_index)
     is_plain = weight is None and reduction == "mean" and not label_smoothing
     if is_plain and not some_ignored:
-        return mean_cross_entropy(rows, one_hot, log_softmax(rows._array))  # type: ignore[no-any-return]
+        return mean_cross_entropy(rows, one_hot, log_softmax(rows._array))
     counted = one_hot & np.not_equal(flat, ignore_index)[:, None]
-    return of_labels(  # type: ignore[no-any-return]
-        log_softmax(rows), counted, weight, reduction, label_smoothing, labels.shape
-    )
+    return of_labels(log_softmax(rows), counted, weight, reduction, label_smoothing, labels.shape)
 
 
 def matches(labels: Array, classes: int, ignore_index: int) -> tuple[Mask, bool]:
@@ -239,7 +237,7 @@ def nll_loss(
     rows, flat = in_rows(scores), np.reshape(labels, -1)
     one_hot, _ = matches(flat, rows._array.shape[1], ignore_index)
     counted = one_hot & np.not_equal(flat, ignore_index)[:, None]
-    return of_labels(rows, counted, weight, reduction, 0.0, labels.shape)  # type: ignore[no-any-return]
+    return of_labels(rows, counted, weight, reduction, 0.0, labels.shape)
 
 
 # ------------------------------------------------------------------- two classes, yes or no
@@ -308,7 +306,7 @@ def binary_cross_entropy(
     target = as_tensor(target, probability.dtype, kinds="fiub")
     checks.check_same_shape(probability, target, "binary_cross_entropy")
     loss_checks.check_probabilities(probability._array)
-    return weighted(bernoulli_surprise(probability, target), weight, reduction)  # type: ignore[no-any-return]
+    return weighted(bernoulli_surprise(probability, target), weight, reduction)
 
 
 def weighted(losses: Tensor, weight: ArrayLike, reduction: Reduction) -> Any:
@@ -368,7 +366,7 @@ def binary_cross_entropy_with_logits(
     losses = product(if_positive, np.logaddexp(0, -logits)) + product(
         1 - target, np.logaddexp(0, logits)
     )
-    return weighted(losses, weight, reduction)  # type: ignore[no-any-return]
+    return weighted(losses, weight, reduction)
 
 
 # ------------------------------------------------------------------------------- modules

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..kinds import Array, ArrayLike, DTypeLike
 from ..tensor import Tensor
 from . import checks, hooks, module_checks
@@ -115,7 +117,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the output by `forward`."""
+        """Compute the output by `forward`, or by what hooks have put in its place."""
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -142,8 +144,10 @@ class Module:
                     if isinstance(item, Buffer):
                         yield name, item
 
-    def named_modules(self) -> Iterator[tuple[str, Module]]:
+    def named_modules(self, *, remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """Yield this module, as ``""``, and all below it with their dotted names, each once.
+
+        With ``remove_duplicate=False``, one that is in several places comes by each of its names.
 
         Raises
         ------
@@ -152,18 +156,19 @@ class Module:
             of another kind, an attribute of the class or in ``__slots__``.
         """
         modules = []
-        found = set()
-        stack: list[tuple[str, Module]] = [("", self)]
+        found: set[int] = set()
+        stack: list[tuple[str, Module, tuple[int, ...]]] = [("", self, ())]
         while stack:
-            prefix, module = stack.pop()
-            if id(module) in found:
+            prefix, module, above = stack.pop()
+            if id(module) in (found if remove_duplicate else above):  # it may refer to one above
                 continue
             found.add(id(module))
             modules.append((prefix, module))
+            above = above if remove_duplicate else (*above, id(module))
             below = []
             for name, child in module.members():
                 if isinstance(child, Module):
-                    below.append((f"{prefix}.{name}" if prefix else name, child))
+                    below.append((f"{prefix}.{name}" if prefix else name, child, above))
                 else:
                     found.add(id(child))
             stack.extend(reversed(below))
@@ -221,7 +226,7 @@ class Module:
         Raises
         ------
         TypeError
-            If the name is no text, or the value no array.
+            If the name is not a string, or the value neither an array nor None.
         ValueError
             If there is an attribute of this name, or a dot in it.
 
@@ -235,11 +240,111 @@ class Module:
         {'mask': Tensor([[1., 0.],
                [1., 1.]])}
         """
-        module_checks.check_name_of_buffer(self, name)
+        module_checks.check_name_of_part("buffer", self, name)
         setattr(self, name, None if value is None else Buffer(value, persistent=persistent))
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Make an attribute that is a parameter, as ``self.name = param`` does.
+
+        Raises
+        ------
+        TypeError
+            If the name is not a string, or `param` is neither a `Parameter` nor None.
+        ValueError
+            If there is an attribute of this name, or a dot in it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microgrand import nn
+        >>> module = nn.Module()
+        >>> module.register_parameter("scale", nn.Parameter(np.ones(2)))
+        >>> module.scale
+        Tensor([1., 1.], requires_grad=True)
+        """
+        module_checks.check_name_of_part("parameter", self, name)
+        module_checks.check_kind_of_part("register_parameter", param, Parameter)
+        setattr(self, name, param)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Make an attribute that is a module, as ``self.name = module`` does.
+
+        Raises
+        ------
+        TypeError
+            If the name is not a string, or `module` is neither a module nor None.
+        ValueError
+            If there is an attribute of this name, or a dot in it.
+
+        Examples
+        --------
+        >>> from microgrand import nn
+        >>> net = nn.Sequential()
+        >>> net.add_module("hidden", nn.Linear(2, 8))
+        >>> net
+        Sequential(
+          (hidden): Linear(in_features=2, out_features=8, bias=True)
+        )
+        """
+        module_checks.check_name_of_part("module", self, name)
+        module_checks.check_kind_of_part("add_module", module, Module)
+        self.put_module(name, module)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Do what `add_module` does."""
+        self.add_module(name, module)
+
+    def put_module(self, name: str, module: Module | None) -> None:
+        """Put a module to the others; containers have another place for it."""
+        setattr(self, name, module)
+
+    def get_submodule(self, target: str) -> Module:
+        """Return the module of a dotted name, as `named_modules` yields it; of ``""``, this one.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+
+        Examples
+        --------
+        >>> from microgrand import nn
+        >>> net = nn.Sequential(nn.Linear(2, 8), nn.Sequential(nn.ReLU(), nn.Linear(8, 1)))
+        >>> net.get_submodule("1.1") is net[1][1], net.get_parameter("1.1.bias").shape
+        (True, (1,))
+        """
+        found: Module = module_checks.found_by_name(
+            self, "module", target, self.named_modules(remove_duplicate=False)
+        )
+        return found
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the parameter of a dotted name, as `named_parameters` yields it, or raise."""
+        found: Parameter = module_checks.found_by_name(
+            self, "parameter", target, self.named_parameters(remove_duplicate=False)
+        )
+        return found
+
+    def get_buffer(self, target: str) -> Buffer:
+        """Return the buffer of a dotted name, as `named_buffers` yields it, or raise."""
+        found: Buffer = module_checks.found_by_name(
+            self, "buffer", target, self.named_buffers(remove_duplicate=False)
+        )
+        return found
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters with their dotted names; a shared one once, by its first name.
+
+        Parameters
+        ----------
+        prefix
+            What stands before the names, with a dot.
+        recurse
+            Whether those of the modules below are among them.
+        remove_duplicate
+            False for a shared one by each of its names.
 
         Raises
         ------
@@ -247,25 +352,32 @@ class Module:
             If an attribute is a tensor that requires a gradient but not a `Parameter`, since no
             optimizer would be given it.
         """
-        yield from self.named_tensors(Parameter)
+        yield from self.named_tensors(Parameter, not remove_duplicate, prefix, recurse)
 
-    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
-        """Yield all buffers with their dotted names; a shared one once, by its first name."""
-        yield from self.named_tensors(Buffer)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Buffer]]:
+        """Yield all buffers with their dotted names, as `named_parameters` does the parameters."""
+        yield from self.named_tensors(Buffer, not remove_duplicate, prefix, recurse)
 
     def named_tensors(
-        self, kinds: type | tuple[type, ...], every_name: bool = False
+        self,
+        kinds: type | tuple[type, ...],
+        every_name: bool = False,
+        prefix: str = "",
+        recurse: bool = True,
     ) -> Iterator[tuple[str, Any]]:
         """Yield parameters or buffers, or both, with their dotted names.
 
-        A shared one is yielded once, by its first name, or by the name that it has in each module.
+        A shared one is yielded once, by its first name, or by each of its names.
         """
         seen = set()
         names: set[str] = set()
-        for prefix, module in self.named_modules():
+        modules = self.named_modules(remove_duplicate=not every_name)
+        for above, module in modules if recurse else [("", self)]:
             for name, child in module.members():
                 if isinstance(child, kinds) and (every_name or child not in seen):
-                    name = f"{prefix}.{name}" if prefix else name
+                    name = ".".join([part for part in (prefix, above, name) if part])
                     checks.check_name_is_new(name, names)
                     names.add(name)
                     seen.add(child)
@@ -277,14 +389,17 @@ class Module:
             if not isinstance(tensor, Buffer) or tensor.persistent:
                 yield name, tensor
 
-    def parameters(self) -> Iterator[Parameter]:
-        """Yield all parameters, each once; what an optimizer is given."""
-        for _, parameter in self.named_parameters():
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Yield all parameters, each once; what an optimizer is given.
+
+        With ``recurse=False``, those of the modules below are not among them.
+        """
+        for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
-    def buffers(self) -> Iterator[Buffer]:
-        """Yield all buffers, each once."""
-        for _, buffer in self.named_buffers():
+    def buffers(self, recurse: bool = True) -> Iterator[Buffer]:
+        """Yield all buffers, each once, as `parameters` does the parameters."""
+        for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
     # ---- modes and gradients
@@ -315,15 +430,61 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.grad = None
+    def to(self, dtype: DTypeLike) -> Module:
+        """Convert all parameters and buffers of floats to another dtype of floats, in place.
+
+        So are their gradients. Optimizers go on with them, and convert what they remember; a loss
+        that was computed before is out of date.
+
+        Raises
+        ------
+        TypeError
+            If it is no dtype of floats: there are no devices.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microgrand import nn
+        >>> net = nn.Linear(2, 1)
+        >>> net.weight.dtype, net.to(np.float16).weight.dtype, net.double().weight.dtype
+        (dtype('float32'), dtype('float16'), dtype('float64'))
+        """
+        dtype = module_checks.checked_dtype_of_floats(self, dtype)
+        for _, tensor in list(self.named_tensors(STATE)):
+            if tensor.dtype.kind == "f" and tensor.dtype != dtype:
+                tensor.version += 1  # tells graphs that have saved the values
+                tensor._array = tensor._array.astype(dtype)
+                tensor._grad = None if tensor._grad is None else tensor._grad.astype(dtype)
+        return self
+
+    cuda = cpu = module_checks.NO_DEVICES
+
+    def double(self) -> Module:
+        """Convert all parameters and buffers of floats to float64, as `to` does."""
+        return self.to(np.float64)
+
+    def float(self) -> Module:
+        """Convert all parameters and buffers of floats to float32, as `to` does."""
+        return self.to(np.float32)
+
+    def half(self) -> Module:
+        """Convert all parameters and buffers of floats to float16, as `to` does."""
+        return self.to(np.float16)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters.
+
+        With ``set_to_none=False``, those that there are become zeros.
+        """
+        forget_gradients(list(self.parameters()), set_to_none)
 
     # ---- saving and loading
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters' and persistent buffers' values by name.
+
+        One that is in several places stands there by each of its names, as in PyTorch, with one
+        array for all.
 
         Warns of an attribute with other arrays of floats, as they are not saved: make them a
         `Buffer`, or name the attribute in the class's ``not_state``. They are looked for in
@@ -342,7 +503,8 @@ class Module:
                 if attribute not in not_state:
                     for name, item in items_in(attribute, value):
                         checks.warn_of_lost_state(prefix, name, item, (Module, *STATE))
-        return {name: tensor.data.copy() for name, tensor in self.saved_tensors()}
+        copies = {tensor: tensor.data.copy() for _, tensor in self.saved_tensors()}
+        return {name: copies[tensor] for name, tensor in self.saved_tensors(every_name=True)}
 
     def load_state_dict(
         self, state: Mapping[str, ArrayLike], strict: bool = True
@@ -350,7 +512,8 @@ class Module:
         """Write the values of a `state_dict` into the parameters and buffers, in place.
 
         A loss that was computed before is out of date, and its ``backward`` raises an error. But
-        a change made through a view of a frozen parameter, such as ``weight.T``, goes unnoticed.
+        not one computed from a view of a frozen parameter, such as ``weight.T``: its gradient would
+        be wrong.
 
         Parameters
         ----------
@@ -360,7 +523,7 @@ class Module:
             are brought to where the parameters are, such as a device.
         strict
             Whether each parameter and buffer must have an entry, and each entry must be known. One
-            that several modules share may stand there by any of its names, or by all.
+            that is in several places may stand there by any of its names, or by all.
 
         Returns
         -------
@@ -397,9 +560,10 @@ class Module:
         checks.check_is_mapping(state)
         checks.check_flag("load_state_dict's strict", strict)
         tensors = dict(self.saved_tensors(every_name=True))
-        names: dict[Tensor, list[str]] = {}  # that the state has; PyTorch's has each
+        names: dict[Tensor, list[str]] = {tensor: [] for tensor in tensors.values()}
         for name, tensor in tensors.items():
-            names.setdefault(tensor, []).extend([name] if name in state else [])
+            if name in state:  # a tensor that modules share may have several
+                names[tensor].append(name)
         keys = IncompatibleKeys(
             [name for name, tensor in self.saved_tensors() if not names[tensor]],
             [name for name in state if name not in tensors],
@@ -495,6 +659,14 @@ class Module:
 
 #: What a module keeps.
 STATE = (Parameter, Buffer)
+
+
+def forget_gradients(parameters: Iterable[Tensor], set_to_none: bool) -> None:
+    """Set gradients to None, or to zeros where there are some."""
+    checks.check_flag("zero_grad's set_to_none", set_to_none)
+    for parameter in parameters:
+        old = parameter._grad
+        parameter._grad = None if set_to_none or old is None else np.zeros_like(old)
 
 
 class IncompatibleKeys(NamedTuple):

@@ -6,14 +6,19 @@ mend it.
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from ..checks import Missing
 from ..kinds import Array
 from ..tensor import Tensor
+from ..traced import look
+from ..vjps.rules import as_array
+from .checks import check_flag
 
 # ------------------------------------------------------------------------------ containers
 
@@ -42,24 +47,38 @@ def check_module_list(who: str, modules: Any, module: type) -> None:
         )
 
 
-def check_named_modules(who: str, modules: Any, module: type) -> None:
-    """Raise if a container is given something else than modules by name."""
-    if not isinstance(modules, Mapping):
-        raise TypeError(f"{who} takes a dict from names to modules, got {type(modules).__name__}")
-    for name, layer in modules.items():
+def check_parameter_list(who: str, values: Any) -> None:
+    """Raise if a container is not given parameters in a list or another iterable."""
+    if isinstance(values, Tensor) or not isinstance(values, Iterable):
+        raise TypeError(
+            f"{who} takes parameters in a list, got {type(values).__name__}; write {who}([a, b])"
+        )
+
+
+def check_names(who: str, what: str, items: Any) -> None:
+    """Raise if a container is given something else than a dict with names."""
+    if not isinstance(items, Mapping):
+        raise TypeError(f"{who} takes a dict from names to {what}, got {type(items).__name__}")
+    for name in items:
         if not isinstance(name, str):
             raise TypeError(f"{who}'s names are texts, got {name!r}")
         if not name or "." in name:
             raise ValueError(f"{who}'s names are parts of dotted names, got {name!r}")
+
+
+def check_named_modules(who: str, modules: Any, module: type) -> None:
+    """Raise if a container is given something else than modules by name."""
+    check_names(who, "modules", modules)
+    for name, layer in modules.items():
         if not isinstance(layer, module):
             raise TypeError(f"{who} takes modules, got {layer!r:.60} for {name!r}")
 
 
-def check_names_of_layers(layers: Mapping[Any, Any], module: type) -> None:
+def check_names_of_layers(net: Any, layers: Mapping[Any, Any], module: type) -> None:
     """Raise if layers by name are no modules, or could not be attributes of these names."""
     check_named_modules("Sequential", layers, module)
     for name in layers:
-        if hasattr(module, name) or name in ("layers", "names"):
+        if hasattr(type(net), name) or name in ("layers", "names"):
             raise ValueError(
                 f"Sequential has an attribute {name!r} of its own; choose another name for the "
                 "layer"
@@ -73,10 +92,27 @@ def check_has_layer(name: str, names: Iterable[str]) -> None:
         raise AttributeError(f"Sequential has no attribute {name!r}{known}")
 
 
-def check_has_module(name: str, by_name: Mapping[str, Any]) -> None:
-    """Raise if a `ModuleDict` has no module, nor anything else, of this name."""
+def check_has_name(container: Any, name: str, by_name: Mapping[str, Any]) -> None:
+    """Raise if a container has nothing of this name."""
     if name not in by_name:
-        raise AttributeError(f"ModuleDict has no module {name!r}; it has {', '.join(by_name)}")
+        who = type(container).__name__
+        raise AttributeError(f"{who} has nothing of the name {name!r}; it has {', '.join(by_name)}")
+
+
+def check_has_no_names(names: Any) -> None:
+    """Raise if a layer without a name is to be put among layers with names."""
+    if names is not None:
+        raise ValueError(
+            "this Sequential's layers have names, and a layer that is inserted would have none; "
+            "make a new one of a dict, Sequential({name: layer, ...})"
+        )
+
+
+def refuse_name(container: Any, name: str, instead: str) -> NoReturn:
+    """Raise, as a container has no place for a module of a name."""
+    raise TypeError(
+        f"{type(container).__name__} has no place for a module {name!r}; write {instead}"
+    )
 
 
 def check_residual(x: Any, change: Any) -> None:
@@ -98,23 +134,61 @@ def check_same(name: str, first: Any, value: Any) -> None:
         raise ValueError(f"other values than {name}, and the module has one parameter for both")
 
 
-# ------------------------------------------------------------------------------ buffers
+# ------------------------------------------------------------------------------ parts by name
 
 
-def check_name_of_buffer(module: Any, name: Any) -> None:
+def check_name_of_part(kind: str, module: Any, name: Any) -> None:
     """Raise if an attribute cannot have such a name, or there is one."""
     if not isinstance(name, str):
-        raise TypeError(f"a buffer's name is a text, got {name!r}")
+        raise TypeError(f"a {kind}'s name is a text, got {name!r}")
     if not name or "." in name:
         raise ValueError(
-            f"a buffer's name is that of an attribute, without a dot, got {name!r}; register it in "
+            f"a {kind}'s name is that of an attribute, without a dot, got {name!r}; register it in "
             "the module that it belongs to"
         )
     if hasattr(module, name):
+        mend = "" if kind == "module" else f", or change its values with .{name}.data = array"
         raise ValueError(
-            f"{type(module).__name__} has an attribute {name!r}; choose another name, or change "
-            f"the buffer's values with .{name}.data = array"
+            f"{type(module).__name__} has an attribute {name!r}; choose another name{mend}"
         )
+
+
+def check_kind_of_part(who: str, part: Any, kind: type) -> None:
+    """Raise if something that is to be registered is of another kind."""
+    if part is not None and not isinstance(part, kind):
+        mend = "; wrap it, nn.Parameter(data)" if kind.__name__ == "Parameter" else ""
+        raise TypeError(f"{who} takes a {kind.__name__} or None, got {type(part).__name__}{mend}")
+
+
+def found_by_name(module: Any, kind: str, name: Any, parts: Iterable[tuple[str, Any]]) -> Any:
+    """Return what has a dotted name, or raise."""
+    by_name = dict(parts)
+    if name not in by_name:
+        known = ", ".join(repr(x) for x in by_name if x) or "none"
+        raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}; it has {known:.500}")
+    return by_name[name]
+
+
+#: What a module has no method for, and what to do.
+WHERE = (
+    "there are no devices: a module computes where its parameters' arrays are, and p.data = array "
+    "puts one there"
+)
+NO_DEVICES = Missing(f"a module has no cuda() and cpu(); {WHERE}")
+
+
+def checked_dtype_of_floats(module: Any, given: Any) -> np.dtype[Any]:
+    """Return a dtype of floats, or raise: it may be PyTorch's device."""
+    dtype: np.dtype[Any] | None = None
+    if given is not None:  # which stands for float64
+        with contextlib.suppress(TypeError):
+            dtype = np.dtype(given)
+    if dtype is None or dtype.kind != "f":
+        raise TypeError(
+            f"{type(module).__name__}.to takes a dtype of floats, such as np.float64, got "
+            f"{given!r}; {WHERE}"
+        )
+    return dtype
 
 
 # ------------------------------------------------------------------------------ hooks
@@ -223,6 +297,44 @@ def checked_vector(vector: Any, size: int) -> Array:
     return values
 
 
+def checked_sequences(sequences: Any) -> list[Any]:
+    """Return sequences as arrays or tensors, if they differ in their lengths only."""
+    if isinstance(sequences, (Tensor, np.ndarray)) or not isinstance(sequences, Iterable):
+        raise TypeError(
+            f"pad_sequence takes a list of sequences, got one {type(sequences).__name__}; write "
+            "pad_sequence([a, b])"
+        )
+    items = [as_array(sequence) for sequence in sequences]
+    if not items:
+        raise ValueError("pad_sequence got no sequences")
+    for i, item in enumerate(items):
+        if item.ndim == 0:
+            raise ValueError(f"pad_sequence takes arrays of shape (length, ...), got {item!r:.60}")
+        if (item.shape[1:], item.dtype) != (items[0].shape[1:], items[0].dtype):
+            raise ValueError(
+                f"pad_sequence got sequences of shapes {items[0].shape} and {item.shape} and of "
+                f"dtypes {items[0].dtype} and {item.dtype}, at positions 0 and {i}; only the "
+                "lengths, along the first axis, may differ"
+            )
+    return items
+
+
+def checked_padding(dtype: np.dtype[Any], batch_first: Any, value: Any, side: Any) -> Any:
+    """Return the padding as a number of the sequences' dtype."""
+    check_flag("pad_sequence's batch_first", batch_first)
+    if side not in ("right", "left"):
+        raise ValueError(f"pad_sequence's padding_side is 'right' or 'left', got {side!r}")
+    if not isinstance(value, numbers.Number):
+        raise TypeError(f"pad_sequence's padding_value is a number, got {value!r:.60}")
+    number = np.array(value).astype(dtype)[()]
+    if dtype.kind not in "fc" and number != value:
+        raise ValueError(
+            f"pad_sequence's padding_value is {value!r}, which sequences of dtype {dtype} cannot "
+            "hold; convert them with astype(float)"
+        )
+    return number
+
+
 def check_is_module(who: str, module: Any, kind: type) -> None:
     """Raise if something is no module."""
     if not isinstance(module, kind):
@@ -235,7 +347,8 @@ def checked_replacements(module: Any, own: Mapping[str, Tensor], given: Any) -> 
         raise TypeError(
             f"functional_call takes a mapping from names to arrays, got {type(given).__name__}"
         )
-    table = {}
+    table: dict[int, Tensor] = {}
+    first: dict[int, str] = {}  # the name by which each was given
     for name, value in given.items():
         if name not in own:
             raise ValueError(
@@ -247,5 +360,24 @@ def checked_replacements(module: Any, own: Mapping[str, Tensor], given: Any) -> 
             raise ValueError(
                 f"functional_call: {name!r} has shape {tensor.shape}, expected {own[name].shape}"
             )
-        table[id(own[name])] = tensor
+        key = id(own[name])
+        if key in table:
+            check_is_the_same(first[key], table[key], name, tensor)
+        else:
+            table[key], first[key] = tensor, name
     return table
+
+
+def check_is_the_same(first: str, tensor: Tensor, second: str, other: Tensor) -> None:
+    """Raise if what is given by two names of one parameter is not the same."""
+    if other is tensor:
+        return
+    what = f"functional_call: {first!r} and {second!r} are one parameter"
+    if tensor.requires_grad or other.requires_grad:
+        raise ValueError(
+            f"{what}, and two tensors were given, of which one would get the gradient of both; "
+            f"leave {second!r} out, as dict(module.named_parameters()) does"
+        )
+    a, b = tensor._array, other._array
+    if not look(np.all((a == b) | ((a != a) & (b != b)))):
+        raise ValueError(f"{what}, and two values were given; leave {second!r} out")

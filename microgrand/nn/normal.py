@@ -79,18 +79,19 @@ def bell(x: Value) -> Value:
     return np.exp(head * head * -0.5) * np.exp((x - head) * (x + head) * -0.5)
 
 
-def tail_and_bell(x: Value) -> tuple[Value, Value]:
-    """Return ``Phi(-|x|)`` and ``exp(-x^2 / 2)``."""
-    near = np.clip(x, -reach(x.dtype), reach(x.dtype))
-    distance = np.abs(near)
-    t = (distance - 5) / (distance + 5)
-    coefficients = polynomial(x.dtype)
-    series = t * coefficients[0] + coefficients[1]
+def tail(distance: Value, height: Value) -> Value:
+    """Return ``Phi(-distance)``, for a distance not below 0; `height` is its `bell`."""
+    t = distance - 5
+    t /= distance + 5
+    coefficients = polynomial(t.dtype)
+    series = t * coefficients[0]
+    series += coefficients[1]
     for coefficient in coefficients[2:]:
         series *= t
         series += coefficient
-    height = bell(near)
-    return height * series / (1 + distance), height
+    series *= height
+    series /= distance + 1
+    return series
 
 
 def cdf_of(x: Value, tail: Value) -> Value:
@@ -118,8 +119,8 @@ def normal_cdf(x: Value) -> Value:
     >>> normal_cdf(np.array([-np.inf, -2.0, 0.0, 2.0]))
     array([0.        , 0.02275013, 0.5       , 0.97724987])
     """
-    tail, _ = tail_and_bell(x)
-    return cdf_of(x, tail)
+    distance = np.abs(np.clip(x, -reach(x.dtype), reach(x.dtype)))
+    return cdf_of(x, tail(distance, bell(distance)))
 
 
 def normal_density(x: Value) -> Value:

@@ -21,7 +21,7 @@ def affine(x: Tensor, weight: Any, bias: Any) -> Tensor:
     """Scale and shift, by what is given."""
     if weight is None:
         return x if bias is None else x + bias
-    return rescale(x, weight, bias)  # type: ignore[no-any-return]
+    return rescale(x, weight, bias)
 
 
 def with_parameters(x: ArrayLike, weight: ArrayLike, bias: ArrayLike) -> tuple[Tensor, Any, Any]:

@@ -1,4 +1,4 @@
-"""Activations in two or three pieces: what becomes of `relu` if its negative side is not flat.
+"""Activations in two pieces: what becomes of `relu` if its negative side is not flat.
 
 Each piece computes with the inputs of its own side only: the other's have no part in its gradient.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinds import ArrayLike
+from ..kinds import ArrayLike, DTypeLike
 from ..tensor import Tensor
-from . import layer_checks
+from . import checks, layer_checks
+from .activations import Activation
 from .dropout.masks import apply_mask
 from .inputs import as_tensor
-from .module import Module
+from .module import Module, Parameter
 
 
 def sides(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,7 +22,7 @@ def sides(x: Tensor) -> tuple[Tensor, Tensor]:
     return apply_mask(x, is_positive), apply_mask(x, ~is_positive)
 
 
-def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Multiply negative elements by a small slope, which is the derivative at zero, too.
 
     Parameters
@@ -41,11 +42,12 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
     >>> F.leaky_relu([-1.0, 0.0, 2.0])
     Tensor([-0.01,  0.  ,  2.  ])
     """
+    layer_checks.refuse_inplace("leaky_relu", inplace)
     positive, negative = sides(as_tensor(x))
-    return positive + negative_slope * negative  # type: ignore[no-any-return]
+    return positive + negative_slope * negative
 
 
-def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
+def elu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Replace a negative ``x`` by ``alpha (exp(x) - 1)``.
 
     Parameters
@@ -66,8 +68,40 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     >>> F.elu([-1000.0, 0.0, 2.0])
     Tensor([-1.,  0.,  2.])
     """
+    layer_checks.refuse_inplace("elu", inplace)
     positive, negative = sides(as_tensor(x))
-    return positive + alpha * np.expm1(negative)  # type: ignore[no-any-return]
+    return positive + alpha * np.expm1(negative)
+
+
+def celu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """Replace a negative ``x`` by ``alpha (exp(x / alpha) - 1)``, so that the slope at 0 is 1.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of any shape and float dtype.
+    alpha
+        The result goes down to ``-alpha``. It is not 0.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is 0.
+
+    References
+    ----------
+    Barron, "Continuously Differentiable Exponential Linear Units", arXiv:1704.07483 (2017).
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.celu([-1000.0, 0.0, 2.0], alpha=0.5)
+    Tensor([-0.5,  0. ,  2. ])
+    """
+    layer_checks.refuse_inplace("celu", inplace)
+    alpha = layer_checks.not_zero("celu's alpha", alpha)
+    positive, negative = sides(as_tensor(x))
+    return positive + alpha * np.expm1(negative / alpha)
 
 
 #: With these, activations of mean 0 and variance 1 keep them from layer to layer.
@@ -75,7 +109,7 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
-def selu(x: ArrayLike) -> Tensor:
+def selu(x: ArrayLike, inplace: bool = False) -> Tensor:
     """Return ``scale elu(x, alpha)``, with the constants that make a net normalise itself.
 
     The weights should be drawn with variance ``1 / in_features``, and dropout be `AlphaDropout`.
@@ -90,37 +124,47 @@ def selu(x: ArrayLike) -> Tensor:
     >>> F.selu([-1.0, 0.0, 1.0])
     Tensor([-1.11133074,  0.        ,  1.05070099])
     """
-    return SELU_SCALE * elu(x, SELU_ALPHA)  # type: ignore[no-any-return]
+    layer_checks.refuse_inplace("selu", inplace)
+    return SELU_SCALE * elu(x, SELU_ALPHA)
 
 
-def hardtanh(x: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """Limit ``x`` to ``[min_val, max_val]``; at the limits the derivative is 0, as beyond.
+def prelu(x: ArrayLike, weight: ArrayLike) -> Tensor:
+    """Multiply negative elements by slopes that are learned, which is the derivative at zero, too.
 
     Parameters
     ----------
     x
-        Tensor or array of any shape and float dtype.
-    min_val, max_val
-        The limits.
+        Tensor or array of any shape; it is cast to the dtype of `weight`.
+    weight
+        Tensor or array of shape ``(1,)``, or ``(channels,)`` for an input ``(n, channels, ...)``.
 
     Raises
     ------
     ValueError
-        If `max_val` is not the larger one.
+        If there are neither one slope nor as many as channels.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on
+    ImageNet Classification", ICCV 2015.
 
     Examples
     --------
     >>> from microgrand.nn import functional as F
-    >>> F.hardtanh([-2.0, 0.5, 2.0])
-    Tensor([-1. ,  0.5,  1. ])
+    >>> F.prelu([[-1.0, -1.0], [2.0, 2.0]], [0.25, 0.5])
+    Tensor([[-0.25, -0.5 ],
+            [ 2.  ,  2.  ]])
     """
-    layer_checks.check_limits(min_val, max_val)
-    x = as_tensor(x)
-    below, above = np.less_equal(x, min_val), np.greater_equal(x, max_val)
-    return np.where(below, min_val, np.where(above, max_val, x))  # type: ignore[return-value]
+    weight = as_tensor(weight)
+    x = as_tensor(x, weight.dtype)
+    shape = x._array.shape
+    layer_checks.check_slopes(shape, weight._array.shape)
+    positive, negative = sides(x)
+    slopes = np.reshape(weight, (-1,) + (1,) * (len(shape) - 2) if len(shape) > 1 else ())
+    return positive + slopes * negative
 
 
-class LeakyReLU(Module):
+class LeakyReLU(Activation):
     """``x``, or ``negative_slope x`` where it is negative; see `functional.leaky_relu`.
 
     Examples
@@ -130,7 +174,8 @@ class LeakyReLU(Module):
     Tensor([-0.1,  2. ])
     """
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.negative_slope = layer_checks.number("LeakyReLU's negative_slope", negative_slope)
 
     def forward(self, x: ArrayLike) -> Tensor:
@@ -142,7 +187,7 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}"
 
 
-class ELU(Module):
+class ELU(Activation):
     """``x``, or ``alpha (exp(x) - 1)`` where it is negative; see `functional.elu`.
 
     Examples
@@ -152,7 +197,8 @@ class ELU(Module):
     Tensor([-1.,  2.])
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.alpha = layer_checks.number("ELU's alpha", alpha)
 
     def forward(self, x: ArrayLike) -> Tensor:
@@ -164,7 +210,30 @@ class ELU(Module):
         return f"alpha={self.alpha}"
 
 
-class SELU(Module):
+class CELU(Activation):
+    """``x``, or ``alpha (exp(x / alpha) - 1)`` where it is negative; see `functional.celu`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.CELU(alpha=0.5)([-1000.0, 2.0])
+    Tensor([-0.5,  2. ])
+    """
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
+        self.alpha = layer_checks.not_zero("CELU's alpha", alpha)
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return celu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        """Return alpha."""
+        return f"alpha={self.alpha}"
+
+
+class SELU(Activation):
     """An ELU that keeps mean 0 and variance 1; see `functional.selu`.
 
     Examples
@@ -179,24 +248,47 @@ class SELU(Module):
         return selu(x)
 
 
-class Hardtanh(Module):
-    """``x`` limited to ``[min_val, max_val]``; see `functional.hardtanh`.
+class PReLU(Module):
+    """``x``, or a learned slope times it where it is negative; see `functional.prelu`.
+
+    Parameters
+    ----------
+    num_parameters
+        How many slopes there are: 1, or as many as the input ``(n, channels, ...)`` has channels.
+    init
+        The slopes to begin with.
+    dtype
+        Floating dtype of the slopes; the input is cast to it.
+
+    Attributes
+    ----------
+    weight
+        Parameter of shape ``(num_parameters,)``. Weight decay would pull the slopes to 0, which
+        makes it a ReLU; leave it out for them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When made with a number that is not an integer from 1, or called with other channels.
 
     Examples
     --------
     >>> from microgrand import nn
-    >>> nn.Hardtanh()([-2.0, 0.5, 2.0])
-    Tensor([-1. ,  0.5,  1. ])
+    >>> nn.PReLU()([-1.0, 2.0])
+    Tensor([-0.25,  2.  ], dtype=float32, requires_grad=True)
     """
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
-        layer_checks.check_limits(min_val, max_val)
-        self.min_val, self.max_val = min_val, max_val
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, *, dtype: DTypeLike = np.float32
+    ) -> None:
+        number = checks.integer("PReLU's num_parameters", num_parameters, 1)
+        init = layer_checks.number("PReLU's init", init)
+        self.weight = Parameter(np.full(number, init), dtype=dtype)
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Apply it to each element."""
-        return hardtanh(x, self.min_val, self.max_val)
+        return prelu(x, self.weight)
 
     def extra_repr(self) -> str:
-        """Return the limits."""
-        return f"min_val={self.min_val}, max_val={self.max_val}"
+        """Return how many slopes there are."""
+        return f"num_parameters={self.weight.shape[0]}"

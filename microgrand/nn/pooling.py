@@ -12,7 +12,7 @@ from ..dispatch import library_of
 from ..kinds import Array, ArrayLike, Shape
 from ..tensor import Tensor
 from ..vjps.rules import wide
-from . import conv_checks
+from . import checks, conv_checks
 from .inputs import as_tensor, hashable
 from .module import Module
 from .shares import gather, largest
@@ -65,7 +65,7 @@ def max_pool(
     who = f"max_pool{axes}d"
     conv_checks.check_axes(who, x, axes)
     options = hashable(kernel_size, stride, padding, dilation, ceil_mode)
-    return largest(x, windows_of(who, x._array.shape[-axes:], *options))  # type: ignore[no-any-return]
+    return largest(x, windows_of(who, x._array.shape[-axes:], *options))
 
 
 def avg_pool(
@@ -76,6 +76,7 @@ def avg_pool(
     ceil_mode: bool,
     count_include_pad: bool,
     axes: int,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """Pool along any number of axes."""
     x = as_tensor(x)
@@ -83,10 +84,13 @@ def avg_pool(
     conv_checks.check_axes(who, x, axes)
     options = hashable(kernel_size, stride, padding, 1, ceil_mode)
     windows = windows_of(who, x._array.shape[-axes:], *options)
-    mean = gather(x, windows) / np.asarray(
-        counts(windows, count_include_pad), wide(x._array).dtype, like=library_of(x)
-    )
-    return mean.astype(x.dtype) if mean.dtype != x.dtype else mean  # type: ignore[no-any-return]
+    if divisor_override is not None:
+        divisor: Any = checks.integer(f"{who}'s divisor_override", divisor_override, 1)
+    else:
+        number = counts(windows, count_include_pad)
+        divisor = np.asarray(number, wide(x._array).dtype, like=library_of(x))
+    mean = gather(x, windows) / divisor
+    return mean.astype(x.dtype) if mean.dtype != x.dtype else mean
 
 
 def counts(windows: Windows, count_include_pad: bool) -> Array:
@@ -225,6 +229,7 @@ def avg_pool2d(
     padding: int | tuple[int, int] = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """Average each window of an image.
 
@@ -239,6 +244,9 @@ def avg_pool2d(
         How many zeros there are on each side, at most half the window.
     count_include_pad
         Whether those zeros are counted in the average.
+    divisor_override
+        What each window's sum is divided by, in the place of the number of its elements, at least
+        1.
 
     Returns
     -------
@@ -257,7 +265,9 @@ def avg_pool2d(
     >>> F.avg_pool2d(np.arange(8.0).reshape(1, 2, 4), 2)
     Tensor([[[2.5, 4.5]]])
     """
-    return avg_pool(x, kernel_size, stride, padding, ceil_mode, count_include_pad, 2)
+    return avg_pool(
+        x, kernel_size, stride, padding, ceil_mode, count_include_pad, 2, divisor_override
+    )
 
 
 # ------------------------------------------------------------------------------ adaptive pools
@@ -432,6 +442,7 @@ class AvgPool(Module):
     """What `AvgPool1d` and `AvgPool2d` share."""
 
     axes: int
+    divisor_override: int | None = None
 
     def __init__(
         self,
@@ -452,7 +463,7 @@ class AvgPool(Module):
         """Pool a batch, or one example without its axis."""
         return avg_pool(
             *(x, self.kernel_size, self.stride, self.padding),
-            *(self.ceil_mode, self.count_include_pad, self.axes),
+            *(self.ceil_mode, self.count_include_pad, self.axes, self.divisor_override),
         )
 
     def extra_repr(self) -> str:
@@ -486,6 +497,20 @@ class AvgPool2d(AvgPool):
     """
 
     axes = 2
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        if divisor_override is not None:
+            checks.integer(f"{type(self).__name__}'s divisor_override", divisor_override, 1)
+        self.divisor_override = divisor_override
 
 
 class AdaptivePool(Module):

@@ -23,6 +23,7 @@ from ..dispatch import library_of
 from ..engine import Node, defvjp, primitive, sum_of, wider
 from ..kinds import Array, Value
 from ..traced import in_one_call
+from .smooth import logistic
 
 
 def states_before(start: Value, states: Value) -> Value:
@@ -181,6 +182,24 @@ def lstm_vjp(
 
 
 defvjp(lstm, joint=lstm_vjp)
+
+
+def projected_lstm(
+    a: Value, h: Value, c: Value, weight: Value, projection: Value, kept: Array | None
+) -> tuple[Value, tuple[Value, Value]]:
+    """Run an LSTM whose h is projected to another length; return all h, and the last h and c.
+
+    Rarely wanted, it is made of calls that have derivatives, several for each step.
+    """
+    states = []
+    for t in range(len(a)):
+        gates = a[t] + thinned(h, kept) @ weight.T
+        i, f, new, o = np.split(gates, 4, axis=-1)
+        c = logistic(f) * c + logistic(i) * np.tanh(new)
+        h = (logistic(o) * np.tanh(c)) @ projection.T
+        states.append(h)
+    return np.stack(states), (h, c)
+
 
 # ------------------------------------------------------------------------------------- GRU
 

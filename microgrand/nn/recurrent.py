@@ -17,7 +17,7 @@ from .dropout.layers import Dropout
 from .inputs import as_tensor
 from .linear import affine
 from .module import Module, Parameter
-from .recurrences import gru, lstm, rnn, run_gru, run_lstm
+from .recurrences import gru, lstm, projected_lstm, rnn, run_gru, run_lstm
 
 Nonlinearity = Literal["tanh", "relu"]
 
@@ -32,6 +32,14 @@ class Recurrence(Module):
     gates: int
     #: Whether the state is a pair, (h, c).
     is_pair = False
+    hidden_size: int
+    #: The length of an LSTM's h, if it is projected to another than that of c.
+    proj_size = 0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Lengths of the parts of a state."""
+        return (self.proj_size or self.hidden_size, self.hidden_size)[: 1 + self.is_pair]
 
     def make(
         self, suffix: str, inputs: int, hidden: int, bias: bool, dtype: DTypeLike, rng: Any
@@ -39,9 +47,12 @@ class Recurrence(Module):
         """Make the parameters of one layer and direction, or of a cell."""
         bound = 1 / math.sqrt(hidden)
         rows = self.gates * hidden
-        shapes: dict[str, Shape] = {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden)}
+        state = self.sizes[0]
+        shapes: dict[str, Shape] = {"weight_ih": (rows, inputs), "weight_hh": (rows, state)}
         if bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.proj_size:
+            shapes["weight_hr"] = (state, hidden)
         for name, shape in shapes.items():
             setattr(self, name + suffix, Parameter(rng.uniform(-bound, bound, shape), dtype=dtype))
 
@@ -57,10 +68,11 @@ class Recurrence(Module):
         """
         raise NotImplementedError
 
-    def zeros(self, x: Tensor, *shape: int) -> Any:
+    def zeros(self, x: Tensor, *batch: int) -> Any:
         """Return the state to begin with if none is given."""
-        zeros = np.zeros(shape, x.dtype, like=library_of(x))
-        return (zeros, zeros) if self.is_pair else zeros
+        place = library_of(x)
+        zeros = tuple([np.zeros((*batch, size), x.dtype, like=place) for size in self.sizes])
+        return zeros if self.is_pair else zeros[0]
 
 
 class OfRNN(Recurrence):
@@ -87,6 +99,9 @@ class OfLSTM(Recurrence):
         """Run over a sequence."""
         w_ih, w_hh, b_ih, b_hh = self.weights(suffix)
         a = affine(x, w_ih, None if b_ih is None else b_ih + b_hh)
+        if self.proj_size:
+            (h, c), projection = start, getattr(self, f"weight_hr{suffix}")
+            return projected_lstm(a, h, c, w_hh, projection, kept)
         found = run_lstm(*(data_of(value) for value in (a, *start, w_hh)), kept)
         states = lstm(a, *start, w_hh, kept, *found)
         return states[0], (states[0, -1], states[1, -1])
@@ -147,7 +162,7 @@ class RecurrentNet(Recurrence):
         self.recurrent_dropout = Dropout(p, rng=rng) if p else None
         rng = generator(rng)
         for layer in range(self.num_layers):
-            inputs = self.hidden_size * len(self.directions) if layer else self.input_size
+            inputs = self.sizes[0] * len(self.directions) if layer else self.input_size
             for direction in self.directions:
                 self.make(f"_l{layer}{direction}", inputs, self.hidden_size, self.bias, dtype, rng)
 
@@ -191,18 +206,18 @@ class RecurrentNet(Recurrence):
         """Draw which units of the state are kept, and scale them; one mask for all steps."""
         if self.recurrent_dropout is None:
             return None
-        ones = filled((x.shape[1], self.hidden_size), 1, x.dtype, x)
+        ones = filled((x.shape[1], self.sizes[0]), 1, x.dtype, x)
         return data_of(self.recurrent_dropout(ones))
 
     def start_of(self, x: Tensor, hx: Any, is_batch: bool) -> Any:
         """Return the state of all layers to begin with."""
-        shape = (self.num_layers * len(self.directions), x.shape[1], self.hidden_size)
+        batch = (self.num_layers * len(self.directions), x.shape[1])
         if hx is None:
-            return self.zeros(x, *shape)
+            return self.zeros(x, *batch)
         recurrent_checks.check_is_state(self, hx)
         parts: list[Any] = [as_tensor(part, x.dtype) for part in (hx if self.is_pair else (hx,))]
-        for part in parts:
-            recurrent_checks.check_state(self, part._array.shape, shape, is_batch)
+        for part, size in zip(parts, self.sizes, strict=True):
+            recurrent_checks.check_state(self, part._array.shape, (*batch, size), is_batch)
         parts = parts if is_batch else [np.expand_dims(part, 1) for part in parts]
         return tuple(parts) if self.is_pair else parts[0]
 
@@ -214,6 +229,8 @@ class RecurrentNet(Recurrence):
     def extra_repr(self) -> str:
         """Return the sizes, and the options that are not the default."""
         parts = [f"{self.input_size}, {self.hidden_size}"]
+        if self.proj_size:
+            parts.append(f"proj_size={self.proj_size}")
         if self.num_layers != 1:
             parts.append(f"num_layers={self.num_layers}")
         if not self.bias:
@@ -336,10 +353,15 @@ class LSTM(RecurrentNet, OfLSTM):
     `RNN`, without `nonlinearity`, and with ``4 * hidden_size`` rows. The state is a pair: a call
     takes inputs and ``(h_0, c_0)``, and returns ``(output, (h_n, c_n))``.
 
+    With a `proj_size` from 1, h is that long, shorter than c: ``h[t] = W_hr (o tanh(c[t]))``, by
+    ``weight_hr_l0`` and so on, of shape ``(proj_size, hidden_size)``.
+
     References
     ----------
     Hochreiter, Schmidhuber, "Long Short-Term Memory", Neural Computation 9 (1997).
     Gers, Schmidhuber, Cummins, "Learning to Forget", Neural Computation 12 (2000).
+    Sak, Senior, Beaufays, "Long Short-Term Memory Based Recurrent Neural Network Architectures for
+    Large Vocabulary Speech Recognition", arXiv:1402.1128 (2014): the projection.
 
     Examples
     --------
@@ -352,6 +374,28 @@ class LSTM(RecurrentNet, OfLSTM):
     >>> output.shape, h_n.shape, c_n.shape
     ((5, 2, 4), (2, 2, 4), (2, 2, 4))
     """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        variational: bool = False,
+        recurrent_dropout: float = 0.0,
+        dtype: DTypeLike = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.proj_size = recurrent_checks.projection(proj_size, hidden_size)
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            variational=variational, recurrent_dropout=recurrent_dropout, dtype=dtype, rng=rng,
+        )  # fmt: skip
 
 
 class GRU(RecurrentNet, OfGRU):
@@ -407,7 +451,7 @@ class RecurrentCell(Recurrence):
         recurrent_checks.check_step(self, x._array.shape)
         shape = (*x._array.shape[:-1], self.hidden_size)
         if hx is None:
-            hx = self.zeros(x, *shape)
+            hx = self.zeros(x, *shape[:-1])
         recurrent_checks.check_is_state(self, hx)
         parts = [as_tensor(part, x.dtype) for part in (hx if self.is_pair else (hx,))]
         for part in parts:

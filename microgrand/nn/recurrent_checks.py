@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..kinds import Shape
-from . import layer_checks
+from . import checks, layer_checks
 
 
 def check_flags(who: str, **flags: Any) -> None:
@@ -20,6 +20,16 @@ def check_flags(who: str, **flags: Any) -> None:
     for name, flag in flags.items():
         if not isinstance(flag, (bool, np.bool_)):
             raise TypeError(f"{who}'s {name} is True or False, got {flag!r}")
+
+
+def projection(proj_size: Any, hidden_size: Any) -> int:
+    """Return the length that an LSTM's h is projected to, 0 for none, or raise."""
+    size = checks.integer("LSTM's proj_size", proj_size, 0)
+    if size >= checks.integer("LSTM's hidden_size", hidden_size, 1):
+        raise ValueError(
+            f"LSTM's proj_size is less than its hidden_size, got {proj_size} and {hidden_size}"
+        )
+    return size
 
 
 def check_nonlinearity(who: str, name: Any) -> None:

@@ -15,9 +15,10 @@ from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Value
 from ..tensor import Tensor
 from . import layer_checks
+from .activations import Activation
 from .inputs import as_tensor
 from .module import Module
-from .normal import cdf_of, normal_cdf, normal_density, reach, tail_and_bell
+from .normal import cdf_of, normal_cdf, normal_density, reach, tail
 from .pieces import in_pieces
 
 # ------------------------------------------------------------------------------ sigmoids
@@ -59,7 +60,7 @@ def sigmoid(x: ArrayLike) -> Tensor:
     >>> F.sigmoid([-1000.0, 0.0, 1000.0])
     Tensor([0. , 0.5, 1. ])
     """
-    return logistic(as_tensor(x))  # type: ignore[no-any-return]
+    return logistic(as_tensor(x))
 
 
 def logsigmoid(x: ArrayLike) -> Tensor:
@@ -71,7 +72,7 @@ def logsigmoid(x: ArrayLike) -> Tensor:
     >>> F.logsigmoid([-1000.0, 0.0])
     Tensor([-1.00000000e+03, -6.93147181e-01])
     """
-    return -np.logaddexp(0, -as_tensor(x))  # type: ignore[no-any-return]
+    return -np.logaddexp(0, -as_tensor(x))
 
 
 def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -103,6 +104,35 @@ def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor
     return np.where(is_line, x, np.logaddexp(0, np.where(is_line, 0, x) * beta) / beta)  # type: ignore[return-value]
 
 
+@primitive
+def fraction_of_size(x: Value) -> Value:
+    """Compute ``x / (1 + |x|)``; the largest numbers stand for infinities, whose ratio is nan."""
+    return limited(x) / (1 + np.abs(limited(x)))
+
+
+# Not by the quotient rule, whose difference would cancel, nor by the square, which may overflow.
+defvjp(fraction_of_size, lambda g, out, x: g / (1 + np.abs(x)) / (1 + np.abs(x)))
+
+
+def softsign(x: ArrayLike) -> Tensor:
+    """Return ``x / (1 + |x|)``, which goes to -1 and 1 more slowly than `tanh`.
+
+    The second derivative, which jumps at 0, is 0 there.
+
+    References
+    ----------
+    Bergstra, Desjardins, Lamblin, Bengio, "Quadratic Polynomials Learn Better Image Features"
+    (2009).
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.softsign([-1.0, 0.0, 3.0])
+    Tensor([-0.5 ,  0.  ,  0.75])
+    """
+    return fraction_of_size(as_tensor(x))
+
+
 # ------------------------------------------------------------- units times their own sigmoid
 
 
@@ -126,7 +156,7 @@ def swish(x: Value) -> Value:
 defvjp(swish, lambda g, out, x: g * logistic(x) * (1 + limited(x) * logistic(-x)))
 
 
-def silu(x: ArrayLike) -> Tensor:
+def silu(x: ArrayLike, inplace: bool = False) -> Tensor:
     """Return ``x sigmoid(x)``, also called swish.
 
     References
@@ -141,16 +171,98 @@ def silu(x: ArrayLike) -> Tensor:
     >>> F.silu([-1.0, 0.0, 1.0])
     Tensor([-0.26894142,  0.        ,  0.73105858])
     """
-    return swish(as_tensor(x))  # type: ignore[no-any-return]
+    layer_checks.refuse_inplace("silu", inplace)
+    return swish(as_tensor(x))
+
+
+@layer_checks.with_pytorchs_words
+def glu(x: ArrayLike, dim: int = -1) -> Tensor:
+    """Return ``a sigmoid(b)`` of the halves ``a`` and ``b`` of an axis: a gated linear unit.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of a float dtype.
+    dim
+        The axis, whose length is even.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such axis, or its length is odd.
+
+    References
+    ----------
+    Dauphin, Fan, Auli, Grangier, "Language Modeling with Gated Convolutional Networks", ICML 2017.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.glu([3.0, 4.0, 0.0, 1000.0])
+    Tensor([1.5, 4. ])
+    """
+    x = as_tensor(x)
+    layer_checks.check_halves(x._array.shape, dim)
+    a, b = np.split(x, 2, axis=dim)
+    return a * logistic(b)
+
+
+@primitive
+def mish_unit(x: Value) -> Value:
+    """Compute ``x tanh(softplus(x))``.
+
+    With ``s = sigmoid(x)`` and ``c = sigmoid(-x)``, the hyperbolic tangent is
+    ``s (1 + c) / (1 + c^2)``, and its derivative ``4 s c^2 / (1 + c^2)^2``.
+    """
+    c = logistic(-x)
+    return gated(x, logistic(x) * (1 + c) / (1 + c * c))
+
+
+def mish_vjp(g: Value, out: Value, x: Value) -> Value:
+    """The product rule."""
+    s, c = logistic(x), logistic(-x)
+    more = 1 + c * c
+    return g * s * ((1 + c) / more + limited(x) * (4 * c * c / (more * more)))
+
+
+defvjp(mish_unit, mish_vjp)
+
+
+def mish(x: ArrayLike, inplace: bool = False) -> Tensor:
+    """Return ``x tanh(softplus(x))``.
+
+    References
+    ----------
+    Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", BMVC 2020.
+
+    Examples
+    --------
+    >>> from microgrand.nn import functional as F
+    >>> F.mish([-1.0, 0.0, 1.0])
+    Tensor([-0.30340146,  0.        ,  0.86509839])
+    """
+    layer_checks.refuse_inplace("mish", inplace)
+    return mish_unit(as_tensor(x))
 
 
 def unit_and_slope(x: Array) -> tuple[Array, Array]:
-    """Return ``x Phi(x)`` and ``Phi(x) + x phi(x)``; far from 0, the density phi is 0."""
-    tail, height = tail_and_bell(x)
-    share = cdf_of(x, tail)
-    height *= np.clip(x, -reach(x.dtype), reach(x.dtype))
+    """Return ``x Phi(x) = max(x, 0) - |x| Phi(-|x|)`` and ``Phi(x) + x phi(x)``.
+
+    Far from 0, the tail and the density phi are 0. The square is rounded: of what is small, the
+    last ``x^2 / 2`` units are lost.
+    """
+    near = np.clip(x, -reach(x.dtype), reach(x.dtype))
+    height = np.exp(np.square(near) * -0.5)
+    distance = np.abs(near)
+    share = tail(distance, height)
+    unit = np.clip(x, 0, np.inf)  # the maximum with a number takes longer
+    distance *= share
+    unit -= distance
+    slope = cdf_of(x, share)
+    height *= near
     height *= 1 / math.sqrt(2 * math.pi)
-    return gated(x, share), share + height
+    slope += height
+    return unit, slope
 
 
 @primitive
@@ -223,8 +335,8 @@ def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     layer_checks.one_of("gelu's approximate", approximate, ("none", "tanh"))
     x = as_tensor(x)
     if approximate == "tanh":
-        return tanh_unit(x)  # type: ignore[no-any-return]
-    return gaussian_unit(x, *in_pieces(unit_and_slope, x._array))  # type: ignore[no-any-return]
+        return tanh_unit(x)
+    return gaussian_unit(x, *in_pieces(unit_and_slope, x._array))
 
 
 # ------------------------------------------------------------------------------- modules
@@ -258,6 +370,21 @@ class Sigmoid(Module):
     def forward(self, x: ArrayLike) -> Tensor:
         """Apply it to each element."""
         return sigmoid(x)
+
+
+class Softsign(Module):
+    """``x / (1 + |x|)``; see `functional.softsign`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Softsign()([-1.0, 0.0, 3.0])
+    Tensor([-0.5 ,  0.  ,  0.75])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return softsign(x)
 
 
 class LogSigmoid(Module):
@@ -298,7 +425,7 @@ class Softplus(Module):
         return f"beta={self.beta}, threshold={self.threshold}"
 
 
-class SiLU(Module):
+class SiLU(Activation):
     """``x sigmoid(x)``; see `functional.silu`.
 
     Examples
@@ -311,6 +438,44 @@ class SiLU(Module):
     def forward(self, x: ArrayLike) -> Tensor:
         """Apply it to each element."""
         return silu(x)
+
+
+class Mish(Activation):
+    """``x tanh(softplus(x))``; see `functional.mish`.
+
+    Examples
+    --------
+    >>> from microgrand import nn
+    >>> nn.Mish()([0.0, 1.0])
+    Tensor([0.        , 0.86509839])
+    """
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Apply it to each element."""
+        return mish(x)
+
+
+class GLU(Module):
+    """``a sigmoid(b)`` of the halves of an axis; see `functional.glu`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgrand import nn
+    >>> nn.GLU(dim=1)(np.ones((5, 6, 8))).shape
+    (5, 3, 8)
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        """Let one half decide how much of the other passes."""
+        return glu(x, self.dim)
+
+    def extra_repr(self) -> str:
+        """Return the axis."""
+        return f"dim={self.dim}"
 
 
 class GELU(Module):

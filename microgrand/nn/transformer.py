@@ -24,7 +24,71 @@ from .smooth import gelu
 ACTIVATIONS: dict[str, Callable[..., Any]] = {"relu": relu, "gelu": gelu}
 
 
-class TransformerEncoderLayer(Module):
+class TransformerLayer(Module):
+    """What the layers of encoder and decoder share: branches, each beside a residual.
+
+    A branch has a norm and a dropout, ``norm1`` and ``dropout1`` and so on. All but the last are
+    attentions; the last is a small net.
+    """
+
+    #: The names of the attentions, first to last.
+    attentions: tuple[str, ...]
+    self_attn: Any
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[..., Any] = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        rng = generator(rng)
+        units = checks.integer(f"{type(self).__name__}'s dim_feedforward", dim_feedforward, 1)
+        for name in self.attentions:
+            attention = MultiheadAttention(
+                d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype, rng=rng
+            )
+            setattr(self, name, attention)
+        self.linear1 = Linear(d_model, units, bias, dtype=dtype, rng=rng)
+        self.dropout = Dropout(dropout, rng=rng)
+        self.linear2 = Linear(units, d_model, bias, dtype=dtype, rng=rng)
+        branches = range(1, len(self.attentions) + 2)
+        for k in branches:
+            norm = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+            setattr(self, f"norm{k}", norm)
+        for k in branches:
+            setattr(self, f"dropout{k}", Dropout(dropout, rng=rng))
+        self.activation = attention_checks.activation(activation, ACTIVATIONS)
+        self.norm_first = bool(norm_first)
+
+    def branch(self, k: int, x: Any, function: Callable[[Any], Any]) -> Any:
+        """Add a branch to what it is beside."""
+        norm, dropout = getattr(self, f"norm{k}"), getattr(self, f"dropout{k}")
+        if self.norm_first:
+            return x + dropout(function(norm(x)))
+        return norm(x + dropout(function(x)))
+
+    def feedforward(self, x: Any) -> Any:
+        """Map each position by the small net."""
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+def copies(layer: Module, number: int) -> list[Any]:
+    """Copy a layer, but not its generator: a copy of that would draw the same masks for all."""
+    shared = [vars(part).get("rng") for part in layer.modules()]
+    memo = {id(rng): rng for rng in shared if rng is not None}
+    return [copy.deepcopy(layer, dict(memo)) for _ in range(number)]
+
+
+class TransformerEncoderLayer(TransformerLayer):
     """Self-attention, then two linear maps with an activation between, each beside a residual.
 
         x = norm1(x + attention(x)),    x = norm2(x + linear2(f(linear1(x))))
@@ -81,35 +145,7 @@ class TransformerEncoderLayer(Module):
     (3, 5, 8)
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[..., Any] = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        dtype: DTypeLike = np.float32,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        rng = generator(rng)
-        units = checks.integer("TransformerEncoderLayer's dim_feedforward", dim_feedforward, 1)
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype, rng=rng
-        )
-        self.linear1 = Linear(d_model, units, bias, dtype=dtype, rng=rng)
-        self.dropout = Dropout(dropout, rng=rng)
-        self.linear2 = Linear(units, d_model, bias, dtype=dtype, rng=rng)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1 = Dropout(dropout, rng=rng)
-        self.dropout2 = Dropout(dropout, rng=rng)
-        self.activation = attention_checks.activation(activation, ACTIVATIONS)
-        self.norm_first = bool(norm_first)
+    attentions = ("self_attn",)
 
     def forward(
         self,
@@ -120,21 +156,12 @@ class TransformerEncoderLayer(Module):
     ) -> Tensor:
         """Map ``(steps, n, d_model)`` to the same shape; masks as in `MultiheadAttention`."""
 
-        def attention(x: Any) -> Any:
-            out, _ = self.self_attn(
-                x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal
-            )
-            return self.dropout1(out)
+        def attend(x: Any) -> Any:
+            padding = src_key_padding_mask
+            return self.self_attn(x, x, x, padding, False, src_mask, is_causal=is_causal)[0]
 
-        def net(x: Any) -> Any:
-            return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
-
-        x: Any = src
-        if self.norm_first:
-            x = x + attention(self.norm1(x))
-            return x + net(self.norm2(x))  # type: ignore[no-any-return]
-        x = self.norm1(x + attention(x))
-        return self.norm2(x + net(x))  # type: ignore[no-any-return]
+        x = self.branch(1, src, attend)
+        return self.branch(2, x, self.feedforward)
 
 
 class TransformerEncoder(Module):
@@ -162,10 +189,7 @@ class TransformerEncoder(Module):
     def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         num_layers = checks.integer("TransformerEncoder's num_layers", num_layers, 1)
         attention_checks.check_is_module("encoder_layer", encoder_layer, Module)
-        # A copy of a generator would draw the same masks for all layers.
-        shared = [vars(part).get("rng") for part in encoder_layer.modules()]
-        memo = {id(rng): rng for rng in shared if rng is not None}
-        self.layers = [copy.deepcopy(encoder_layer, dict(memo)) for _ in range(num_layers)]
+        self.layers = copies(encoder_layer, num_layers)
         self.norm = norm
 
     def forward(
@@ -179,4 +203,4 @@ class TransformerEncoder(Module):
         x: Any = src
         for layer in self.layers:
             x = layer(x, mask, src_key_padding_mask, is_causal)
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)

@@ -39,6 +39,8 @@ class Adagrad(Optimizer):
         Where the sum of squares begins, at least 0.
     eps
         Added to the denominator to keep it from 0, at least 0.
+    maximize
+        Go up the gradients instead of down.
 
     Raises
     ------
@@ -70,6 +72,8 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
             parameters,
@@ -78,6 +82,7 @@ class Adagrad(Optimizer):
             weight_decay=weight_decay,
             initial_accumulator_value=initial_accumulator_value,
             eps=eps,
+            maximize=maximize,
         )
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:

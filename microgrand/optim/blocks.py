@@ -20,7 +20,8 @@ def in_blocks(
     The rule is called as ``rule(*blocks, scratch, *numbers)``. What it writes into the blocks of
     `data` ends up in `data`; for the others, this is certain only if they are contiguous. A small
     array is one block, without scratch space: there NumPy's own allocation is faster. So is an
-    array of another library, which has a cache of its own, or none.
+    array of another library, which has a cache of its own, or none. Nor is there scratch space for
+    arrays of several dtypes: it would have the widest, and results other bits than without it.
     """
     if data.nbytes <= BLOCK_BYTES or type(data) is not np.ndarray:
         if data.ndim == 0:  # NumPy's results would be scalars, which a rule cannot change in place
@@ -30,9 +31,10 @@ def in_blocks(
     # Views of contiguous arrays, copies of others.
     flat = [array.reshape(-1) for array in (data, *others)]
     length = BLOCK_BYTES // data.itemsize
-    scratch = np.empty_like(flat[0][:length], dtype=np.result_type(*flat))
+    alike = all(array.dtype == data.dtype for array in others)
+    scratch = np.empty_like(flat[0][:length]) if alike else None
     for start in range(0, data.size, length):
         blocks = [array[start : start + length] for array in flat]
-        rule(*blocks, scratch[: blocks[0].size], *numbers)
+        rule(*blocks, None if scratch is None else scratch[: blocks[0].size], *numbers)
     if not data.flags.c_contiguous:
         data[...] = flat[0].reshape(data.shape)

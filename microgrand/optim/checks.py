@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, NoReturn
@@ -76,6 +77,28 @@ def checked_parameters(
     return parameters
 
 
+#: Options of PyTorch's that tell how to compute, not what.
+IRRELEVANT = {"foreach", "fused", "capturable", "differentiable", "param_names"}
+
+
+def check_options_are_ours(kind: type, options: Iterable[str]) -> None:
+    """Raise if an optimizer is given options that tell how to compute."""
+    for name in IRRELEVANT.intersection(options):
+        raise TypeError(
+            f"{kind.__name__} has no option {name!r}, which tells PyTorch how to compute, not "
+            "what; leave it out. To fuse a whole training step, microgrand.compile it"
+        )
+
+
+def check_closure(closure: Any) -> None:
+    """Raise if `step` is given something else than a function."""
+    if not callable(closure):
+        raise TypeError(
+            f"step takes a function that computes the loss and calls backward(), or nothing, got "
+            f"{closure!r:.60}; call loss.backward() before, and then step()"
+        )
+
+
 def checked_groups(parameters: Any) -> list[Mapping[str, Any]]:
     """Return groups of parameters, one of all if there are tensors only."""
     if isinstance(parameters, Mapping):
@@ -112,6 +135,18 @@ def check_group(group: Any, defaults: Mapping[str, Any]) -> None:
         )
 
 
+def check_params_are_known(optimizer: Any) -> None:
+    """Raise if tensors were put into an optimizer's groups, or taken out, by hand."""
+    listed = [p for group in optimizer.param_groups for p in group["params"]]
+    known = optimizer.parameters
+    if len(listed) != len(known) or any(map(operator.is_not, listed, known)):
+        raise ValueError(
+            f"{type(optimizer).__name__}'s param_groups list other tensors than it was given; to "
+            'add some, write optimizer.add_param_group({"params": [tensor]}); to leave one out '
+            "from now on, tensor.requires_grad_(False); for others, make a new optimizer"
+        )
+
+
 def checked_number(name: str, value: float, below: float = math.inf) -> float:
     """Return the number as a Python float, which leaves float32 arrays float32."""
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -122,17 +157,21 @@ def checked_number(name: str, value: float, below: float = math.inf) -> float:
     return float(value)
 
 
+#: Options that are True or False.
+FLAGS = {"nesterov", "centered", "maximize", "amsgrad", "decoupled_weight_decay"}
+
+
 def checked_option(name: str, value: Any) -> Any:
     """Return the value of an option, if it is in its range."""
     if name in ("params", "defaults"):
         return value
     if name == "betas":
         return checked_betas(value)
-    if name in ("nesterov", "centered"):
+    if name in FLAGS:
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
         return bool(value)
-    return checked_number(name, value, 1 if name in ("momentum", "alpha") else math.inf)
+    return checked_number(name, value, 1 if name in ("momentum", "alpha", "rho") else math.inf)
 
 
 def check_is_one_value(name: str, values: list[Any]) -> None:
@@ -152,11 +191,16 @@ def checked_betas(betas: Any) -> tuple[float, float]:
 
 
 def check_nesterov(group: Mapping[str, Any]) -> None:
-    """Raise if Nesterov's momentum is asked for without momentum."""
+    """Raise if Nesterov's momentum is asked for without momentum, or with dampening."""
     if group.get("nesterov") and group["momentum"] == 0:
         raise ValueError(
             "nesterov=True needs a momentum above 0, got momentum=0; "
             "pass momentum=0.9, say, or leave nesterov out"
+        )
+    if group.get("nesterov") and group["dampening"] != 0:
+        raise ValueError(
+            f"nesterov=True has no dampening, got dampening={group['dampening']}; leave one of "
+            "them out"
         )
 
 
@@ -179,8 +223,8 @@ def refuse_infinite_norm(index: int) -> None:
 
 # ------------------------------------------------------------------------------ loaded states
 
-#: Options of PyTorch's that tell how to compute, not what.
-IRRELEVANT = {"foreach", "fused", "capturable", "differentiable", "param_names"}
+#: Options that older states do not have.
+OFF: Mapping[str, Any] = {"maximize": False, "dampening": 0.0, "amsgrad": False}
 
 
 def checked_state_groups(optimizer: Any, state: Any) -> tuple[list[dict[str, Any]], list[Any]]:
@@ -217,6 +261,8 @@ def checked_state_groups(optimizer: Any, state: Any) -> tuple[list[dict[str, Any
                     refuse(who, f"param_groups[{i}]: {error}")
             elif (value or False) != optimizer.always.get(name, False):
                 refuse(who, f"param_groups[{i}] has {name}={value!r}, which {who} cannot do")
+        off = {name: value for name, value in OFF.items() if name in optimizer.defaults}
+        options = off | options
         missing = optimizer.defaults.keys() - options.keys()
         if missing:
             refuse(who, f"param_groups[{i}] has no {sorted(missing)[0]}")
@@ -380,7 +426,14 @@ def one_of(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
     return choices[value]
 
 
-def option_of_momentum(optimizer: Any, cycle_momentum: Any) -> str:
+def checked_function(name: str, function: Any) -> Any:
+    """Return a function."""
+    if not callable(function):
+        raise TypeError(f"{name} must be a function, got {function!r:.60}")
+    return function
+
+
+def option_of_momentum(scheduler: Any, optimizer: Any, cycle_momentum: Any) -> str:
     """Return the option that a cycle changes beside the learning rate; empty if it is not to."""
     if not isinstance(cycle_momentum, (bool, np.bool_)):
         raise TypeError(f"cycle_momentum must be True or False, got {cycle_momentum!r}")
@@ -390,8 +443,8 @@ def option_of_momentum(optimizer: Any, cycle_momentum: Any) -> str:
         if name in optimizer.defaults:
             return name
     raise ValueError(
-        f"{type(optimizer).__name__} has no momentum that OneCycleLR could change; say "
-        "cycle_momentum=False"
+        f"{type(optimizer).__name__} has no momentum that {type(scheduler).__name__} could change; "
+        "say cycle_momentum=False"
     )
 
 
@@ -428,6 +481,26 @@ def checked_schedulers(
             f"{len(schedulers)} schedulers need {len(schedulers) - 1} milestones, the steps at "
             f"which the next one begins, got {milestones!r}"
         )
+    return list(schedulers)
+
+
+def checked_chain(schedulers: Any, optimizer: Any, kind: Any) -> list[Any]:
+    """Return schedulers that can multiply one learning rate."""
+    if not isinstance(schedulers, (list, tuple)) or not schedulers:
+        raise TypeError(
+            f"ChainedScheduler takes a list of schedulers, got {schedulers!r:.60}; write "
+            "ChainedScheduler([one, other])"
+        )
+    for i, scheduler in enumerate(schedulers):
+        if not isinstance(scheduler, kind) or not scheduler.multiplies:
+            raise TypeError(
+                f"schedulers[{i}] is of type {type(scheduler).__name__}, which does more than "
+                "multiply the learning rate by a factor of the step (CosineAnnealingLR with "
+                "eta_min above 0 does); for one after the other, SequentialLR"
+            )
+        expected = schedulers[0].optimizer if optimizer is None else optimizer
+        if scheduler.optimizer is not expected:
+            raise ValueError(f"schedulers[{i}] belongs to another optimizer; make it for this one")
     return list(schedulers)
 
 

@@ -35,6 +35,8 @@ class Lion(Optimizer):
         Weights of the past in the step and in the mean that is kept, each in [0, 1).
     weight_decay
         Part of each element that a step with ``lr=1`` would take away, at least 0.
+    maximize
+        Go up the gradients instead of down.
 
     Raises
     ------
@@ -62,8 +64,12 @@ class Lion(Optimizer):
         lr: float = 1e-4,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+        super().__init__(
+            parameters, lr=lr, betas=betas, weight_decay=weight_decay, maximize=maximize
+        )
         self.remember("exp_avg")
 
     def update(self, index: int) -> Update:

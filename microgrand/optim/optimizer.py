@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..grad_mode import enable_grad
 from ..kinds import Array
+from ..nn.module import forget_gradients
 from ..tensor import Tensor
 from . import checks
 from .blocks import in_blocks
@@ -65,15 +67,15 @@ class Optimizer(ABC):
         model.body.parameters()}, {"params": model.head.parameters(), "lr": 0.1}]``.
     **defaults
         The options of groups that do not give them: ``lr``, at least 0, the learning rate;
-        ``weight_decay``, at least 0, the strength of the pull towards zero; and those of the
-        subclass.
+        ``weight_decay``, at least 0, the strength of the pull towards zero; ``maximize``, whether
+        to go up the gradients instead of down; and those of the subclass.
 
     Attributes
     ----------
     param_groups
         The groups, a list of dicts: ``"params"``, a list of tensors, and the options. Options may
         be assigned, ``optimizer.param_groups[1]["lr"] = 0.01``; ``optimizer.lr = 0.01`` assigns to
-        all groups.
+        all groups. Tensors are added by `add_param_group` only.
 
     Raises
     ------
@@ -86,22 +88,33 @@ class Optimizer(ABC):
 
     lr: Any = Option()
     weight_decay: Any = Option()
+    maximize: Any = Option()
 
     #: What is remembered about each parameter, by PyTorch's names.
     remembers: ClassVar[tuple[str, ...]] = ()
     #: Options of PyTorch's that have only one value here.
     always: ClassVar[Mapping[str, Any]] = {}
 
+    def __new__(cls, *arguments: Any, **options: Any) -> Optimizer:
+        """Refuse options that only PyTorch's optimizers have."""
+        checks.check_options_are_ours(cls, options)
+        return super().__new__(cls)
+
     def __init__(
-        self, parameters: Iterable[Tensor] | Iterable[Mapping[str, Any]], **defaults: Any
+        self,
+        parameters: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        *,
+        maximize: bool = False,
+        **defaults: Any,
     ) -> None:
         self.defaults = Group()
-        self.defaults.update(defaults)
+        self.defaults.update({**defaults, "maximize": maximize})
         self.parameters: list[Tensor] = []
         self.group_of: list[Group] = []  # of each parameter
         self.param_groups: list[Group] = []
         self.memory: dict[str, list[Array]] = {}  # an array for each parameter, by name
         self.steps: list[int] = []  # of each parameter, where the rule counts them
+        self.dtypes: list[np.dtype[Any]] = []  # of each parameter, as in the last step
         for group in checks.checked_groups(parameters):
             self.add_param_group(group)
 
@@ -123,14 +136,14 @@ class Optimizer(ABC):
         Examples
         --------
         >>> from microgrand import nn
-        >>> from microgrand.optim import SGD
+        >>> from microgrand.optim import Lion
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> optimizer = SGD(net[2].parameters(), lr=0.1, momentum=0.9)
+        >>> optimizer = Lion(net[2].parameters(), lr=0.1)
         >>> optimizer.add_param_group({"params": net[0].parameters(), "lr": 0.01})
         >>> optimizer
-        SGD(
-          (0): 2 parameters, lr=0.1, momentum=0.9, weight_decay=0.0, nesterov=False
-          (1): 2 parameters, lr=0.01, momentum=0.9, weight_decay=0.0, nesterov=False
+        Lion(
+          (0): 2 parameters, lr=0.1, betas=(0.9, 0.99), weight_decay=0.0, maximize=False
+          (1): 2 parameters, lr=0.01, betas=(0.9, 0.99), weight_decay=0.0, maximize=False
         )
         """
         checks.check_group(group, self.defaults)
@@ -142,6 +155,7 @@ class Optimizer(ABC):
         self.parameters += added
         self.group_of += [new] * len(added)
         self.steps += [0] * len(added)
+        self.dtypes += [p.dtype for p in added]
         for arrays in self.memory.values():
             arrays += zeros_like(added)
 
@@ -150,8 +164,11 @@ class Optimizer(ABC):
         for name in names:
             self.memory[name] = zeros_like(self.parameters)
 
-    def zero_grad(self) -> None:
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Set every parameter's ``grad`` to None, so that `backward` starts again.
+
+        With ``set_to_none=False``, those that there are become zeros: `step` then changes their
+        parameters nevertheless, by momentum or decay.
 
         To accumulate the gradients of several batches, call it less often. Weights are then changed
         as by one batch of all their samples:
@@ -169,22 +186,57 @@ class Optimizer(ABC):
         ...         optimizer.step()
         ...         optimizer.zero_grad()
         """
-        for parameter in self.parameters:
-            parameter._grad = None
+        forget_gradients(self.parameters, set_to_none)
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter in place according to its gradient.
 
         A parameter whose ``grad`` is None, or that no longer requires one, stays as it is, and so
         does what the optimizer remembers about it.
+
+        Parameters
+        ----------
+        closure
+            A function that is called before: it calls `zero_grad`, computes the loss, calls
+            ``backward`` and returns the loss.
+
+        Returns
+        -------
+        loss
+            What `closure` has returned; None without one.
+
+        Raises
+        ------
+        TypeError
+            If `closure` is no function.
+        ValueError
+            If the tensors in the groups are others than the optimizer was given.
         """
+        checks.check_params_are_known(self)
+        loss = None
+        if closure is not None:
+            checks.check_closure(closure)
+            with enable_grad():
+                loss = closure()
         for index, parameter in enumerate(self.parameters):
             grad = parameter._grad
             if grad is not None and parameter._requires_grad:
+                if self.group_of[index]["maximize"]:
+                    grad = np.negative(grad)
+                if parameter._array.dtype != self.dtypes[index]:
+                    self.convert(index)
                 rule, memory, numbers = self.update(index)
                 # Before the change, which may be interrupted: graphs have saved the values.
                 parameter.version += 1
                 in_blocks(rule, parameter._array, grad, *memory, numbers=numbers)
+        return loss
+
+    def convert(self, index: int) -> None:
+        """Let what is remembered about a parameter follow a change of its dtype."""
+        new = zeros_like([self.parameters[index]])[0].dtype
+        for arrays in self.memory.values():
+            arrays[index] = arrays[index].astype(new, copy=False)
+        self.dtypes[index] = self.parameters[index].dtype
 
     @abstractmethod
     def update(self, index: int) -> Update:
@@ -218,6 +270,7 @@ class Optimizer(ABC):
         >>> optimizer.state_dict()["state"]
         {0: {'momentum_buffer': array([1., 1.])}}
         """
+        checks.check_params_are_known(self)
         numbers = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         groups = [
             {**self.always, **group, "params": [numbers[id(p)] for p in group["params"]]}
@@ -271,7 +324,9 @@ class Optimizer(ABC):
         for i, entry in enumerate(entries):
             for name in entry.keys() & memory.keys():
                 checks.fill(memory[name][i], entry[name], f"state[{i}][{name!r}]")
-        return groups, [checks.checked_step(entry.get("step", 0)) for entry in entries], memory
+        # What counts no steps has begun or not.
+        steps = [checks.checked_step(entry.get("step", int(bool(entry)))) for entry in entries]
+        return groups, steps, memory
 
     def __repr__(self) -> str:
         texts = [

@@ -31,12 +31,13 @@ class SGD(Optimizer):
     Each step computes, for every parameter ``data`` with gradient ``grad``::
 
         grad     = grad + weight_decay * data
-        velocity = momentum * velocity + grad          # starts at 0
+        velocity = momentum * velocity + (1 - dampening) * grad
         data     = data - lr * velocity
 
-    and with ``nesterov=True`` ends with ``data - lr * (grad + momentum * velocity)``, the step
-    that the velocity would take next (Sutskever et al. 2013, "On the importance of
-    initialization and momentum in deep learning", in PyTorch's form).
+    The velocity begins as the first gradient, whole. With ``nesterov=True``, a step ends with
+    ``data - lr * (grad + momentum * velocity)``, the step that the velocity would take next
+    (Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning",
+    in PyTorch's form).
 
     Parameters
     ----------
@@ -46,15 +47,19 @@ class SGD(Optimizer):
         Learning rate, at least 0.
     momentum
         How much of the velocity a step keeps, in [0, 1).
+    dampening
+        How much of a gradient the velocity does not take, at least 0.
     weight_decay
         Factor of the L2 penalty ``weight_decay / 2 * (data**2).sum()``, at least 0.
     nesterov
-        Use Nesterov's momentum; needs ``momentum > 0``.
+        Use Nesterov's momentum; needs ``momentum > 0``, and no dampening.
+    maximize
+        Go up the gradients instead of down.
 
     Raises
     ------
     TypeError, ValueError
-        As `Optimizer`, and if `nesterov` is asked for without momentum.
+        As `Optimizer`, and if `nesterov` is asked for without momentum, or with dampening.
 
     Examples
     --------
@@ -69,21 +74,36 @@ class SGD(Optimizer):
     """
 
     momentum: Any = Option()
+    dampening: Any = Option()
     nesterov: Any = Option()
     remembers: ClassVar = ("momentum_buffer",)
-    always: ClassVar = {"dampening": 0}
 
     def __init__(
         self,
         parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float,
+        lr: float = 1e-3,
         momentum: float = 0.0,
-        *,  # the next positions mean other things in PyTorch
+        dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
-        options = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
-        super().__init__(parameters, lr=lr, **options)
+        super().__init__(
+            parameters,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            maximize=maximize,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `Optimizer.state_dict` does, without velocities that have not begun."""
+        state = super().state_dict()
+        state["state"] = {i: entry for i, entry in state["state"].items() if self.steps[i]}
+        return state
 
     def update(self, index: int) -> Update:
         """Return the rule with momentum, or without."""
@@ -93,8 +113,11 @@ class SGD(Optimizer):
             return descend, (), (lr, weight_decay)
         if "momentum_buffer" not in self.memory:
             self.remember("momentum_buffer")
-        rule = accelerate_ahead if group["nesterov"] else accelerate
-        return rule, (self.memory["momentum_buffer"][index],), (lr, weight_decay, momentum)
+        memory, numbers = (self.memory["momentum_buffer"][index],), (lr, weight_decay, momentum)
+        has_begun, self.steps[index] = self.steps[index], 1
+        if has_begun and group["dampening"]:
+            return accelerate_damped, memory, (*numbers, 1 - group["dampening"])
+        return accelerate_ahead if group["nesterov"] else accelerate, memory, numbers
 
 
 def descend(data: Array, grad: Array, scratch: Scratch, lr: float, weight_decay: float) -> None:
@@ -116,6 +139,24 @@ def accelerate(
     """Go against a sum of gradients in which older ones count less."""
     momentum_buffer *= momentum
     momentum_buffer += decayed(grad, data, weight_decay, scratch) if weight_decay else grad
+    data -= np.multiply(momentum_buffer, lr, out=scratch)
+
+
+def accelerate_damped(
+    data: Array,
+    grad: Array,
+    momentum_buffer: Array,
+    scratch: Scratch,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    share: float,
+) -> None:
+    """Do what `accelerate` does, with a share of the gradient."""
+    if weight_decay:
+        grad = decayed(grad, data, weight_decay, scratch)
+    momentum_buffer *= momentum
+    momentum_buffer += scaled(grad, share, momentum_buffer, scratch)
     data -= np.multiply(momentum_buffer, lr, out=scratch)
 
 
@@ -162,6 +203,11 @@ class Adam(Optimizer):
     weight_decay
         Factor of the L2 penalty ``weight_decay / 2 * (data**2).sum()``, at least 0. Its
         gradient is divided like the rest; `AdamW` decays independently of it.
+    amsgrad
+        Divide by the root of the largest mean of squares so far, so that steps never grow by a
+        mean that falls (Reddi, Kale, Kumar 2018, "On the Convergence of Adam and Beyond").
+    maximize
+        Go up the gradients instead of down.
 
     Raises
     ------
@@ -182,7 +228,8 @@ class Adam(Optimizer):
 
     betas: Any = Option()
     eps: Any = Option()
-    remembers: ClassVar = ("step", "exp_avg", "exp_avg_sq")
+    amsgrad: Any = Option()
+    remembers: ClassVar = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
     def __init__(
         self,
@@ -191,8 +238,19 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(
+            parameters,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+        )
         self.remember("exp_avg", "exp_avg_sq")
 
     def update(self, index: int) -> Update:
@@ -206,8 +264,13 @@ class Adam(Optimizer):
         # = rate * exp_avg / (sqrt(exp_avg_sq) + eps * correction)   with
         rate = group["lr"] * correction / (1 - beta1 ** self.steps[index])
         memory = self.memory["exp_avg"][index], self.memory["exp_avg_sq"][index]
-        numbers = beta1, beta2, rate, group["eps"] * correction
-        return adapt, memory, (*numbers, *self.decay(group["lr"], group["weight_decay"]))
+        decay = self.decay(group["lr"], group["weight_decay"])
+        numbers = beta1, beta2, rate, group["eps"] * correction, *decay
+        if not group["amsgrad"]:
+            return adapt, memory, numbers
+        if "max_exp_avg_sq" not in self.memory:
+            self.remember("max_exp_avg_sq")
+        return adapt_to_largest, (*memory, self.memory["max_exp_avg_sq"][index]), numbers
 
     def decay(self, lr: float, weight_decay: float) -> tuple[float, float]:
         """Return the factor of the penalty in the loss, and that of the data itself."""
@@ -232,10 +295,48 @@ def adapt(
         data *= shrinkage
     if weight_decay:
         grad = decayed(grad, data, weight_decay, scratch)
+    average(grad, exp_avg, exp_avg_sq, beta1, beta2, scratch)
+    step_over_root(data, exp_avg, exp_avg_sq, rate, eps, scratch)
+
+
+def adapt_to_largest(
+    data: Array,
+    grad: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    max_exp_avg_sq: Array,
+    scratch: Scratch,
+    beta1: float,
+    beta2: float,
+    rate: float,
+    eps: float,
+    weight_decay: float,
+    shrinkage: float,
+) -> None:
+    """Do what `adapt` does, with the largest mean of squares so far."""
+    if shrinkage != 1:
+        data *= shrinkage
+    if weight_decay:
+        grad = decayed(grad, data, weight_decay, scratch)
+    average(grad, exp_avg, exp_avg_sq, beta1, beta2, scratch)
+    np.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
+    step_over_root(data, exp_avg, max_exp_avg_sq, rate, eps, scratch)
+
+
+def average(
+    grad: Array, exp_avg: Array, exp_avg_sq: Array, beta1: float, beta2: float, scratch: Scratch
+) -> None:
+    """Take a gradient into the mean of all, and its square into that of the squares."""
     exp_avg *= beta1
     exp_avg += scaled(grad, 1 - beta1, exp_avg, scratch)
     exp_avg_sq *= beta2
     exp_avg_sq += squared(grad, 1 - beta2, exp_avg_sq, scratch)
+
+
+def step_over_root(
+    data: Array, exp_avg: Array, exp_avg_sq: Array, rate: float, eps: float, scratch: Scratch
+) -> None:
+    """Step along the mean, divided by the root of that of the squares."""
     step = np.sqrt(exp_avg_sq, out=scratch)
     step += eps
     step = np.divide(exp_avg, step, out=scratch)
@@ -250,7 +351,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    parameters, lr, betas, eps
+    parameters, lr, betas, eps, amsgrad, maximize
         As for `Adam`.
     weight_decay
         Part of each element that a step with ``lr=1`` would take away, at least 0.
@@ -281,8 +382,11 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay)
+        super().__init__(parameters, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
     def decay(self, lr: float, weight_decay: float) -> tuple[float, float]:
         """Return no penalty in the loss, but a factor of the data itself."""

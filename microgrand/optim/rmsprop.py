@@ -42,6 +42,8 @@ class RMSprop(Optimizer):
         How much of the last step a step keeps, in [0, 1).
     centered
         Divide by the root of the variance.
+    maximize
+        Go up the gradients instead of down.
 
     Raises
     ------
@@ -75,6 +77,8 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
             parameters,
@@ -84,6 +88,7 @@ class RMSprop(Optimizer):
             weight_decay=weight_decay,
             momentum=momentum,
             centered=centered,
+            maximize=maximize,
         )
         self.remember("square_avg")
 

@@ -21,7 +21,10 @@ from .calls import (
 from .passes import has_effect
 
 #: Functions beside ufuncs that compute into `out`, if it is as they would have made it.
-TAKE_OUT = {np.dot, np.matmul}
+TAKE_OUT = {np.clip, np.dot, np.matmul}
+REDUCTIONS = ("reduce", "reduceat")
+#: Those that make an array for others to fill.
+EMPTY = (np.empty, np.empty_like)
 
 
 def takes_out(call: Call) -> bool:
@@ -32,7 +35,7 @@ def takes_out(call: Call) -> bool:
     if call.function in UFUNC_OF and result not in call.writes:
         return True
     owner = getattr(call.function, "__self__", None)
-    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ == "reduce"
+    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ in REDUCTIONS
     if isinstance(call.function, np.ufunc):
         return call.function.nout == 1 and "where" not in call.kwargs
     if call.function is np.dot:
@@ -116,7 +119,7 @@ def buffers_and_views(program: Program) -> None:
             arrays = room.living.get(result.storage)
             if arrays is not None:
                 arrays.append(result)
-        elif not on_device and call.function is np.empty_like and is_own(result, handed_out):
+        elif not on_device and call.function in EMPTY and is_own(result, handed_out):
             room.take(result)  # scratch space
             fixed.add(result)
         else:

@@ -269,6 +269,8 @@ OPERATOR_IN_PLACE = {ufunc: function for function, ufunc in IN_PLACE.items()}
 def is_elementwise(call: Call) -> bool:
     """Tell whether each element of the result depends on the elements in its place only."""
     function = UFUNC_OF.get(call.function, call.function)
+    if function is np.clip:
+        return len(call.args) <= 3
     return isinstance(function, np.ufunc) and function.signature is None
 
 
@@ -300,3 +302,9 @@ def alike(x: Variable, y: Variable) -> bool:
     """Tell whether two arrays look the same in memory, and the first may be written into."""
     same_kind = x.kind is y.kind and x.dtype == y.dtype
     return x.writeable and same_kind and x.shape == y.shape and x.strides == y.strides
+
+
+def one_axis(variable: Variable, length: int, name: str) -> Variable:
+    """Return the variable of all that an array shows, or of a part of it, in a row."""
+    strides = (variable.dtype.itemsize,)
+    return dataclasses.replace(variable, shape=(length,), strides=strides, name=name)

@@ -76,7 +76,11 @@ REDUCTIONS: dict[Any, Any] = {
     Method("min"): np.minimum,
 }
 #: What makes arrays, and what is in them.
-MAKERS: dict[Any, Any] = {np.zeros_like: "0", np.ones_like: "1", np.empty_like: None}
+MAKERS: dict[Any, Any] = {
+    **dict.fromkeys((np.empty, np.empty_like)),
+    **dict.fromkeys((np.zeros, np.zeros_like), "0"),
+    **dict.fromkeys((np.ones, np.ones_like), "1"),
+}
 
 
 # ---------------------------------------------------------------------------- what is native
@@ -137,14 +141,14 @@ def is_native_elementwise(call: Call) -> bool:
         return False
     if is_conversion(call):
         return True
+    if call.function is np.clip:
+        return is_native_clip(call)
     if not all(map(is_known, call.args)):
         return False
     if call.function in COPIES:
         return len(call.args) == 1 and not call.kwargs and isinstance(call.args[0], Variable)
     if call.function is np.where:
         return len(call.args) == 3 and all(isinstance(a, Variable) for a in call.args[:1])
-    if call.function is np.clip:
-        return is_native_clip(call)
     if not isinstance(ufunc, np.ufunc) or len(call.args) != ufunc.nin:
         return False
     if not call.kwargs.keys() <= {"dtype", "out"}:
@@ -176,10 +180,11 @@ def is_native_clip(call: Call) -> bool:
         len(call.args) == 3
         and not call.kwargs
         and isinstance(x, Variable)
+        and all(limit is None or is_known(limit) for limit in call.args)
         and dtype.kind == "f"
         and x.dtype == dtype
         and all(
-            type(limit) is float or getattr(limit, "dtype", None) == dtype
+            limit is None or type(limit) in (int, float) or getattr(limit, "dtype", None) == dtype
             for limit in call.args[1:]
         )
     )
@@ -446,8 +451,7 @@ def is_native(call: Call) -> bool:
     if result.is_array and result not in call.writes and not is_dense(result):
         return False
     if call.function in MAKERS:
-        is_plain = call.kwargs.keys() <= {"dtype"} and len(call.args) == 1
-        return is_plain and is_known(result) and result.is_array
+        return is_known(result) and result.is_array and "subok" not in call.kwargs
     if is_native_elementwise(call):
         if call.writes:  # NumPy sees where what is read overlaps with what is written
             (target,) = call.writes

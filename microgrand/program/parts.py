@@ -362,10 +362,13 @@ class PartWriter:
             a, b = (converted(x, result.dtype) for x in given[1:])
             return f"({a} if {given[0]} else {b})"
         if call.function is np.clip:
-            x, low, high = (converted(x, result.dtype) for x in given)
-            return converted(
-                FORMS[np.minimum].format(FORMS[np.maximum].format(x, low), high), result.dtype
-            )
+            x = given[0]
+            for ufunc, limit, name in zip(
+                (np.maximum, np.minimum), call.args[1:], given[1:], strict=True
+            ):
+                if limit is not None:
+                    x = FORMS[ufunc].format(x, converted(name, result.dtype))
+            return converted(x, result.dtype)
         if ufunc is np.invert:
             return f"not {given[0]}"
         dtypes = dtypes_of_loop(call)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import new_tensor
-from . import blocks, buffers, lowering, masks, numba_cache, operands, passes
+from . import blocks, buffers, lowering, masks, numba_cache, operands, passes, sums, values
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, Variable, mapped, same
 from .devices import is_on_device
@@ -69,17 +69,22 @@ class Trace:
     def source(self) -> Source:
         """The program as Python."""
         program = self.program
+        if not program.on_device:
+            sums.sums_of_parts(program)
         if self.backend == "numba":
             self.parts = lowered(program)
         if not program.on_device:
             operands.powers(program)
             operands.same_numbers(program)
+            if self.backend == "numpy":
+                values.values_for_writes(program)
             masks.join_masks(program)
             operands.numbers_as_arrays(program)
             operands.numbers_first(program)
             masks.masks_as_integers(program)
             operands.operands_alike(program)
-            blocks.updates_in_blocks(program)
+            operands.extremes_of_rows(program)
+            blocks.loops_over_blocks(program)
         buffers.buffers_and_views(program)
         source = Source(program)
         name = f"<program {next(numbers)}>"

@@ -161,8 +161,8 @@ def namespace_lines(namespace: dict[str, Any], arrays: dict[str, Any]) -> list[s
         if isinstance(value, np.ndarray):
             arrays[f"constant {name}"] = value
             lines.append(f"{name} = state.pop({f'constant {name}'!r})")
-        elif isinstance(value, np.generic):
-            lines.append(f"{name} = {number_code(value)}")
+        elif isinstance(value, (np.generic, float, complex)):
+            lines.append(f"{name} = {value_code(value)}")
         elif value is masks.bernoulli_mask:
             lines += ["import math", "", READ_ONLY]
             for function in (masks.random_bytes, masks.bernoulli_mask):
@@ -274,7 +274,9 @@ def value_code(value: Any) -> str:
         return f"np.dtype({value.str!r})"
     if isinstance(value, float):
         return f"float({str(value)!r})"
-    if not isinstance(value, (bool, int, str, bytes, complex, types.NoneType)):
+    if isinstance(value, complex):
+        return f"complex({value_code(value.real)}, {value_code(value.imag)})"
+    if not isinstance(value, (bool, int, str, bytes, types.NoneType)):
         checks.refuse_saving("an argument or result", value)
     return repr(value)
 

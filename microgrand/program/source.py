@@ -145,8 +145,8 @@ class Writer:
             return f"slice({', '.join(map(self.literal, parts))})"
         if value is None or value is Ellipsis or type(value) in (bool, int, str):
             return repr(value) if value is not Ellipsis else "..."
-        if type(value) is float and np.isfinite(value):
-            return repr(value)
+        if type(value) is float and not np.isnan(value):
+            return repr(value).replace("inf", "np.inf")
         if isinstance(value, np.dtype) and value.isbuiltin == 1:
             return f"np.{value.name}" if value.name in vars(np) else f"np.dtype({value.str!r})"
         if isinstance(value, np.generic):
@@ -257,7 +257,8 @@ class Writer:
             return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
         if function in IN_PLACE:
             array, operand = map(self.literal, args)
-            return f"{self.function(IN_PLACE[function])}({array}, {operand}, out={array})"
+            out = array if self.terse else f"out={array}"
+            return f"{self.function(IN_PLACE[function])}({array}, {operand}, {out})"
         results = list(call.results())
         if results and results[0] in self.buffers:
             return self.expression(call, results[0])
@@ -302,6 +303,8 @@ class Source(Writer):
         }
         uses = Counter(v for call in program.calls for v in call.operands())
         uses.update(dict.fromkeys(program.shown, 2))
+        loops = [call for call in program.calls if isinstance(call.function, Blocks)]
+        uses.update(v for call in loops for v in call.operands())  # in each block
         self.spare = again.used_again(program) if self.terse else []
         numbers, kept = self.numbers(uses)
         lists = [self.unique(name) for name in ("spare", "latest") if self.spare]
@@ -339,9 +342,9 @@ class Source(Writer):
                 self.names[call.result] = self.enclosed(call)
                 continue
             indent = "    " if errstate else ""
-            first = len(body)
-            body += [indent + line for line in self.lines(call)]
-            origins |= dict.fromkeys(range(first, len(body)), (call.section, call.origin))
+            for line, origin in self.lines(call):
+                origins[len(body)] = call.section, origin
+                body.append(indent + line)
         outputs = ", ".join(self.name(v) for v in program.late)
         body.append(
             f"return {outputs}{',' if len(program.late) == 1 else ''}" if outputs else "return ()"
@@ -378,21 +381,23 @@ class Source(Writer):
             if not uses[call.result] and self.can_stand_in_place(call, own):
                 self.names[call.result] = self.enclosed(call)
             else:
-                body += [f"    {line}" for line in self.lines(call)]
+                body += [f"    {line}" for line, _ in self.lines(call)]
         body.append(f"    {', '.join(latest)} = {', '.join(given)}")
         return body, kept
 
-    def lines(self, call: Call) -> list[str]:
-        """Write a call, with what comes after it."""
+    def lines(self, call: Call) -> list[tuple[str, str]]:
+        """Write a call, with what comes after it; say what each line is of."""
         if isinstance(call.function, Blocks):
-            return self.loop(call.function)
+            return self.loop(call.function, call.origin)
         lines = [self.statement(call) + self.comment(call)]
         lines += [
             f"{self.name(v)}.setflags({'' if self.terse else 'write='}False)"
             for v in call.results()
             if v.read_only and v in self.program.shown and v not in call.writes
         ]
-        return self.again(call.result, lines) if call.result in self.spare else lines
+        if call.result in self.spare:
+            lines = self.again(call.result, lines)
+        return [(line, call.origin) for line in lines]
 
     def again(self, array: Variable, lines: list[str]) -> list[str]:
         """Write that an array is used again that nobody holds, or a new one made by these lines."""
@@ -404,19 +409,25 @@ class Source(Writer):
             f"    {place} = {name}",
         ]
 
-    def loop(self, loop: Blocks) -> list[str]:
+    def loop(self, loop: Blocks, origin: str) -> list[tuple[str, str]]:
         """Write calls in a loop over the blocks of arrays."""
         size, length = loop.size, loop.length
         block = f"slice(start, start + {length})"
         room = f", slice(min({length}, {size} - start))" if loop.scratch else ""
-        lines = [f"block{', room' if room else ''} = {block}{room}"]
+        lines = [f"for start in range(0, {size}, {length}):"]
+        lines.append(f"    block{', room' if room else ''} = {block}{room}")
         for part, array in loop.parts.items():
             place = "room" if part in loop.scratch else "block"
-            lines.append(f"{self.name(part)} = {self.name(array)}[{place}]")
-        for call in loop.calls:
+            lines.append(f"    {self.name(part)} = {self.name(array)}[{place}]")
+        written = [(line, origin) for line in lines]
+        for call, name in zip(loop.calls, loop.names, strict=True):
+            if call.origin != origin:
+                origin = call.origin
+                written += [(f"    # {origin}", origin)] if origin else []
             out = None if call.writes else call.result
-            lines.append(self.statement(call) if out is None else self.expression(call, out))
-        return [f"for start in range(0, {size}, {length}):", *(f"    {line}" for line in lines)]
+            line = self.statement(call) if out is None else self.expression(call, out)
+            written.append((f"    {line}" + (f"  # {name}" if name else ""), origin))
+        return written
 
     def can_stand_in_place(self, call: Call, uses: Counter[Variable]) -> bool:
         """Tell whether what a call computes may stand where it is used: a number, or a view."""

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ..nn.containers import ModuleDict, Numbered
+from ..nn.containers import Named, Numbered
 from ..nn.module import Module
 from ..optim.optimizer import Optimizer
 from ..random import default_generator
@@ -162,7 +162,7 @@ class State:
             self.modules[id(value)] = value, name
         if isinstance(value, Optimizer):
             self.optimizers[id(value)] = value, name
-        inside = {Numbered: "layers", ModuleDict: "by_name"}
+        inside = {Numbered: "layers", Named: "by_name"}
         unnamed = [key for kind, key in inside.items() if isinstance(value, kind)]
         attributes = vars(value)
         if isinstance(value, Module) and in_library(type(value)):

@@ -115,4 +115,4 @@ def import_igraph() -> ModuleType:
         raise ImportError(
             "microgrand.visual lays graphs out with igraph: pip install 'microgrand[visual]'"
         ) from error
-    return igraph  # type: ignore[no-any-return]
+    return igraph

@@ -1,8 +1,9 @@
 """Functions that work element by element: most VJPs are what you learned at school.
 
 The others avoid what a dtype cannot hold: a square that overflows, ``0 * inf``, a difference of
-equal infinities. An argument may be a tensor, when derivatives of derivatives are computed: where a
-VJP only asks which case it is, or computes a constant, it takes the data, `data_of`.
+equal infinities. An argument may be a tensor, when derivatives of derivatives are computed.
+Comparisons and roundings of it are plain arrays; other constants are computed from its data,
+`data_of`.
 """
 
 from __future__ import annotations

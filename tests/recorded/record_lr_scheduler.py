@@ -45,6 +45,38 @@ CASES = {
          "milestones": [5, 15]},
         "SGD",
     ),
+    "ConstantLR": ("ConstantLR", {}, "SGD"),
+    "ConstantLR, factor": ("ConstantLR", {"factor": 0.5, "total_iters": 7}, "SGD"),
+    "PolynomialLR": ("PolynomialLR", {}, "SGD"),
+    "PolynomialLR, power": ("PolynomialLR", {"total_iters": 20, "power": 2.5}, "SGD"),
+    "CosineAnnealingWarmRestarts": ("CosineAnnealingWarmRestarts", {"T_0": 5}, "SGD"),
+    "CosineAnnealingWarmRestarts, longer": (
+        "CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 3, "eta_min": 0.01}, "SGD",
+    ),
+    "CyclicLR": ("CyclicLR", {"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 4}, "SGD"),
+    "CyclicLR, groups, triangular2": (
+        "CyclicLR",
+        {"base_lr": [0.1, 0.2], "max_lr": [1.0, 0.3], "step_size_up": 2, "step_size_down": 5,
+         "mode": "triangular2", "base_momentum": 0.5, "max_momentum": 0.75},
+        "Adam",
+    ),
+    "CyclicLR, exp_range": (
+        "CyclicLR",
+        {"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 3, "mode": "exp_range", "gamma": 0.9,
+         "cycle_momentum": False},
+        "SGD",
+    ),
+    "ChainedScheduler": (
+        "ChainedScheduler",
+        {"schedulers": ["ConstantLR, factor", "ExponentialLR", "LinearLR, factors", "StepLR",
+                        "CosineAnnealingLR", "PolynomialLR, power", "MultiStepLR"]},
+        "SGD",
+    ),
+    "SequentialLR, polynomial": (
+        "SequentialLR",
+        {"schedulers": ["ConstantLR, factor", "PolynomialLR, power"], "milestones": [3]},
+        "SGD",
+    ),
     "ReduceLROnPlateau": ("ReduceLROnPlateau", {"patience": 1, "factor": 0.5}, "SGD"),
     "ReduceLROnPlateau, cooldown": (
         "ReduceLROnPlateau",
@@ -66,9 +98,10 @@ CASES = {
 
 def make(module, optimizer, kind, options):
     """Make a scheduler; those in it are named after their cases."""
-    if kind == "SequentialLR":
+    if "schedulers" in options:
         inner = [make(module, optimizer, *CASES[name][:2]) for name in options["schedulers"]]
-        return module.SequentialLR(optimizer, inner, options["milestones"])
+        options = {**options, "schedulers": inner, "optimizer": optimizer}
+        return getattr(module, kind)(**options)
     return getattr(module, kind)(optimizer, **options)
 
 

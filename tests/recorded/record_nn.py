@@ -13,7 +13,7 @@ STEPS = 8
 LEARNING_RATE = 0.5
 INF, NAN = float("inf"), float("nan")
 #: PyTorch's names of arguments that have others here.
-NAMES = {"axis": "dim", "labels": "target"}
+NAMES = {"labels": "target"}
 
 
 def function_cases(rng):
@@ -30,10 +30,10 @@ def function_cases(rng):
     yield "linear, empty batch", "linear", [np.zeros((0, 4)), weight, bias], {}
     yield "relu", "relu", [np.array([-2.0, -0.0, 0.0, 3.0, -INF, INF, NAN])], {}
     for name in "softmax", "log_softmax":
-        yield f"{name}, last axis", name, [normal(2, 3)], {"axis": -1}
-        yield f"{name}, first axis", name, [normal(2, 3, 2)], {"axis": 0}
-        yield f"{name}, large", name, [np.array([[0.0, 1000.0], [-1e30, 1e30]])], {"axis": 1}
-        yield f"{name}, masked", name, [np.array([-INF, 0.0, 1.0])], {"axis": 0}
+        yield f"{name}, last axis", name, [normal(2, 3)], {"dim": -1}
+        yield f"{name}, first axis", name, [normal(2, 3, 2)], {"dim": 0}
+        yield f"{name}, large", name, [np.array([[0.0, 1000.0], [-1e30, 1e30]])], {"dim": 1}
+        yield f"{name}, masked", name, [np.array([-INF, 0.0, 1.0])], {"dim": 0}
     labels = {"labels": np.array([0, 2, 1, 2])}
     yield "cross_entropy", "cross_entropy", [normal(4, 3)], labels
     yield "cross_entropy, large", "cross_entropy", [1e30 * normal(4, 3)], labels
@@ -68,7 +68,7 @@ def activation_cases(rng):
         ("hardtanh", {"min_val": -0.5, "max_val": 1.5}),
     ]:
         yield f"{name}, {options}", name, [x], options
-    yield "logsumexp", "logsumexp", [rng.normal(size=(3, 4)).round(3)], {"axis": 0}
+    yield "logsumexp", "logsumexp", [rng.normal(size=(3, 4)).round(3)], {"dim": 0}
     x, y = np.array([0.0, 0.0, 1.0, -2.0]), np.array([0.5, 2.0, 0.25, 3.0])
     yield "xlogy", "xlogy", [x, y], {}
 

@@ -26,6 +26,12 @@ CASES = {
         {"lr_changes": True, "some_none": True},
     ),
     "momentum, lr changes": ("SGD", {"lr": 0.1, "momentum": 0.9}, {"lr_changes": True}),
+    "dampening": ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.25}, {}),
+    "dampening, maximize, weight decay, lr changes, some gradients are None": (
+        "SGD",
+        {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "maximize": True, "weight_decay": 0.2},
+        {"lr_changes": True, "some_none": True},
+    ),
     "Adam, defaults": ("Adam", {}, {}),
     "Adam, betas": ("Adam", {"lr": 0.1, "betas": [0.5, 0.8]}, {}),
     "Adam, betas of 0": ("Adam", {"lr": 0.1, "betas": [0.0, 0.0]}, {}),
@@ -37,9 +43,16 @@ CASES = {
         {"lr": 0.1, "weight_decay": 0.2},
         {"lr_changes": True, "some_none": True},
     ),
+    "Adam, amsgrad": ("Adam", {"lr": 0.1, "betas": [0.5, 0.5], "amsgrad": True}, {}),
+    "Adam, maximize": ("Adam", {"lr": 0.1, "maximize": True}, {}),
     "AdamW, defaults": ("AdamW", {}, {}),
     "AdamW, weight decay": ("AdamW", {"lr": 0.1, "weight_decay": 0.2}, {}),
     "AdamW, no weight decay": ("AdamW", {"lr": 0.1, "weight_decay": 0.0}, {}),
+    "AdamW, amsgrad, maximize, some gradients are None": (
+        "AdamW",
+        {"lr": 0.1, "betas": [0.5, 0.5], "amsgrad": True, "maximize": True},
+        {"some_none": True},
+    ),
     "AdamW, lr changes, some gradients are None": (
         "AdamW",
         {"lr": 0.1, "weight_decay": 0.2},
@@ -61,6 +74,30 @@ CASES = {
         {"lr": 0.1, "weight_decay": 0.2, "initial_accumulator_value": 0.5},
         {},
     ),
+    "Adadelta, defaults": ("Adadelta", {}, {}),
+    "Adadelta, all, lr changes, some gradients are None": (
+        "Adadelta",
+        {"lr": 0.1, "rho": 0.5, "eps": 0.1, "weight_decay": 0.2, "maximize": True},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "Adamax, defaults": ("Adamax", {}, {}),
+    "Adamax, all, lr changes, some gradients are None": (
+        "Adamax",
+        {"lr": 0.1, "betas": [0.5, 0.8], "eps": 0.1, "weight_decay": 0.2, "maximize": True},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "RAdam, defaults": ("RAdam", {}, {}),
+    "RAdam, weight decay, lr changes, some gradients are None": (
+        "RAdam",
+        {"lr": 0.1, "betas": [0.5, 0.9], "eps": 0.1, "weight_decay": 0.2},
+        {"lr_changes": True, "some_none": True},
+    ),
+    "RAdam, decoupled weight decay, maximize": (
+        "RAdam",
+        {"lr": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True, "maximize": True},
+        {},
+    ),
+    "RAdam, never divided": ("RAdam", {"lr": 0.1, "betas": [0.5, 0.5]}, {}),
     "Adagrad, all, lr changes, some gradients are None": (
         "Adagrad",
         {"lr": 0.1, "lr_decay": 0.3, "weight_decay": 0.2, "eps": 0.1},
@@ -92,11 +129,16 @@ def record(name, options, initial, grads, dtype, lr_changes=False, some_none=Fal
 GROUPS = [{"lr": 0.2}, {"weight_decay": 0.3}, {}]  # beside the optimizer's own options
 #: Optimizers whose state is recorded after three steps, with what seven more lead to.
 STATES = {
-    "SGD": {"lr": 0.1, "momentum": 0.9},
-    "Adam": {"lr": 0.1},
-    "AdamW": {"lr": 0.1},
-    "RMSprop": {"lr": 0.1, "momentum": 0.5, "centered": True, "eps": 0.1},
-    "Adagrad": {"lr": 0.1, "initial_accumulator_value": 0.5},
+    "SGD": ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    "SGD, dampening": ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.25}),
+    "Adam": ("Adam", {"lr": 0.1}),
+    "Adam, amsgrad": ("Adam", {"lr": 0.1, "amsgrad": True}),
+    "AdamW": ("AdamW", {"lr": 0.1}),
+    "RMSprop": ("RMSprop", {"lr": 0.1, "momentum": 0.5, "centered": True, "eps": 0.1}),
+    "Adadelta": ("Adadelta", {"rho": 0.5}),
+    "Adamax": ("Adamax", {"lr": 0.1}),
+    "RAdam": ("RAdam", {"lr": 0.1, "betas": [0.9, 0.95]}),
+    "Adagrad": ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5}),
 }
 
 
@@ -142,7 +184,10 @@ def main():
         }
         for name, (optimizer, options, loop) in CASES.items()
     ]
-    states = [record_state(name, options, initial, grads) for name, options in STATES.items()]
+    states = [
+        {"name": title} | record_state(name, options, initial, grads)
+        for title, (name, options) in STATES.items()
+    ]
     head = {"torch": torch.__version__, "recorded_after": RECORDED_AFTER}
     data = ",\n".join(
         [f'"{key}": {json.dumps(value)}' for key, value in head.items()]

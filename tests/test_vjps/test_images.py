@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from microgrand.dispatch import data_of
-from microgrand.nn import scores, shares, trilinear
+from microgrand.nn import scores, shares, trilinear, unfolding
 from microgrand.nn.windows import Windows
 
 from .cases import Case, arrays, covers, several_axes, shapes, some_constant
@@ -71,6 +71,14 @@ def pools(draw, function):
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         winners = [rng.random(y[(..., *at)].shape) < 0.7 for _, _, at in how.meetings]
     return Case(lambda a: function(a, how, winners), [x if function is shares.gather else y])
+
+
+@covers(unfolding.take_apart, unfolding.put_together)
+@st.composite
+def columns(draw, function):
+    how = draw(windows())
+    shape = how.lengths if function is unfolding.take_apart else (*how.kernel, *how.places)
+    return Case(lambda x: function(x, how), [draw(arrays((2, *shape)))])
 
 
 @st.composite

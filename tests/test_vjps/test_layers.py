@@ -14,6 +14,7 @@ from microgrand.nn import (
     losses,
     normal,
     recurrences,
+    shrinking,
     smooth,
 )
 from microgrand.nn.dropout import masks
@@ -47,7 +48,7 @@ def affines(draw, function):
 def softmaxes(draw, function):
     x = draw(arrays(shapes(1, min_side=1)))
     axis = draw(an_axis(x.ndim))
-    return Case(lambda x: function(x, axis=axis), [x])
+    return Case(lambda x: function(x, dim=axis), [x])
 
 
 @covers(attention.attention_weights)
@@ -67,7 +68,7 @@ def weights_of_attention(draw, function):
 def sums_of_exponentials(draw, function):
     x = draw(arrays(shapes(1, min_side=1)))
     axis, keepdims = draw(an_axis(x.ndim)), draw(st.booleans())
-    return Case(lambda x: function(x, axis=axis, keepdims=keepdims), [x])
+    return Case(lambda x: function(x, dim=axis, keepdim=keepdims), [x])
 
 
 @covers(activations.xlogy)
@@ -77,7 +78,10 @@ def products_with_logarithms(draw, function):
     return draw(some_constant(function, values, ["array"]))
 
 
-@covers(normal.normal_cdf, smooth.logistic, smooth.swish, smooth.tanh_unit)
+@covers(
+    normal.normal_cdf, smooth.logistic, smooth.swish, smooth.tanh_unit, smooth.mish_unit,
+    smooth.fraction_of_size, shrinking.rest_of_tanh,
+)  # fmt: skip
 def units(function):
     return st.builds(lambda x: Case(function, [x]), arrays(shapes(), -4, 4))
 

@@ -45,7 +45,7 @@ def gradient(function, x):
         (lambda x: np.einsum("ij,kj->k", np.ones((5000, 2), HALF), x), np.ones((1, 2), HALF), 5000),
         (lambda z: F.cross_entropy(z, np.zeros(N, int)), np.zeros((N, 2), HALF), -0.5 / N),
         # As of x / N: the others' part in the sum is far below it.
-        (lambda z: F.softmax(z, axis=0) * np.eye(N, 1, dtype=HALF), np.zeros((N, 1), HALF), 1 / N),
+        (lambda z: F.softmax(z, dim=0) * np.eye(N, 1, dtype=HALF), np.zeros((N, 1), HALF), 1 / N),
     ],
 )  # fmt: skip
 def test_float16(function, x, expected):
@@ -57,7 +57,7 @@ def test_float16(function, x, expected):
 @pytest.mark.parametrize("n", [5000, N])
 def test_losses_and_softmax_of_many_float16_numbers(n):
     assert_allclose(F.softmax(np.zeros((1, n), HALF)).data, 1 / n, rtol=2e-3)
-    assert_allclose(F.log_softmax(np.zeros((n, 1), HALF), axis=0).data, -np.log(n), rtol=1e-3)
+    assert_allclose(F.log_softmax(np.zeros((n, 1), HALF), dim=0).data, -np.log(n), rtol=1e-3)
     assert_allclose(
         F.cross_entropy(np.zeros((n, 2), HALF), np.zeros(n, int)).item(), np.log(2), rtol=1e-3
     )
@@ -68,8 +68,8 @@ def test_losses_and_softmax_of_many_float16_numbers(n):
 def test_softmax_over_many_float16_numbers(function):
     rng = np.random.default_rng(0)
     z, weights = rng.normal(size=(5000, 2)), rng.uniform(0.5, 1, (5000, 2))
-    found = gradient(lambda z: function(z, axis=0) * weights.astype(HALF), z.astype(HALF))
-    expected = gradient(lambda z: function(z, axis=0) * weights, z)
+    found = gradient(lambda z: function(z, dim=0) * weights.astype(HALF), z.astype(HALF))
+    expected = gradient(lambda z: function(z, dim=0) * weights, z)
     assert_allclose(found.astype(float), expected, rtol=0.02, atol=0.02)
 
 

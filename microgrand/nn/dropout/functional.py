@@ -22,7 +22,7 @@ def call(layer: DropoutBase, x: ArrayLike, training: bool) -> Tensor:
     """Call a layer in training or evaluation mode."""
     checks.check_training(training)
     layer.training = training
-    return layer(x)  # type: ignore[no-any-return]
+    return layer(x)
 
 
 def dropout(
@@ -38,7 +38,7 @@ def dropout(
         Probability that an element is dropped, ``0 <= p <= 1``. Some texts give the probability
         of keeping one instead: ``p = 1 - keep_prob``.
     training
-        If False, return `x` as it is.
+        If False, nothing is dropped.
     rng
         Draws the mask; the library's generator by default.
 

@@ -1,4 +1,4 @@
-"""Dropout and its relatives: layers that take something out of a net at random, in training only.
+"""Dropout and its relatives: layers that drop parts of a net at random, in training only.
 
 All of them do the same three things. They draw a mask, True where something is kept:
 
@@ -14,10 +14,10 @@ And they apply the same mask on the way back, because what was dropped had no pa
     g_x = mask * g / q.
 
 The relatives differ in what an element of the mask stands for: a unit, a channel, a whole time
-series, a weight, a word, a branch of the net. In evaluation all of them are the identity, up to
-the scale of ``scaling="classic"``. Two relatives differ more: `GaussianDropout` draws
-factors instead of a mask, and `AlphaDropout` puts another value than zero in a dropped unit's
-place.
+series, a weight, a word, a branch of the net. In evaluation none of them drops anything; only
+``scaling="classic"`` scales there, and not in training. Two relatives differ more:
+`GaussianDropout` draws factors instead of a mask, and `AlphaDropout` puts another value than zero
+in a dropped unit's place.
 """
 
 from __future__ import annotations
@@ -95,16 +95,16 @@ class DropoutBase(Module):
 
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Zero what the mask drops, and scale the rest; with ``p = 1``, nothing is left."""
-        return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)  # type: ignore[no-any-return]
+        return apply_mask(x, mask, 1 / (1 - self.p) if self.p < 1 else 1.0)
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Return the input.
 
-        Of a parameter, return a copy where nothing is recorded, because an optimizer step would
-        change the original.
+        Of a leaf that is trained, return a copy where nothing is recorded, because an optimizer
+        step would change the original.
         """
-        is_parameter = x.is_leaf and x.requires_grad
-        return x.detach() if is_parameter and not is_grad_enabled() else x
+        is_trainable = x.is_leaf and x.requires_grad
+        return x.detach() if is_trainable and not is_grad_enabled() else x
 
     def extra_repr(self) -> str:
         """Return the probability, and the shared axes if there are any."""
@@ -203,7 +203,7 @@ class Dropout(DropoutBase):
         if self.scaling == "inverted":
             return super().evaluate(x)
         # Scale through apply_mask: with p = 1 even an infinity becomes exactly 0.
-        return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)  # type: ignore[no-any-return]
+        return apply_mask(x, np.asarray(self.p < 1), 1 - self.p)
 
     def extra_repr(self) -> str:
         """Return the probability, and the scaling if it is not the default."""
@@ -212,7 +212,7 @@ class Dropout(DropoutBase):
 
 
 class GroupDropout(Dropout):
-    """Dropout of whole groups: the kind, not `shared_axes`, says which elements go together."""
+    """Dropout of whole groups: the subclass, not `shared_axes`, says which elements go together."""
 
     def __init__(
         self,
@@ -233,7 +233,7 @@ class ChannelDropout(GroupDropout):
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each channel of each example."""
         checks.check_channels(shape, self.spatial_axes)
-        return shape[: len(shape) - self.spatial_axes] + (1,) * self.spatial_axes
+        return shape[: -self.spatial_axes] + (1,) * self.spatial_axes
 
 
 class Dropout1d(ChannelDropout):
@@ -354,7 +354,7 @@ class DropPath(GroupDropout):
 
 
 class WordDropout(GroupDropout):
-    """Zero whole rows of an embedding matrix: words, wherever they occur in the batch.
+    """Zero whole rows of an embedding matrix, so that a word is dropped wherever it occurs.
 
     Apply it to the matrix, before looking up the words: ``word_dropout(weight)[words]``. All
     occurrences of a word then share its fate, as if it were not in the vocabulary; if single
@@ -526,8 +526,8 @@ class GaussianDropout(DropoutBase):
     def drop(self, x: Tensor, noise: Mask) -> Tensor:
         """Multiply by the noise, in the input's dtype."""
         checks.check_noise(noise)
-        noise = self.mask = read_only(noise.astype(x.dtype))
-        return x * noise  # type: ignore[no-any-return]
+        noise = self.mask = read_only(noise.astype(x.dtype))  # until now, it had the generator's
+        return x * noise
 
     @property
     def noise(self) -> Mask | None:
@@ -583,11 +583,11 @@ class AlphaDropout(DropoutBase):
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
         """Put L where `mask` is False, then map affinely to keep mean 0 and variance 1."""
         if self.p == 1:  # nothing is kept, and nothing varies
-            return apply_mask(x, mask)  # type: ignore[no-any-return]
+            return apply_mask(x, mask)
         p, q = self.p, 1 - self.p
         a = (q * (1 + p * SELU_LIMIT**2)) ** -0.5
         b = -a * p * SELU_LIMIT
-        return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)  # type: ignore[no-any-return]
+        return apply_mask(x, mask, a) + np.where(mask, b, a * SELU_LIMIT + b).astype(x.dtype)
 
 
 class FeatureAlphaDropout(AlphaDropout):

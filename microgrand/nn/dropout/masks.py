@@ -39,7 +39,7 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     Multiplying by the mask would turn a dropped ``inf`` into ``inf * 0 = nan``. Instead, the bits
     of ``x``, read as an integer, are multiplied by 0 or 1, which is exact. The result is that of
     ``np.where(mask, x * scale, 0)``, which chooses at each element, and is many times slower for a
-    random mask.
+    random mask. (float16 is scaled in float32, and rounded once.)
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class MaskSource:
 
     Blocks put others in its place: ``with DropoutMasks():`` replays masks, `mc_dropout` draws them
     with one generator, `compile` writes down how they are drawn. A block within another asks the
-    outer source for what it does not decide itself, so that the outermost sees each draw.
+    outer source for what it does not decide itself.
     """
 
     #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.

@@ -10,27 +10,35 @@ Each is a function of the number of calls of its `step`, so that a run goes on a
         scheduler.step()
 """
 
+from .compositions import ChainedScheduler, SequentialLR
+from .cycles import CyclicLR, OneCycleLR
 from .functions import (
+    ConstantLR,
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
     ExponentialLR,
     LambdaLR,
     LinearLR,
     MultiStepLR,
-    SequentialLR,
+    PolynomialLR,
     StepLR,
 )
-from .one_cycle import OneCycleLR
 from .plateau import ReduceLROnPlateau
 from .scheduler import LRScheduler
 
 __all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
     "OneCycleLR",
+    "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",

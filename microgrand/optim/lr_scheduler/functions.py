@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from ...schedules import half_cosine, straight, value_between
 from .. import checks
 from ..optimizer import Optimizer
-from .plateau import ReduceLROnPlateau
 from .scheduler import LRScheduler
 
 
@@ -40,6 +39,8 @@ class LambdaLR(LRScheduler):
     >>> optimizer.lr
     0.125
     """
+
+    multiplies = True
 
     def __init__(
         self,
@@ -78,6 +79,8 @@ class StepLR(LRScheduler):
     [1.0, 1.0, 0.1, 0.01]
     """
 
+    multiplies = True
+
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         self.step_size = checks.checked_count("step_size", step_size, 1)
         self.gamma = checks.checked_number("gamma", gamma)
@@ -110,6 +113,8 @@ class MultiStepLR(LRScheduler):
     [1.0, 0.5, 0.5, 0.25]
     """
 
+    multiplies = True
+
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
         self.milestones = checks.checked_milestones(milestones)
         self.gamma = checks.checked_number("gamma", gamma)
@@ -138,6 +143,8 @@ class ExponentialLR(LRScheduler):
     >>> lr_scheduler.ExponentialLR(optimizer, gamma=0.5).rate(3, 1.0)
     0.125
     """
+
+    multiplies = True
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
         self.gamma = checks.checked_number("gamma", gamma)
@@ -170,6 +177,8 @@ class LinearLR(LRScheduler):
     [0.25, 0.5, 0.75, 1.0, 1.0]
     """
 
+    multiplies = True
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -186,6 +195,76 @@ class LinearLR(LRScheduler):
         """Return the initial learning rate times the factor of the step."""
         t = step / self.total_iters
         return initial * value_between(self.start_factor, self.end_factor, t, straight)
+
+
+class ConstantLR(LRScheduler):
+    """Multiply the learning rate by a factor until some step.
+
+    Parameters
+    ----------
+    optimizer
+        The optimizer.
+    factor
+        The factor, from 0 to 1.
+    total_iters
+        How many steps it holds for, at least 0.
+
+    Examples
+    --------
+    >>> from microgrand import Tensor
+    >>> from microgrand.optim import SGD, lr_scheduler
+    >>> optimizer = SGD([Tensor(0.0, requires_grad=True)], lr=0.5)
+    >>> scheduler = lr_scheduler.ConstantLR(optimizer, factor=0.25, total_iters=2)
+    >>> [scheduler.rate(step, 1.0) for step in range(4)]
+    [0.25, 0.25, 1.0, 1.0]
+    """
+
+    multiplies = True
+
+    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5) -> None:
+        self.factor = checks.checked_part("factor", factor)
+        self.total_iters = checks.checked_count("total_iters", total_iters, 0)
+        super().__init__(optimizer)
+
+    def rate(self, step: int, initial: float, index: int = 0) -> float:
+        """Return the initial learning rate, at first times the factor."""
+        return initial * self.factor if step < self.total_iters else initial
+
+
+class PolynomialLR(LRScheduler):
+    """Go down to 0 along a power of the steps that are left.
+
+    Parameters
+    ----------
+    optimizer
+        The optimizer.
+    total_iters
+        How many steps it takes, at least 1.
+    power
+        The exponent, at least 0; 1 for a straight line.
+
+    Examples
+    --------
+    >>> from microgrand import Tensor
+    >>> from microgrand.optim import SGD, lr_scheduler
+    >>> optimizer = SGD([Tensor(0.0, requires_grad=True)], lr=0.5)
+    >>> scheduler = lr_scheduler.PolynomialLR(optimizer, total_iters=4, power=2)
+    >>> [scheduler.rate(step, 1.0) for step in range(6)]
+    [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
+    """
+
+    multiplies = True
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
+        self.total_iters = checks.checked_count("total_iters", total_iters, 1)
+        self.power = checks.checked_number("power", power)
+        super().__init__(optimizer)
+
+    def rate(self, step: int, initial: float, index: int = 0) -> float:
+        """Return the initial learning rate times the power."""
+        left = max(self.total_iters - step, 0) / self.total_iters
+        factor: float = left**self.power
+        return initial * factor
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -237,6 +316,7 @@ class CosineAnnealingLR(LRScheduler):
     ) -> None:
         self.T_max = checks.checked_count("T_max", T_max, 1)
         self.eta_min = checks.checked_number("eta_min", eta_min)
+        self.multiplies = self.eta_min == 0
         super().__init__(optimizer)
 
     def rate(self, step: int, initial: float, index: int = 0) -> float:
@@ -245,53 +325,51 @@ class CosineAnnealingLR(LRScheduler):
         return value_between(initial, self.eta_min, t, half_cosine)
 
 
-class SequentialLR(LRScheduler):
-    """One scheduler after the other.
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Go down along half a cosine, begin at the top again, and so on.
+
+    (Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts", eq. 5).
+    For a learning rate that falls within epochs, too, call `step` after each batch, and count
+    batches.
 
     Parameters
     ----------
     optimizer
-        The optimizer, which is that of the schedulers, too.
-    schedulers
-        A list of schedulers. Do not call their `step`.
-    milestones
-        The steps at which the second begins, the third, ...; each begins with its own step 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the arguments do not fit each other.
+        The optimizer.
+    T_0
+        How many steps the first way down takes, at least 1.
+    T_mult
+        How many times as long each is as the one before, at least 1.
+    eta_min
+        The smallest learning rate, at least 0.
 
     Examples
     --------
     >>> from microgrand import Tensor
     >>> from microgrand.optim import SGD, lr_scheduler
     >>> optimizer = SGD([Tensor(0.0, requires_grad=True)], lr=0.5)
-    >>> warm_up = lr_scheduler.LinearLR(optimizer, start_factor=0.5, total_iters=2)
-    >>> decay = lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
-    >>> scheduler = lr_scheduler.SequentialLR(optimizer, [warm_up, decay], milestones=[2])
-    >>> for _ in range(5):
-    ...     print(optimizer.lr)
-    ...     scheduler.step()
-    0.25
-    0.375
-    0.5
-    0.25
-    0.125
+    >>> scheduler = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2, T_mult=2)
+    >>> [round(scheduler.rate(step, 1.0), 3) for step in range(7)]
+    [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
     """
 
     def __init__(
-        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
+        self,
+        optimizer: Optimizer,
+        T_0: int,  # noqa: N803
+        T_mult: int = 1,  # noqa: N803
+        eta_min: float = 0.0,
     ) -> None:
-        self.schedulers = checks.checked_schedulers(
-            optimizer, schedulers, milestones, LRScheduler, ReduceLROnPlateau
-        )
-        self.milestones = checks.checked_milestones(milestones)
+        self.T_0 = checks.checked_count("T_0", T_0, 1)
+        self.T_mult = checks.checked_count("T_mult", T_mult, 1)
+        self.eta_min = checks.checked_number("eta_min", eta_min)
         super().__init__(optimizer)
 
     def rate(self, step: int, initial: float, index: int = 0) -> float:
-        """Return that of the scheduler whose turn it is."""
-        turn = bisect.bisect_right(self.milestones, step)
-        begin = self.milestones[turn - 1] if turn else 0
-        scheduler: LRScheduler = self.schedulers[turn]
-        return scheduler.rate(step - begin, initial, index)
+        """Return the value of the cosine."""
+        length = self.T_0
+        if self.T_mult == 1:
+            step %= length
+        while step >= length:
+            step, length = step - length, length * self.T_mult
+        return value_between(initial, self.eta_min, step / length, half_cosine)

@@ -86,7 +86,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def rate(self, step: int, initial: float, index: int = 0) -> float:
         """Return the learning rate as it is: the step alone does not tell the next."""
-        return self.optimizer.param_groups[index]["lr"]  # type: ignore[no-any-return]
+        return self.optimizer.param_groups[index]["lr"]
 
     def is_better(self, metric: float) -> bool:
         """Tell whether a metric is better than the best one, by the threshold."""

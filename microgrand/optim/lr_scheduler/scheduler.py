@@ -33,6 +33,8 @@ class LRScheduler(ABC):
 
     #: The attributes that change from call to call.
     state: ClassVar[tuple[str, ...]] = ("last_epoch",)
+    #: Whether `rate` is the initial learning rate times a factor that does not depend on it.
+    multiplies: bool = False
 
     def __init__(self, optimizer: Optimizer) -> None:
         checks.check_is_optimizer(self, optimizer, Optimizer)

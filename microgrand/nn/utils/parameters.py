@@ -1,4 +1,4 @@
-"""What training needs beside modules: clipped gradients, parameters as a vector or as arguments."""
+"""Gradients that are clipped, parameters as a vector or as arguments."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
-from ..traced import look
-from ..vjps.rules import extreme
-from . import module_checks as checks
-from .checks import check_flag
-from .module import STATE, Module
+from ...tensor import Tensor
+from ...traced import look
+from ...vjps.rules import extreme
+from .. import module_checks as checks
+from ..checks import check_flag
+from ..module import STATE, Module
 
 
 def clip_grad_norm_(
@@ -200,7 +200,8 @@ def functional_call(
         The module. Its own parameters are there again when the call has ended, also by an error.
     parameter_and_buffer_dicts
         From names, as those of `named_parameters`, to arrays or tensors of the same shapes, which
-        stand in their places; the others are the module's own. A shared parameter has one name.
+        stand in their places; the others are the module's own. A parameter that is in several
+        places may be given by any of its names, or by several, with the same values.
     args
         The module's arguments, a tuple; or one argument.
     kwargs
@@ -214,7 +215,8 @@ def functional_call(
     Raises
     ------
     TypeError, ValueError
-        If the module has no such parameter, or one of another shape.
+        If the module has no such parameter, or one of another shape, or if one is given by two
+        names and the gradient could reach only one of them.
 
     Notes
     -----
@@ -233,7 +235,7 @@ def functional_call(
     {'weight': (1, 2), 'bias': (1,)}
     """
     checks.check_is_module("functional_call", module, Module)
-    own = dict(module.named_tensors(STATE))
+    own = dict(module.named_tensors(STATE, every_name=True))
     table = checks.checked_replacements(module, own, parameter_and_buffer_dicts)
     arguments = args if isinstance(args, tuple) else (args,)
     replaced: list[tuple[dict[str, Any], str, Any]] = []

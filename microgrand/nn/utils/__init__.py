@@ -1,0 +1,19 @@
+"""What training needs beside modules, by PyTorch's names."""
+
+from . import rnn
+from .parameters import (
+    clip_grad_norm_,
+    clip_grad_value_,
+    functional_call,
+    parameters_to_vector,
+    vector_to_parameters,
+)
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "functional_call",
+    "parameters_to_vector",
+    "rnn",
+    "vector_to_parameters",
+]
