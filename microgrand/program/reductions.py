@@ -44,7 +44,7 @@ def write(writer: PartWriter, call: Call) -> list[str]:
     inside = part([i for i in kept if i not in outside])
     outer = part(outside)
     how = Terms(writer, found, result)
-    total = "total" if how.may_be_reordered else "loop"
+    total = "total" if found.kind == "add" else "loop"
     axes = [*outer, *reduced]
 
     def element(axes: list[Axis]) -> str:
@@ -92,30 +92,24 @@ class Terms:
         self.kind = found.kind
         self.dtype = found.arrays[0].dtype.name
         self.of_result = result.dtype.name.replace("bool", "bool_")
-        self.may_be_reordered = self.kind == "add"
 
     @property
     def start(self) -> str:
         """What a total is before there are terms."""
-        bits = {"float32": 32, "float64": 64}.get(self.dtype)
-        lowest, highest = (
-            (f"np.int{bits}({-(2 ** (bits - 1))})", f"np.int{bits}({2 ** (bits - 1) - 1})")
-            if bits
-            else ("", "")
-        )
+        bits = 64 if self.dtype == "float64" else 32
         return {
             "add": "np.float64(0)",
             "count": "np.int64(0)",
             "logical_or": "False",
             "logical_and": "True",
-            "maximum": lowest,
-            "minimum": highest,
+            "maximum": f"np.int{bits}({-(2 ** (bits - 1))})",
+            "minimum": f"np.int{bits}({2 ** (bits - 1) - 1})",
         }[self.kind]
 
     @property
     def beginning(self) -> str:
         """The same where totals are in memory."""
-        known = {"maximum": "-np.inf", "minimum": "np.inf", "logical_or": "0", "logical_and": "1"}
+        known = {"maximum": "-np.inf", "minimum": "np.inf", "logical_and": "1"}
         return known.get(self.kind, "0")
 
     def element(self, where: list[str]) -> str:
