@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_compile_functions import as_function, same_inputs
 from test_compile_steps import FLOATS, LAYERS, OPTIMIZERS, Training, batch, copies, run
 
-from microgrand import Tensor, compile, grad, hvp, manual_seed, value_and_grad
+from microgrand import Tensor, compile, grad, hvp, manual_seed, nn, value_and_grad
 from microgrand.nn import functional as F
 from microgrand.program import lowering, native, native_library, numba_cache, rolling, running
 from microgrand.testing import strategies
@@ -440,3 +440,24 @@ def test_gradients_of_functions_with_loops_over_rows(in_python):
         return np.sum(np.tanh(x[1:] * x[:-1].T.T) ** 2) + np.sum(x[0] * x[-1])
 
     assert_runs_natively(grad(f), draw((4, 3)))
+
+
+def test_what_is_changed_is_shown_where_a_view_comes_next():
+    weight, seen = nn.Parameter(np.ones((3, 4))), []
+
+    def step(x):
+        weight.grad = None
+        loss = ((weight @ x) ** 2).sum()
+        loss.backward()
+        weight.data -= 0.01 * weight.grad
+        flat = weight.data.reshape(-1)
+        np.clip(flat, -1, 1, out=flat)
+        return loss
+
+    compiled = compile(step, backend="numba")
+    for n in range(4):
+        x, before = np.full(4, float(n)), weight.data.copy()
+        compiled(x)
+        np.testing.assert_allclose(weight.grad, 2 * (before @ x)[:, None] * x)
+        seen.append(weight.grad)
+    assert len({id(gradient) for gradient in seen}) == 4

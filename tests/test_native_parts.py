@@ -1,4 +1,4 @@
-"""What native parts are made of: functions of floats, tiles of products, places, and memory."""
+"""What native parts are made of: functions of floats, products, places, and memory."""
 
 import re
 
@@ -10,7 +10,7 @@ from test_compile_numba import assert_close, assert_runs_natively, draw, run_in_
 
 from microgrand import compile, manual_seed, nn, optim
 from microgrand.nn import functional as F
-from microgrand.program import again, memory, native_library, numba_cache, reductions
+from microgrand.program import again, memory, native_library, numba_cache
 from microgrand.program.calls import Program, Storage, Variable
 
 numba = pytest.importorskip("numba")
@@ -116,31 +116,10 @@ def test_largest_and_smallest_with_signed_nan():
     assert_runs_natively(f, lambda number: x + number)
 
 
-# ------------------------------------------------------------------------------------- tiles
+# ---------------------------------------------------------------------------------- products
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("order", ["xy", "Xy", "xY", "XY"])  # a capital letter is transposed
-def test_products_in_tiles(order, dtype, monkeypatch):
-    monkeypatch.setattr(reductions, "has_wide_vectors", lambda: True)
-    sizes = [(29, 17, 40), (13, 600, 33), (150, 31, 64)]
-
-    def f(*arrays):
-        xs = [x.T if order[0] == "X" else x for x in arrays[::2]]
-        ys = [y.T if order[1] == "Y" else y for y in arrays[1::2]]
-        return [(x @ y) * 2 + 1 for x, y in zip(xs, ys, strict=True)]
-
-    def shapes(m, k, n):
-        return (m, k)[:: -1 if order[0] == "X" else 1], (k, n)[:: -1 if order[1] == "Y" else 1]
-
-    arrays = [draw(shape, dtype) for size in sizes for shape in shapes(*size)]
-    compiled = assert_runs_natively(f, *arrays, ulps=256)
-    assert compiled.source.count("    product_in_tiles(") == 3
-
-
-def test_products_with_blas(monkeypatch):
-    monkeypatch.setattr(reductions, "has_wide_vectors", lambda: False)
-
+def test_products_with_blas():
     def f(x, y, z):
         return (x @ y.T) * 2 + 1, np.matmul(z, z.swapaxes(1, 2)) * 2 + x[0, 0], (x.T @ x) - 1
 

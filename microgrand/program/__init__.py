@@ -30,8 +30,8 @@ and all that is left to do is to write these lines well. Read on in this order:
   it, and the run;
 - native.py, places.py, parts.py, reductions.py, memory.py, rolling.py, lowering.py: parts of it as
   loops over memory;
-- native_library.py, numba_library.py, numba_tiles.py, numba_cache.py: what these call, and how they
-  become machine code;
+- native_library.py, numba_library.py, numba_cache.py: what these call, and how they become machine
+  code;
 - compiled.py: the callable that ties them together; comparison.py: ``check=True``;
 - checks.py: what is refused.
 """

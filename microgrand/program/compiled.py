@@ -113,12 +113,11 @@ def compile(
     to the bit: ``exp``, ``log`` and ``tanh`` are functions of microgrand's own that are computed
     with vectors of numbers; ``sin``, ``cos``, ``tan``, the other functions of this kind, and powers
     are those of the C library; sums are added in another order, those of float32 in float64;
-    products of small matrices are loops, of larger ones SciPy's BLAS, or microgrand's own on
-    processors with vectors of 512 bits. There are no warnings of overflow or division by zero, also
-    where `numpy.errstate` asks for them. What has no native code is left to NumPy; ``source`` names
-    it. The third call takes seconds, as Numba compiles: three for a small net or an ODE's solver,
-    ten for a net of two convolutions, fifteen for a transformer. Machine code is kept in the user's
-    cache folder, and loaded in half a second. Against the NumPy program, that is worth it from some
+    products of small matrices are loops, of larger ones SciPy's BLAS. There are no warnings of
+    overflow or division by zero, also where `numpy.errstate` asks for them. What has no native code
+    is left to NumPy; ``source`` names it. The third call takes seconds, as Numba compiles: a few
+    for a small net or an ODE's solver, many for a transformer. Machine code is kept in the user's
+    cache folder, and loaded much sooner. Against the NumPy program, that is worth it from some
     hundred thousand steps of a small net on, some hundred of a transformer, or ten thousand calls
     of a solver that computes with numbers one by one.
 

@@ -76,41 +76,6 @@ def product(
     z[...] = x @ y
 
 
-#: Large products are computed in tiles of so many rows, by so many columns of each size of number.
-ROWS, COLUMNS = (14, 13, 11, 8), {4: 32, 8: 16}
-#: They are packed in blocks of so many terms and panels of rows, to be read one after the other.
-TERMS, PANELS = 256, 8
-
-
-def rows_of_tiles(rows: int) -> int:
-    """Return how many rows tiles have: many, but so that few are left over."""
-    return min(ROWS, key=lambda n: -(-rows // n) * (n + 2))
-
-
-def scratch_of_tiles(sizes: Any, size: int) -> int:
-    """Return how many numbers of a size in bytes a product in tiles needs room for."""
-    m, n, k = sizes
-    rows, terms = rows_of_tiles(m), min(k, TERMS)
-    columns = -(-n // COLUMNS[size]) * COLUMNS[size]
-    return int(rows * PANELS * terms + columns * terms + rows * COLUMNS[size])
-
-
-def product_in_tiles(
-    sizes: Any,
-    rows: int,
-    columns: int,
-    a: Any,
-    place_in_a: Any,
-    b: Any,
-    place_in_b: Any,
-    c: Any,
-    place_in_c: Any,
-    scratch: Any,
-) -> None:
-    """Multiply large matrices."""
-    product(sizes, a, place_in_a, b, place_in_b, c, place_in_c)
-
-
 # --------------------------------------------------------------------------------- functions
 
 #: A float plus this is rounded to an integer, which stands in its last bits.

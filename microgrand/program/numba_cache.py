@@ -21,7 +21,7 @@ HEAD = '''"""A part of a compiled function."""
 
 import numpy as np
 
-from microgrand.program import numba_library, numba_tiles
+from microgrand.program import numba_library
 from microgrand.program.native_library import *
 
 
@@ -98,7 +98,7 @@ def build(name: str, text: str, given: list[Variable]) -> Part:
 @functools.cache
 def library() -> str:
     """Return what parts call, as text."""
-    names = ("native_library", "numba_library", "numba_tiles")
+    names = ("native_library", "numba_library")
     files = (Path(__file__).with_name(f"{name}.py") for name in names)
     return "".join(file.read_text(encoding="utf-8") for file in files)
 

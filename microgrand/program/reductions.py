@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from .calls import Call, Storage, Variable
 from .native import Reduction, reduction
-from .native_library import COLUMNS, rows_of_tiles, scratch_of_tiles
 from .places import Axis, axes_of, index, nested, steps_in
 
 if TYPE_CHECKING:
@@ -191,27 +189,8 @@ def write_product(writer: PartWriter, call: Call) -> list[str]:
         f"{name}, ({start}, {row}, {column})"
         for name, start, (row, column) in zip(memory, starts, steps, strict=True)
     )
-    dtype = result.dtype
-    columns = COLUMNS[dtype.itemsize]
     line = f"product(({m}, {n}, {k}), {given})"
-    if has_wide_vectors() and n >= columns // 2:
-        size = scratch_of_tiles((m, n, k), dtype.itemsize)
-        packed = Variable(np.ndarray, (size,), dtype, (dtype.itemsize,), Storage(), "packed")
-        writer.scratch(packed)
-        how = f"{rows_of_tiles(m)}, {columns}"
-        line = f"product_in_tiles(({m}, {n}, {k}), {how}, {given}, {writer.memory(packed)})"
     return [writer.call("loop", nested(outer, [line]))]
-
-
-@functools.cache
-def has_wide_vectors() -> bool:
-    """Tell whether the processor has vectors of 512 bits.
-
-    Many BLAS libraries use them on some processors only that have them.
-    """
-    import llvmlite.binding
-
-    return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 
 
 def matrix_steps(steps: Any, size: tuple[int, int]) -> tuple[int, int]:
