@@ -474,6 +474,7 @@ class Tensor(Node):
 
     def flatten(self, order: Option = "C") -> Value:
         """Flatten to one axis; as `ravel`, since tensors are not written into."""
+        checks.check_joins_all_axes(order)
         return np.ravel(self, order)
 
     def transpose(self, *axes: Axis) -> Value:

@@ -208,6 +208,32 @@ def test_methods_with_which_an_array_changes_itself_say_what_to_write(name):
     assert "sort" not in dir(x)
 
 
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("chunk", [[2, 1], [3, 4]]),
+        ("split", [[2, 1], [3, 4]]),
+        ("unbind", [2, 1, 3, 4]),
+        ("topk", [3, 4]),
+        ("where", [2, 1, 0, 0]),
+        ("eq", [False, True, False, False]),
+        ("amax", 4),
+        ("type_as", [2, 1, 3, 4]),
+        ("expand_as", [2, 1, 3, 4]),
+        ("repeat_interleave", [2, 2, 1, 1, 3, 3, 4, 4]),
+        ("bool", [True] * 4),
+    ],
+)
+def test_what_is_written_instead_of_pytorchs_methods(method, expected):
+    names = {"x": leaf(2.0, 1.0, 3.0, 4.0), "y": np.array([0, 1, 0, 0]), "condition": [1, 1, 0, 0]}
+    names |= {"how_many": 2, "axis": 0, "k": 2, "repeats": 2, "np": np}
+    with pytest.raises(AttributeError, match=f"^a Tensor has no {method}; write ") as caught:
+        getattr(names["x"], method)
+    written = re.split("; write |, ?and |, which ", str(caught.value))[1]
+    result = eval(written, names)
+    assert [x.tolist() for x in result] == expected if np.ndim(expected) else result == expected
+
+
 TIMES = 3.0
 HOLED, TURNS = np.array([1.0, np.nan, np.inf]), np.array([0.0, 2.9, 6.1])
 
