@@ -798,6 +798,38 @@ def explain_missing_attributes(tensor: type) -> None:
             setattr(tensor, name, Missing(f"a Tensor has no {name}; {message}"))
 
 
+#: What PyTorch's namespace has, and neither NumPy's nor `nn.functional`.
+ELSEWHERE = {
+    "cat": "np.concatenate(tensors, axis)",
+    "rand": "np.random.default_rng().random(shape)",
+    "randn": "np.random.default_rng().standard_normal(shape)",
+    "randint": "np.random.default_rng().integers(low, high, shape)",
+    "randperm": "np.random.default_rng().permutation(n)",
+    "from_numpy": "Tensor(array)",
+    "FloatTensor": "Tensor(values, dtype=np.float32)",
+    "LongTensor": "np.array(values)",
+    "bmm": "x @ y",
+    "mm": "x @ y",
+    "save": "microgrand.checkpoint.save(path, model=model)",
+    "load": "microgrand.checkpoint.load(path, model=model)",
+    "cuda": "nothing: there are no devices",
+    "device": "nothing: there are no devices",
+    "inference_mode": "microgrand.no_grad()",
+    "autograd": "microgrand.grad(function)",
+}
+
+
+def missing_from_package(name: str, functional: Any) -> str:
+    """Tell that the package has no attribute, and where one of this name of PyTorch's is."""
+    if name in ELSEWHERE:
+        hint = f"; write {ELSEWHERE[name]}"
+    elif name in functional.__all__:
+        hint = f"; it is microgrand.nn.functional.{name}"
+    else:
+        hint = f"; NumPy's works on tensors: np.{name}" if hasattr(np, name) else ""
+    return f"module 'microgrand' has no attribute {name!r}{hint}"
+
+
 #: What PyTorch and NumPy call the same argument.
 SAME_ARGUMENTS = (("dim", "axis"), ("keepdim", "keepdims"), ("unbiased", "ddof"))
 

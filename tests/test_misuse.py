@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers import leaf
 
+import microgrand
 from microgrand import Tensor, defvjp, no_grad, primitive
 from microgrand.nn import functional as F
 
@@ -232,6 +233,21 @@ def test_what_is_written_instead_of_pytorchs_methods(method, expected):
     written = re.split("; write |, ?and |, which ", str(caught.value))[1]
     result = eval(written, names)
     assert [x.tolist() for x in result] == expected if np.ndim(expected) else result == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("zeros", r"; NumPy's works on tensors: np\.zeros"),
+        ("cat", r"; write np\.concatenate\(tensors, axis\)"),
+        ("softmax", r"; it is microgrand\.nn\.functional\.softmax"),
+        ("cuda", "; write nothing: there are no devices"),
+        ("nonsense", ""),
+    ],
+)
+def test_functions_of_pytorchs_namespace_are_named_elsewhere(name, hint):
+    with pytest.raises(AttributeError, match=f"'microgrand' has no attribute '{name}'{hint}$"):
+        getattr(microgrand, name)
 
 
 TIMES = 3.0
