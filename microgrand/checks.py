@@ -658,7 +658,8 @@ def refuse_item_assignment() -> None:
     """Raise for ``x[i] = y``."""
     raise TypeError(
         "a Tensor does not support item assignment, as saved values must not change; build "
-        "the new value with np.where(mask, new, x)"
+        "the new value with np.where(mask, new, x), or change a parameter outside any graph, "
+        "p.data[i] = y"
     )
 
 

@@ -23,11 +23,12 @@ class RAdam(Optimizer):
         length = 2 / (1 - beta2) - 1             # of the mean's memory; at step t
         seen   = length - 2 * t * beta2**t / (1 - beta2**t)
         factor = sqrt((seen - 4) * (seen - 2) * length / ((length - 4) * (length - 2) * seen))
-        data   = data - lr * factor * mean(grad) / (sqrt(mean(grad**2)) + eps)     if seen > 5
-        data   = data - lr * mean(grad)                                            otherwise
+        data   = data - lr * factor * mean(grad) / sqrt(mean(grad**2))     if seen > 5
+        data   = data - lr * mean(grad)                                    otherwise
 
     (Liu et al. 2020, "On the Variance of the Adaptive Learning Rate and Beyond", algorithm 2, with
-    PyTorch's limit.) The means are those of `Adam`.
+    PyTorch's limit.) The means are those of `Adam`, and `eps` is added to the root before
+    that is corrected for its start at 0.
 
     Parameters
     ----------
