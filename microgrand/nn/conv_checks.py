@@ -281,7 +281,13 @@ def check_one_of(who: str, size: Any, scale_factor: Any) -> None:
 
 
 #: The modes of resizing, and for how many spatial axes they are; None for any number.
-MODES = {"nearest": None, "linear": 1, "bilinear": 2}
+MODES = {
+    **dict.fromkeys(("nearest", "nearest-exact", "area")),
+    "linear": 1,
+    "bilinear": 2,
+    "trilinear": 3,
+    "bicubic": 2,
+}
 
 
 def check_mode(who: str, mode: Any, align_corners: Any) -> None:
@@ -291,20 +297,21 @@ def check_mode(who: str, mode: Any, align_corners: Any) -> None:
         return
     if not isinstance(align_corners, bool):
         raise TypeError(f"{who}'s align_corners is True or False, got {align_corners!r}")
-    if mode == "nearest":
+    if MODES[mode] is None:
+        between = ", ".join([repr(name) for name, axes in MODES.items() if axes])
         raise ValueError(
-            f"{who}'s align_corners is for the modes 'linear' and 'bilinear'; leave it out with "
-            "'nearest'"
+            f"{who}'s align_corners is for the modes {between}; leave it out with {mode!r}"
         )
 
 
 def axes_to_resize(who: str, x: Tensor, mode: Any) -> int:
     """Return how many spatial axes an input has, or raise."""
     shape = x._array.shape
-    if len(shape) not in (3, 4) or not all(shape[2:]):
+    if len(shape) not in (3, 4, 5) or not all(shape[2:]):
         raise ValueError(
-            f"{who} got an input of shape {shape}, expected (n, channels, length) or (n, channels, "
-            "height, width); give a single example a batch axis, x[None]"
+            f"{who} got an input of shape {shape}, expected (n, channels, length), (n, channels, "
+            "height, width) or (n, channels, depth, height, width); give a single example a batch "
+            "axis, x[None]"
         )
     if MODES[mode] not in (None, len(shape) - 2):
         fitting = next(name for name, axes in MODES.items() if axes == len(shape) - 2)
