@@ -64,6 +64,26 @@ def paddings(
     return [(zeros, zeros) for zeros in per_axis(who, "padding", padding, axes, 0)]
 
 
+def paddings_to_size(layer: Any, shape: Shape, output_size: Any) -> Shape:
+    """Return the output's padding with which a transposed convolution has a size, or raise."""
+    who, axes = type(layer).__name__, layer.axes
+    given = output_size[-axes:] if isinstance(output_size, (tuple, list)) else output_size
+    sizes = per_axis(who, "output_size", given, axes, 1)
+    options = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    least = [
+        s * (n - 1) - 2 * p + d * (k - 1) + 1
+        for n, k, s, p, d in zip(shape[-axes:], *options, strict=True)
+    ]
+    more = tuple([size - smallest for size, smallest in zip(sizes, least, strict=True)])
+    if not all(0 <= m < s for m, s in zip(more, layer.stride, strict=True)):
+        most = tuple([n + s - 1 for n, s in zip(least, layer.stride, strict=True)])
+        raise ValueError(
+            f"{who} makes of an input of shape {shape} a size from {tuple(least)} to {most}, got "
+            f"output_size={output_size}"
+        )
+    return more
+
+
 def output_paddings(
     who: str, axes: int, output_padding: Any, stride: Shape, dilation: Shape
 ) -> Shape:
