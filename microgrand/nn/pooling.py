@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -280,8 +281,10 @@ def adaptive_pool(who: str, x: ArrayLike, output_size: Any, axes: int) -> Tensor
     lengths = x._array.shape[-axes:]
     pairs = list(zip(lengths, sizes, strict=True))
     is_max = who.startswith("adaptive_max")
-    if all(length % m == 0 for length, m in pairs):  # windows of one size, side by side
-        kernel = tuple([length // m for length, m in pairs])
+    kernel = tuple([length // m for length, m in pairs])
+    side_by_side = all(length % m == 0 for length, m in pairs)
+    # That takes a step for each element of the window, and below for each of its places.
+    if side_by_side and math.prod(kernel) <= math.prod(sizes):
         if is_max:
             return max_pool(x, kernel, None, 0, 1, False, axes)
         return avg_pool(x, kernel, None, 0, False, True, axes)
