@@ -32,7 +32,7 @@ class RAdam(Optimizer):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr, betas, eps
         As for `Adam`.
@@ -65,7 +65,7 @@ class RAdam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -75,7 +75,7 @@ class RAdam(Optimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(
-            parameters,
+            params,
             lr=lr,
             betas=betas,
             eps=eps,
