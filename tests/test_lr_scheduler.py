@@ -104,6 +104,26 @@ def test_a_group_that_is_added_later_is_scheduled_too():
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.0625]
 
 
+def test_states_of_pytorch_with_what_its_schedulers_keep():
+    optimizer = SGD([leaf(0.0)], 0.5, momentum=0.9)
+    (group,) = optimizer.state_dict()["param_groups"]
+    kept = {"initial_lr": 0.02, "max_lr": 0.5, "min_lr": 1e-6}
+    kept |= {"max_momentum": 0.95, "base_momentum": 0.85}
+    state = {"state": {}, "param_groups": [{**group, **kept, "lr": 0.04, "momentum": 0.875}]}
+    optimizer.load_state_dict(state)
+    assert (optimizer.lr, optimizer.momentum) == (0.04, 0.875)
+    assert not {"max_lr", "max_momentum"} & optimizer.param_groups[0].keys()
+
+    optimizer = SGD([leaf(0.0)], 0.5)
+    parts = [lr_scheduler.ConstantLR(optimizer, 0.5, 2), lr_scheduler.ExponentialLR(optimizer, 0.5)]
+    chain = lr_scheduler.ChainedScheduler(parts)
+    chain.load_state_dict({"_schedulers": [{"last_epoch": 3}] * 2, "_last_lr": [0.0625]})
+    chain.step()
+    assert optimizer.lr == 0.5**5
+    with pytest.raises(ValueError, match="missing: last_epoch"):
+        chain.load_state_dict({"_schedulers": []})
+
+
 def test_compiled_steps_read_the_learning_rate_anew():
     schedulers = {}
 

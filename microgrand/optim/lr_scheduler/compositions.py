@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .. import checks
 from ..optimizer import Optimizer
@@ -110,3 +111,7 @@ class ChainedScheduler(LRScheduler):
         for scheduler in self.schedulers:
             initial = scheduler.rate(step, initial, index)
         return initial
+
+    def values_to_load(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Check a state as `load_state_dict` does; return what it would set."""
+        return super().values_to_load(checks.state_of_chain(state))
