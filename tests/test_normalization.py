@@ -190,7 +190,8 @@ def test_running_statistics(momentum):
 
 
 def test_running_statistics_of_instances():
-    norm = nn.InstanceNorm1d(2, momentum=0.25, track_running_stats=True, dtype=float)
+    norm = nn.InstanceNorm1d(2, 0.1, 0.25, True, True, dtype=float)
+    norm.weight.data[:], norm.bias.data[:] = [2, 3], [5, 7]
     x = np.random.default_rng(0).normal(size=(3, 2, 5)) + 2
     in_training = norm(x).data
     mean = 0.25 * x.mean(axis=2).mean(axis=0)
@@ -198,8 +199,9 @@ def test_running_statistics_of_instances():
     np.testing.assert_allclose(norm.running_mean.data, mean, rtol=1e-12)
     np.testing.assert_allclose(norm.running_var.data, var, rtol=1e-12)
     assert norm.num_batches_tracked.item() == 0  # as in PyTorch
-    np.testing.assert_allclose(in_training, nn.InstanceNorm1d(2)(x).data, rtol=1e-12)
-    expected = (x - mean[:, None]) / np.sqrt(var[:, None] + norm.eps)
+    rest, root = x - x.mean(axis=2)[..., None], np.sqrt(x.var(axis=2)[..., None] + 0.1)
+    np.testing.assert_allclose(in_training, rest / root * [[2], [3]] + [[5], [7]], rtol=1e-12)
+    expected = (x - mean[:, None]) / np.sqrt(var[:, None] + 0.1) * [[2], [3]] + [[5], [7]]
     for _ in range(2):  # and nothing is updated
         np.testing.assert_allclose(norm.eval()(x).data, expected, rtol=1e-12)
     np.testing.assert_allclose(norm(x[0]).data, expected[0], rtol=1e-12)
