@@ -123,6 +123,12 @@ class Tensor(Node):
     TypeError
         If `data` is a tensor or not numeric, or a gradient is asked of integers or booleans.
 
+    Notes
+    -----
+    The methods are those of arrays. PyTorch's of the same name differ: here, ``transpose`` takes
+    the order of all axes, ``repeat`` repeats each element, ``max(axis)`` returns no places, ``var``
+    and ``std`` divide by n, and ``size`` is a number.
+
     Examples
     --------
     >>> import numpy as np
