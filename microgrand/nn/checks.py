@@ -287,7 +287,7 @@ def check_is_mapping(state: Any) -> None:
     if not isinstance(state, Mapping):
         raise TypeError(
             "load_state_dict takes a mapping from names to arrays, got "
-            f"{type(state).__name__}; a file is read with np.load"
+            f"{type(state).__name__}; microgrand.checkpoint.load reads a file into a model"
         )
 
 
