@@ -104,6 +104,26 @@ def test_a_group_that_is_added_later_is_scheduled_too():
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.0625]
 
 
+def test_factors_of_each_step_are_multiplied_also_after_a_checkpoint():
+    def make():
+        optimizer = SGD([{"params": [leaf(0.0)]}, {"params": [leaf(0.0)], "lr": 2.0}], lr=1.0)
+        functions = [lambda step: 1 / (1 + step), lambda step: 0.5]
+        return optimizer, lr_scheduler.MultiplicativeLR(optimizer, functions)
+
+    (optimizer, scheduler), (other, loaded) = make(), make()
+    expected = [1.0, 2.0]
+    for step in range(1, 6):
+        scheduler.step()
+        expected = [expected[0] / (1 + step), expected[1] / 2]
+        np.testing.assert_allclose(scheduler.get_last_lr(), expected, rtol=1e-15)
+    other.load_state_dict(optimizer.state_dict())
+    loaded.load_state_dict(scheduler.state_dict())
+    scheduler.step()
+    loaded.step()
+    assert loaded.get_last_lr() == scheduler.get_last_lr()
+    assert lr_scheduler.ChainedScheduler([loaded]).get_last_lr() == [1.0, 2.0]
+
+
 def test_states_of_pytorch_with_what_its_schedulers_keep():
     optimizer = SGD([leaf(0.0)], 0.5, momentum=0.9)
     (group,) = optimizer.state_dict()["param_groups"]

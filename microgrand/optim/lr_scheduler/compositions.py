@@ -70,9 +70,9 @@ class ChainedScheduler(LRScheduler):
     Parameters
     ----------
     schedulers
-        A list of schedulers of one optimizer that multiply its learning rate: `LambdaLR`, `StepLR`,
-        `MultiStepLR`, `ExponentialLR`, `LinearLR`, `ConstantLR`, `PolynomialLR`, and
-        `CosineAnnealingLR` with ``eta_min=0``. Do not call their `step`.
+        A list of schedulers of one optimizer that multiply its learning rate: `LambdaLR`,
+        `MultiplicativeLR`, `StepLR`, `MultiStepLR`, `ExponentialLR`, `LinearLR`, `ConstantLR`,
+        `PolynomialLR`, and `CosineAnnealingLR` with ``eta_min=0``. Do not call their `step`.
     optimizer
         That optimizer; it need not be given.
 
