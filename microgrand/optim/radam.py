@@ -93,10 +93,12 @@ class RAdam(Optimizer):
         rate = group["lr"] / (1 - beta1**step)
         length = 2 / (1 - beta2) - 1
         seen = length - 2 * step * beta2**step / (1 - beta2**step)
-        divided = 0.0  # whether the step is divided by the root
-        if seen > 5:
+        # Whether the step is divided by the root; no literal, which may be the same object as an
+        # option's default, and `compile` would take it for that option.
+        divided = float(seen > 5)
+        if divided:
             variance = (seen - 4) * (seen - 2) * length / ((length - 4) * (length - 2) * seen)
-            rate, divided = rate * math.sqrt(variance * (1 - beta2**step)), 1.0
+            rate *= math.sqrt(variance * (1 - beta2**step))
         shrinkage = 1.0
         if group["decoupled_weight_decay"]:
             shrinkage, decay = 1 - group["lr"] * decay, 0.0
