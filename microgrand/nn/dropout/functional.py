@@ -26,12 +26,7 @@ def call(layer: DropoutBase, x: ArrayLike, training: bool) -> Tensor:
 
 
 def dropout(
-    x: ArrayLike,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: ArrayLike, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
 ) -> Tensor:
     """Zero each element with probability `p` in training, and scale the others by 1/(1-p).
 
@@ -44,8 +39,6 @@ def dropout(
         of keeping one instead: ``p = 1 - keep_prob``.
     training
         If False, nothing is dropped.
-    inplace
-        PyTorch's; only False, since tensors are not changed in place.
     rng
         Draws the mask; the library's generator by default.
 
@@ -56,31 +49,21 @@ def dropout(
     >>> F.dropout(np.ones(8), p=0.5, rng=np.random.default_rng(1))
     Tensor([0., 0., 2., 2., 0., 0., 2., 0.])
     """
-    return call(Dropout(p, inplace, rng=rng), x, training)
+    return call(Dropout(p, rng=rng), x, training)
 
 
 def dropout1d(
-    x: ArrayLike,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: ArrayLike, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
 ) -> Tensor:
     """Zero whole channels of ``(n, channels, length)`` or ``(channels, length)``.
 
     See `nn.Dropout1d`; the other parameters are those of `dropout`.
     """
-    return call(Dropout1d(p, inplace, rng=rng), x, training)
+    return call(Dropout1d(p, rng=rng), x, training)
 
 
 def dropout2d(
-    x: ArrayLike,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: ArrayLike, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
 ) -> Tensor:
     """Zero whole channels of ``(n, channels, height, width)``.
 
@@ -97,47 +80,32 @@ def dropout2d(
              [[0., 0.],
               [0., 0.]]]])
     """
-    return call(Dropout2d(p, inplace, rng=rng), x, training)
+    return call(Dropout2d(p, rng=rng), x, training)
 
 
 def dropout3d(
-    x: ArrayLike,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: ArrayLike, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
 ) -> Tensor:
     """Zero whole channels of ``(n, channels, depth, height, width)``, or without the ``n``.
 
     See `nn.Dropout3d`; the other parameters are those of `dropout`.
     """
-    return call(Dropout3d(p, inplace, rng=rng), x, training)
+    return call(Dropout3d(p, rng=rng), x, training)
 
 
 def alpha_dropout(
-    x: ArrayLike,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: ArrayLike, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
 ) -> Tensor:
     """Replace elements by SELU's limit at minus infinity, and keep mean and variance.
 
     See `nn.AlphaDropout`; the parameters are those of `dropout`. PyTorch's version has
     ``training=False`` by default.
     """
-    return call(AlphaDropout(p, inplace, rng=rng), x, training)
+    return call(AlphaDropout(p, rng=rng), x, training)
 
 
 def feature_alpha_dropout(
-    x: ArrayLike,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    rng: np.random.Generator | None = None,
+    x: ArrayLike, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None
 ) -> Tensor:
     """Do what `alpha_dropout` does to whole channels of ``(n, channels, ...)``."""
-    return call(FeatureAlphaDropout(p, inplace, rng=rng), x, training)
+    return call(FeatureAlphaDropout(p, rng=rng), x, training)

@@ -31,7 +31,7 @@ from ...grad_mode import is_grad_enabled
 from ...kinds import ArrayLike, DTypeLike, Mask, Shape
 from ...tensor import Tensor
 from ...vjps.rules import as_array
-from .. import checks, layer_checks
+from .. import checks
 from ..checks import Checked
 from ..inputs import as_tensor
 from ..linear import Linear, linear
@@ -49,8 +49,6 @@ class DropoutBase(Module):
     ----------
     p
         Probability of dropping, ``0 <= p <= 1``.
-    inplace
-        False: a new tensor is computed.
     shared_axes
         Axes of the input along which all elements share one element of the mask.
     rng
@@ -66,12 +64,10 @@ class DropoutBase(Module):
     def __init__(
         self,
         p: float = 0.5,
-        inplace: bool = False,
         *,
         shared_axes: int | Iterable[int] = (),
         rng: np.random.Generator | None = None,
     ) -> None:
-        layer_checks.refuse_inplace(type(self).__name__, inplace)
         self.p = p
         self.shared_axes = checks.axes_of_a_mask(type(self).__name__, shared_axes)
         self.rng = rng
@@ -131,8 +127,6 @@ class Dropout(DropoutBase):
     p
         Probability of dropping a unit, ``0 <= p <= 1``. Some texts give the probability of
         keeping one instead: ``p = 1 - keep_prob``.
-    inplace
-        PyTorch's; only False, since tensors are not changed in place.
     shared_axes
         One axis of the input, or several, along which all elements share the mask, which has
         length 1 there. With inputs ``(batch, time, features)``, ``shared_axes=1`` draws one
@@ -192,13 +186,12 @@ class Dropout(DropoutBase):
     def __init__(
         self,
         p: float = 0.5,
-        inplace: bool = False,
         *,
         shared_axes: int | Iterable[int] = (),
         scaling: Literal["inverted", "classic"] = "inverted",
         rng: np.random.Generator | None = None,
     ) -> None:
-        super().__init__(p, inplace, shared_axes=shared_axes, rng=rng)
+        super().__init__(p, shared_axes=shared_axes, rng=rng)
         self.scaling = scaling
 
     def drop(self, x: Tensor, mask: Mask) -> Tensor:
@@ -224,12 +217,11 @@ class GroupDropout(Dropout):
     def __init__(
         self,
         p: float = 0.5,
-        inplace: bool = False,
         *,
         scaling: Literal["inverted", "classic"] = "inverted",
         rng: np.random.Generator | None = None,
     ) -> None:
-        super().__init__(p, inplace, scaling=scaling, rng=rng)
+        super().__init__(p, scaling=scaling, rng=rng)
 
 
 class ChannelDropout(GroupDropout):
@@ -373,7 +365,7 @@ class WordDropout(GroupDropout):
     ----------
     p
         Probability of dropping a word.
-    inplace, scaling, rng
+    scaling, rng
         As in `Dropout`.
 
     Raises
@@ -493,7 +485,7 @@ class GaussianDropout(DropoutBase):
     ----------
     p
         The probability of `Dropout` to match, ``0 <= p < 1``.
-    inplace, shared_axes, rng
+    shared_axes, rng
         As in `Dropout`.
 
     Attributes
@@ -563,7 +555,7 @@ class AlphaDropout(DropoutBase):
     ----------
     p
         Probability of dropping a unit. For 1, the output is zero.
-    inplace, shared_axes
+    shared_axes
         As in `Dropout`.
     rng
         Draws the masks; the library's generator by default.
@@ -610,10 +602,8 @@ class FeatureAlphaDropout(AlphaDropout):
     ((10, 3, 28, 28), (10, 3, 1, 1))
     """
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, *, rng: np.random.Generator | None = None
-    ) -> None:
-        super().__init__(p, inplace, rng=rng)
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        super().__init__(p, rng=rng)
 
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask: one element for each channel of each example."""
