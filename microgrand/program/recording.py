@@ -556,10 +556,10 @@ class Recorded:
         return (self[i] for i in range(len(self)))
 
     def __copy__(self) -> Any:
-        return run(Method("copy"), self)
+        return run(Method("copy"), self) if hasattr(self._value, "copy") else self
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return run(Method("copy"), self)
+        return self.__copy__()
 
     # ---- questions about the value
 

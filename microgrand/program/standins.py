@@ -218,13 +218,30 @@ WatchedDict.__ior__ = of_the_whole("__ior__", True)  # type: ignore[method-assig
 # ---------------------------------------------------------------------------------- classes
 
 
-def subclass_in_disguise(kind: Any, methods: dict[str, Any]) -> Any:
-    """Make a subclass with other methods whose instances say that they are of the class itself."""
+def disguise_of(instance: Any, name: str, function: Callable[..., Any]) -> Any:
+    """Make a subclass with another method for one object, which says that it is of the class.
+
+    The object's copies are of the class itself, and have its method.
+    """
+    kind: Any = type(instance)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        of_self = function if self is instance else getattr(super(made, self), name)
+        return of_self(*args, **kwargs)
+
+    def reduce(self: Any, protocol: Any) -> Any:
+        set_class(self, kind)
+        try:
+            return self.__reduce_ex__(protocol)
+        finally:
+            set_class(self, made)
+
     namespace = {
         "__class__": property(lambda self: kind),
         "__module__": kind.__module__,
         "__doc__": kind.__doc__,
-        **methods,
+        "__reduce_ex__": reduce,
+        name: method,
     }
     made = type(kind)(kind.__name__, (kind,), namespace)
     DISGUISES.add(made)

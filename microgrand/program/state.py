@@ -44,8 +44,8 @@ from .standins import (
     TypeOf,
     WatchedDict,
     around_a_cache,
+    disguise_of,
     set_class,
-    subclass_in_disguise,
 )
 
 #: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
@@ -320,7 +320,7 @@ class State:
         Not by an attribute: another thread may be iterating over these.
         """
         self.disguised.append((instance, type(instance)))
-        set_class(instance, subclass_in_disguise(type(instance), {name: staticmethod(function)}))
+        set_class(instance, disguise_of(instance, name, function))
 
     def recorded(self, value: Any, name: str) -> Any:
         """Return the recorded value of an array, float or generator, also those in tuples."""
