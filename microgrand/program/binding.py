@@ -391,6 +391,8 @@ class Binding:
             more = made.version_changes.get(key, 0)
             if more:
                 lines.append(f"{self.bind(tensor)}.version += {more}")
+        for tensor, required in made.requirements:
+            lines.append(f"{self.bind(tensor)}._requires_grad = {required}")
         names, assignments = self.assignments(slots)
         lines += assignments
         lines.append("holder.append(PUBLISHED)")

@@ -31,6 +31,7 @@ class Snapshot:
             if isinstance(x, np.ndarray)
         }
         self.versions = {key: tensor.version for key, (tensor, _) in self.state.tensors.items()}
+        self.trained = {key: x._requires_grad for key, (x, _) in self.state.tensors.items()}
         generators = [x for x in self.state.seen.values() if isinstance(x, np.random.Generator)]
         self.generators = [(x, x.bit_generator.state) for x in (*generators, default_generator)]
 
@@ -46,6 +47,7 @@ class Snapshot:
             put_items_back(holder, items)
         for key, (tensor, _) in self.state.tensors.items():
             tensor.version = self.versions[key]
+            tensor._requires_grad = self.trained[key]
         for generator, state in self.generators:
             generator.bit_generator.state = state
 
@@ -53,6 +55,9 @@ class Snapshot:
         """Return copies of all that stands in the slots now."""
         return {
             f"{i} {slot.name}": copied(slot.get()) for i, slot in enumerate(self.state.slots)
+        } | {
+            f"{i} what {name} requires": tensor._requires_grad
+            for i, (tensor, name) in enumerate(self.state.tensors.values())
         } | {
             f"generator {i}": str(g.bit_generator.state) for i, (g, _) in enumerate(self.generators)
         }

@@ -69,6 +69,12 @@ class Tracing:
         self.version_changes = {
             key: tensor.version - state.versions[key] for key, (tensor, _) in state.tensors.items()
         }
+        #: The tensors that the function has frozen, or has let train, and what they require now.
+        self.requirements = [
+            (tensor, tensor._requires_grad)
+            for key, (tensor, _) in state.tensors.items()
+            if tensor._requires_grad is not state.trained[key]
+        ]
         try:
             self.check_functions()
             self.program = self.make_program(result)
@@ -168,6 +174,7 @@ class Tracing:
             put_items_back(holder, items)
         for key, (tensor, _) in state.tensors.items():
             tensor.version = state.versions[key]
+            tensor._requires_grad = state.trained[key]
 
     # ---- the program
 
