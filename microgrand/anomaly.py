@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from .kinds import Value
 from .traced import look
 from .watching import watch_recording
 
-#: The folders whose frames are not the user's.
-OURS = tuple(os.path.dirname(str(path)) + os.sep for path in (__file__, np.__file__))
+#: The folders, and a file, whose frames are not the user's.
+OURS = (*(os.path.dirname(str(x)) + os.sep for x in (__file__, np.__file__)), copy.__file__)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ and all that is left to do is to write these lines well. Read on in this order:
 
 - recording.py, functions.py: the array that writes down what is done with it;
 - calls.py: the program, a list of calls on variables;
-- slots.py, state.py, libraries.py: what a training step closes over, and how it is found, watched
-  and put back;
+- slots.py, state.py, names.py, holders.py, libraries.py: what a training step closes over, and
+  how it is found, watched and put back;
 - devices.py: what is an array, also of a library that computes on a device;
 - standins.py: what stands in the place of generators, caches and classes meanwhile;
 - tracing.py: one call of the function on recorded values, and the program that is made of it;

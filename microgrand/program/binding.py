@@ -180,6 +180,10 @@ class Binding:
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for holder, items in state.wholes:
             self.require(f"{self.bind(holder)} == {self.bind(items)}")
+            if isinstance(holder, dict):
+                self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
+        for ask, answer in state.answers:
+            self.require(f"{self.bind(ask)}() == {self.bind(answer)}")
         for table, keys in state.read:
             for key in keys:
                 code = f"{self.bind(table)}.get({self.constant(key)}, MISSING)"

@@ -81,6 +81,24 @@ def refuse_function_made_inside(function: Any, line: str) -> NoReturn:
     )
 
 
+def refuse_next_item(line: str) -> NoReturn:
+    """Raise, as the next item of an iterator is another one in each call."""
+    raise NotRecordable(
+        f"{line}: here the function uses an iterator that it has not made, whose next item is "
+        "another one in each call, and a compiled function runs Python only while it is traced. "
+        "Take the item outside of the compiled function and give it as an argument, or use a list"
+    )
+
+
+def refuse_generators_made(how: str, line: str) -> NoReturn:
+    """Raise, as generators are made of one whose state is another one in each call."""
+    raise NotRecordable(
+        f"{line}: {how} of a generator makes generators inside the compiled function, and the "
+        "program would draw the same numbers from them in each call; make them outside, and draw "
+        "from them inside"
+    )
+
+
 def refuse_thread(line: str) -> NoReturn:
     """Raise, as a thread that the function starts computes out of sight."""
     raise NotRecordable(

@@ -20,6 +20,7 @@ from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import put_items_back
 from .devices import is_array, is_devices_generator, is_plain_array
+from .holders import ITERATORS
 from .labels import Labels
 from .libraries import is_librarys_own
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
@@ -27,6 +28,7 @@ from .slots import Slot
 from .standins import (
     RecordingDevicesGenerator,
     RecordingGenerator,
+    RecordingIterator,
     RecordingSource,
     noting_threads,
 )
@@ -153,6 +155,8 @@ class Tracing:
                 return leaf
             if type(leaf) is np.random.Generator:
                 return RecordingGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
+            if isinstance(leaf, ITERATORS):
+                return RecordingIterator(leaf, self.recorder)
             if is_devices_generator(leaf):
                 return RecordingDevicesGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
             if type(leaf) is float or isinstance(leaf, np.generic) or is_plain_array(leaf):
@@ -175,6 +179,10 @@ class Tracing:
         for key, (tensor, _) in state.tensors.items():
             tensor.version = state.versions[key]
             tensor._requires_grad = state.trained[key]
+        for generator, before in state.generators:
+            generator.bit_generator.state = before
+        for chance in state.chances:
+            chance.put_back()
 
     # ---- the program
 
@@ -288,6 +296,7 @@ class Tracing:
         self.state.before = self.state.put = self.state.slots = []
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
         self.state.functions = self.state.objects = []
+        self.state.answers, self.state.chances = [], []
         self.state.seen.clear()
         self.state.unnamed.clear()
         self.state.tables.clear()
