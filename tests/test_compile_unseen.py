@@ -92,6 +92,36 @@ def imported_inside():
     return f, lambda: setattr(settings, "scale", 5.0)
 
 
+def shape_of_an_array():
+    array = np.ones(2)
+    return lambda x: x * array.ndim + array.ravel(), lambda: setattr(array, "shape", (2, 1))
+
+
+def shape_that_is_asked_for():
+    array = np.ones(2)
+    return lambda x: x * array.ndim, lambda: setattr(array, "shape", (2, 1))
+
+
+def dtype_of_an_array():
+    array = np.ones(2)
+    return lambda x: array * 2, lambda: setattr(array, "dtype", np.int64)
+
+
+def shape_in_a_tuple():
+    array = np.ones(2)
+    pair = (array, 1)
+    return lambda x: x * pair[0].ndim + pair[0].ravel(), lambda: setattr(array, "shape", (2, 1))
+
+
+def shape_of_a_default():
+    array = np.ones(2)
+
+    def f(x, array=array):
+        return x * array.ndim + array.ravel()
+
+    return f, lambda: setattr(array, "shape", (2, 1))
+
+
 def event():
     stop = threading.Event()
     return lambda x: x * stop.is_set(), stop.set
@@ -165,7 +195,17 @@ def that_raises_other_errors():
 
 
 WATCHED = [
-    *(of_an_array, in_a_tuple, of_a_dict, view_of_a_dict, view_of_memory, imported_inside, event),
+    *(shape_of_an_array, shape_that_is_asked_for, dtype_of_an_array, shape_in_a_tuple),
+    *(
+        shape_of_a_default,
+        of_an_array,
+        in_a_tuple,
+        of_a_dict,
+        view_of_a_dict,
+        view_of_memory,
+        imported_inside,
+        event,
+    ),
     *(number_of_c, polynomial, flat_iterator, row_of_a_record, row_of_a_recarray, matrix, masked),
     *(weak_keys, weak_values, configuration, metaclass, that_raises_other_errors),
 ]
