@@ -118,6 +118,17 @@ def anomaly_in(value: Value) -> str:
     return "nan" if np.isnan(array).any() else "inf"
 
 
+def line_of_error(error: BaseException) -> str:
+    """Return file and line of the innermost call from outside the library that led to an error."""
+    traceback, line = error.__traceback__, "?"
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if not file.startswith(OURS):
+            line = f"{file}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return line
+
+
 def line_of_user() -> str:
     """Return file and line of the innermost call from outside the library and NumPy."""
     frame: Any = sys._getframe(1)

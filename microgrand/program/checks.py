@@ -61,15 +61,14 @@ def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
     )
 
 
-def explain_recording(error: BaseException) -> None:
-    """Say in an error that the call was traced, if that may be why it was raised."""
-    is_possible = isinstance(error, TypeError) and not isinstance(error, NotRecordable)
-    if is_possible and hasattr(error, "add_note"):  # from Python 3.11 on
-        error.add_note(
-            "This call of a compiled function was traced, with values that stand in for arrays "
-            "and floats. If the function does not raise this without compile, leave the part that "
-            "does out of the compiled function"
-        )
+def refuse_for_error(error: BaseException, line: str) -> NoReturn:
+    """Raise, as only the values that stand in for arrays and floats have led to an error."""
+    text = str(error).replace("RecordedArray", "array").replace("Recorded", "number")
+    raise NotRecordable(
+        f"{line}: this raised {type(error).__name__} ({text}) where a value that stands in for an "
+        "array or a float while the function is traced was given, and does not without compile; "
+        "use a NumPy function, or leave this part out of the compiled function"
+    ) from None
 
 
 def refuse_function_made_inside(function: Any, line: str) -> NoReturn:
@@ -96,6 +95,32 @@ def refuse_generators_made(how: str, line: str) -> NoReturn:
         f"{line}: {how} of a generator makes generators inside the compiled function, and the "
         "program would draw the same numbers from them in each call; make them outside, and draw "
         "from them inside"
+    )
+
+
+def refuse_call_on_errors(line: str) -> NoReturn:
+    """Raise, as NumPy is to call a function of the user's where it meets an error."""
+    raise NotRecordable(
+        f"{line}: inside a compiled function, NumPy cannot call a function, or write to an object, "
+        'on floating-point errors; use np.errstate with "ignore" or "raise" and look for what is '
+        "not finite with np.isfinite"
+    )
+
+
+def refuse_asking_for_warnings(function: Any, line: str) -> NoReturn:
+    """Raise, as it depends on values whether a function warns, and the function asks."""
+    raise NotRecordable(
+        f"{line}: {name_of(function)} warns depending on its values, and the compiled function "
+        "makes an error of that, or keeps it; call it outside of the compiled function, or look "
+        "for what it warns of"
+    )
+
+
+def refuse_seterr(line: str) -> NoReturn:
+    """Raise, as the function changes what NumPy does with errors for all that comes after it."""
+    raise NotRecordable(
+        f"{line}: the function has called np.seterr, which a program would not do; write "
+        "`with np.errstate(...)` inside, or call np.seterr outside of the compiled function"
     )
 
 
@@ -255,8 +280,17 @@ def refuse_saving_native() -> NoReturn:
     )
 
 
-def warn_of_eager_calls(function: Any, often: int) -> None:
-    """Tell that programs do not get to their end."""
+def warn_of_eager_calls(function: Any, often: int, raised: str = "") -> None:
+    """Tell that programs do not get to their end, or that there are none, for an error caught."""
+    if raised:
+        warnings.warn(
+            f"{raised}: {name_of(function)} has caught an error that depends on values, and in all "
+            f"{often} calls had to run eagerly, traced in vain; look for what leads to the error "
+            "with NumPy's functions, or leave this part out of the compiled function",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+        return
     warnings.warn(
         f"{often} calls of {name_of(function)} had to run eagerly after all, as a shape or a check "
         "that depends on values came out in another way than traced; use np.where rather than "

@@ -225,6 +225,11 @@ class Compiled:
         before = self.watched.get(made.key)
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
+        if made.recorder.raised:  # and the function has gone on: another call may not raise
+            self.eager_calls += 1
+            if self.eager_calls == OFTEN:
+                checks.warn_of_eager_calls(self.function, OFTEN, made.recorder.raised)
+            return result
         # What is made once, as when momentum is switched on, is there in the call after this one.
         if before is not None and made.changes and (same_state or before.made.changes):
             made.undo()

@@ -51,6 +51,7 @@ from .functions import (
     RETURNS_ITS_ARGUMENT,
     VIEWS,
 )
+from .raising import Treatment, may_raise, warns_by_itself
 
 #: The recorder of this thread or task, if it is recording.
 recording: ContextVar[Recorder | None] = ContextVar("recording", default=None)
@@ -71,7 +72,8 @@ class Recorder:
         self.reseeded = False
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
-        self.errors: Any = np.geterr()
+        self.treatment = Treatment()
+        self.raised = ""  # where a call has raised an error that depends on values
         self.flags_asked: set[Storage] = set()
         self.threads: set[threading.Thread] = set()  # that the function has started
 
@@ -151,7 +153,7 @@ class Recorder:
         if draws:
             self.look_at_streams()
         with paused():
-            result = function(*values, **options)
+            result = self.tried(function, args, kwargs, values, options)
         if draws:
             self.streams = [(bits, str(bits.state)) for bits, _ in self.streams]
         if function in OF_SHAPES:
@@ -173,6 +175,28 @@ class Recorder:
             if any(result is x for x in given):
                 self.refuse(checks.refuse_writing_into_plain, function)
         return self.write_down(function, args, kwargs, result, recorded, written)
+
+    def tried(self, function: Any, args: Any, kwargs: Any, values: Any, options: Any) -> Any:
+        """Call a function; note an error that depends on values: the program goes another way."""
+        treatment = Treatment(self.treatment)
+        if "call" in treatment.errors.values() or "log" in treatment.errors.values():
+            self.refuse(checks.refuse_call_on_errors)
+        is_asked = treatment.by_filters and not self.treatment.by_filters
+        if is_asked and warns_by_itself(function):
+            self.refuse(checks.refuse_asking_for_warnings, function)
+        kept = treatment.number_kept()
+        try:
+            result = function(*values, **options)
+        except (ArithmeticError, Warning):
+            self.raised = line_of_user()
+            raise
+        except Exception:
+            if may_raise(Call(function, mapped(self.operand, args), mapped(self.operand, kwargs))):
+                self.raised = line_of_user()
+            raise
+        if treatment.number_kept() > kept:
+            self.raised = line_of_user()
+        return result
 
     def refuse(self, refusal: Callable[..., NoReturn], *what: Any) -> NoReturn:
         """Raise what user code must not swallow: the recording is void."""
@@ -233,7 +257,8 @@ class Recorder:
             return recorded_value(value, self.variable_of(value, "", recorded), self, free)
 
         wrapped = mapped(as_recorded, result)
-        errors: Any = np.geterr()
+        around = self.treatment
+        errors = Treatment(around).errors
         call = Call(
             function,
             mapped(self.operand, args),
@@ -241,7 +266,7 @@ class Recorder:
             mapped(lambda x: x._variable if is_recorded(x) else x, wrapped),
             tuple([self.operand(x) for x in written]),
             line_of_user(),
-            tuple([(kind, how) for kind, how in errors.items() if self.errors[kind] != how]),
+            tuple([(kind, how) for kind, how in errors.items() if around.errors[kind] != how]),
         )
         self.calls.append(call)
         of_nothing = function in MAKING and all(x is kwargs.get("like") for x in recorded)
@@ -381,8 +406,13 @@ def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
     """Make what Python calls to get at a value, ``bool(x)`` and the like."""
 
     def answer(self: Any, *args: Any) -> Any:
-        value = convert(self._value, *args)
         recorder = recording.get()
+        try:
+            value = convert(self._value, *args)
+        except (ArithmeticError, ValueError):
+            if recorder is not None and self._free:
+                recorder.raised = line_of_user()
+            raise
         if recorder is not None:
             if not self._free:
                 recorder.refuse(checks.refuse_question, asked)

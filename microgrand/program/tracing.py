@@ -6,11 +6,12 @@ import enum
 import inspect
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .. import engine
+from ..anomaly import line_of_error
 from ..grad_mode import grad_enabled
 from ..nn.dropout import masks
 from ..tensor import Tensor
@@ -18,11 +19,12 @@ from ..watching import watch_recording
 from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
-from .comparison import put_items_back
+from .comparison import Snapshot, put_items_back
 from .devices import is_array, is_devices_generator, is_plain_array
 from .holders import ITERATORS
 from .labels import Labels
 from .libraries import is_librarys_own
+from .raising import may_raise
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
 from .standins import (
@@ -56,16 +58,18 @@ class Tracing:
 
     def run(self) -> Any:
         """Call the function; return its result as eager code would."""
-        recorder, state = self.recorder, self.state
+        state = self.state
+        failure: Exception | None = None
         try:
             result = self.call_recorded()
-        except BaseException as error:
-            checks.explain_recording(error)
+        except Exception as error:
+            failure = error
             state.restore()
-            if recorder.refusal is not None:
-                self.undo()
-                raise recorder.refusal from None
+        except BaseException:
+            state.restore()
             raise
+        if failure is not None:
+            self.fail(failure)
         self.effects, self.changes = state.restore()
         self.changes += self.other_changes()
         self.version_changes = {
@@ -84,6 +88,19 @@ class Tracing:
             self.undo()
             raise
         return as_returned(result)
+
+    def fail(self, failure: Exception) -> NoReturn:
+        """Raise what eager code raises from the same state, or a refusal."""
+        recorder = self.recorder
+        if any(is_devices_generator(rng) for rng, _, _ in recorder.generators.values()):
+            raise recorder.refusal or failure  # what it has drawn cannot be put back
+        self.undo()
+        if recorder.refusal is not None or isinstance(failure, NotRecordable):
+            raise recorder.refusal or failure
+        before = Snapshot(self.function, (self.args, self.kwargs))
+        self.function(*self.args, **self.kwargs)
+        before.put_back()
+        checks.refuse_for_error(failure, line_of_error(failure))
 
     def find_state(self) -> None:
         """Walk from the function, and from those of its arguments that are no arrays."""
@@ -130,6 +147,9 @@ class Tracing:
             masks.source.reset(source)
             recording.reset(token)
         labels.finish()
+        if np.geterr() != recorder.treatment.state:
+            np.seterr(**recorder.treatment.state)
+            checks.refuse_seterr(self.first_line())
         if recorder.refusal is not None:  # and the function has swallowed it
             raise recorder.refusal
         return result
@@ -213,6 +233,8 @@ class Tracing:
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
+        #: Whether a call may fail when it is too late for eager code to start anew.
+        self.fails_late = any(map(may_raise, after))
         for call in after:
             if call.function in CHECKS:
                 checks.refuse_late_question(call.line)
