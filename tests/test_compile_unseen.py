@@ -245,6 +245,17 @@ def line():
     return lambda x: (items.put(x * 3), x)[1]
 
 
+def line_of_c():
+    items = queue.SimpleQueue()
+    return lambda x: (items.put(x * 3), x)[1]
+
+
+def kept_in_a_default():
+    items = [None]
+    put = items.__setitem__
+    return lambda x: (put(0, {"of": [{"a": (x * 3).tolist}]}), x)[1]
+
+
 def order():
     table = collections.OrderedDict(a=1.0, b=2.0, c=3.0)
     return lambda x: (table.move_to_end(next(iter(table))), x * next(iter(table.values())))[1]
@@ -333,7 +344,19 @@ def copied():
 
 
 CHANGING = [
-    *(log, line, order, order_of_a_dict, order_of_a_long_dict, counter, turns, generator, loop),
+    *(
+        log,
+        line,
+        line_of_c,
+        kept_in_a_default,
+        order,
+        order_of_a_dict,
+        order_of_a_long_dict,
+        counter,
+        turns,
+        generator,
+        loop,
+    ),
     *(pythons, pythons_own, numpys_old, numpys_own, spawned, spawned_by_the_seed, copied),
 ]
 
@@ -341,7 +364,7 @@ CHANGING = [
 @pytest.mark.parametrize("make", CHANGING, ids=lambda f: f.__name__)
 def test_a_change_out_of_sight_is_refused(make):
     compiled = compile(make())
-    with pytest.raises(TypeError, match=r"changes|iterator|generator") as told:
+    with pytest.raises(TypeError, match=r"changes|iterator|generator|is kept") as told:
         calls(compiled)
     assert "stood" not in str(told.value)  # what has changed is named, not what came of it
 
@@ -390,3 +413,104 @@ def test_what_the_function_freezes(check):
         assert (twin.grad is None) == (weight.grad is None)
         assert twin.version == weight.version
     assert compiled.traces
+
+
+def test_the_line_of_a_change_is_told():
+    class Counter:
+        number = 0
+
+    counter = Counter()
+    counter.number = 0
+
+    def f(x):
+        y = x * 2
+        counter.number += 1
+        return y
+
+    line = f.__code__.co_firstlineno + 2
+    with pytest.raises(TypeError, match=rf"test_compile_unseen.py:{line}: .* counter.number"):
+        calls(compile(f))
+
+
+def test_the_line_of_what_is_kept_is_told():
+    items = queue.SimpleQueue()
+
+    def f(x):
+        y = x * 2
+        items.put(y + 1)
+        return y
+
+    line = f.__code__.co_firstlineno + 2
+    with pytest.raises(TypeError, match=rf"test_compile_unseen.py:{line}: what is computed here"):
+        compile(f)(X)
+
+
+def test_an_object_that_is_made_once():
+    class Lazy:
+        mean = None
+
+        def __call__(self, x):
+            if self.mean is None:
+                self.mean = {"of": [x.mean()]}
+            return x - self.mean["of"][0]
+
+    f, compiled = Lazy(), compile(Lazy())
+    for n in range(5):
+        assert_same_bits(compiled(X + n), f(X + n))
+
+
+def set_shape(x):
+    x.shape = (2, 1)
+    return x
+
+
+def set_dtype(x):
+    x.dtype = np.int64
+    return x
+
+
+@pytest.mark.parametrize("function", [set_shape, set_dtype])
+def test_what_an_array_is_like_is_not_assigned(function):
+    line = function.__code__.co_firstlineno + 1
+    with pytest.raises(TypeError, match=rf"test_compile_unseen.py:{line}: `\.\w+ =` of an array"):
+        compile(function)(X.copy())
+
+
+def test_parts_of_complex_numbers_are_assigned():
+    def f(x):
+        z = x * (1 + 1j)
+        z.real = x * 2
+        z.imag = 5
+        return z
+
+    compiled = compile(f)
+    for n in range(4):
+        assert_same_bits(compiled(X * n), f(X * n))
+    assert compiled.traces
+
+
+def test_a_compiled_method_of_a_class():
+    class Scaled:
+        scale = 2.0
+
+        @classmethod
+        @compile
+        def f(cls, x):
+            return x * cls.scale
+
+    for n in range(4):
+        assert_same_bits(Scaled.f(X * n), X * n * 2)
+    Scaled.scale = 3.0
+    assert_same_bits(Scaled().f(X), X * 3)
+
+
+def test_a_compiled_method_without_room():
+    class Scaled:
+        __slots__ = ()
+
+        @compile
+        def f(self, x):
+            return x * 2
+
+    with pytest.raises(TypeError, match="a Scaled has no room for it beside its __slots__"):
+        Scaled().f(X)

@@ -124,6 +124,15 @@ def refuse_seterr(line: str) -> NoReturn:
     )
 
 
+def refuse_kept(line: str) -> NoReturn:
+    """Raise, as something keeps values of this call, and a program would not give it any."""
+    raise NotRecordable(
+        f"{line}: what is computed here is kept, by something that cannot be looked into (as a "
+        "queue), or that the function has made; a program would put nothing there. Return the "
+        "array, and keep it outside of the compiled function"
+    )
+
+
 def refuse_thread(line: str) -> NoReturn:
     """Raise, as a thread that the function starts computes out of sight."""
     raise NotRecordable(
@@ -162,11 +171,11 @@ def refuse_changing_constant(line: str, function: Any, before: Any, now: Any) ->
     )
 
 
-def refuse_changes(names: Any) -> NoReturn:
+def refuse_changes(names: Any, line: str) -> NoReturn:
     """Raise, as the function changes something that a program does not."""
     raise NotRecordable(
-        f"the function changes {', '.join(names)}, and a program changes arrays only; do it "
-        "outside of the compiled function, or keep the number in an array"
+        f"{line}: the function changes {', '.join(names)}, and a program changes arrays only; "
+        "do it outside of the compiled function, or keep the number in an array"
     )
 
 
@@ -192,6 +201,16 @@ def check_function(function: Any) -> None:
     """Raise if what is to be compiled is no function."""
     if not callable(function):
         raise TypeError(f"compile expects a function, got {function!r}")
+
+
+def check_has_room(instance: Any) -> None:
+    """Raise if an object has no room for the program of its method."""
+    if not hasattr(instance, "__dict__"):
+        raise TypeError(
+            f"compile keeps the program of a method in its object, and a {type(instance).__name__} "
+            'has no room for it beside its __slots__; add "__dict__" to these, or compile the '
+            "method of one object, step = compile(instance.step)"
+        )
 
 
 def check_arguments(given: list[Any]) -> None:

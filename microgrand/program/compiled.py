@@ -14,7 +14,7 @@ from ..nn.dropout import masks
 from ..tensor import Tensor
 from ..transforms import Variable as TransformVariable
 from . import checks
-from .calls import Deviation
+from .calls import Call, Deviation
 from .comparison import run_both
 from .recording import leaves, recording
 from .running import Trace
@@ -233,13 +233,19 @@ class Compiled:
         # What is made once, as when momentum is switched on, is there in the call after this one.
         if before is not None and made.changes and (same_state or before.made.changes):
             made.undo()
-            checks.refuse_changes(made.changes)
+            checks.refuse_changes(made.changes, made.line_that_changes())
         difference = None if before is None else before.made.difference(made)
         same_answers = before is not None and before.made.expected == made.expected
         if difference is not None and same_state and same_answers:
             made.undo()
             checks.refuse_changing_constant(*difference)
+        undo, calls = made.undoing(), made.recorder.calls
         trace = Trace(made, self.backend)
+        kept = made.recorder.kept()
+        # An object that is made once is watched in the next call.
+        if kept and (before is not None or not made.changes):
+            undo()
+            checks.refuse_kept(line_of_values(kept, calls) or made.first_line())
         is_seen = not made.changes and not trace.binding.missing
         if before is not None and difference is None and is_seen:
             self.traces.insert(0, trace)
@@ -252,11 +258,14 @@ class Compiled:
         if instance is None:
             return self
         name = f"_compiled_{id(self)}"
+        checks.check_has_room(instance)
         bound = vars(instance).get(name)
         # A copy of the instance has what the instance had: a method of the other one.
         if bound is None or getattr(bound.function, "__self__", instance) is not instance:
             method = self.function.__get__(instance, owner)
-            object.__setattr__(instance, name, Compiled(method, self.check, self.backend))
+            of_class = isinstance(instance, type)  # as under classmethod
+            put = type.__setattr__ if of_class else object.__setattr__
+            put(instance, name, Compiled(method, self.check, self.backend))
         return vars(instance)[name]
 
     def __reduce__(self) -> Any:
@@ -297,3 +306,9 @@ class Compiled:
         """
         checks.check_is_compiled(self.traces)
         save(self.traces[0], path)
+
+
+def line_of_values(values: list[Any], calls: list[Call]) -> str:
+    """Return the line of the call that has made one of some recorded values."""
+    made = {id(value._variable) for value in values}
+    return next((call.line for call in calls if any(id(v) in made for v in call.results())), "")

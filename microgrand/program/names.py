@@ -52,3 +52,14 @@ def names_in(code: Any) -> tuple[dict[str, None], dict[str, None]]:
             names |= more
             global_names |= more_global
     return names, global_names
+
+
+def line_that_stores(code: Any, name: str) -> int:
+    """Return the line of a function, or of one within it, that stores a name; 0 if none does."""
+    line = 0
+    for instruction in dis.get_instructions(code):
+        line = getattr(instruction, "line_number", instruction.starts_line) or line
+        if instruction.opname.startswith("STORE_") and instruction.argval == name:
+            return line
+    inside = (x for x in code.co_consts if isinstance(x, types.CodeType))
+    return next(filter(None, (line_that_stores(x, name) for x in inside)), 0)

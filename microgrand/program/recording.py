@@ -13,8 +13,10 @@ down that a later run must give the same one. Outside of its recording it is wha
 
 from __future__ import annotations
 
+import gc
 import operator
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -73,6 +75,7 @@ class Recorder:
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
         self.treatment = Treatment()
+        self.handed_out: list[weakref.ref[Recorded]] = []
         self.raised = ""  # where a call has raised an error that depends on values
         self.flags_asked: set[Storage] = set()
         self.threads: set[threading.Thread] = set()  # that the function has started
@@ -224,13 +227,25 @@ class Recorder:
         """Notice if a generator has another state than its latest recorded draw has left."""
         self.reseeded |= any(str(bits.state) != before for bits, before in self.streams)
 
-    def undo(self) -> None:
-        """Put arrays and generators back to what they were before."""
-        for owner, copy in reversed(self.saved.values()):
-            owner[...] = copy
-        for generator, _, state in self.generators.values():
-            if state is not None:  # a device's generators do not tell theirs
-                generator.bit_generator.state = state
+    def kept(self) -> list[Any]:
+        """Return values that someone has kept where nobody looks, after the recording."""
+        if all(known() is None for known in self.handed_out):
+            return []
+        gc.collect()  # tracebacks may be left
+        return [value for value in (known() for known in self.handed_out) if value is not None]
+
+    def undoing(self) -> Callable[[], None]:
+        """Return what puts arrays and generators back to what they were before."""
+        saved, generators = self.saved, self.generators
+
+        def undo() -> None:
+            for owner, copy in reversed(saved.values()):
+                owner[...] = copy
+            for generator, _, state in generators.values():
+                if state is not None:  # a device's generators do not tell theirs
+                    generator.bit_generator.state = state
+
+        return undo
 
     def write_down(
         self,
@@ -427,7 +442,7 @@ def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
 class Recorded:
     """An array or number of which each use is written down."""
 
-    __slots__ = ("_free", "_recorder", "_value", "_variable")
+    __slots__ = ("__weakref__", "_free", "_recorder", "_value", "_variable")
 
     def __init__(
         self, value: Any, variable: Variable, recorder: Recorder, free: int | bool = 0
@@ -436,6 +451,7 @@ class Recorded:
         self._variable = variable
         self._recorder = recorder
         self._free = int(free)
+        recorder.handed_out.append(weakref.ref(self))
 
     #: Code that asks for the class goes the way that it goes without a recording.
     __class__ = property(lambda self: self._value.__class__)
@@ -511,6 +527,17 @@ class Recorded:
         if name in METHODS_OF_VALUES:
             return lambda *args: question(operator.methodcaller(name, *args), f".{name}()")(self)
         return recorder.refuse(checks.refuse_attribute, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        recorder = recording.get()
+        if name in Recorded.__slots__:
+            object.__setattr__(self, name, value)
+        elif recorder is None:
+            setattr(self._value, name, value)
+        elif name in ("real", "imag"):
+            getattr(self, name)[...] = value
+        else:
+            recorder.refuse(checks.refuse_attribute, f"`.{name} =`")
 
     # ---- operators
 

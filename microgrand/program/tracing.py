@@ -24,6 +24,7 @@ from .devices import is_array, is_devices_generator, is_plain_array
 from .holders import ITERATORS
 from .labels import Labels
 from .libraries import is_librarys_own
+from .names import line_that_stores
 from .raising import may_raise
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
@@ -189,20 +190,35 @@ class Tracing:
 
     def undo(self) -> None:
         """Put all that the call has changed back."""
-        self.recorder.undo()
+        self.undoing()()
+
+    def undoing(self) -> Callable[[], None]:
+        """Return what puts all that the call has changed back, also when that is forgotten."""
         state = self.state
-        for slot, before in zip(state.slots, state.before, strict=True):
-            if slot.get() is not before:
-                slot.set(before)
-        for holder, items in (*state.lists, *state.wholes, *state.attributes):
-            put_items_back(holder, items)
-        for key, (tensor, _) in state.tensors.items():
-            tensor.version = state.versions[key]
-            tensor._requires_grad = state.trained[key]
-        for generator, before in state.generators:
-            generator.bit_generator.state = before
-        for chance in state.chances:
-            chance.put_back()
+        undo_arrays = self.recorder.undoing()
+        places = [*zip(state.slots, state.before, strict=True)]
+        holders = [*state.lists, *state.wholes, *state.attributes]
+        tensors = [
+            (tensor, state.versions[key], state.trained[key])
+            for key, (tensor, _) in state.tensors.items()
+        ]
+        generators, chances = state.generators, state.chances
+
+        def undo() -> None:
+            undo_arrays()
+            for slot, before in places:
+                if slot.get() is not before:
+                    slot.set(before)
+            for holder, items in holders:
+                put_items_back(holder, items)
+            for tensor, version, requires_grad in tensors:
+                tensor.version, tensor._requires_grad = version, requires_grad
+            for generator, bits in generators:
+                generator.bit_generator.state = bits
+            for chance in chances:
+                chance.put_back()
+
+        return undo
 
     # ---- the program
 
@@ -304,6 +320,15 @@ class Tracing:
             if function != other_function or not same_constant(a, b):
                 return line, function, a, b
         return None
+
+    def line_that_changes(self) -> str:
+        """Return the line in which the function stores what it must not."""
+        for name in self.changes:
+            for function in self.state.functions:
+                line = line_that_stores(function.__code__, name.rsplit(".", 1)[-1])
+                if line:
+                    return f"{function.__code__.co_filename}:{line}"
+        return self.first_line()
 
     def first_line(self) -> str:
         """Return the line of the function."""
