@@ -4,7 +4,11 @@ import collections
 import configparser
 import copy
 import ctypes
+import functools
+import importlib
 import itertools
+import mmap
+import multiprocessing
 import queue
 import random
 import sys
@@ -122,6 +126,38 @@ def shape_of_a_default():
     return f, lambda: setattr(array, "shape", (2, 1))
 
 
+def imported_by_its_name():
+    settings = sys.modules["settings_of_a_test"] = types.ModuleType("settings_of_a_test")
+    settings.scale = 1.0
+
+    def f(x):
+        return x * importlib.import_module("settings_of_a_test").scale
+
+    return f, lambda: setattr(settings, "scale", 5.0)
+
+
+def proxy():
+    key = Key()
+    key.value, weak = 1.0, weakref.proxy(key)
+    return lambda x: x * weak.value, lambda: setattr(key, "value", 5.0)
+
+
+def partial_of_a_method():
+    array = np.ones(2)
+    total = functools.partial(array.sum)
+    return lambda x: x * total(), lambda: array.__setitem__(0, 5)
+
+
+def memory_of_a_file():
+    memory = mmap.mmap(-1, 10)
+    return lambda x: x * memory[0], lambda: memory.__setitem__(0, 5)
+
+
+def shared_number():
+    number = multiprocessing.Value("d", 1.0)
+    return lambda x: x * number.value, lambda: setattr(number, "value", 5.0)
+
+
 def event():
     stop = threading.Event()
     return lambda x: x * stop.is_set(), stop.set
@@ -207,6 +243,7 @@ WATCHED = [
         event,
     ),
     *(number_of_c, polynomial, flat_iterator, row_of_a_record, row_of_a_recarray, matrix, masked),
+    *(imported_by_its_name, proxy, partial_of_a_method, memory_of_a_file, shared_number),
     *(weak_keys, weak_values, configuration, metaclass, that_raises_other_errors),
 ]
 
@@ -328,6 +365,21 @@ def numpys_own():
     return lambda x: x * 5 if np.random.rand() < 1e-9 else x  # noqa: NPY002
 
 
+def of_a_bit_generator():
+    bits = np.random.PCG64(0)
+    return lambda x: x * 5 if bits.random_raw() % 1000 == 7 else x
+
+
+def of_numpys_iterators():
+    numbers = np.nditer(np.arange(50.0))
+    return lambda x: x * 5 if next(numbers) == 7 else x
+
+
+def of_a_flat_iterator():
+    numbers = np.arange(50.0).flat
+    return lambda x: x * 5 if next(numbers) == 7 else x
+
+
 def spawned():
     rng = np.random.default_rng(0)
     return lambda x: x * rng.spawn(1)[0].normal()
@@ -357,6 +409,7 @@ CHANGING = [
         generator,
         loop,
     ),
+    *(of_a_bit_generator, of_numpys_iterators, of_a_flat_iterator),
     *(pythons, pythons_own, numpys_old, numpys_own, spawned, spawned_by_the_seed, copied),
 ]
 
@@ -367,6 +420,24 @@ def test_a_change_out_of_sight_is_refused(make):
     with pytest.raises(TypeError, match=r"changes|iterator|generator|is kept") as told:
         calls(compiled)
     assert "stood" not in str(told.value)  # what has changed is named, not what came of it
+
+
+def test_a_module_that_the_first_call_imports(tmp_path, monkeypatch):
+    (tmp_path / "made_for_a_test.py").write_text("scale = 1.0")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def f(x):
+        import made_for_a_test
+
+        return x * made_for_a_test.scale
+
+    compiled = compile(f)
+    for n in range(4):
+        assert_same_bits(compiled(X * n), X * n)
+    assert compiled.traces
+    sys.modules["made_for_a_test"].scale = 2.0
+    assert_same_bits(compiled(X), f(X))
+    del sys.modules["made_for_a_test"]
 
 
 def test_an_iterator_among_the_arguments():

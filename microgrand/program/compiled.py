@@ -75,8 +75,10 @@ def compile(
     TypeError
         In the first call or the second, with the line of the function that cannot be traced: if
         it asks for a value (``if x > 0``, ``float(x)``, ``.item()``, ``np.asarray(x)``), changes
-        Python's numbers or lists, or depends on something that nobody can see, as a generator that
-        it makes itself. All that the call has changed is put back.
+        Python's numbers, lists or the order of a dict, keeps arrays in something like a queue,
+        takes the next item of an iterator, or depends on something that nobody can see, as a
+        generator that it makes itself, or random numbers that no `numpy.random.Generator` draws.
+        All that the call has changed is put back.
 
     Notes
     -----
@@ -88,11 +90,19 @@ def compile(
     Arrays that the function closes over are read at each call, and numbers are compared: also where
     they stand in other modules of yours, in classes, in context variables, or under decorators.
     Comparing a long list takes time in each call, an array or a tuple in its place does not; of a
-    long dict, only what is read is compared. What cannot be seen is what the function reads by
-    other ways, and was the same in the first two calls: files, the environment, what installed
-    packages and Python's own objects hold, what code in texts asks for, what other threads
-    compute. ``check=True`` finds it. Python itself runs in the first two calls only: what it
-    prints, logs or warns of is seen twice.
+    long dict, only what is read is compared. Records, matrices, memoryviews and what else lends
+    its memory are compared byte by byte. What cannot be seen is what the function reads by other
+    ways, and was the same in the first two calls: files, the environment, the clock, random
+    numbers of the system, what installed packages hold, and objects of Python such as loggers,
+    locks, iterators in sets and `io.StringIO`, what code in texts asks for, what other threads
+    compute, another shape or dtype that a parameter's array or an optimizer's is given in place.
+    ``check=True`` finds it. Python itself runs in the first two calls only: what it prints, logs
+    or warns of is seen twice.
+
+    An error, or a warning made an error, that the function itself catches leads it another way:
+    such a call is eager code's, and leaves no program. So is a call in which a program's call
+    raises; where that may happen after the first change to an array, each run copies what it is
+    about to change.
 
     What two masks drop in turn is zeroed at once: an overflow on the way, which eager code warns
     of, may go without a warning.
@@ -223,6 +233,8 @@ class Compiled:
         if self.check or self.backend != "numpy":
             checks.check_are_numpys(made.arrays(), self.backend)
         before = self.watched.get(made.key)
+        if before is not None and before.made.state.not_imported != made.state.not_imported:
+            before = None  # the call has imported a module, in which there may be state
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
         if made.recorder.raised:  # and the function has gone on: another call may not raise

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import itertools
 import pickle
 import random
 import types
+import weakref
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ HOLDERS = {
     *("collections.UserDict", "collections.UserList", "collections.ChainMap"),
     *("weakref.WeakKeyDictionary", "weakref.WeakValueDictionary", "weakref.WeakSet"),
     *("configparser.RawConfigParser", "multiprocessing.sharedctypes.SynchronizedBase"),
-    "numpy.poly1d",
+    *("numpy.poly1d", "numpy.polynomial._polybase.ABCPolyBase", "threading.Semaphore"),
 }
 #: Bound methods that are not written in Python.
 BUILTIN_METHODS = (types.BuiltinFunctionType, types.MethodWrapperType)
@@ -32,6 +33,7 @@ EXAMPLES: Any = ([], (), "", b"", set(), range(1), range(1 << 70), {}, {}.values
 #: Iterators: to take the next item changes them, and nothing tells.
 ITERATORS: Any = (
     *(types.GeneratorType, enumerate, zip, map, filter, reversed),
+    *(np.nditer, np.ndenumerate, np.ndindex),
     *map(type, map(iter, EXAMPLES)),
     *(x for x in vars(itertools).values() if isinstance(x, type) and hasattr(x, "__next__")),
 )
@@ -53,15 +55,30 @@ def inside_holder(value: Any) -> Iterator[Any]:
 
 def asked_for_bytes(value: Any) -> Callable[[], Any] | None:
     """Return what tells the state of an object in whose place nothing can stand, or None."""
-    if isinstance(value, (memoryview, np.void)):
-        return value.tobytes
     if isinstance(value, np.flatiter):
-        return value.base.tobytes
-    if isinstance(value, np.ndarray) and type(value) is value.__class__:
-        return None if is_plain_array(value) else value.__reduce__
-    if any(kind.__module__ == "_ctypes" for kind in type(type(value)).__mro__):
-        return functools.partial(bytes, value)
-    return None
+        return lambda: (value.index, value.base.tobytes())
+    if isinstance(value, np.ndarray):
+        is_others = type(value) is value.__class__ and not is_plain_array(value)
+        return value.__reduce__ if is_others else None
+    if isinstance(value, np.generic) and not isinstance(value, np.void):
+        return None
+    if isinstance(value, (bytes, bytearray, array)):
+        return None
+    try:  # as a memoryview, a number of ctypes, a record
+        memoryview(value)
+    except (TypeError, ValueError, BufferError):
+        return None
+    return lambda: memoryview(value).tobytes()
+
+
+def original_of(value: Any) -> Any:
+    """Return the object that a weak proxy speaks for, or an object itself."""
+    if type(value) not in weakref.ProxyTypes:
+        return value
+    try:
+        return value.__init__.__self__
+    except ReferenceError:
+        return None
 
 
 class Chance:
@@ -79,6 +96,8 @@ class Chance:
             return self.source.getstate()
         if isinstance(self.source, np.random.RandomState):
             return self.source.get_state()
+        if isinstance(self.source, np.random.BitGenerator):
+            return self.source.state
         return self.source.n_children_spawned  # of a SeedSequence
 
     def has_changed(self) -> bool:
@@ -91,11 +110,14 @@ class Chance:
             self.source.setstate(self.before)
         elif isinstance(self.source, np.random.RandomState):
             self.source.set_state(self.before)
+        elif isinstance(self.source, np.random.BitGenerator):
+            self.source.state = self.before
 
 
 def chance_of(value: Any) -> Chance | None:
     """Return what notices draws of an object, if it is a source of random numbers."""
-    kinds = random.Random, np.random.RandomState, np.random.SeedSequence
+    rngs = np.random
+    kinds = random.Random, rngs.RandomState, rngs.SeedSequence, rngs.BitGenerator
     is_source = isinstance(value, kinds) and not isinstance(value, random.SystemRandom)
     return Chance(value) if is_source else None
 

@@ -8,6 +8,8 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+#: Names in functions that ask for a module by a text.
+ASKING_FOR_MODULES = {"import_module", "modules", "__import__"}
 #: What reads and writes global names, in Python's byte code.
 OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"}
 
@@ -24,6 +26,8 @@ def imports_in(code: Any) -> Iterator[tuple[tuple[int, str], str]]:
             yield (module[0], f"{module[1]}.{instruction.argval}"), ""  # a module in a package
         elif type(instruction.argval) is int:
             level = instruction.argval
+    if ASKING_FOR_MODULES.intersection(code.co_names):
+        yield from (((0, text), "") for text in code.co_consts if isinstance(text, str))
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from imports_in(constant)

@@ -99,19 +99,22 @@ class Treatment:
 
     def __init__(self, around: Treatment | None = None) -> None:
         self.state: dict[str, Any] = {**np.geterr()}
+        self.filters: Any = [*getattr(warnings, "_get_filters", lambda: warnings.filters)()]
         #: The list in which warnings are kept, and whether the function has made it.
         self.kept = getattr(getattr(warnings, "_showwarnmsg_impl", None), "__self__", None)
         self.is_inside = around is not None and self.kept is not around.kept
-        told = {kind: self.of_warning(kind) for kind in MESSAGES}
-        self.by_filters = "raise" in told.values()
+        if around is not None and not self.is_inside and self.filters == around.filters:
+            self.told: dict[str, str] = around.told
+        else:
+            self.told = {kind: self.of_warning(kind) for kind in MESSAGES}
+        self.by_filters = "raise" in self.told.values()
         self.errors: dict[str, str] = {
-            kind: told[kind] if self.state[kind] == "warn" else self.state[kind] for kind in told
+            kind: self.told[kind] if how == "warn" else how for kind, how in self.state.items()
         }
 
     def of_warning(self, kind: str) -> str:
         """Return what becomes of a warning: one that is kept can be asked for, as an error can."""
-        filters: Any = getattr(warnings, "_get_filters", lambda: warnings.filters)()
-        for action, message, category, module, line in filters:
+        for action, message, category, module, line in self.filters:
             speaks_of_it = message is None or message.match(MESSAGES[kind])
             if speaks_of_it and issubclass(RuntimeWarning, category) and not (module or line):
                 if action == "error":

@@ -39,6 +39,7 @@ from .holders import (
     chances_of_all,
     inside_holder,
     is_holder,
+    original_of,
 )
 from .labels import Labels
 from .libraries import functions_of, in_library, is_librarys_own, is_module_of_library
@@ -64,6 +65,7 @@ OF_A_STATEMENT = 1 << 9
 MANY = 1000
 #: Python's values that are compared.
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
+STATIC_OR_FLOAT = (*STATIC, float)
 
 
 class State:
@@ -90,6 +92,7 @@ class State:
         self.generators: list[tuple[Any, Any]] = [
             (default_generator, default_generator.bit_generator.state)
         ]
+        self.not_imported: set[Any] = set()  # modules that functions may import
         self.answers: list[tuple[Any, Any]] = []  # what tells the state of an object, and it
         self.chances: list[Chance] = chances_of_all()
         self.places: set[tuple[int, Any]] = set()
@@ -106,14 +109,17 @@ class State:
         stack = [(root, name)]
         while stack:
             value, name = stack.pop()
+            value = original_of(value)
             self.recorded_found |= is_recorded(value)
+            if isinstance(value, STATIC_OR_FLOAT) and not isinstance(value, np.void):
+                continue
             ask = asked_for_bytes(value)
             if ask is not None and id(value) not in self.seen:
                 self.seen[id(value)] = value
                 self.answers.append((ask, ask()))
             if is_plain_array(value) and id(value) not in self.in_slots:
                 self.fixed.append((value, name))
-            if id(value) in self.seen or isinstance(value, (*STATIC, float)) or is_array(value):
+            if id(value) in self.seen or is_array(value):
                 continue
             if is_librarys_own(value) or is_devices_generator(value):
                 continue
@@ -251,7 +257,7 @@ class State:
             yield value.__func__, ""
             return
         if isinstance(value, functools.partial):
-            yield value.func, ""
+            yield Slot(value, "func", "")
             yield Slot(value, "args", "argument")
             yield value.keywords, ""
             return
@@ -277,7 +283,9 @@ class State:
         known = value.__globals__
         for imported, key in imports_in(value.__code__):
             module = imported_module(imported, known)
-            if module is not None and not is_module_of_library(module):
+            if module is None:
+                self.not_imported.add(imported)
+            elif not is_module_of_library(module):
                 yield module, ""
                 if key in vars(module):
                     yield Slot(vars(module), key, key)
@@ -463,7 +471,10 @@ class State:
                     container[key] = deeply_plain(value)
             elif isinstance(container, dict) and [*container] != [*items_before]:
                 changes.append("the order of a dict")
-        changes += [x.name for x in self.chances if x.has_changed()]
+        recorded = {id(rng.bit_generator) for rng, _ in self.generators}
+        changes += [
+            x.name for x in self.chances if x.has_changed() and id(x.source) not in recorded
+        ]
         for ask, before in self.answers:
             if ask() != before:
                 changes.append("what a record, a matrix, a memoryview or the like holds")
