@@ -281,3 +281,52 @@ def test_an_error_of_tracing_only_is_refused():
         compile(f)(np.ones(2))
     assert "Recorded" not in str(told.value)
     assert count == 0
+
+
+def test_errors_that_native_code_would_not_raise():
+    pytest.importorskip("numba")
+
+    def f(x):
+        with np.errstate(all="raise"):
+            try:
+                return np.exp(1 / (x * 2 - 2) - 3) * 2 + x
+            except FloatingPointError:
+                return x
+
+    compiled = compile(f, backend="numba")
+    for n in (5, 6, 7, 1, 5):
+        x = np.full(3, float(n))
+        assert_same_bits(compiled(x), f(x))
+    assert compiled.traces
+
+
+def test_an_error_that_the_caller_asks_for():
+    def make():
+        weight = Parameter(np.ones(2))
+
+        def f(x):
+            weight.data += 1
+            weight.grad = None
+            try:
+                y = 1 / x
+            except FloatingPointError:
+                y = x * 5
+            (weight * y).sum().backward()
+
+        return weight, f
+
+    (weight, f), (twin, g) = make(), make()
+    compiled = compile(g)
+    with np.errstate(all="raise"):
+        for n in (1, 2, 3, 0, 4):
+            f(np.full(2, float(n)))
+            compiled(np.full(2, float(n)))
+            assert_same_bits((twin.data, twin.grad), (weight.data, weight.grad))
+    assert compiled.eager_calls == 1
+
+
+def test_objects_of_python_in_an_array():
+    objects = np.array([{"a": 2.0}, None], dtype=object)
+    compiled = compile(lambda x: x * objects[0]["a"])
+    with pytest.raises(TypeError, match=r"test_compile_errors.py:\d+: here a dict is taken out"):
+        compiled(GOOD)

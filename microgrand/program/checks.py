@@ -45,6 +45,14 @@ def refuse_attribute(name: str, line: str) -> NoReturn:
     )
 
 
+def refuse_object(value: Any, line: str) -> NoReturn:
+    """Raise, as an array holds objects of Python's, with which a program cannot compute."""
+    raise NotRecordable(
+        f"{line}: here a {type(value).__name__} is taken out of an array of objects; keep such "
+        "objects in a list, or leave this part out of the compiled function"
+    )
+
+
 def refuse_kind_of_array(array: Any, line: str) -> NoReturn:
     """Raise, as the operations of an array are not NumPy's own."""
     raise NotRecordable(

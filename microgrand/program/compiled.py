@@ -123,7 +123,8 @@ def compile(
     to the bit: ``exp``, ``log``, ``sin``, ``cos``, ``tan``, ``tanh``, the other functions of this
     kind, and powers are those of the C library; sums are added in another order, those of float32
     in float64; matrix products are SciPy's BLAS. There are no warnings of overflow or division by
-    zero, also where `numpy.errstate` asks for them. What has no native code is left to NumPy;
+    zero, also where `numpy.errstate` asks for them; where the function itself makes errors of them,
+    the program is NumPy's. What has no native code is left to NumPy;
     ``source`` names it. The third call takes seconds, as Numba compiles: three for a small net,
     six for an ODE's solver. Machine code is kept in the user's cache folder, and loaded in half a
     second. Against the NumPy program, that is worth it from some hundred thousand steps of a small

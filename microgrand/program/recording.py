@@ -55,6 +55,7 @@ from .functions import (
 )
 from .raising import Treatment, may_raise, warns_by_itself
 
+NUMBERS = (int, float, complex, np.generic)
 #: The recorder of this thread or task, if it is recording.
 recording: ContextVar[Recorder | None] = ContextVar("recording", default=None)
 
@@ -264,11 +265,16 @@ class Recorder:
         made = {id(x._value): x for x in recorded} if written else {}
         made |= {id(x): self.known[id(x)] for x in written if id(x) in self.known}
 
+        if function is operator.getitem and isinstance(result, (list, tuple, dict)):
+            self.refuse(checks.refuse_object, result)
+
         def as_recorded(value: Any) -> Any:
             if value is None or isinstance(value, (str, np.dtype)):
                 return value
             if id(value) in made:
                 return made[id(value)]
+            if not is_array(value) and not isinstance(value, NUMBERS):
+                self.refuse(checks.refuse_object, value)
             return recorded_value(value, self.variable_of(value, "", recorded), self, free)
 
         wrapped = mapped(as_recorded, result)

@@ -31,7 +31,9 @@ class Trace:
 
     def __init__(self, made: Tracing, backend: str = "numpy") -> None:
         self.made = made
-        self.backend = backend
+        # Machine code raises nothing where the function asks for errors, and catches them.
+        asks = any(how == "raise" for call in made.program.calls for _, how in call.errstate)
+        self.backend = "numpy" if asks else backend
         self.parts = ""  # the native ones, as Python
         self.program = program = made.program
         self.binding = Binding(made)

@@ -250,7 +250,8 @@ class Tracing:
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
         #: Whether a call may fail when it is too late for eager code to start anew.
-        self.fails_late = any(map(may_raise, after))
+        asked = "raise" in recorder.treatment.errors.values()  # by the caller
+        self.fails_late = any(asked or may_raise(call) for call in after)
         for call in after:
             if call.function in CHECKS:
                 checks.refuse_late_question(call.line)
