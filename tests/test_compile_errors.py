@@ -330,3 +330,39 @@ def test_objects_of_python_in_an_array():
     compiled = compile(lambda x: x * objects[0]["a"])
     with pytest.raises(TypeError, match=r"test_compile_errors.py:\d+: here a dict is taken out"):
         compiled(GOOD)
+
+
+def into_places(k):
+    array = np.zeros_like(k[0])
+    np.add.at(array, (2 - 2 * k[1, 1]).astype(int), 1)
+    return array
+
+
+def powers(k):
+    return np.arange(2) ** k[1].astype(int)
+
+
+def nothing_but_nan(k):
+    return np.nanargmax(np.sqrt(k[1] - 0.5 * (k[1, 1] < 0)))
+
+
+@pytest.mark.parametrize("fails", [into_places, powers, nothing_but_nan, np.linalg.cholesky])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_late_error_that_is_caught(fails):
+    def make():
+        count = np.zeros(1)
+
+        def f(k):
+            count[0] += 1
+            try:
+                return fails(k) + count
+            except (ValueError, IndexError):
+                return count * 100
+
+        return f
+
+    f, compiled = make(), compile(make())
+    for k in (GOOD, GOOD, GOOD, BAD, GOOD, BAD):
+        assert_same_bits(compiled(k.copy()), f(k.copy()))
+    assert compiled.traces
+    assert compiled.eager_calls == 2

@@ -63,7 +63,8 @@ def line_that_stores(code: Any, name: str) -> int:
     line = 0
     for instruction in dis.get_instructions(code):
         line = getattr(instruction, "line_number", instruction.starts_line) or line
-        if instruction.opname.startswith("STORE_") and instruction.argval == name:
+        is_outside = instruction.opname in ("STORE_ATTR", "STORE_DEREF", "STORE_GLOBAL")
+        if is_outside and instruction.argval == name:
             return line
     inside = (x for x in code.co_consts if isinstance(x, types.CodeType))
     return next(filter(None, (line_that_stores(x, name) for x in inside)), 0)

@@ -39,6 +39,8 @@ LOOKING = {
     *(np.digitize, np.quantile, np.percentile, np.nanquantile, np.nanpercentile, np.insert),
     *(np.delete, np.repeat, np.polyfit, np.roots, np.asarray_chkfinite, np.apply_along_axis),
     *(np.apply_over_axes, np.piecewise, np.interp, np.histogram_bin_edges, np.vander),
+    *(np.nanargmax, np.nanargmin, np.average, np.cov, np.corrcoef, np.geomspace, np.arange),
+    *(np.compress, np.extract, np.polydiv, np.split, np.array_split, Method("compress")),
     *(Method("take"), Method("choose"), Method("repeat"), Method("put")),
 }
 #: Functions of `numpy.linalg` that do not.
