@@ -25,7 +25,8 @@ and all that is left to do is to write these lines well. Read on in this order:
 - tracing.py: one call of the function on recorded values, and the program that is made of it;
 - passes.py, sums.py, values.py, masks.py, operands.py, blocks.py, buffers.py: how it becomes
   shorter and faster, to the bit the same;
-- labels.py, source.py, saving.py: the program as Python, with names, to be read and saved;
+- labels.py, source.py, saving.py, standalone.py: the program as Python, with names, to be read
+  and saved;
 - binding.py, running.py, errstates.py: what is checked before a run, what is shown after it, and
   the run;
 - native.py, parts.py, rolling.py, lowering.py, numba_cache.py: parts of it as machine code;

@@ -57,6 +57,9 @@ class Binding:
         self.written = {v.storage for call in program.calls for v in call.writes}
         self.written |= made.recorder.flags_asked
         self.arg_tensors: dict[int, str] = {}
+        #: Where in the arguments an input stands, or the tensor that it is of: a number or a name,
+        #: and keys.
+        self.places: dict[Any, tuple[Any, ...]] = {}
         self.unread: dict[Variable, str] = {}
         #: The arrays to which the program was bound last, and the numbers that were fine last.
         self.latest: list[Any] = [(), ()]
@@ -95,11 +98,9 @@ class Binding:
             self.require(f"[*kwargs] == {[*made.kwargs]}")
         (args, kwargs), (given_args, given_kwargs) = (made.args, made.kwargs), made.given
         for i, arg in enumerate(args):
-            self.enter_tree(arg, given_args[i], f"args[{i}]")
+            self.enter_tree(arg, given_args[i], f"args[{i}]", (i,))
         for key in kwargs:
-            self.enter_tree(kwargs[key], given_kwargs[key], f"kwargs.get({key!r})")
-        #: What each call is given, rather than read from a slot.
-        self.from_arguments = set(self.codes)
+            self.enter_tree(kwargs[key], given_kwargs[key], f"kwargs.get({key!r})", (key,))
         self.enter_state()
         self.enter_fixed()
         self.enter_generators()
@@ -125,10 +126,10 @@ class Binding:
         if variable.storage in self.written and variable.kind is np.ndarray:
             self.require(f"{code}.flags.writeable is {variable.writeable}")
 
-    def enter_tree(self, value: Any, given: Any, code: str) -> None:
+    def enter_tree(self, value: Any, given: Any, code: str, place: tuple[Any, ...]) -> None:
         """Check an argument, and what is in it."""
         if not isinstance(value, (list, tuple, dict)):
-            self.enter_leaf(value, given, code)
+            self.enter_leaf(value, given, code, place)
             return
         name = self.local(code)
         kind = self.bind(type(value))
@@ -137,12 +138,13 @@ class Binding:
             if len(value) > 1:
                 self.require(f"[*{name}] == {self.bind([*value])}")
             for key in value:
-                self.enter_tree(value[key], given[key], f"{name}[{self.constant(key)}]")
+                code = f"{name}[{self.constant(key)}]"
+                self.enter_tree(value[key], given[key], code, (*place, key))
         else:
             for i, item in enumerate(value):
-                self.enter_tree(item, given[i], f"{name}[{i}]")
+                self.enter_tree(item, given[i], f"{name}[{i}]", (*place, i))
 
-    def enter_leaf(self, value: Any, given: Any, code: str) -> None:
+    def enter_leaf(self, value: Any, given: Any, code: str, place: tuple[Any, ...]) -> None:
         """Check an array, a number or an object among the arguments."""
         name = self.local(code)
         if is_recorded(given):
@@ -151,6 +153,7 @@ class Binding:
             if given._variable in self.codes:  # given twice
                 self.require(f"{name} is {self.codes[given._variable]}")
             self.codes.setdefault(given._variable, name)
+            self.places.setdefault(given._variable, place)
         elif id(value) in self.made.own_tensors:
             if id(value) in self.arg_tensors:
                 self.require(f"{name} is {self.arg_tensors[id(value)]}")
@@ -160,6 +163,7 @@ class Binding:
             for other in self.arg_tensors.values():
                 self.require(f"{name} is not {other}")
             self.arg_tensors[id(value)] = name
+            self.places[id(value)] = place
             self.tensor_codes.append(name)
             self.require(f"{name}.__class__ is {self.bind(type(value))}")
             self.require(f"{name}.primitive is None")
@@ -243,7 +247,8 @@ class Binding:
             self.codes[variable] = name
             self.read.add((id(slot.holder), slot.key))
             if given:
-                self.from_arguments.add(variable)
+                if slot.key == "_array":
+                    self.places[variable] = self.places[id(slot.holder)]
             else:
                 self.slot_inputs.append((slot, variable))
 
@@ -511,11 +516,16 @@ def value_of(values: dict[Variable, Any], leaf: Any) -> Any:
 
 def numbers_of_copy(asked: HostNumbers) -> Any:
     """Return an optimizer's numbers without counting a step."""
+    return update_of_copy(asked)[2]
+
+
+def update_of_copy(asked: HostNumbers) -> Any:
+    """Return what an optimizer's `update` would, without counting a step."""
     probe = object.__new__(type(asked.optimizer))
     vars(probe).update(
         {k: list(v) if isinstance(v, list) else v for k, v in vars(asked.optimizer).items()}
     )
-    return probe.update(asked.index)[2]
+    return probe.update(asked.index)
 
 
 def as_tuple(items: list[str]) -> str:

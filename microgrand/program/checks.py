@@ -215,9 +215,65 @@ def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoR
 def refuse_saving(name: str, value: Any) -> NoReturn:
     """Raise, as a program calls something that is not NumPy's."""
     raise TypeError(
-        f"the program calls {name_of(value) if callable(value) else value!r:.60}, named {name} in "
-        "its source, which a module that needs NumPy only cannot do"
+        f"the program calls {name_of(value) if callable(value) else repr(value)[:60]}, named "
+        f"{name} in its source, which a module that needs NumPy only cannot do; call it outside "
+        "of the compiled function, or write what it does with NumPy's functions"
     )
+
+
+def refuse_saving_value(value: Any) -> NoReturn:
+    """Raise, as a module cannot write a value that is among the arguments or results."""
+    raise TypeError(
+        f"among the function's arguments, results and their keys is {value!r:.60}, a "
+        f"{type(value).__name__}, which a module that needs NumPy only cannot write. Save a "
+        "function that takes and returns arrays, Python's numbers and texts, and tuples, lists and "
+        "dicts of them"
+    )
+
+
+def refuse_saving_objects(name: str) -> NoReturn:
+    """Raise, as an array of Python's objects is no array of numbers."""
+    raise TypeError(
+        f"the program reads {name}, an array of objects, which a module's .npz file does not hold; "
+        "convert it to an array of numbers, as by array.astype(float)"
+    )
+
+
+def refuse_saving_optimizer(kind: type) -> NoReturn:
+    """Raise, as an optimizer's numbers cannot be computed without it."""
+    raise TypeError(
+        f"the numbers of {kind.__name__}.update cannot be computed in a module that needs NumPy "
+        "only: it may call Python's and NumPy's functions, and read the optimizer's own numbers "
+        "and texts; its source must be in a file"
+    )
+
+
+def refuse_saving_facts() -> NoReturn:
+    """Raise, as a program depends on how arguments and state lie in memory."""
+    raise TypeError(
+        "the program depends on whose memory arrays are in (np.shares_memory, x.flags, x.base), "
+        "which is another one in a module; leave the question out of the compiled function"
+    )
+
+
+def check_is_as_traced(entered: Any) -> None:
+    """Raise if the state is no longer such as the latest program needs."""
+    if entered is None:
+        raise RuntimeError(
+            "what the function closes over is no longer such as when the latest program was "
+            "traced: a module's mode, a gradient that is None now, a number or an array's shape. "
+            "Put it back, or call the function until it has a program for this, and save then"
+        )
+
+
+def check_parameters(names: list[str], reserved: Any) -> None:
+    """Raise if a module's function cannot have parameters of these names."""
+    for name in names:
+        if not name.isidentifier() or name in reserved:
+            raise TypeError(
+                f"a saved module cannot have a parameter called {name!r}; rename it, or wrap the "
+                "function in one whose parameters have other names"
+            )
 
 
 def refuse_saving_for_a_device() -> NoReturn:

@@ -281,14 +281,16 @@ class Compiled:
         Its state, the parameters and what else the program reads, is written beside it as
         ``.npz``. The module's ``step`` takes the arguments of the compiled function, arrays for
         tensors, and returns what that returned; it raises if they are others than were traced.
+        Modes, schedules and numbers that the function closes over stay as they are now.
 
         Raises
         ------
         RuntimeError
-            If there is no program yet.
+            If there is no program yet, or what the function closes over is no longer such as when
+            the latest program was traced, as after ``net.eval()`` or ``p.grad = None``.
         TypeError
-            If the program calls functions that are not NumPy's, as native parts are, or computes on
-            a device.
+            If the program calls functions that are not NumPy's, as native parts are, computes on a
+            device, or reads or returns what is neither an array nor a number or text of Python's.
         """
         checks.check_is_compiled(self.traces)
         save(self.traces[0], path)

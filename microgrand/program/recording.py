@@ -73,6 +73,8 @@ class Recorder:
         self.refusal: checks.NotRecordable | None = None
         self.errors: Any = np.geterr()
         self.flags_asked: set[Storage] = set()
+        #: What was asked about the memory of arrays: a question, of which, and the answer.
+        self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
         self.threads: set[threading.Thread] = set()  # that the function has started
 
     # ---- values

@@ -347,14 +347,18 @@ def named_leaves(value: Any, name: str) -> list[tuple[Any, str]]:
 def parameter_names(function: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
     """Return the arguments with the names of the parameters that take them."""
     try:
-        names = [
-            name
-            for name, p in inspect.signature(function).parameters.items()
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
+        parameters: Any = inspect.signature(function).parameters
     except (TypeError, ValueError):
-        names = []
-    names += [f"x{i}" for i in range(len(names), len(args))]
+        parameters = {}
+    names = [
+        name
+        for name, p in parameters.items()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    taken = {*parameters, *kwargs}
+    numbered = (f"x{i}" for i in itertools.count(len(names)))
+    free = (name for name in numbered if name not in taken)
+    names += itertools.islice(free, max(0, len(args) - len(names)))
     return [*zip(names, args, strict=False), *kwargs.items()]
 
 
