@@ -300,6 +300,7 @@ OBJECTS = np.array([1.0, 2.0], dtype=object)
         (lambda x: x * OBJECTS, "reads OBJECTS, an array of objects"),
         (lambda _program: _program * 2, "parameter called '_program'; rename it"),
         (lambda np: np * 2, "parameter called 'np'; rename it"),
+        (lambda x: x * 2 if x.flags.owndata else x, "whose memory arrays are in"),
     ],
 )
 def test_what_cannot_be_in_a_module_is_refused(function, match, tmp_path):

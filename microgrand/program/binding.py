@@ -7,7 +7,9 @@ shows the rest, and builds what is returned.
 
 from __future__ import annotations
 
+import dis
 import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +41,8 @@ class Binding:
             "new_tensor": engine.new_tensor,
             "static": same_static,
             "overlap": np.may_share_memory,
+            "may_share_memory": np.may_share_memory,
+            "shares_memory": np.shares_memory,
             "PUBLISHED": PUBLISHED,
             "MISSING": MISSING,
         }
@@ -52,7 +56,8 @@ class Binding:
         program = made.program
         self.in_program = {v for call in program.calls for v in call.operands()} | program.shown
         of_conditions = {v for call in made.conditions for v in call.operands()}
-        self.used = self.in_program | of_conditions
+        of_facts = {v for _, variables, _ in made.recorder.facts for v in variables}
+        self.used = self.in_program | of_conditions | of_facts
         #: What must be as read-only as it was.
         self.written = {v.storage for call in program.calls for v in call.writes}
         self.written |= made.recorder.flags_asked
@@ -272,8 +277,50 @@ class Binding:
     def enter_bound(self) -> None:
         """Check the arrays to which the program is bound, unless they are those of the last run."""
         conditions = [*self.bound_conditions, *self.conditions_apart(of_bound=True)]
+        bound = dict(zip(self.bound, self.bound_codes, strict=True))
+        arrays = [code for v, code in bound.items() if v.is_array]
+        if len(arrays) > 1:
+            conditions.append(distinct(arrays))
         self.unless_latest(0, "arrays", self.bound_codes, [must(x) for x in conditions])
         self.lines += map(must, self.conditions_apart(of_bound=False))
+        everywhere = {**self.codes, **bound, **self.unread}
+        self.enter_identities(everywhere)
+        self.enter_facts(everywhere)
+
+    def enter_identities(self, codes: dict[Variable, str]) -> None:
+        """Check that arrays are still as many objects: the function may ask ``x is y``.
+
+        Those among the arguments are looked at in any case, state only where code asks.
+        """
+        alike: dict[Any, list[Variable]] = {}
+        for v in codes:
+            if v.is_array:
+                alike.setdefault((v.kind, v.shape, v.strides, v.dtype), []).append(v)
+        asks = asks_for_identity(self.made.state.functions)
+        for variables in alike.values():
+            given = [codes[v] for v in variables if v in self.places]
+            others = [codes[v] for v in variables if v not in self.places]
+            if asks or len(given) > 1:
+                if len(variables) > 1:
+                    self.require(distinct([*given, *others]))
+            else:
+                for other in others * len(given):
+                    self.require(f"{given[0]} is not {other}")
+
+    def enter_facts(self, codes: dict[Variable, str]) -> None:
+        """Check what the function has asked about the memory of arrays."""
+        for asked, variables, answer in dict.fromkeys(self.made.recorder.facts):
+            given = [codes[v] for v in variables]
+            if asked == "flags":
+                self.require(f"{given[0]}.flags.num == {answer}")
+            elif asked == "base":
+                self.require(f"({given[0]}.base is None) is {answer}")
+            elif asked == "bases":
+                self.require(f"({given[0]}.base is {given[1]}.base) is {answer}")
+            elif asked == "view":
+                self.require(f"({given[0]}.base is {given[1]}) is {answer}")
+            else:
+                self.require(f"{asked}({', '.join(given)}) is {answer}")
 
     def unless_latest(
         self, place: int, name: str, codes: list[str], lines: list[str], keep: str = ""
@@ -459,6 +506,33 @@ class Binding:
 def must(condition: str) -> str:
     """Write that a program does not apply unless a condition holds."""
     return f"if not ({condition}): return None"
+
+
+def distinct(codes: list[str]) -> str:
+    """Write the condition that there are as many objects as places."""
+    if len(codes) == 2:
+        return f"{codes[0]} is not {codes[1]}"
+    return f"len({{*map(id, {as_tuple(codes)})}}) == {len(codes)}"
+
+
+#: The names of functions and methods that tell one object from another.
+OF_IDENTITY = {"id", "is_", "is_not", "index", "count", "remove"}
+
+
+def asks_for_identity(functions: Sequence[Any]) -> bool:
+    """Tell whether functions may ask if two values are one object, as ``x is y`` does."""
+    codes = [function.__code__ for function in functions]
+    for code in codes:  # which grows
+        codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
+        before = None
+        for instruction in dis.get_instructions(code):
+            constant = before is not None and before.opname == "LOAD_CONST"
+            if instruction.opname in ("IS_OP", "CONTAINS_OP") and not constant:
+                return True
+            before = instruction
+        if OF_IDENTITY & {*code.co_names}:
+            return True
+    return False
 
 
 def guarded(lines: list[str]) -> list[str]:

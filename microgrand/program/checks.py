@@ -45,6 +45,14 @@ def refuse_attribute(name: str, line: str) -> NoReturn:
     )
 
 
+def refuse_memory(asked: str, line: str) -> NoReturn:
+    """Raise, as whose memory an array is in may differ from call to call."""
+    raise NotRecordable(
+        f"{line}: {asked} of views that are made inside the compiled function depends on how its "
+        "arguments lie in memory; ask it of the arguments themselves, or outside"
+    )
+
+
 def refuse_kind_of_array(array: Any, line: str) -> NoReturn:
     """Raise, as the operations of an array are not NumPy's own."""
     raise NotRecordable(

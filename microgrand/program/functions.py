@@ -13,8 +13,10 @@ ARRAYS = (np.ndarray, np.memmap)
 #: Functions that ask about shapes and types only.
 OF_SHAPES = {
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type),
-    *(np.common_type, np.iscomplexobj, np.isrealobj, np.shares_memory, np.may_share_memory),
+    *(np.common_type, np.iscomplexobj, np.isrealobj),
 }
+#: Functions that ask whose memory arrays are in.
+OF_MEMORY = {np.shares_memory, np.may_share_memory}
 #: Functions whose result has a shape that depends on values.
 OF_ANY_SHAPE = {
     *(np.nonzero, np.flatnonzero, np.argwhere, np.extract, np.compress, np.unique, np.repeat),
@@ -46,6 +48,12 @@ METHODS = {
     "view",
 }
 METHODS_IN_PLACE = {"sort", "partition", "fill", "put"}
+#: Flags that strides tell, and one that is looked at wherever it matters.
+FLAGS_OF_STRIDES = {
+    *("c_contiguous", "f_contiguous", "contiguous", "fortran", "fnc", "forc", "writeable"),
+    *("C_CONTIGUOUS", "F_CONTIGUOUS", "C", "F", "CONTIGUOUS", "FORTRAN", "FNC", "FORC"),
+    *("WRITEABLE", "W"),
+}
 #: Methods that give the values to Python.
 METHODS_OF_VALUES = {
     "item",

@@ -41,12 +41,14 @@ from .calls import (
 from .devices import is_array, is_on_device, is_plain_array, same_bytes, share_memory
 from .functions import (
     FACTS,
+    FLAGS_OF_STRIDES,
     MAKING,
     METHODS,
     METHODS_IN_PLACE,
     METHODS_OF_VALUES,
     OF_A_SHAPE,
     OF_ANY_SHAPE,
+    OF_MEMORY,
     OF_SHAPES,
     RETURNS_ITS_ARGUMENT,
     VIEWS,
@@ -75,6 +77,8 @@ class Recorder:
         self.flags_asked: set[Storage] = set()
         #: What was asked about the memory of arrays: a question, of which, and the answer.
         self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
+        self.bases: dict[int, tuple[Recorded, Any]] = {}  # which were asked for
+        self.unknown: dict[int, UnknownBase] = {}
         self.threads: set[threading.Thread] = set()  # that the function has started
 
     # ---- values
@@ -158,6 +162,8 @@ class Recorder:
             self.streams = [(bits, str(bits.state)) for bits, _ in self.streams]
         if function in OF_SHAPES:
             return result
+        if function in OF_MEMORY:
+            return self.note_memory(function, args, result)
         given = leaves((args, kwargs))
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
@@ -183,6 +189,40 @@ class Recorder:
         except checks.NotRecordable as error:
             self.refusal = error
             raise
+
+    def note_memory(self, function: Any, args: Any, answer: bool) -> bool:
+        """Note whether two arrays share memory, if another call may answer in another way."""
+        x, y = map(self.operand, args[:2])
+        of_inputs = [{v for v in self.inputs if v.storage is z.storage} for z in (x, y)]
+        if all(of_inputs) and of_inputs != [{x}, {x}]:
+            if not (x in of_inputs[0] and y in of_inputs[1]):
+                self.refuse(checks.refuse_memory, function.__name__)
+            self.facts.append((function.__name__, (x, y), answer))
+        return answer
+
+    def note_flags(self, storage: Storage) -> None:
+        """Note the flags of the arrays that each run is given, as far as they are in a memory."""
+        for x in self.known.values():
+            if x._variable.storage is storage and isinstance(x._value, np.ndarray):
+                self.facts.append(("flags", (x._variable,), x._value.flags.num))
+
+    def base_of(self, x: Recorded) -> Any:
+        """Return the array that another one is a view of, and note which it is."""
+        base = x._value.base
+        if x._variable not in self.inputs:
+            if base is not None:
+                self.refuse(checks.refuse_memory, "base")
+            return None
+        for y, other in self.bases.values():
+            self.facts.append(("bases", (x._variable, y._variable), other is base))
+        self.bases[id(x._variable)] = x, base
+        self.facts.append(("base", (x._variable,), base is None))
+        if base is None:
+            return None
+        for y in self.known.values():
+            self.facts.append(("view", (x._variable, y._variable), y._value is base))
+        known = self.known.get(id(base))
+        return self.unknown.setdefault(id(base), UnknownBase()) if known is None else known
 
     def look_at_thread(self) -> None:
         """Notice if a value is used in a thread that the function has started: nobody records."""
@@ -466,10 +506,9 @@ class Recorded:
             raise AttributeError(f"{type(self._value).__name__} has no attribute {name!r} here")
         if name == "flags":
             recorder.flags_asked.add(self._variable.storage)
-            return self._value.flags
+            return Flags(self) if isinstance(self._value, np.ndarray) else self._value.flags
         if name == "base":
-            base = self._value.base
-            return base if base is None else recorder.known.get(id(base), UnknownBase())
+            return recorder.base_of(self)
         if name in VIEWS:
             return run(Attribute(name), self)
         if name in METHODS:
@@ -603,6 +642,45 @@ class RecordedArray(Recorded):
         if kwargs.get("out") is not None:
             written = (kwargs["out"],)
         return recorder.call(function, args, kwargs, written)
+
+
+class Flags:
+    """The flags of a recorded array: it is noted whether they may differ in a run."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: Recorded) -> None:
+        object.__setattr__(self, "_array", array)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.asked(name), name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.asked(name)[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "writeable":
+            self._array._recorder.refuse(checks.refuse_attribute, f"the flag {name}")
+        set_read_only(self._array, value)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self, "writeable" if name in ("WRITEABLE", "W") else name, value)
+
+    def __eq__(self, other: object) -> bool:
+        theirs = other.asked("num") if isinstance(other, Flags) else other
+        return bool(self.asked("num") == theirs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.asked("num"))
+
+    def asked(self, name: str) -> Any:
+        """Return the flags themselves, for one of them."""
+        array = self._array
+        if name not in FLAGS_OF_STRIDES:
+            array._recorder.note_flags(array._variable.storage)
+        return array._value.flags
 
 
 class UnknownBase:

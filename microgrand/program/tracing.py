@@ -313,14 +313,17 @@ class OutputTensor(Output):
 
 def describe(tree: Any) -> Any:
     """Return what a program for some arguments depends on, as a key."""
+    places: dict[int, int] = {}
 
     def of(leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
             array = leaf._array
             kind = (type(array), array.shape, array.dtype.str, array.strides)
-            return ("tensor", *kind, leaf.requires_grad)
+            place = places.setdefault(id(leaf), len(places))
+            return ("tensor", *kind, leaf.requires_grad, place)
         if is_array(leaf):
-            return (type(leaf), leaf.shape, leaf.dtype.str, leaf.strides)
+            place = places.setdefault(id(leaf), len(places))
+            return (type(leaf), leaf.shape, leaf.dtype.str, leaf.strides, place)
         if type(leaf) is float:
             return "float"
         if isinstance(leaf, np.generic) and leaf.dtype.kind in "fc":
