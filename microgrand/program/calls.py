@@ -184,7 +184,13 @@ def expect_shape(value: Any, shape: tuple[int, ...]) -> None:
         raise Deviation
 
 
-CHECKS = (expect, expect_shape)
+def expect_dtype(value: Any, dtype: Any) -> None:
+    """Raise if an array or number whose dtype depends on values has another one."""
+    if value.dtype != dtype:
+        raise Deviation
+
+
+CHECKS = (expect, expect_shape, expect_dtype)
 
 
 # --------------------------------------------------------------------- nested arguments

@@ -25,7 +25,7 @@ import numpy as np
 from ..anomaly import line_of_user
 from ..checks import WRITERS
 from ..engine import Node
-from . import checks
+from . import checks, memory
 from .calls import (
     OPERATOR_IN_PLACE,
     UFUNC_OF,
@@ -35,20 +35,23 @@ from .calls import (
     Storage,
     Variable,
     expect,
+    expect_dtype,
     expect_shape,
     mapped,
 )
 from .devices import is_array, is_on_device, is_plain_array, same_bytes, share_memory
 from .functions import (
     FACTS,
-    FLAGS_OF_STRIDES,
     MAKING,
     METHODS,
     METHODS_IN_PLACE,
     METHODS_OF_VALUES,
     OF_A_SHAPE,
+    OF_ANY_DTYPE,
     OF_ANY_SHAPE,
+    OF_LENGTHS,
     OF_MEMORY,
+    OF_NUMBERS,
     OF_SHAPES,
     RETURNS_ITS_ARGUMENT,
     VIEWS,
@@ -78,7 +81,7 @@ class Recorder:
         #: What was asked about the memory of arrays: a question, of which, and the answer.
         self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
         self.bases: dict[int, tuple[Recorded, Any]] = {}  # which were asked for
-        self.unknown: dict[int, UnknownBase] = {}
+        self.unknown: dict[int, Any] = {}  # bases that are no inputs
         self.threads: set[threading.Thread] = set()  # that the function has started
 
     # ---- values
@@ -161,9 +164,11 @@ class Recorder:
         if draws:
             self.streams = [(bits, str(bits.state)) for bits, _ in self.streams]
         if function in OF_SHAPES:
+            if function is np.min_scalar_type and np.ndim(values[0]) == 0:
+                self.refuse(checks.refuse_question, "np.min_scalar_type")
             return result
         if function in OF_MEMORY:
-            return self.note_memory(function, args, result)
+            return memory.note_memory(self, function, args, result)
         given = leaves((args, kwargs))
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
@@ -171,6 +176,9 @@ class Recorder:
         if is_array(result) and not written:
             for x in recorded:
                 if result is x._value:
+                    if function is np.real_if_close:
+                        self.write_down(function, args, kwargs, result, recorded)
+                        return x
                     if (
                         function in RETURNS_ITS_ARGUMENT
                         or not is_numpys(function)
@@ -189,40 +197,6 @@ class Recorder:
         except checks.NotRecordable as error:
             self.refusal = error
             raise
-
-    def note_memory(self, function: Any, args: Any, answer: bool) -> bool:
-        """Note whether two arrays share memory, if another call may answer in another way."""
-        x, y = map(self.operand, args[:2])
-        of_inputs = [{v for v in self.inputs if v.storage is z.storage} for z in (x, y)]
-        if all(of_inputs) and of_inputs != [{x}, {x}]:
-            if not (x in of_inputs[0] and y in of_inputs[1]):
-                self.refuse(checks.refuse_memory, function.__name__)
-            self.facts.append((function.__name__, (x, y), answer))
-        return answer
-
-    def note_flags(self, storage: Storage) -> None:
-        """Note the flags of the arrays that each run is given, as far as they are in a memory."""
-        for x in self.known.values():
-            if x._variable.storage is storage and isinstance(x._value, np.ndarray):
-                self.facts.append(("flags", (x._variable,), x._value.flags.num))
-
-    def base_of(self, x: Recorded) -> Any:
-        """Return the array that another one is a view of, and note which it is."""
-        base = x._value.base
-        if x._variable not in self.inputs:
-            if base is not None:
-                self.refuse(checks.refuse_memory, "base")
-            return None
-        for y, other in self.bases.values():
-            self.facts.append(("bases", (x._variable, y._variable), other is base))
-        self.bases[id(x._variable)] = x, base
-        self.facts.append(("base", (x._variable,), base is None))
-        if base is None:
-            return None
-        for y in self.known.values():
-            self.facts.append(("view", (x._variable, y._variable), y._value is base))
-        known = self.known.get(id(base))
-        return self.unknown.setdefault(id(base), UnknownBase()) if known is None else known
 
     def look_at_thread(self) -> None:
         """Notice if a value is used in a thread that the function has started: nobody records."""
@@ -287,12 +261,19 @@ class Recorder:
         )
         self.calls.append(call)
         of_nothing = function in MAKING and all(x is kwargs.get("like") for x in recorded)
-        if (of_nothing or function in OF_A_SHAPE) and is_on_device(result):
+        is_varying = function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1)
+        is_varying |= not written and has_lengths(function, args, kwargs)
+        of_a_shape = function in OF_A_SHAPE and not is_varying
+        if (of_nothing or of_a_shape) and is_on_device(result):
             call.result.value = result
-        if function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1):
+        if is_varying:
             for x in leaves(wrapped):
                 if is_recorded(x) and is_array(x):
                     self.expect_of(expect_shape, x, x._value.shape)
+        if function in OF_ANY_DTYPE:
+            for x in leaves(wrapped):
+                if is_recorded(x) and hasattr(x._value, "dtype"):
+                    self.expect_of(expect_dtype, x, x._value.dtype)
         return wrapped
 
     def expect_of(self, check: Any, *args: Any) -> None:
@@ -316,6 +297,27 @@ def has_nothing_to_do(function: Any, x: Recorded, given: list[Any]) -> bool:
     """Tell whether a device's library returns its argument as it is, as of a squeeze of no axis."""
     is_first_only = given[0] is x and not any(y is x for y in given[1:])
     return is_first_only and function is not np.nan_to_num
+
+
+def has_lengths(function: Any, args: Any, kwargs: Any) -> bool:
+    """Tell whether the shape of a result may depend on whole numbers among the arguments."""
+    if function is operator.getitem:
+        parts = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return any(
+            is_recorded(x) for part in parts if isinstance(part, slice) for x in leaves(part)
+        )
+    if isinstance(function, np.ufunc) or function in OF_NUMBERS or not is_numpys(function):
+        return False
+    return any(
+        is_recorded(x) and is_whole(x._value) and (not np.ndim(x._value) or function in OF_LENGTHS)
+        for x in leaves((args[1:], kwargs))
+    )
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether numbers are whole ones."""
+    dtype = getattr(value, "dtype", None)
+    return isinstance(value, int) if dtype is None else dtype.kind in "iub"
 
 
 def is_numpys(function: Any) -> bool:
@@ -470,6 +472,13 @@ class Recorded:
         """Return a number that was not computed from arrays: Python may branch on it."""
         return type(self)(self._value, self._variable, self._recorder, KNOWN)
 
+    def set_writeable(self, write: bool) -> None:
+        """Make an array that only others will see read-only."""
+        if write:
+            self._recorder.refuse(checks.refuse_attribute, "setflags(write=True)")
+        self._variable.read_only = True
+        self._value.setflags(write=False)
+
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -506,9 +515,9 @@ class Recorded:
             raise AttributeError(f"{type(self._value).__name__} has no attribute {name!r} here")
         if name == "flags":
             recorder.flags_asked.add(self._variable.storage)
-            return Flags(self) if isinstance(self._value, np.ndarray) else self._value.flags
+            return memory.Flags(self) if isinstance(self._value, np.ndarray) else self._value.flags
         if name == "base":
-            return recorder.base_of(self)
+            return memory.base_of(recorder, self)
         if name in VIEWS:
             return run(Attribute(name), self)
         if name in METHODS:
@@ -518,7 +527,7 @@ class Recorded:
                 Method(name), (self, *args), kwargs, (self,)
             )
         if name == "setflags":
-            return lambda write: set_read_only(self, write)
+            return self.set_writeable
         if name in METHODS_OF_VALUES:
             return lambda *args: question(operator.methodcaller(name, *args), f".{name}()")(self)
         return recorder.refuse(checks.refuse_attribute, name)
@@ -644,52 +653,6 @@ class RecordedArray(Recorded):
         return recorder.call(function, args, kwargs, written)
 
 
-class Flags:
-    """The flags of a recorded array: it is noted whether they may differ in a run."""
-
-    __slots__ = ("_array",)
-
-    def __init__(self, array: Recorded) -> None:
-        object.__setattr__(self, "_array", array)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.asked(name), name)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.asked(name)[name]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name != "writeable":
-            self._array._recorder.refuse(checks.refuse_attribute, f"the flag {name}")
-        set_read_only(self._array, value)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        setattr(self, "writeable" if name in ("WRITEABLE", "W") else name, value)
-
-    def __eq__(self, other: object) -> bool:
-        theirs = other.asked("num") if isinstance(other, Flags) else other
-        return bool(self.asked("num") == theirs)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(self.asked("num"))
-
-    def asked(self, name: str) -> Any:
-        """Return the flags themselves, for one of them."""
-        array = self._array
-        if name not in FLAGS_OF_STRIDES:
-            array._recorder.note_flags(array._variable.storage)
-        return array._value.flags
-
-
-class UnknownBase:
-    """The array that a recorded one is a view of: whose memory that is may differ in a run."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"the base of a recorded array is not known; it has no {name}")
-
-
 def is_writeable(array: Any) -> bool:
     """Tell whether an array may be written into; a device's always may."""
     if not isinstance(array, np.ndarray):
@@ -704,11 +667,3 @@ def method(recorder: Recorder, name: str, self: Any, *args: Any, **kwargs: Any) 
     """Call a method of an array or a generator, and write it down."""
     written = (kwargs["out"],) if kwargs.get("out") is not None else ()
     return recorder.call(Method(name), (self, *args), kwargs, written)
-
-
-def set_read_only(self: Recorded, write: bool) -> None:
-    """Make an array that only others will see read-only."""
-    if write:
-        self._recorder.refuse(checks.refuse_attribute, "setflags(write=True)")
-    self._variable.read_only = True
-    self._value.setflags(write=False)

@@ -31,6 +31,7 @@ from .calls import (
     Program,
     Variable,
     expect,
+    expect_dtype,
     expect_shape,
     in_the_memory_of,
     raw_bytes,
@@ -277,6 +278,8 @@ class Writer:
             )
         if function is expect_shape:
             return f"if {self.literal(args[0])}.shape != {self.literal(args[1])}: {self.otherwise}"
+        if function is expect_dtype:
+            return f"if {self.literal(args[0])}.dtype != {self.literal(args[1])}: {self.otherwise}"
         if function is operator.setitem:
             return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
         if function in IN_PLACE:
