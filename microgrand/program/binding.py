@@ -20,6 +20,7 @@ from ..grad_mode import grad_enabled
 from ..tensor import Tensor
 from . import passes
 from .calls import Deviation, Program, Variable, mapped
+from .containers import CONTAINERS, attributes_of, base_of, has_dict, is_plain, items_of, with_items
 from .devices import is_array
 from .recording import is_recorded
 from .slots import MISSING, Slot
@@ -65,6 +66,8 @@ class Binding:
         #: Where in the arguments an input stands, or the tensor that it is of: a number or a name,
         #: and keys.
         self.places: dict[Any, tuple[Any, ...]] = {}
+        self.containers: dict[int, str] = {}
+        self.asks = asks_for_identity(made.state.functions)
         self.unread: dict[Variable, str] = {}
         #: The arrays to which the program was bound last, and the numbers that were fine last.
         self.latest: list[Any] = [(), ()]
@@ -133,21 +136,38 @@ class Binding:
 
     def enter_tree(self, value: Any, given: Any, code: str, place: tuple[Any, ...]) -> None:
         """Check an argument, and what is in it."""
-        if not isinstance(value, (list, tuple, dict)):
+        if not isinstance(value, CONTAINERS):
             self.enter_leaf(value, given, code, place)
             return
         name = self.local(code)
-        kind = self.bind(type(value))
-        self.require(f"{name}.__class__ is {kind} and len({name}) == {len(value)}")
-        if isinstance(value, dict):
-            if len(value) > 1:
-                self.require(f"[*{name}] == {self.bind([*value])}")
-            for key in value:
-                code = f"{name}[{self.constant(key)}]"
-                self.enter_tree(value[key], given[key], code, (*place, key))
-        else:
-            for i, item in enumerate(value):
-                self.enter_tree(item, given[i], f"{name}[{i}]", (*place, i))
+        kind, base = self.bind(type(value)), base_of(value)
+        first = name
+        if not isinstance(value, tuple):
+            first = self.containers.setdefault(id(value), name)
+        if first != name and self.asks:  # given twice
+            self.require(f"{name} is {first}")
+        items = items_of(value)
+        self.require(
+            f"{name}.__class__ is {kind} and {self.call(value, len, name)} == {len(items)}"
+        )
+        if isinstance(value, dict) and len(items) > 1:
+            self.require(f"[*{self.call(value, iter, name)}] == {self.bind([k for k, _ in items])}")
+        for (key, item), (_, given_item) in zip(items, items_of(given), strict=True):
+            code = f"{name}[{self.constant(key)}]"
+            if not is_plain(value):
+                code = f"{self.bind(base.__getitem__)}({name}, {self.constant(key)})"
+            self.enter_tree(item, given_item, code, (*place, key))
+        if not is_plain(value) and has_dict(value):
+            self.require(f"len({name}.__dict__) == {len(vars(value))}")
+        for key, attribute in attributes_of(value).items():
+            self.require(self.is_same(f"{name}.{key}", attribute))
+
+    def call(self, container: Any, function: Any, name: str) -> str:
+        """Write `len` or `iter` of a container; a user's class may have others."""
+        if is_plain(container):
+            return f"{function.__name__}({name})"
+        method = getattr(base_of(container), f"__{function.__name__}__")
+        return f"{self.bind(method)}({name})"
 
     def enter_leaf(self, value: Any, given: Any, code: str, place: tuple[Any, ...]) -> None:
         """Check an array, a number or an object among the arguments."""
@@ -296,11 +316,12 @@ class Binding:
         for v in codes:
             if v.is_array:
                 alike.setdefault((v.kind, v.shape, v.strides, v.dtype), []).append(v)
-        asks = asks_for_identity(self.made.state.functions)
+        if self.asks and len(self.containers) > 1:
+            self.require(distinct([*self.containers.values()]))
         for variables in alike.values():
             given = [codes[v] for v in variables if v in self.places]
             others = [codes[v] for v in variables if v not in self.places]
-            if asks or len(given) > 1:
+            if self.asks or len(given) > 1:
                 if len(variables) > 1:
                     self.require(distinct([*given, *others]))
             else:
@@ -484,20 +505,17 @@ class Binding:
                 if made.outputs[tree.place].storage.constant:
                     value += ".copy()"
                 return f"new_tensor({value})" if isinstance(tree, OutputTensor) else value
+            if not isinstance(tree, CONTAINERS):
+                return self.constant(tree)
+            items = [write(item) for _, item in items_of(tree)]
             if type(tree) is tuple:
-                return as_tuple([write(item) for item in tree])
+                return as_tuple(items)
             if type(tree) is list:
-                return f"[{', '.join(map(write, tree))}]"
-            if isinstance(tree, (tuple, list)):
-                items = ", ".join(map(write, tree))
-                kind = self.bind(type(tree))
-                return f"{kind}({items})" if hasattr(tree, "_fields") else f"{kind}([{items}])"
-            if isinstance(tree, dict):
-                items = ", ".join(
-                    f"{self.constant(key)}: {write(item)}" for key, item in tree.items()
-                )
-                return f"{{{items}}}"
-            return self.constant(tree)
+                return f"[{', '.join(items)}]"
+            if type(tree) is dict:
+                keys = map(self.constant, tree)
+                return f"{{{', '.join(f'{k}: {x}' for k, x in zip(keys, items, strict=True))}}}"
+            return f"{self.bind(with_items)}({self.bind(tree)}, [{', '.join(items)}])"
 
         lines.append(f"return {write(made.output_tree)}")
         return self.define("finish(values, holder)", lines)

@@ -159,6 +159,19 @@ def check_function(function: Any) -> None:
         raise TypeError(f"compile expects a function, got {function!r}")
 
 
+def check_container(container: Any, attributes: dict[str, Any], is_static: Any) -> None:
+    """Raise if a list, tuple or dict of a user's class has an attribute that cannot be traced."""
+    for name, value in attributes.items():
+        if not is_static(value):
+            kind = type(container).__name__
+            raise TypeError(
+                f"a {kind} among the arguments has an attribute {name!r}, a "
+                f"{type(value).__name__}; compile traces what is in lists, tuples and dicts, and "
+                "compares numbers and texts among their attributes. Give the "
+                f"{type(value).__name__} as an argument of its own, or as an item"
+            )
+
+
 def check_arguments(given: list[Any]) -> None:
     """Raise if an array among the arguments cannot be traced, or if they are of two libraries."""
     arrays = [x for x in given if hasattr(type(x), "__array_function__")]

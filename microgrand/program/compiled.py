@@ -16,9 +16,11 @@ from ..transforms import Variable as TransformVariable
 from . import checks
 from .calls import Deviation
 from .comparison import run_both
+from .containers import attributes_of, containers_in
 from .recording import leaves, recording
 from .running import Trace
 from .saving import save
+from .state import is_static
 from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.
@@ -202,6 +204,8 @@ class Compiled:
                 isinstance(leaf, Tensor) and leaf.requires_grad and not leaf.is_leaf
             ):
                 return self.function(*args, **kwargs)  # it becomes part of the graph around it
+        for container in containers_in((args, kwargs)):
+            checks.check_container(container, attributes_of(container), is_static)
         checks.check_arguments([x._array if isinstance(x, Tensor) else x for x in given])
         if len(self.traces) >= MOST or self.recordings >= 4 * MOST:
             if not self.told:

@@ -300,6 +300,9 @@ class Arguments:
     def enter(self, value: Any, code: str, place: tuple[Any, ...]) -> None:
         """Check an argument, or what is in one."""
         if isinstance(value, (dict, list, tuple)):
+            is_ours = type(value) in (dict, list, tuple, collections.OrderedDict)
+            if not is_ours and not hasattr(value, "_fields"):
+                checks.refuse_saving_value(value)
             is_dict = isinstance(value, dict)
             items = [*(value.items() if isinstance(value, dict) else enumerate(value))]
             keys = [value_code(key) for key, _ in items]

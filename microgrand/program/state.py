@@ -556,6 +556,17 @@ def all_static(values: Any) -> bool:
     return all(isinstance(item, (*STATIC, float)) for item in values)
 
 
+def is_static(value: Any) -> bool:
+    """Tell whether there are values in a nest that can be compared: no arrays, and no state."""
+    if isinstance(value, dict):
+        return all(map(is_static, value.values()))
+    if type(value) is tuple:
+        return all(map(is_static, value))
+    callables = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+    is_known = isinstance(value, (*STATIC, float, enum.Enum, *callables))
+    return is_known and not is_recorded(value)
+
+
 def names_of_slots(value: Any) -> list[str]:
     """List the attributes of an object that its class keeps in ``__slots__``."""
     if isinstance(value, type) or in_library(type(value)):
