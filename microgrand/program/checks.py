@@ -45,6 +45,23 @@ def refuse_attribute(name: str, line: str) -> NoReturn:
     )
 
 
+def refuse_element(element: Any, line: str) -> NoReturn:
+    """Raise, as an object from an array is taken for what it holds in this call."""
+    raise NotRecordable(
+        f"{line}: a {type(element).__name__} from an array of objects cannot be traced; keep the "
+        "objects in a list, tuple or dict, in which they are found and compared, or numbers in an "
+        "array of numbers"
+    )
+
+
+def refuse_effect(function: Any, line: str) -> NoReturn:
+    """Raise, as a function does something that a program does not, such as to write a file."""
+    raise NotRecordable(
+        f"{line}: {name_of(function)} returns nothing, and a program computes arrays only; return "
+        "the array, and call the function outside of the compiled function"
+    )
+
+
 def refuse_memory(asked: str, line: str) -> NoReturn:
     """Raise, as whose memory an array is in may differ from call to call."""
     raise NotRecordable(

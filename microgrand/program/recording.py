@@ -173,6 +173,11 @@ class Recorder:
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
             self.refuse(checks.refuse_question, "a text")
+        if result is None and not written and is_numpys(function):  # as np.save
+            self.refuse(checks.refuse_effect, function)
+        of_objects = any(is_array(x) and x.dtype.hasobject for x in recorded)
+        if of_objects and not (written or is_of_numbers(result)):
+            self.refuse(checks.refuse_element, result)
         if is_array(result) and not written:
             for x in recorded:
                 if result is x._value:
@@ -207,7 +212,7 @@ class Recorder:
     def save(self, array: Any) -> None:
         """Keep a copy of an array from outside that is about to be written into."""
         owner = plain(array)
-        while isinstance(owner, np.ndarray) and owner.base is not None:
+        while isinstance(getattr(owner, "base", None), np.ndarray) and is_writeable(owner.base):
             owner = owner.base
         if self.operand(array).storage.external and id(owner) not in self.saved:
             self.saved[id(owner)] = owner, owner.copy()
@@ -356,9 +361,23 @@ def same_bits(x: Any, y: Any) -> bool:
     same_kind = x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
     if on_device:
         return same_kind and same_bytes(x, y)
+    if x.dtype.hasobject:
+        return same_kind and all(map(same_object, x.ravel().tolist(), y.ravel().tolist()))
     padded = x.dtype.char in "gG"  # between long doubles there may be anything
     same_numbers = padded and np.array_equal(x, y, equal_nan=True)
     return same_kind and bool(x.tobytes() == y.tobytes() or same_numbers)
+
+
+def same_object(x: Any, y: Any) -> bool:
+    """Tell whether two of Python's objects, in arrays, are the same or equal."""
+    return x is y or (type(x) is type(y) and bool(np.all(x == y)))
+
+
+def is_of_numbers(result: Any) -> bool:
+    """Tell whether what is computed from objects is numbers, or an array of objects again."""
+    if isinstance(result, np.ndarray):
+        return result.dtype == object or result.dtype.kind in "biufc"
+    return isinstance(result, (int, float, complex, np.number, np.bool))
 
 
 # ------------------------------------------------------------------------------ the value

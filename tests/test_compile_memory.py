@@ -1,0 +1,147 @@
+"""Arrays over other memory, arrays of objects, and what is done with arrays beside computing."""
+
+import ctypes
+import multiprocessing
+from multiprocessing import shared_memory
+
+import numpy as np
+import pytest
+from compiled import assert_same_bits
+
+from microgrand import compile
+
+X = np.arange(4.0)
+
+
+@pytest.fixture
+def buffers(tmp_path):
+    shared = shared_memory.SharedMemory(create=True, size=32)
+    arrays = {
+        "memmap": np.memmap(tmp_path / "array.bin", np.float64, "w+", shape=4),
+        "bytearray": np.frombuffer(bytearray(32)),
+        "mp.Array": np.frombuffer(multiprocessing.RawArray("d", 4)),
+        "ctypes": np.ctypeslib.as_array((ctypes.c_double * 4)()),
+        "shared memory": np.ndarray(4, np.float64, shared.buf),
+    }
+    arrays["part"] = np.frombuffer(bytearray(64))[2:6]
+    yield arrays
+    arrays.clear()
+    shared.unlink()
+
+
+NAMES = ("memmap", "bytearray", "mp.Array", "ctypes", "shared memory", "part")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arrays_over_buffers_are_written_into(buffers, name):
+    array, own = buffers[name], np.zeros(4)
+
+    def adding(held):
+        def f(x):
+            held[:] += x
+            return held * 2
+
+        return f
+
+    compiled, eager = compile(adding(array)), adding(own)
+    for _ in range(4):
+        assert_same_bits(compiled(X), eager(X))
+    assert_same_bits(array.copy().view(np.ndarray), own)
+    assert compiled.traces
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arrays_over_buffers_are_put_back(buffers, name):
+    array = buffers[name]
+    array[:] = X
+
+    def f(x):
+        array.__iadd__(x)
+        return float(array[1])
+
+    with pytest.raises(TypeError, match="float"):
+        compile(f)(X)
+    assert_same_bits(array.copy().view(np.ndarray), X)
+
+
+def test_two_arrays_over_one_buffer():
+    def summing():
+        buffer = bytearray(32)
+        a, b = np.frombuffer(buffer), np.frombuffer(buffer)
+
+        def f(x):
+            before = a.sum()
+            b.__iadd__(x)
+            return before, a.sum(), a * b
+
+        return f
+
+    compiled, eager = compile(summing()), summing()
+    for _ in range(4):
+        assert_same_bits(compiled(X), eager(X))
+
+
+def test_a_view_of_what_is_read_only_by_now():
+    base = np.zeros(6)
+    view = base[1:5]
+    base.setflags(write=False)
+
+    def f(x):
+        view.__iadd__(x)
+        return float(view[1])
+
+    with pytest.raises(TypeError, match="float"):
+        compile(f)(X)
+    assert_same_bits(base, np.zeros(6))
+
+
+OBJECTS = np.array([{"a": 2.0}, None, "word", X, [X]], dtype=object)
+NUMBERS = np.array([2.0, 3, np.float32(4)], dtype=object)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * OBJECTS[0]["a"],
+        lambda x: x * len(OBJECTS[2]),
+        lambda x: x * (2 if OBJECTS[1] is None else 3),
+        lambda x: x * OBJECTS[3:][1][0],
+        lambda x: [x * len(o) for o in OBJECTS[4:]],
+        lambda x: x * len(OBJECTS[4:].sum()),
+    ],
+)
+def test_objects_from_arrays_are_refused(function):
+    compiled = compile(function)
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"test_compile_memory.py:\d+: "):
+            compiled(X)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_numbers_as_objects(check):
+    def f(x):
+        return x * NUMBERS[0] + NUMBERS[1], NUMBERS * 2, NUMBERS[:2] + x[:2], NUMBERS.sum() * x
+
+    compiled = compile(f, check=check)
+    for _ in range(4):
+        for result, expected in zip(compiled(X), f(X), strict=True):
+            assert result.dtype == expected.dtype
+            assert result.tolist() == expected.tolist()
+
+
+def test_check_compares_arrays_of_every_kind():
+    words, records = np.array(["a", "b"]), np.ones(2, [("a", float), ("b", int)])
+    objects = np.array([np.nan, "a", None, (1, 2)], dtype=object)
+    compiled = compile(lambda x: (x * 2, words, records, objects), check=True)
+    for _ in range(4):
+        assert compiled(X)[2].dtype == records.dtype
+
+
+@pytest.mark.parametrize("save", [np.save, np.savetxt, np.savez, np.savez_compressed])
+def test_files_are_not_written(save, tmp_path):
+    def f(x):
+        save(tmp_path / "array", x * 2)
+        return x
+
+    with pytest.raises(TypeError, match=rf"np.{save.__name__} returns nothing, and a program"):
+        compile(f)(X)
