@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from compiled import assert_same_bits
 
-from microgrand import compile
+from microgrand import compile, detect_anomaly, nn
 
 X = np.arange(4.0)
 
@@ -135,6 +135,77 @@ def test_check_compares_arrays_of_every_kind():
     compiled = compile(lambda x: (x * 2, words, records, objects), check=True)
     for _ in range(4):
         assert compiled(X)[2].dtype == records.dtype
+
+
+NET = nn.Linear(4, 1)
+STATE = NET.state_dict()
+
+
+def loads(x):
+    NET.load_state_dict(STATE)
+    return NET(x).detach()
+
+
+def detects(x):
+    with detect_anomaly():
+        return NET(x).detach()
+
+
+@pytest.mark.parametrize(
+    ("function", "advice"),
+    [
+        (loads, "load a state outside"),
+        (detects, "use detect_anomaly around the call"),
+        (lambda x: np.r_[x, x], "write np.concatenate"),
+        (lambda x: np.c_[x, x], "write np.column_stack"),
+        (lambda x: x * len([*np.nditer(x)]), "instead of a loop by np.nditer compute with whole"),
+        (lambda x: np.lib.stride_tricks.as_strided(x, (2,), (8,)), "sliding_window_view"),
+        (lambda x: np.vectorize(abs)(x), "np.vectorize calls Python for each element"),
+        (lambda x: np.array([x, x]), "write np.stack"),
+    ],
+)
+def test_what_asks_for_values_is_refused_with_the_way_out(function, advice):
+    with pytest.raises(TypeError, match=rf"test_compile_memory.py:\d+: here .*{advice}"):
+        compile(function)(X)
+
+
+class Counting:
+    factor = 2.0
+
+    @compile
+    @classmethod
+    def outside(cls, x):
+        return x * cls.factor
+
+    @classmethod
+    @compile
+    def inside(cls, x):
+        return x * cls.factor
+
+    @compile
+    @staticmethod
+    def of_none(x):
+        return x * 3
+
+
+class Slots:
+    __slots__ = ("factor",)
+
+    @compile
+    def method(self, x):
+        return x * self.factor
+
+
+def test_methods_of_classes():
+    kind = type("Other", (Counting,), {"factor": 5.0})
+    for _ in range(3):
+        for owner, factor in ((Counting, 2.0), (kind, 5.0), (Counting(), 2.0), (kind(), 5.0)):
+            assert_same_bits(owner.outside(X), X * factor)
+            assert_same_bits(owner.inside(X), X * factor)
+            assert_same_bits(owner.of_none(X), X * 3)
+    assert len(Counting.outside.traces) == len(kind.outside.traces) == 1
+    with pytest.raises(TypeError, match="a Slots has __slots__, and no place"):
+        Slots().method(X)
 
 
 @pytest.mark.parametrize("save", [np.save, np.savetxt, np.savez, np.savez_compressed])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import linecache
+import re
+import sys
 import warnings
 from typing import Any, NoReturn
 
@@ -26,8 +29,44 @@ def refuse_question(asked: str, line: str) -> NoReturn:
     )
 
 
+#: What to do instead, by what has asked for an array's values.
+INSTEAD = {
+    "load_state_dict": "load a state outside of the compiled function, between two calls",
+    "detect_anomaly": "use detect_anomaly around the call: the function then runs eagerly under it",
+    "anomaly_in": "use detect_anomaly around the call: the function then runs eagerly under it",
+    "np.r_": "instead of np.r_[x, y] write np.concatenate([x, y])",
+    "np.c_": "instead of np.c_[x, y] write np.column_stack([x, y])",
+    "np.mgrid": "np.mgrid makes as many points as values say; make it outside, of Python's numbers",
+    "nditer": "instead of a loop by np.nditer compute with whole arrays",
+    "ndenumerate": "instead of a loop by np.ndenumerate compute with whole arrays",
+    "as_strided": "instead of as_strided write an index, or sliding_window_view of its module",
+    "vectorize": "np.vectorize calls Python for each element; compute with whole arrays",
+    "fromiter": "instead of np.fromiter compute with whole arrays, or np.stack a list of them",
+    "assert_allclose": "test results outside of the compiled function",
+    "assert_array_equal": "test results outside of the compiled function",
+}
+
+
+def instead(line: str) -> str | None:
+    """Return what to do instead, if the line or a function that it has called tells."""
+    path, _, number = line.rpartition(":")
+    text = linecache.getline(path, int(number)) if number.isdigit() else ""
+    frame, names = sys._getframe(), set[str]()
+    while frame.f_back is not None and f"{frame.f_code.co_filename}:{frame.f_lineno}" != line:
+        names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    found = (x for name, x in INSTEAD.items() if name in names or re.search(rf"\b{name}\b", text))
+    return next(found, None)
+
+
 def refuse_conversion(line: str) -> NoReturn:
     """Raise, as NumPy asks for an array's values where it does not say what it does with them."""
+    told = instead(line)
+    if told is not None:
+        raise NotRecordable(
+            f"{line}: here values are asked for, which are others in each call, and a compiled "
+            f"function runs Python only while it is traced; {told}"
+        )
     raise NotRecordable(
         f"{line}: here NumPy makes a plain array of one that is another one in each call. Where it "
         "is put into an array that np.zeros, np.empty or np.array has made, make that with "
@@ -172,7 +211,7 @@ def refuse_result(function: Any, value: Any) -> NoReturn:
 
 def check_function(function: Any) -> None:
     """Raise if what is to be compiled is no function."""
-    if not callable(function):
+    if not callable(function) and not isinstance(function, classmethod):
         raise TypeError(f"compile expects a function, got {function!r}")
 
 
@@ -187,6 +226,15 @@ def check_container(container: Any, attributes: dict[str, Any], is_static: Any) 
                 "compares numbers and texts among their attributes. Give the "
                 f"{type(value).__name__} as an argument of its own, or as an item"
             )
+
+
+def check_instance(instance: Any) -> None:
+    """Raise if nothing can be noted with an object that has a compiled method."""
+    if not hasattr(instance, "__dict__"):
+        raise TypeError(
+            f"a {type(instance).__name__} has __slots__, and no place for its compiled method; add "
+            '"__dict__" to them, or compile a function that takes what the method reads'
+        )
 
 
 def check_arguments(given: list[Any]) -> None:
@@ -235,7 +283,8 @@ def warn_of_many(function: Any, most: int) -> None:
     warnings.warn(
         f"{name_of(function)} was called with more combinations of shapes, modes and numbers than "
         f"the {most} that programs are made for; others run without a program from now on. Give "
-        "numbers that change as arguments of type float or as arrays",
+        "numbers that change as arguments of type float or as arrays, and objects, such as "
+        "generators, as the same ones in each call: they are told by identity",
         RuntimeWarning,
         stacklevel=4,
     )

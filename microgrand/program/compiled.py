@@ -96,6 +96,11 @@ def compile(
     compute. ``check=True`` finds it. Python itself runs in the first two calls only: what it
     prints, logs or warns of is seen twice.
 
+    What is returned is made anew, lists and dicts, too: a dict that the function closes over is
+    returned as another one with the same items. Lists, tuples and dicts of classes of your own keep
+    class and attributes, which are compared before a run. Other objects among the arguments, such
+    as generators and dataclasses, are told by identity: a new one in each call is traced anew.
+
     What two masks drop in turn is zeroed at once: an overflow on the way, which eager code warns
     of, may go without a warning.
 
@@ -165,6 +170,7 @@ class Compiled:
         self.told = False
         self.recordings = 0
         self.eager_calls = 0
+        self.of_classes: dict[type, Compiled] = {}
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -247,9 +253,19 @@ class Compiled:
         return result
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """As a method: a program for each instance."""
+        """As a method: a program for each instance, or for the class of a class method."""
+        if isinstance(self.function, classmethod):
+            instance = type(instance) if owner is None else owner
         if instance is None:
             return self
+        if isinstance(instance, type):
+            if instance not in self.of_classes:
+                method = self.function.__get__(instance, instance)
+                if isinstance(self.function, classmethod):
+                    method = self.function.__get__(None, instance)
+                self.of_classes[instance] = Compiled(method, self.check, self.backend)
+            return self.of_classes[instance]
+        checks.check_instance(instance)
         name = f"_compiled_{id(self)}"
         bound = vars(instance).get(name)
         # A copy of the instance has what the instance had: a method of the other one.
