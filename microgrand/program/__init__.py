@@ -16,7 +16,7 @@ Of ``grad(lambda x: np.sum(np.tanh(x) ** 2))``, such an array writes down, forwa
 
 and all that is left to do is to write these lines well. Read on in this order:
 
-- recording.py, functions.py, memory.py: the array that writes down what is done with it;
+- recording.py, functions.py, questions.py: the array that writes down what is done with it;
 - calls.py, containers.py: the program, a list of calls on variables, which stand in nests;
 - slots.py, state.py, libraries.py: what a training step closes over, and how it is found, watched
   and put back;

@@ -223,12 +223,22 @@ class Binding:
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
             if (id(slot.holder), slot.key) in state.managed:
                 continue
+            is_cycled = (id(slot.holder), slot.key) in state.cycled
             if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
+                if is_cycled:  # whether there is one at all decides on the rule
+                    self.require(f"({slot.code(self.bind)} == 0) is {before == 0}")
+            elif is_cycled and type(before) is tuple and set(map(type, before)) == {float}:
+                self.enter_floats(slot.code(self.bind), before)
             elif id(slot) not in changed or id(slot.holder) not in state.library_modules:
                 self.require(self.is_same(slot.code(self.bind), before))
                 if isinstance(put, tuple) and put is not before:  # arrays are in it
                     self.enter_items(slot.code(self.bind), put)
+
+    def enter_floats(self, code: str, before: tuple[float, ...]) -> None:
+        """Check that there are as many floats in a tuple; the optimizer is asked for them."""
+        kinds = f"{code}.__class__ is tuple and [*map(type, {code})] == [{'float, ' * len(before)}]"
+        self.require(f"{code} is {self.bind(before)} or ({kinds})")
 
     def enter_items(self, code: str, put: Any) -> None:
         """Collect the arrays in a tuple, which stay the same as long as it does."""
@@ -568,18 +578,20 @@ class Probe:
     def __init__(self, probes: Any) -> None:
         self.probes = probes
         asked = [call.function for _, needed in probes for call in needed]
-        self.optimizers = {x.optimizer: None for x in asked if isinstance(x, HostNumbers)}
+        optimizers = {x.optimizer: None for x in asked if isinstance(x, HostNumbers)}
+        #: Where their numbers stand.
+        self.places = [
+            (holder, key)
+            for optimizer in optimizers
+            for holder in options_of(optimizer)
+            for key, x in holder.items()
+            if type(x) in (float, tuple)
+        ]
         self.before: Any = None
 
     def __call__(self) -> bool:
         """Ask, if numbers of an optimizer have changed since the last time."""
-        now = [
-            x
-            for optimizer in self.optimizers
-            for holder in options_of(optimizer)
-            for x in holder.values()
-            if type(x) is float
-        ]
+        now = [holder[key] for holder, key in self.places]
         if now == self.before:
             return True
         for check, needed in self.probes:

@@ -84,8 +84,9 @@ def compile(
     -----
     There is a program for each combination of the arguments' shapes, dtypes and memory layouts, of
     training modes, and of Python's numbers that are no floats, among the arguments, in the closure
-    and in modules; of floats, the optimizer's ``lr``, a dropout layer's ``p`` and those among the
-    arguments, in closures and modules may change. More than 32 programs are not made.
+    and in modules; of floats, the optimizer's ``lr``, the momenta of the library's optimizers, a
+    dropout layer's ``p`` and those among the arguments, in closures and modules may change. More
+    than 32 programs are not made.
 
     Arrays that the function closes over are read at each call, and numbers are compared: also where
     they stand in other modules of yours, in classes, in context variables, or under decorators.

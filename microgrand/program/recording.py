@@ -25,7 +25,7 @@ import numpy as np
 from ..anomaly import line_of_user
 from ..checks import WRITERS
 from ..engine import Node
-from . import checks, memory
+from . import checks, questions
 from .calls import (
     OPERATOR_IN_PLACE,
     UFUNC_OF,
@@ -168,7 +168,7 @@ class Recorder:
                 self.refuse(checks.refuse_question, "np.min_scalar_type")
             return result
         if function in OF_MEMORY:
-            return memory.note_memory(self, function, args, result)
+            return questions.note_memory(self, function, args, result)
         given = leaves((args, kwargs))
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
@@ -534,9 +534,11 @@ class Recorded:
             raise AttributeError(f"{type(self._value).__name__} has no attribute {name!r} here")
         if name == "flags":
             recorder.flags_asked.add(self._variable.storage)
-            return memory.Flags(self) if isinstance(self._value, np.ndarray) else self._value.flags
+            return (
+                questions.Flags(self) if isinstance(self._value, np.ndarray) else self._value.flags
+            )
         if name == "base":
-            return memory.base_of(recorder, self)
+            return questions.base_of(recorder, self)
         if name in VIEWS:
             return run(Attribute(name), self)
         if name in METHODS:

@@ -58,6 +58,10 @@ HOLDERS = (types.SimpleNamespace, argparse.Namespace, UserDict, UserList, ChainM
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
 
 
+#: What schedulers change beside the learning rate.
+CYCLED = ("momentum", "betas")
+
+
 class State:
     """What is found by walking from a function."""
 
@@ -294,14 +298,26 @@ class State:
             for optimizer, _ in self.optimizers.values()
             for holder in options_of(optimizer)
             for key in holder
-            if key != "lr"
+            if key != "lr" and not (key in CYCLED and in_library(type(optimizer)))
+        }
+        #: Momenta of the library's optimizers, which schedulers change: the rules are the same.
+        self.cycled = {
+            (id(group), key)
+            for optimizer, _ in self.optimizers.values()
+            for group in optimizer.param_groups
+            for key in CYCLED
+            if in_library(type(optimizer))
         }
         for value, name in self.fixed:
             if id(value) not in recorder.known:
                 recorder.input(value, name)
         for slot, value in zip(self.slots, self.before, strict=True):
             keep = (id(slot.holder), slot.key) in static_floats
-            new = value if keep and isinstance(value, float) else self.recorded(value, slot.name)
+            if keep and type(value) is float:  # an object of its own: no literal in `update` is it
+                new = float.fromhex(value.hex())
+            else:
+                is_number = keep and isinstance(value, float)
+                new = value if is_number else self.recorded(value, slot.name)
             self.put.append(new)
             if new is not value:
                 slot.set(new)
