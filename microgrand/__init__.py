@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, nn, optim, vjps
+from . import checks, data, nn, optim, vjps
 from .anomaly import detect_anomaly
 from .engine import defvjp, primitive
 from .flatten_util import ravel_pytree
@@ -58,4 +58,4 @@ def __getattr__(name: str) -> Any:
         return compile
     if name == "checkpoint":
         return importlib.import_module(f"{__name__}.checkpoint")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(checks.missing_from_package(name, nn.functional))

@@ -631,6 +631,15 @@ def check_is_no_swap(tensor: Any, axes: tuple[Any, ...]) -> None:
         )
 
 
+def check_joins_all_axes(order: Any) -> None:
+    """Raise if flatten is given an axis to begin with, as PyTorch's method takes."""
+    if isinstance(order, int):
+        raise TypeError(
+            f"flatten joins all axes and takes NumPy's order, such as 'C', got {order}; to begin "
+            f"with an axis, write nn.Flatten({order})(x) or x.reshape(len(x), -1)"
+        )
+
+
 def check_has_an_axis(tensor: Any, what: str) -> None:
     """Raise for what a 0-d tensor does not have."""
     if tensor.ndim == 0:
@@ -649,7 +658,8 @@ def refuse_item_assignment() -> None:
     """Raise for ``x[i] = y``."""
     raise TypeError(
         "a Tensor does not support item assignment, as saved values must not change; build "
-        "the new value with np.where(mask, new, x)"
+        "the new value with np.where(mask, new, x), or change a parameter outside any graph, "
+        "p.data[i] = y"
     )
 
 
@@ -673,8 +683,14 @@ WRITE_INSTEAD = {
     "permute": "x.transpose(axes)",
     "t": "x.T",
     "expand": "np.broadcast_to(x, shape)",
+    "expand_as": "np.broadcast_to(x, y.shape)",
+    "movedim": "np.moveaxis(x, source, destination)",
+    "unflatten": "microgrand.nn.Unflatten(dim, sizes)(x)",
+    "repeat_interleave": "x.repeat(repeats, axis)",
+    "unbind": "list(x)",
     "clone": "x.copy()",
     "numel": "x.size",
+    "nelement": "x.size",
     "dim": "x.ndim",
     "matmul": "x @ y",
     "mm": "x @ y",
@@ -686,6 +702,14 @@ WRITE_INSTEAD = {
     "mul": "x * y",
     "div": "x / y",
     "neg": "-x",
+    "eq": "x == y",
+    "ne": "x != y",
+    "lt": "x < y",
+    "le": "x <= y",
+    "gt": "x > y",
+    "ge": "x >= y",
+    "amax": "x.max(axis)",
+    "amin": "x.min(axis)",
     "rsqrt": "1 / np.sqrt(x)",
     "sigmoid": "microgrand.nn.functional.sigmoid(x)",
     "softmax": "microgrand.nn.functional.softmax(x)",
@@ -695,12 +719,20 @@ WRITE_INSTEAD = {
     "index_select": "np.take(x, indices, axis)",
     "masked_fill": "np.where(mask, value, x)",
     "masked_select": "x[mask]",
-    "chunk": "np.split(x, sections)",
+    "chunk": "np.split(x, how_many, axis)",
+    "split": "np.split(x, how_many, axis), which takes the number of parts, not their length",
+    "where": "np.where(condition, x, y)",
+    "topk": "np.sort(x)[..., -k:], and np.argsort(x)[..., -k:] for the places",
     "clamp": "x.clip(low, high)",
     "float": "x.astype(np.float32)",
     "double": "x.astype(np.float64)",
     "half": "x.astype(np.float16)",
     "long": "x.astype(np.int64)",
+    "int": "x.astype(np.int32)",
+    "bool": "x.astype(bool)",
+    "type_as": "x.astype(y.dtype)",
+    "new_zeros": "np.zeros(shape, x.dtype)",
+    "new_ones": "np.ones(shape, x.dtype)",
     "type": "x.astype(dtype)",
     "to": "x.astype(dtype); there are no devices",
     "cpu": "x itself: there are no devices",
@@ -731,12 +763,15 @@ NUMPY_FUNCTIONS = (
     "abs absolute exp exp2 expm1 log log2 log10 log1p sqrt square reciprocal sign floor ceil trunc "
     "sin cos tan sinh cosh tanh arcsin arccos arctan arcsinh arccosh arctanh arctan2 hypot "
     "maximum minimum fmax fmin add subtract multiply divide power logaddexp isnan isinf isfinite "
-    "isclose allclose where outer inner cross kron tensordot flip fliplr flipud roll rot90 tile "
-    "split diff diag tril triu median quantile nanmean nansum unique bincount logical_and "
+    "isclose allclose outer inner cross kron tensordot flip fliplr flipud roll rot90 tile "
+    "diff diag tril triu median quantile nanmean nansum unique bincount logical_and "
     "logical_or logical_not count_nonzero concatenate stack broadcast_to moveaxis expand_dims"
 )
 #: Methods with which PyTorch changes a tensor in place, beside those above.
-IN_PLACE = "add_ sub_ mul_ div_ pow_ neg_ exp_ sqrt_ abs_ clamp_ copy_ fill_ uniform_ normal_ relu_"
+IN_PLACE = (
+    "add_ sub_ mul_ div_ pow_ neg_ exp_ sqrt_ abs_ clamp_ copy_ fill_ uniform_ normal_ relu_ "
+    "masked_fill_ scatter_ scatter_add_ index_add_ unsqueeze_ squeeze_ transpose_"
+)
 
 
 class Missing:
@@ -762,6 +797,38 @@ def explain_missing_attributes(tensor: type) -> None:
     for name, message in messages.items():
         if not hasattr(tensor, name):
             setattr(tensor, name, Missing(f"a Tensor has no {name}; {message}"))
+
+
+#: What PyTorch's namespace has, and neither NumPy's nor `nn.functional`.
+ELSEWHERE = {
+    "cat": "np.concatenate(tensors, axis)",
+    "rand": "np.random.default_rng().random(shape)",
+    "randn": "np.random.default_rng().standard_normal(shape)",
+    "randint": "np.random.default_rng().integers(low, high, shape)",
+    "randperm": "np.random.default_rng().permutation(n)",
+    "from_numpy": "Tensor(array)",
+    "FloatTensor": "Tensor(values, dtype=np.float32)",
+    "LongTensor": "np.array(values)",
+    "bmm": "x @ y",
+    "mm": "x @ y",
+    "save": "microgrand.checkpoint.save(path, model=model)",
+    "load": "microgrand.checkpoint.load(path, model=model)",
+    "cuda": "nothing: there are no devices",
+    "device": "nothing: there are no devices",
+    "inference_mode": "microgrand.no_grad()",
+    "autograd": "microgrand.grad(function)",
+}
+
+
+def missing_from_package(name: str, functional: Any) -> str:
+    """Tell that the package has no attribute, and where one of this name of PyTorch's is."""
+    if name in ELSEWHERE:
+        hint = f"; write {ELSEWHERE[name]}"
+    elif name in functional.__all__:
+        hint = f"; it is microgrand.nn.functional.{name}"
+    else:
+        hint = f"; NumPy's works on tensors: np.{name}" if hasattr(np, name) else ""
+    return f"module 'microgrand' has no attribute {name!r}{hint}"
 
 
 #: What PyTorch and NumPy call the same argument.

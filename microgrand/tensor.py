@@ -123,6 +123,12 @@ class Tensor(Node):
     TypeError
         If `data` is a tensor or not numeric, or a gradient is asked of integers or booleans.
 
+    Notes
+    -----
+    The methods are those of arrays. PyTorch's of the same name differ: here, ``transpose`` takes
+    the order of all axes, ``repeat`` repeats each element, ``max(axis)`` returns no places, ``var``
+    and ``std`` divide by n, and ``size`` is a number.
+
     Examples
     --------
     >>> import numpy as np
@@ -474,6 +480,7 @@ class Tensor(Node):
 
     def flatten(self, order: Option = "C") -> Value:
         """Flatten to one axis; as `ravel`, since tensors are not written into."""
+        checks.check_joins_all_axes(order)
         return np.ravel(self, order)
 
     def transpose(self, *axes: Axis) -> Value:

@@ -1,10 +1,10 @@
 """Run everything on a real device, with one command: ``python -m tests.device``, from the clone.
 
-It needs CuPy, and a device; PyTorch is compared with if it is there. It runs test_device.py with
-CuPy's arrays, trains the same nets with them as they are, measures the steps of three nets and of a
-small GPT, eager and compiled, and captures them in CUDA graphs, beside a step without matrix
-products. Each part stands alone: one that fails is reported, and the others run. ``--stand-in``
-tries the script itself where there is no device.
+It needs CuPy, and a device; PyTorch is compared with if it is there. It runs the files
+test_device*.py with CuPy's arrays, trains the same nets with them as they are, measures the steps
+of three nets and of a small GPT, eager and compiled, and captures them in CUDA graphs, beside a
+step without matrix products. Each part stands alone: one that fails is reported, and the others
+run. ``--stand-in`` tries the script itself where there is no device.
 """
 
 import argparse
@@ -275,13 +275,13 @@ def milliseconds(step: Callable[[], Any], wait: Callable[[], None], seconds: flo
 
 
 def run_tests() -> str:
-    """Run test_device.py with CuPy's arrays, in several processes where pytest-xdist is there."""
-    file = str(Path(__file__).with_name("test_device.py"))
+    """Run test_device*.py with CuPy's arrays, in several processes where pytest-xdist is there."""
+    files = sorted(str(file) for file in Path(__file__).parent.glob("test_device*.py"))
     options = ["-q", "-p", "no:cacheprovider", "--tb=short"]
     if importlib.util.find_spec("xdist"):
         options += ["-n", "auto"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", file, *options],
+        [sys.executable, "-m", "pytest", *files, *options],
         env={**os.environ, "MICROGRAND_DEVICE": "cupy"},
         capture_output=True,
         text=True,

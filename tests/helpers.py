@@ -16,6 +16,13 @@ INF, NAN = np.inf, np.nan
 SPECIAL = [INF, -INF, NAN, -0.0, 0.0, 1.0, -1.0]
 #: What a check raises that rejects a wrong version.
 REJECTED = (AssertionError, FloatingPointError, ValueError, pytest.fail.Exception)
+#: The modes of `gradcheck`.
+MODES = pytest.mark.parametrize("mode", ["full", "fast"])
+
+
+def x34():
+    """Make an array of positive numbers, the same at each call."""
+    return np.random.default_rng(0).uniform(0.5, 2, (3, 4))
 
 
 def leaf(*values, dtype=float):

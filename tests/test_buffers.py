@@ -203,12 +203,12 @@ def test_other_attributes_are_not_warned_of():
         not_state = ("scale",)  # in addition to those of its base
 
     net = nn.Sequential(nn.ReLU(), nn.Dropout(), Scaled(0.5), nn.AlphaDropout())
-    net.append = nn.DropConnect(2, 2)
+    net.added = nn.DropConnect(2, 2)
     net[2].scale = np.ones(2)
     net.labels, net.flags, net.rate = np.arange(3), np.array([True]), 0.5
     net(np.ones((3, 2)))
-    net.append(np.ones((3, 2)))
-    net.latest = net.append.weight * 2  # of a graph
+    net.added(np.ones((3, 2)))
+    net.latest = net.added.weight * 2  # of a graph
     net.others = SimpleNamespace(labels=np.arange(3), rate=np.float64(0.5), net=net[0])
     net.rng, net.calls = np.random.default_rng(0), deque([np.exp, net[0].forward, "text"])
     with warnings.catch_warnings():

@@ -284,6 +284,11 @@ def test_deep_nests_long_numbers_and_texts_of_any_kind_come_back(path):
         (lambda f: checkpoint.load(f), FileNotFoundError, "No such file"),
         (lambda f: checkpoint.save(f, model=[1]), TypeError, "model is a module or a dict"),
         (lambda f: checkpoint.save(f, optimizer=1), TypeError, "optimizer is one of"),
+        (
+            lambda f: checkpoint.save(f, optimizer=[]),
+            TypeError,
+            "further one may be saved in extra",
+        ),
         (lambda f: checkpoint.save(f, model={"a/b": np.ones(1)}), ValueError, "no slashes"),
         (lambda f: checkpoint.save(f, model={"..": np.ones(1)}), ValueError, "no slashes"),
         (

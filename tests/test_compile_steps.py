@@ -53,6 +53,7 @@ OPTIMIZERS = {
     "Adadelta": lambda p: optim.Adadelta(p, lr=0.1, weight_decay=0.1),
     "Adamax": lambda p: optim.Adamax(p, lr=0.01, weight_decay=0.1),
     "RAdam": lambda p: optim.RAdam(p, lr=0.01, betas=(0.9, 0.9), weight_decay=0.1),
+    "RAdam as it comes": lambda p: optim.RAdam(p, lr=0.01),  # its sixth step is another one
     "Lion": lambda p: optim.Lion(p, lr=0.01, weight_decay=0.1),
     "groups": lambda p: in_groups(p, optim.SGD, lr=0.1, momentum=0.9),
     "groups of Adam": lambda p: in_groups(p, optim.Adam, lr=0.01),

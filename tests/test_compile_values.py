@@ -4,8 +4,7 @@ import operator
 
 import numpy as np
 import pytest
-from compiled import assert_runs_as_eager
-from helpers import REJECTED
+from compiled import assert_runs_as_eager, rejects
 from planting import with_mistake
 from test_compile_passes import functions, variable
 
@@ -230,11 +229,4 @@ def test_without_mistakes(function):
 def test_mistakes_are_caught(mistake, monkeypatch):
     owner, name, right, wrong = MISTAKES[mistake]
     monkeypatch.setattr(owner, name, with_mistake(getattr(owner, name), right, wrong))
-    caught = 0
-    for function in BATTERY:
-        try:
-            with np.errstate(all="ignore"):
-                function()
-        except (*REJECTED, TypeError, RuntimeError, IndexError, KeyError, NameError):
-            caught += 1
-    assert caught
+    assert any(rejects(function) for function in BATTERY)

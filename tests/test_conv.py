@@ -315,6 +315,22 @@ def test_gradients_with_dropouts_masks_held():
 # ------------------------------------------------------------------------------------- misuse
 
 
+def test_the_size_of_a_transposed_convolution_may_be_given():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    conv = nn.Conv2d(2, 3, (3, 2), (2, 3), (1, 0), (1, 2), dtype=float)
+    for size in (7, 15), (8, 16), (2, 2, 7, 17):  # of which the convolution makes (4, 5)
+        options = {"stride": (2, 3), "padding": (1, 0), "dilation": (1, 2), "dtype": float}
+        back = nn.ConvTranspose2d(3, 2, (3, 2), **options)
+        out = back(x, size)
+        assert out.shape == (2, 2, *size[-2:])
+        assert conv(out).shape == x.shape
+        more = np.subtract(size[-2:], (7, 15))
+        expected = F.conv_transpose2d(
+            x, back.weight, back.bias, (2, 3), (1, 0), tuple(more), 1, (1, 2)
+        )
+        np.testing.assert_array_equal(out.data, expected.data)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -329,6 +345,8 @@ def test_gradients_with_dropouts_masks_held():
         (lambda: nn.Conv2d(3, 8, 3)(np.ones((1, 2, 3, 9, 9))), "(n, channels, height, width)"),
         (lambda: nn.ConvTranspose2d(3, 8, 3)(np.ones((2, 4, 9, 9))), "with 4 channels"),
         (lambda: nn.ConvTranspose2d(3, 8, 3, padding=3)(np.ones((2, 3, 2, 2))), "less padding"),
+        (lambda: nn.ConvTranspose1d(3, 8, 3, 2)(np.ones((2, 3, 4)), 11), "size from (9,) to (10,)"),
+        (lambda: nn.ConvTranspose2d(3, 8, 3)(np.ones((3, 4, 4)), (5, 6)), "output_size=(5, 6)"),
         (lambda: nn.Conv2d(3, 8, 3, groups=2), "groups must divide both"),
         (lambda: nn.Conv2d(4, 9, 3, groups=2), "groups must divide both"),
         (lambda: nn.ConvTranspose2d(4, 9, 3, groups=2), "groups must divide both"),

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import MODES
 from toy import Toy
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.tensor import data_of
 from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
 
-MODES = pytest.mark.parametrize("mode", ["full", "fast"])
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0.5, 2, (3, 3)) * RNG.choice([-1, 1], (3, 3))
 CUBE = RNG.uniform(0.5, 2, (2, 2, 2))

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import refused, run_backward
+from helpers import MODES, refused, run_backward
 from hypothesis import settings
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.testing import MICROGRAND, Adapter, GradcheckError, gradcheck
 
-MODES = pytest.mark.parametrize("mode", ["full", "fast"])
 FLOATS = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 #: What moves an output by more than this part of it is found, as the docstring says.
 RESOLUTION = {np.float64: 3e-10, np.float32: 2e-4, np.float16: 0.02}

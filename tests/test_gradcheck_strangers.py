@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import report_of
+from helpers import MODES, report_of
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.testing import MICROGRAND, GradcheckError, gradcheck
 
-MODES = pytest.mark.parametrize("mode", ["full", "fast"])
 FLOATS = pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 X = np.array([[0.5, 1.5, -0.7], [1.1, -0.4, 0.9]])
 

@@ -246,6 +246,12 @@ def test_weights_are_saved_with_their_module_as_pytorch_does():
             ValueError,
             "pos_weight must broadcast",
         ),
+        (lambda: F.cross_entropy([0], [[1.0]]), TypeError, r"shape \(1, 1\); if these are the log"),
+        (lambda: F.cross_entropy([[1.0, 2.0]], [[0, 1]]), ValueError, r"labels\.argmax\(axis=1\)"),
+        # Made of what it compares, instead of being called with it.
+        (lambda: nn.CrossEntropyLoss(leaf([[1.0]]), [0]), TypeError, "make the loss first"),
+        (lambda: nn.BCELoss(leaf([0.5]), np.ones(1)), ValueError, r"'none', got array\(\[1"),
+        (lambda: nn.MSELoss(leaf([0.5, 1.0])), ValueError, "'none', got Tensor"),
         (lambda: F.huber_loss([1.0], [1.0], delta=0), ValueError, "positive"),
         (lambda: F.smooth_l1_loss([1.0], [1.0], beta=-1), ValueError, "positive"),
         (lambda: F.kl_div(0.5, 0.5, "batchmean"), ValueError, "first axis"),

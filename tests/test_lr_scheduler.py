@@ -104,6 +104,46 @@ def test_a_group_that_is_added_later_is_scheduled_too():
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.0625]
 
 
+def test_factors_of_each_step_are_multiplied_also_after_a_checkpoint():
+    def make():
+        optimizer = SGD([{"params": [leaf(0.0)]}, {"params": [leaf(0.0)], "lr": 2.0}], lr=1.0)
+        functions = [lambda step: 1 / (1 + step), lambda step: 0.5]
+        return optimizer, lr_scheduler.MultiplicativeLR(optimizer, functions)
+
+    (optimizer, scheduler), (other, loaded) = make(), make()
+    expected = [1.0, 2.0]
+    for step in range(1, 6):
+        scheduler.step()
+        expected = [expected[0] / (1 + step), expected[1] / 2]
+        np.testing.assert_allclose(scheduler.get_last_lr(), expected, rtol=1e-15)
+    other.load_state_dict(optimizer.state_dict())
+    loaded.load_state_dict(scheduler.state_dict())
+    scheduler.step()
+    loaded.step()
+    assert loaded.get_last_lr() == scheduler.get_last_lr()
+    assert lr_scheduler.ChainedScheduler([loaded]).get_last_lr() == [1.0, 2.0]
+
+
+def test_states_of_pytorch_with_what_its_schedulers_keep():
+    optimizer = SGD([leaf(0.0)], 0.5, momentum=0.9)
+    (group,) = optimizer.state_dict()["param_groups"]
+    kept = {"initial_lr": 0.02, "max_lr": 0.5, "min_lr": 1e-6}
+    kept |= {"max_momentum": 0.95, "base_momentum": 0.85}
+    state = {"state": {}, "param_groups": [{**group, **kept, "lr": 0.04, "momentum": 0.875}]}
+    optimizer.load_state_dict(state)
+    assert (optimizer.lr, optimizer.momentum) == (0.04, 0.875)
+    assert not {"max_lr", "max_momentum"} & optimizer.param_groups[0].keys()
+
+    optimizer = SGD([leaf(0.0)], 0.5)
+    parts = [lr_scheduler.ConstantLR(optimizer, 0.5, 2), lr_scheduler.ExponentialLR(optimizer, 0.5)]
+    chain = lr_scheduler.ChainedScheduler(parts)
+    chain.load_state_dict({"_schedulers": [{"last_epoch": 3}] * 2, "_last_lr": [0.0625]})
+    chain.step()
+    assert optimizer.lr == 0.5**5
+    with pytest.raises(ValueError, match="missing: last_epoch"):
+        chain.load_state_dict({"_schedulers": []})
+
+
 def test_compiled_steps_read_the_learning_rate_anew():
     schedulers = {}
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from compiled import assert_runs_as_eager
-from helpers import FLOATS, INF
+from helpers import FLOATS, INF, leaf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,6 +180,7 @@ X = np.ones((2, 3))
         (lambda: F.margin_ranking_loss([1.0], [1.0], [0]), ValueError, r"2 \* target - 1"),
         (lambda: F.hinge_embedding_loss([1.0], [2]), ValueError, "a target of 1 and -1"),
         (lambda: F.soft_margin_loss([1.0], [0]), ValueError, "soft_margin_loss takes a target"),
+        (lambda: F.soft_margin_loss([1.0], leaf([1.0])), TypeError, r"give target\.detach\(\)"),
         (lambda: F.margin_ranking_loss([1.0], [1.0], [1, 1]), ValueError, "equal shapes"),
         (lambda: F.margin_ranking_loss([1.0], [[1.0]], [1]), ValueError, "equal shapes"),
         (lambda: F.soft_margin_loss(X, X[0]), ValueError, "equal shapes"),

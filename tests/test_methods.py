@@ -212,6 +212,11 @@ def test_transpose_tells_how_to_swap_two_axes():
         Tensor(np.ones((2, 3, 4))).transpose(1, 2)
 
 
+def test_flatten_tells_how_to_keep_the_first_axes():
+    with pytest.raises(TypeError, match=r"got 1; .*nn\.Flatten\(1\)\(x\) or x\.resh"):
+        Tensor(np.ones((2, 3, 4))).flatten(1)
+
+
 def test_reshape_and_transpose_take_axes_singly_or_together():
     x = Tensor(X, requires_grad=True)
     for shape in ((3, -1), (np.int64(3), 2)):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers import leaf
 
+import microgrand
 from microgrand import Tensor, defvjp, no_grad, primitive
 from microgrand.nn import functional as F
 
@@ -185,7 +186,7 @@ def test_a_gradient_is_not_lost_in_an_array_that_is_written_into(write):
 
 def test_items_cannot_be_assigned():
     for x in (leaf(1.0, 2.0), Tensor([1.0, 2.0])):
-        with pytest.raises(TypeError, match=r"item assignment.*np\.where"):
+        with pytest.raises(TypeError, match=r"item assignment.*np\.where.*p\.data\[i\] = y"):
             x[0] = 5.0
         with pytest.raises(TypeError, match=r"item assignment.*np\.where"):
             x[x > 1] += 1
@@ -206,6 +207,47 @@ def test_methods_with_which_an_array_changes_itself_say_what_to_write(name):
         with pytest.raises(AttributeError, match=rf"has no {name}; write (np\.|x\.data = )"):
             getattr(x, name)
     assert "sort" not in dir(x)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("chunk", [[2, 1], [3, 4]]),
+        ("split", [[2, 1], [3, 4]]),
+        ("unbind", [2, 1, 3, 4]),
+        ("topk", [3, 4]),
+        ("where", [2, 1, 0, 0]),
+        ("eq", [False, True, False, False]),
+        ("amax", 4),
+        ("type_as", [2, 1, 3, 4]),
+        ("expand_as", [2, 1, 3, 4]),
+        ("repeat_interleave", [2, 2, 1, 1, 3, 3, 4, 4]),
+        ("bool", [True] * 4),
+    ],
+)
+def test_what_is_written_instead_of_pytorchs_methods(method, expected):
+    names = {"x": leaf(2.0, 1.0, 3.0, 4.0), "y": np.array([0, 1, 0, 0]), "condition": [1, 1, 0, 0]}
+    names |= {"how_many": 2, "axis": 0, "k": 2, "repeats": 2, "np": np}
+    with pytest.raises(AttributeError, match=f"^a Tensor has no {method}; write ") as caught:
+        getattr(names["x"], method)
+    written = re.split("; write |, ?and |, which ", str(caught.value))[1]
+    result = eval(written, names)
+    assert [x.tolist() for x in result] == expected if np.ndim(expected) else result == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("zeros", r"; NumPy's works on tensors: np\.zeros"),
+        ("cat", r"; write np\.concatenate\(tensors, axis\)"),
+        ("softmax", r"; it is microgrand\.nn\.functional\.softmax"),
+        ("cuda", "; write nothing: there are no devices"),
+        ("nonsense", ""),
+    ],
+)
+def test_functions_of_pytorchs_namespace_are_named_elsewhere(name, hint):
+    with pytest.raises(AttributeError, match=f"'microgrand' has no attribute '{name}'{hint}$"):
+        getattr(microgrand, name)
 
 
 TIMES = 3.0

@@ -112,10 +112,17 @@ def test_derivatives_of_layer_norm_and_rms_norm(seed, shape, data):
 
 
 @given(inputs(min_dims=4), st.booleans())
-def test_derivatives_of_instance_norm(arrays, affine):
+def test_derivatives_of_instance_norm(arrays, use_input_stats):
     x = np.concatenate([arrays[0], arrays[0] ** 2], axis=-1)
-    layer = nn.InstanceNorm2d(len(arrays[1]), 0.1, affine, dtype=float)
-    assert gradcheck(layer, x, order=2, mode="fast")
+    running = [Tensor(arrays[1]), Tensor(arrays[2] ** 2)]
+
+    def norm(x, weight, bias):
+        return F.instance_norm(x, *running, weight, bias, use_input_stats, 0.0, 0.1)
+
+    assert gradcheck(norm, x, *arrays[1:], order=2, mode="fast")
+    layer = nn.InstanceNorm2d(len(arrays[1]), 0.1, dtype=float)
+    one = nn.InstanceNorm2d(len(arrays[1]), 0.1, affine=True, dtype=float)(x[0])
+    np.testing.assert_allclose(layer(x).data[0], one.data, rtol=1e-12)
 
 
 @pytest.mark.parametrize("centered", [True, False])
@@ -182,6 +189,24 @@ def test_running_statistics(momentum):
     assert all(np.array_equal(before[name], value) for name, value in norm.state_dict().items())
 
 
+def test_running_statistics_of_instances():
+    norm = nn.InstanceNorm1d(2, 0.1, 0.25, True, True, dtype=float)
+    norm.weight.data[:], norm.bias.data[:] = [2, 3], [5, 7]
+    x = np.random.default_rng(0).normal(size=(3, 2, 5)) + 2
+    in_training = norm(x).data
+    mean = 0.25 * x.mean(axis=2).mean(axis=0)
+    var = 0.75 + 0.25 * x.var(axis=2, ddof=1).mean(axis=0)
+    np.testing.assert_allclose(norm.running_mean.data, mean, rtol=1e-12)
+    np.testing.assert_allclose(norm.running_var.data, var, rtol=1e-12)
+    assert norm.num_batches_tracked.item() == 0  # as in PyTorch
+    rest, root = x - x.mean(axis=2)[..., None], np.sqrt(x.var(axis=2)[..., None] + 0.1)
+    np.testing.assert_allclose(in_training, rest / root * [[2], [3]] + [[5], [7]], rtol=1e-12)
+    expected = (x - mean[:, None]) / np.sqrt(var[:, None] + 0.1) * [[2], [3]] + [[5], [7]]
+    for _ in range(2):  # and nothing is updated
+        np.testing.assert_allclose(norm.eval()(x).data, expected, rtol=1e-12)
+    np.testing.assert_allclose(norm(x[0]).data, expected[0], rtol=1e-12)
+
+
 def test_state_dicts_have_pytorchs_names_shapes_and_dtypes():
     assert {
         name: (value.shape, value.dtype.name)
@@ -198,6 +223,8 @@ def test_state_dicts_have_pytorchs_names_shapes_and_dtypes():
     assert list(nn.GroupNorm(1, 2).state_dict()) == ["weight", "bias"]
     assert list(nn.RMSNorm(3).state_dict()) == ["weight"]
     assert list(nn.InstanceNorm2d(3).state_dict()) == []
+    with_all = nn.InstanceNorm3d(3, affine=True, track_running_stats=True).state_dict()
+    assert list(with_all) == list(nn.BatchNorm3d(3).state_dict())
     assert list(nn.BatchNorm2d(3, affine=False, track_running_stats=False).state_dict()) == []
 
 
@@ -293,6 +320,7 @@ def net_of(dtype=np.float32, momentum=0.1):
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1, dtype=dtype, rng=rng),
         nn.BatchNorm2d(4, momentum=momentum, dtype=dtype), nn.ReLU(), nn.MaxPool2d(2),
+        nn.InstanceNorm2d(4, momentum=0.3, track_running_stats=True, dtype=dtype),
         nn.Dropout2d(0.3, rng=rng), nn.GroupNorm(2, 4, dtype=dtype), nn.Flatten(),
         nn.LayerNorm(36, dtype=dtype), nn.RMSNorm(36, dtype=dtype),
         nn.Linear(36, 3, dtype=dtype, rng=rng),
@@ -349,8 +377,12 @@ def test_reprs_are_pytorchs():
         "LayerNorm((2, 3), eps=1e-05, elementwise_affine=True, bias=True)",
         "GroupNorm(2, 4, eps=1e-05, affine=True, bias=True)",
         "RMSNorm((4,), eps=None, elementwise_affine=True)",
-        "InstanceNorm1d(3, eps=1e-05, affine=False)",
+        "InstanceNorm1d(3, eps=1e-05, momentum=0.1, affine=False, bias=False, "
+        "track_running_stats=False)",
     ]  # fmt: skip
+
+
+X = np.ones((2, 3, 4))
 
 
 @pytest.mark.parametrize(
@@ -374,6 +406,11 @@ def test_reprs_are_pytorchs():
         (lambda: F.layer_norm(np.ones((2, 4)), 4, np.ones(4), np.ones((1, 4))), "bias of shape"),
         (lambda: nn.InstanceNorm2d(3)(np.ones((2, 3, 1, 1))), "more than one element"),
         (lambda: nn.InstanceNorm1d(3)(np.ones((3, 4))[None, None]), "expected 2 or 3 axes"),
+        (lambda: F.instance_norm(np.ones((2, 3))), "(n, channels, length, ...)"),
+        (lambda: F.instance_norm(np.ones((2, 3, 1))), "more than one element"),
+        (lambda: F.instance_norm(np.ones((2, 3, 2)), Tensor(np.ones(3))), "both"),
+        (lambda: F.instance_norm(X, use_input_stats=False), "use_input_stats=True"),
+        (lambda: F.instance_norm(X, None, None, np.ones(1)), "one number for each channel"),
         (lambda: F.local_response_norm(np.ones((2, 3)), 3), "(n, channels, length, ...)"),
         (lambda: nn.LocalResponseNorm(0), "at least 1"),
         (lambda: F.batch_norm(np.ones((2, 3)), None, None), "training=True"),
@@ -394,6 +431,8 @@ def test_what_does_not_fit_is_refused_with_the_mend(call, message):
         lambda: nn.BatchNorm1d(3, eps="small"),
         lambda: nn.BatchNorm1d(3, momentum="0.1"),
         lambda: nn.BatchNorm1d(3, affine=1),
+        lambda: nn.InstanceNorm1d(3, 0.1, True),
+        lambda: nn.InstanceNorm1d(3, momentum=None),
         lambda: nn.LayerNorm(2.5),
         lambda: nn.LayerNorm(3, bias=None),
         lambda: nn.LayerNorm(3)(np.ones((2, 3), int)),

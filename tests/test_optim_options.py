@@ -42,13 +42,13 @@ def test_arguments_are_pytorchs(kind):
     ours = inspect.signature(getattr(optim, kind)).parameters
     theirs = inspect.signature(getattr(torch.optim, kind)).parameters
     for (name, one), other in zip(ours.items(), theirs, strict=False):
-        if one.kind is one.POSITIONAL_OR_KEYWORD and name != "parameters":
+        if one.kind is one.POSITIONAL_OR_KEYWORD:
             assert name == other
-        if name != "parameters":
-            assert one.default == theirs[name].default
+        assert one.default == theirs[name].default
 
 
 def test_the_positions_are_pytorchs():
+    assert SGD(params=[leaf(1.0)], lr=0.5).lr == 0.5
     optimizer = SGD([leaf(1.0)], 0.1, 0.9, 0.25, 1e-4, False)
     assert (optimizer.dampening, optimizer.weight_decay) == (0.25, 1e-4)
     assert SGD([leaf(1.0)]).lr == 1e-3

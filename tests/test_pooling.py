@@ -254,12 +254,34 @@ def test_values_and_derivatives_of_linear_resizing(seed, height, width, size, co
     assert gradcheck(lambda x: np.square(layer(x)), x, order=2, mode="fast")
 
 
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["nearest-exact", "trilinear", "bicubic", "area"]),
+    st.tuples(*[st.integers(1, 4)] * 3),
+    st.tuples(*[st.integers(1, 5)] * 3),
+    st.booleans(),
+)
+def test_derivatives_of_other_resizing(seed, mode, lengths, size, corners):
+    if mode == "bicubic":
+        lengths, size = lengths[1:], size[1:]
+    options = {"align_corners": corners} if mode in ("trilinear", "bicubic") else {}
+    x = image(seed, (1, 1, *lengths))
+    layer = nn.Upsample(size, mode=mode, **options)
+    assert layer(x).shape == (1, 1, *size)
+    assert gradcheck(lambda x: np.square(layer(x)), x, order=2, mode="fast")
+    ones = layer(np.ones((1, 1, *lengths)))
+    np.testing.assert_allclose(ones.data, 1, rtol=1e-12)
+
+
 def test_linear_resizing_keeps_the_dtype_and_compiles():
     draw = np.random.default_rng(0).normal(size=(4, 2, 3, 5)).astype(np.float32)
-    for options in {"size": 4}, {"scale_factor": 1.5}, {"size": 9, "align_corners": True}:
+    for options in [
+        {"size": 4}, {"scale_factor": 1.5}, {"size": 9, "align_corners": True},
+        {"size": 7, "mode": "nearest-exact"}, {"size": 3, "mode": "area"},
+    ]:  # fmt: skip
 
         def resize(x, options=options):
-            return F.interpolate(x, mode="linear", **options)
+            return F.interpolate(x, **{"mode": "linear", **options})
 
         assert resize(draw[0]).dtype == np.float32
         assert_runs_as_eager(grad(lambda x: np.sum(np.square(resize(x)))), lambda i: draw[i])
@@ -364,11 +386,13 @@ def test_compiled_gradients_have_the_same_bits(name):
         (lambda: F.adaptive_max_pool1d(np.ones((2, 0)), 1), "no elements"),
         (lambda: F.interpolate(np.ones((2, 3, 4))), "either size or scale_factor"),
         (lambda: nn.Upsample(2, 2), "either size or scale_factor"),
-        (lambda: F.interpolate(np.ones((2, 3, 4)), 2, mode="cubic"), "'nearest', 'linear'"),
+        (lambda: F.interpolate(np.ones((2, 3, 4)), 2, mode="cubic"), "'nearest', 'nearest-exact'"),
         (lambda: F.interpolate(np.ones((2, 3, 4)), 2, mode="bilinear"), "it is 'linear'"),
         (lambda: nn.Upsample(2, mode="linear")(np.ones((2, 3, 4, 4))), "it is 'bilinear'"),
         (lambda: F.interpolate(np.ones((2, 3, 4)), 2, align_corners=True), "leave it out"),
-        (lambda: nn.Upsample(2, mode="area"), "Upsample's mode is one of"),
+        (lambda: nn.Upsample(2, mode="lanczos"), "Upsample's mode is one of"),
+        (lambda: F.interpolate(np.ones((1, 1, 2, 2)), 2, mode="trilinear"), "it is 'bilinear'"),
+        (lambda: nn.Upsample(2, mode="area", align_corners=False), "out with 'area'"),
         (lambda: nn.AvgPool2d(2, divisor_override=0), "divisor_override must be at least 1"),
         (lambda: F.avg_pool2d(np.ones((1, 2, 2)), 2, divisor_override=0), "at least 1"),
         (lambda: nn.LPPool1d(0, 2), "norm_type is a positive number"),

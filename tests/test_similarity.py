@@ -141,6 +141,8 @@ def test_compiled_they_have_the_same_bits():
         ),
         (lambda: F.pairwise_distance([1.0], [1.0, 2.0], p="2"), TypeError, "a number"),
         (lambda: F.pairwise_distance(1.0, 2.0), ValueError, "no axis -1"),
+        (lambda: F.pairwise_distance([1.0], [2.0], keepdim=1), TypeError, "keepdim is True or F"),
+        (lambda: nn.PairwiseDistance(keepdim="no"), TypeError, "keepdim is True or False"),
         (lambda: nn.PairwiseDistance(p=-1), ValueError, "PairwiseDistance's p"),
         (lambda: nn.CosineSimilarity(eps="0"), TypeError, "CosineSimilarity's eps"),
     ],

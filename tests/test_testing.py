@@ -4,22 +4,12 @@ import contextlib
 
 import numpy as np
 import pytest
-from helpers import report_of
+from helpers import MODES, report_of, x34
 
 from microgrand import Tensor, defvjp, primitive
 from microgrand.dispatch import data_of
 from microgrand.nn.dropout.masks import apply_mask, bernoulli_mask
 from microgrand.testing import GradcheckError, gradcheck
-
-MODES = pytest.mark.parametrize("mode", ["full", "fast"])
-
-
-def rng():
-    return np.random.default_rng(0)
-
-
-def x34():
-    return rng().uniform(0.5, 2, (3, 4))
 
 
 def with_vjps(function, *vjps):
@@ -252,7 +242,7 @@ def test_equal_maxima_are_a_kink(mode):
 
 @MODES
 def test_a_random_mask_must_be_held_still(mode):
-    generator = rng()
+    generator = np.random.default_rng(0)
 
     def dropout(x):
         return apply_mask(x, bernoulli_mask(x.shape, 0.5, generator), 2.0)

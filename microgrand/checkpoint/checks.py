@@ -42,7 +42,10 @@ def format_of(path: Any) -> str:
 def check_has_state(who: str, value: Any, kind: str) -> None:
     """Raise if something that is to be saved or loaded has no state."""
     if not (hasattr(value, "state_dict") and hasattr(value, "values_to_load")):
-        raise TypeError(f"checkpoint's {who} is {kind}, got {type(value).__name__}")
+        raise TypeError(
+            f"checkpoint's {who} is {kind}, got {type(value).__name__}; the state_dict() of a "
+            "further one may be saved in extra"
+        )
 
 
 #: How deep lists and dicts may be in each other: Python's limit when a file is read, which may be

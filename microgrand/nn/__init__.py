@@ -34,6 +34,7 @@ from .dropout.replay import DropoutMasks
 from .dropout.schedules import cosine_schedule, curriculum_schedule, linear_schedule, set_dropout
 from .embedding import Embedding
 from .hard import Hardsigmoid, Hardswish, Hardtanh, ReLU6
+from .instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from .likelihoods import GaussianNLLLoss, PoissonNLLLoss
 from .linear import Bilinear, Linear
 from .local_response import LocalResponseNorm
@@ -48,7 +49,7 @@ from .margins import (
     TripletMarginLoss,
 )
 from .module import Buffer, Module, Parameter
-from .normalization import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
+from .normalization import GroupNorm, LayerNorm, RMSNorm
 from .padding import (
     CircularPad1d,
     CircularPad2d,
@@ -157,6 +158,7 @@ __all__ = [
     "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LPPool1d",

@@ -66,7 +66,7 @@ def embedding_bag(
     IndexError
         If a word is not in the vocabulary.
     ValueError
-        If the shapes do not fit, or the offsets do not rise.
+        If the shapes do not fit, or offsets fall.
 
     References
     ----------

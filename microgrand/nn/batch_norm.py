@@ -98,10 +98,9 @@ def update(running: Tensor, new: Array, momentum: Any) -> None:
     running.data = moved.astype(running._array.dtype)
 
 
-class BatchNorm(Norm):
-    """What `BatchNorm1d` and `BatchNorm2d` share."""
+class RunningNorm(Norm):
+    """What batch and instance normalisation share: running statistics, if there are any."""
 
-    ndims: tuple[int, ...]
     running_mean: Buffer | None
     running_var: Buffer | None
     num_batches_tracked: Buffer | None
@@ -128,6 +127,20 @@ class BatchNorm(Norm):
         self.running_var = Buffer(np.ones(num_features), dtype=dtype) if tracked else None
         self.num_batches_tracked = Buffer(np.array(0, np.int64)) if tracked else None
 
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.weight is not None}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm(RunningNorm):
+    """What `BatchNorm1d`, `BatchNorm2d` and `BatchNorm3d` share."""
+
+    ndims: tuple[int, ...]
+
     def forward(self, x: ArrayLike) -> Tensor:
         """Normalise by the batch's statistics in training, by the running ones in evaluation."""
         norm_checks.check_ndim(self, x, self.ndims, self.num_features)
@@ -144,14 +157,6 @@ class BatchNorm(Norm):
         if counts is not None:
             counts.data = counts.data + 1
         return out
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.weight is not None}, bias={self.bias is not None}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
 
 
 class BatchNorm1d(BatchNorm):

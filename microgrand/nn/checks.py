@@ -81,8 +81,9 @@ def check_label_dtype(labels: Array, who: str = "cross_entropy") -> None:
     """Raise if labels of a classification are no integers."""
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
-            f"{who}(logits, labels) needs integer labels, got dtype {labels.dtype}; "
-            "convert them with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
+            f"{who}(logits, labels) needs integer labels, got dtype {labels.dtype} and shape "
+            f"{labels.shape}; if these are the logits, they come first; else convert them with "
+            "labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
         )
 
 
@@ -92,8 +93,15 @@ def check_labels(logits: Any, labels: Array) -> None:
         raise ValueError(
             "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), or logits "
             "(n, classes, ...) and labels (n, ...), or (classes,) and (), got "
-            f"{logits.shape} and {labels.shape}"
+            f"{logits.shape} and {labels.shape}{if_one_hot(logits, labels)}"
         )
+
+
+def if_one_hot(logits: Any, labels: Array) -> str:
+    """Return what to do with labels that look like rows of zeros and a one."""
+    if logits.shape != labels.shape:
+        return ""
+    return "; one-hot rows are made labels with labels.argmax(axis=1), probabilities are floats"
 
 
 def check_same_shape(prediction: Any, target: Any, who: str) -> None:
@@ -279,7 +287,7 @@ def check_is_mapping(state: Any) -> None:
     if not isinstance(state, Mapping):
         raise TypeError(
             "load_state_dict takes a mapping from names to arrays, got "
-            f"{type(state).__name__}; a file is read with np.load"
+            f"{type(state).__name__}; microgrand.checkpoint.load reads a file into a model"
         )
 
 

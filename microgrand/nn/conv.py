@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -487,7 +488,7 @@ class Conv2d(Conv):
 
 
 class ConvTranspose(Conv):
-    """What `ConvTranspose1d` and `ConvTranspose2d` share."""
+    """What `ConvTranspose1d`, `ConvTranspose2d` and `ConvTranspose3d` share."""
 
     def __init__(
         self,
@@ -518,10 +519,17 @@ class ConvTranspose(Conv):
         shape = (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
         self.set_parameters(shape, bias, dtype, rng)
 
-    def forward(self, x: ArrayLike) -> Tensor:
-        """Convolve a batch transposed, or one example without its axis."""
+    def forward(self, x: ArrayLike, output_size: int | Sequence[int] | None = None) -> Tensor:
+        """Convolve a batch transposed, or one example without its axis.
+
+        Several sizes differ by less than the stride. `output_size` is one of them, in the place of
+        `output_padding`; a whole shape will do, whose last axes count.
+        """
+        more = self.output_padding
+        if output_size is not None:
+            more = conv_checks.paddings_to_size(self, np.shape(x), output_size)
         return convolve_transposed(
-            *(x, self.weight, self.bias, self.stride, self.padding, self.output_padding),
+            *(x, self.weight, self.bias, self.stride, self.padding, more),
             *(self.groups, self.dilation, self.axes),
         )
 
@@ -584,8 +592,8 @@ class ConvTranspose2d(ConvTranspose):
     >>> import numpy as np
     >>> from microgrand import nn
     >>> conv = nn.ConvTranspose2d(16, 3, 3, stride=2, padding=1, output_padding=1)
-    >>> conv(np.ones((5, 16, 8, 8))).shape
-    (5, 3, 16, 16)
+    >>> conv(np.ones((5, 16, 8, 8))).shape, conv(np.ones((5, 16, 8, 8)), (15, 16)).shape
+    ((5, 3, 16, 16), (5, 3, 15, 16))
     """
 
     axes = 2

@@ -64,6 +64,26 @@ def paddings(
     return [(zeros, zeros) for zeros in per_axis(who, "padding", padding, axes, 0)]
 
 
+def paddings_to_size(layer: Any, shape: Shape, output_size: Any) -> Shape:
+    """Return the output's padding with which a transposed convolution has a size, or raise."""
+    who, axes = type(layer).__name__, layer.axes
+    given = output_size[-axes:] if isinstance(output_size, (tuple, list)) else output_size
+    sizes = per_axis(who, "output_size", given, axes, 1)
+    options = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    least = [
+        s * (n - 1) - 2 * p + d * (k - 1) + 1
+        for n, k, s, p, d in zip(shape[-axes:], *options, strict=True)
+    ]
+    more = tuple([size - smallest for size, smallest in zip(sizes, least, strict=True)])
+    if not all(0 <= m < s for m, s in zip(more, layer.stride, strict=True)):
+        most = tuple([n + s - 1 for n, s in zip(least, layer.stride, strict=True)])
+        raise ValueError(
+            f"{who} makes of an input of shape {shape} a size from {tuple(least)} to {most}, got "
+            f"output_size={output_size}"
+        )
+    return more
+
+
 def output_paddings(
     who: str, axes: int, output_padding: Any, stride: Shape, dilation: Shape
 ) -> Shape:
@@ -281,7 +301,13 @@ def check_one_of(who: str, size: Any, scale_factor: Any) -> None:
 
 
 #: The modes of resizing, and for how many spatial axes they are; None for any number.
-MODES = {"nearest": None, "linear": 1, "bilinear": 2}
+MODES = {
+    **dict.fromkeys(("nearest", "nearest-exact", "area")),
+    "linear": 1,
+    "bilinear": 2,
+    "trilinear": 3,
+    "bicubic": 2,
+}
 
 
 def check_mode(who: str, mode: Any, align_corners: Any) -> None:
@@ -291,20 +317,21 @@ def check_mode(who: str, mode: Any, align_corners: Any) -> None:
         return
     if not isinstance(align_corners, bool):
         raise TypeError(f"{who}'s align_corners is True or False, got {align_corners!r}")
-    if mode == "nearest":
+    if MODES[mode] is None:
+        between = ", ".join([repr(name) for name, axes in MODES.items() if axes])
         raise ValueError(
-            f"{who}'s align_corners is for the modes 'linear' and 'bilinear'; leave it out with "
-            "'nearest'"
+            f"{who}'s align_corners is for the modes {between}; leave it out with {mode!r}"
         )
 
 
 def axes_to_resize(who: str, x: Tensor, mode: Any) -> int:
     """Return how many spatial axes an input has, or raise."""
     shape = x._array.shape
-    if len(shape) not in (3, 4) or not all(shape[2:]):
+    if len(shape) not in (3, 4, 5) or not all(shape[2:]):
         raise ValueError(
-            f"{who} got an input of shape {shape}, expected (n, channels, length) or (n, channels, "
-            "height, width); give a single example a batch axis, x[None]"
+            f"{who} got an input of shape {shape}, expected (n, channels, length), (n, channels, "
+            "height, width) or (n, channels, depth, height, width); give a single example a batch "
+            "axis, x[None]"
         )
     if MODES[mode] not in (None, len(shape) - 2):
         fitting = next(name for name, axes in MODES.items() if axes == len(shape) - 2)

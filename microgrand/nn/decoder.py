@@ -214,9 +214,9 @@ bias, dtype, rng
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
     ) -> Tensor:
-        """Map a source ``(keys, n, d_model)`` and a target ``(steps, n, d_model)`` to the latter's.
+        """Map a source ``(keys, n, d_model)`` and a target ``(steps, n, d_model)``.
 
-        Masks are as in `MultiheadAttention`.
+        The output has the target's shape. Masks are as in `MultiheadAttention`.
         """
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(

@@ -16,6 +16,7 @@ from .dropout.functional import (
 )
 from .embedding import embedding, one_hot
 from .hard import hardsigmoid, hardswish, hardtanh, relu6
+from .instance_norm import instance_norm
 from .likelihoods import gaussian_nll_loss, poisson_nll_loss
 from .linear import bilinear, linear
 from .local_response import local_response_norm
@@ -103,6 +104,7 @@ __all__ = [
     "hardtanh",
     "hinge_embedding_loss",
     "huber_loss",
+    "instance_norm",
     "interpolate",
     "kl_div",
     "l1_loss",

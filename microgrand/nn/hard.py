@@ -1,4 +1,4 @@
-"""Hard activations: straight lines that stop at limits, cheap in the place of smooth ones."""
+"""Hard activations: straight lines between limits, cheaper than the smooth curves they replace."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def with_pytorchs_words(function: Callable[P, R]) -> Callable[P, R]:
 
 def one_of(who: str, given: Any, allowed: Sequence[str]) -> None:
     """Raise if an option is none of the names that it may have."""
-    if given not in allowed:
-        raise ValueError(f"{who} is one of {', '.join(map(repr, allowed))}, got {given!r}")
+    if not isinstance(given, str) or given not in allowed:  # `in` compares arrays by element
+        raise ValueError(f"{who} is one of {', '.join(map(repr, allowed))}, got {given!r:.60}")
 
 
 def number(who: str, given: Any) -> float:

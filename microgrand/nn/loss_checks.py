@@ -22,7 +22,7 @@ REDUCTIONS_OF_KL_DIV = ("mean", "batchmean", "sum", "none")
 
 def check_reduction(who: str, reduction: Any) -> None:
     """Raise if losses are to be reduced in a way that is not known."""
-    if reduction in REDUCTIONS:
+    if isinstance(reduction, str) and reduction in REDUCTIONS:
         return
     allowed = REDUCTIONS_OF_KL_DIV if who in ("kl_div", "KLDivLoss") else REDUCTIONS
     layer_checks.one_of(f"{who}'s reduction", reduction, allowed)
@@ -68,6 +68,15 @@ def check_class_weight(weight: Array, classes: int) -> None:
         )
 
 
+def check_is_constant(weight: Any) -> None:
+    """Raise if a loss is to keep factors with a graph, as where it is given what it compares."""
+    if getattr(weight, "requires_grad", False):
+        raise TypeError(
+            "a loss keeps its weight, a constant, and got a tensor that requires a gradient; make "
+            "the loss first, and then call it: nn.CrossEntropyLoss()(logits, labels)"
+        )
+
+
 def check_weight(who: str, shape: Shape, losses: Shape) -> None:
     """Raise if factors do not broadcast to the losses."""
     try:
@@ -76,6 +85,15 @@ def check_weight(who: str, shape: Shape, losses: Shape) -> None:
         fits = False
     if not fits:
         raise ValueError(f"{who} must broadcast to the losses' shape {losses}, got shape {shape}")
+
+
+def check_target_is_constant(who: str, target: Any) -> None:
+    """Raise if a target of 1 and -1 is to get a gradient, which it would not."""
+    if getattr(target, "requires_grad", False):
+        raise TypeError(
+            f"{who}'s target is 1 or -1, and no gradient reaches it, but it requires one; give "
+            "target.detach()"
+        )
 
 
 def check_signs(who: str, target: Array) -> None:

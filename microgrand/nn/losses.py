@@ -388,6 +388,7 @@ class Loss(Module):
 
 def as_buffer(weight: ArrayLike) -> Buffer | None:
     """Keep factors with the module's state."""
+    loss_checks.check_is_constant(weight)
     return None if weight is None else Buffer(as_tensor(weight))
 
 

@@ -37,6 +37,7 @@ def missing(x: Value) -> Value:
 
 def signs(who: str, target: ArrayLike, like: Tensor) -> Any:
     """Return a target of 1 and -1 as an array of a tensor's dtype, or raise."""
+    loss_checks.check_target_is_constant(who, target)
     target = data_of(as_tensor(target, like.dtype, kinds="fiub"))
     loss_checks.check_signs(who, target)
     return target
@@ -65,7 +66,7 @@ def margin_ranking_loss(
     Raises
     ------
     TypeError
-        If an array is not of numbers.
+        If an array is not of numbers, or the target requires a gradient.
     ValueError
         If the shapes differ, or the target is other than 1 and -1.
 
@@ -101,6 +102,11 @@ def hinge_embedding_loss(
     target, margin, reduction
         As in `margin_ranking_loss`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `margin_ranking_loss` does.
+
     References
     ----------
     Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", CVPR 2006,
@@ -129,6 +135,11 @@ def soft_margin_loss(x: ArrayLike, target: ArrayLike, reduction: Reduction = "me
         Tensor or array of a float dtype.
     target, reduction
         As in `margin_ranking_loss`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `margin_ranking_loss` does.
 
     Examples
     --------
@@ -160,7 +171,7 @@ def cosine_embedding_loss(
     target
         1 and -1, of shape ``(n,)`` or ``()``.
     margin
-        The cosine that vectors which are not alike may have, from -1 to 1.
+        The cosine that unlike vectors may have at no cost, from -1 to 1.
     reduction
         As in `margin_ranking_loss`.
 
@@ -250,7 +261,7 @@ def multi_margin_loss(
     weight: ArrayLike = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Average over a batch of the hinges of all other classes: what a label's score lacks to them.
+    """Average over a batch how much the label's score lacks of a margin over all other scores.
 
         sum over i != label of  weight[label] max(0, margin - x[label] + x[i])^p / classes
 
@@ -452,7 +463,7 @@ class TripletMarginLoss(Loss):
 
 
 class MultiMarginLoss(Loss):
-    """The hinges of all other classes; see `functional.multi_margin_loss`.
+    """A margin over the scores of all other classes; see `functional.multi_margin_loss`.
 
     Parameters
     ----------

@@ -106,6 +106,27 @@ def check_channels(who: str, channels: int, **parameters: Any) -> None:
             )
 
 
+def check_statistics(who: str, statistics: dict[str, Any], option: str, of_input: Any) -> None:
+    """Raise if running statistics cannot be updated, or are missing and not the input's own.
+
+    Whether it is those of the input that count, `of_input`, is told by an option of that name.
+    """
+    for name, value in statistics.items():
+        if value is not None and (not isinstance(value, Tensor) or value.requires_grad):
+            raise TypeError(
+                f"{who}'s {name} is a tensor without a gradient, as it is updated in "
+                f"training, got {type(value).__name__}; make it nn.Buffer(data)"
+            )
+    given = [value is not None for value in statistics.values()]
+    if any(given) != all(given):
+        raise ValueError(f"{who} needs both running_mean and running_var, or neither")
+    if not (all(given) or of_input):
+        raise ValueError(
+            f"{who} needs running_mean and running_var in evaluation; with {option}=True it uses "
+            "the input's own"
+        )
+
+
 def check_batch_norm(
     x: Tensor,
     running_mean: Any,
@@ -119,19 +140,7 @@ def check_batch_norm(
     if len(shape) < 2:
         raise ValueError(f"batch_norm got an input of shape {shape}, expected (n, channels, ...)")
     statistics = {"running_mean": running_mean, "running_var": running_var}
-    for name, value in statistics.items():
-        if value is not None and (not isinstance(value, Tensor) or value.requires_grad):
-            raise TypeError(
-                f"batch_norm's {name} is a tensor without a gradient, as it is updated in "
-                f"training, got {type(value).__name__}; make it nn.Buffer(data)"
-            )
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("batch_norm needs both running_mean and running_var, or neither")
-    if running_mean is None and not training:
-        raise ValueError(
-            "batch_norm needs running_mean and running_var in evaluation; with training=True it "
-            "uses the batch's own"
-        )
+    check_statistics("batch_norm", statistics, "training", training)
     check_channels("batch_norm", shape[1], **statistics, weight=weight, bias=bias)
     if training and x._array.size <= shape[1]:
         raise ValueError(
@@ -140,11 +149,30 @@ def check_batch_norm(
         )
 
 
-def check_instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, axes: int) -> None:
+def check_has_momentum(layer: Any, momentum: Any) -> None:
+    """Raise if an instance normalisation is to average all batches, which PyTorch's does not."""
+    if momentum is None:
+        raise TypeError(
+            f"{type(layer).__name__}'s momentum is a number, got None, which PyTorch takes for 0"
+        )
+
+
+def check_instance_norm(
+    x: Tensor,
+    statistics: dict[str, Any],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    use_input_stats: Any,
+) -> None:
     """Raise if arguments of an instance normalisation do not fit."""
     shape = x._array.shape
-    check_channels("instance_norm", shape[-axes - 1], weight=weight, bias=bias)
-    if np.prod(shape[-axes:]) <= 1:
+    if len(shape) < 3:
+        raise ValueError(
+            f"instance_norm got an input of shape {shape}, expected (n, channels, length, ...)"
+        )
+    check_statistics("instance_norm", statistics, "use_input_stats", use_input_stats)
+    check_channels("instance_norm", shape[1], **statistics, weight=weight, bias=bias)
+    if use_input_stats and np.prod(shape[2:]) <= 1:
         raise ValueError(
             f"instance_norm got an input of shape {shape}: a variance over space needs more than "
             "one element; nn.BatchNorm takes it over the batch, too"

@@ -1,4 +1,4 @@
-"""Normalisation of each example by itself: by layer, group, instance, or root mean square."""
+"""Normalisation of each example by itself: by layer, group or root mean square."""
 
 from __future__ import annotations
 
@@ -37,23 +37,6 @@ def for_channels(parameter: Any, x: Tensor, axis: int) -> Any:
     if parameter is None:
         return None
     return np.reshape(parameter, (-1,) + (1,) * (x._array.ndim - axis - 1))
-
-
-def instance_norm(
-    x: ArrayLike,
-    weight: ArrayLike = None,
-    bias: ArrayLike = None,
-    eps: float = 1e-5,
-    *,
-    axes: int,
-) -> Tensor:
-    """Normalise each channel of each example over space, its last `axes` axes."""
-    x, weight, bias = with_parameters(x, weight, bias)
-    norm_checks.check_instance_norm(x, weight, bias, axes)
-    ndim = x._array.ndim
-    z, *_ = standardized(x, How(tuple(range(ndim - axes, ndim)), eps))
-    place = ndim - axes - 1
-    return affine(z, for_channels(weight, x, place), for_channels(bias, x, place))
 
 
 def group_norm(
@@ -202,83 +185,6 @@ class Norm(Module):
         norm_checks.check_flags(self, affine=affine, bias=bias)
         self.weight = Parameter(np.ones(shape), dtype=dtype) if affine else None
         self.bias = Parameter(np.zeros(shape), dtype=dtype) if affine and bias else None
-
-
-class InstanceNorm(Norm):
-    """What `InstanceNorm1d` and `InstanceNorm2d` share."""
-
-    axes: int
-
-    def __init__(
-        self, num_features: int, eps: float = 1e-5, affine: bool = False, *, dtype: Any = np.float32
-    ) -> None:
-        self.num_features = norm_checks.size(self, "num_features", num_features)
-        self.eps = norm_checks.small_number(self, eps)
-        self.set_parameters((self.num_features,), affine, True, dtype)
-
-    def forward(self, x: ArrayLike) -> Tensor:
-        """Normalise a batch, or one example without its axis."""
-        ndims = (self.axes + 1, self.axes + 2)
-        norm_checks.check_ndim(self, x, ndims, self.num_features, channels=-self.axes - 1)
-        return instance_norm(x, self.weight, self.bias, self.eps, axes=self.axes)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"{self.num_features}, eps={self.eps}, affine={self.weight is not None}"
-
-
-class InstanceNorm1d(InstanceNorm):
-    """Normalisation of each channel of each sequence, ``(n, channels, length)`` or without ``n``.
-
-    As `InstanceNorm2d`, along one axis.
-
-    Examples
-    --------
-    >>> from microgrand import nn
-    >>> nn.InstanceNorm1d(2, eps=0.0)([[1.0, 3.0], [10.0, 30.0]])
-    Tensor([[-1.,  1.],
-            [-1.,  1.]])
-    """
-
-    axes = 1
-
-
-class InstanceNorm2d(InstanceNorm):
-    """Normalisation of each channel of each image, ``(n, channels, height, width)``, or of one.
-
-    Each is normalised over its own height and width, in training and evaluation alike. There are
-    no running averages.
-
-    Parameters
-    ----------
-    num_features
-        How many channels there are.
-    eps
-        What is added to the variance.
-    affine
-        Whether there are a weight and a bias.
-    dtype
-        Floating dtype of the parameters, to which the input is cast if there are any.
-
-    Attributes
-    ----------
-    weight, bias
-        Parameters of shape ``(num_features,)``, at first 1 and 0; or None.
-
-    References
-    ----------
-    Ulyanov, Vedaldi, Lempitsky, "Instance Normalization: The Missing Ingredient for Fast
-    Stylization", arXiv:1607.08022.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from microgrand import nn
-    >>> nn.InstanceNorm2d(3)(np.ones((5, 3, 8, 8))).shape
-    (5, 3, 8, 8)
-    """
-
-    axes = 2
 
 
 class GroupNorm(Norm):

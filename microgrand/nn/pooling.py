@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,6 +85,9 @@ def avg_pool(
     conv_checks.check_axes(who, x, axes)
     options = hashable(kernel_size, stride, padding, 1, ceil_mode)
     windows = windows_of(who, x._array.shape[-axes:], *options)
+    if windows.kernel == windows.lengths and not any(windows.padding) and divisor_override is None:
+        # One window, of all there is: elsewhere, each of its elements takes a step of its own.
+        return np.mean(x, axis=tuple(range(-axes, 0)), keepdims=True)
     if divisor_override is not None:
         divisor: Any = checks.integer(f"{who}'s divisor_override", divisor_override, 1)
     else:
@@ -280,8 +284,10 @@ def adaptive_pool(who: str, x: ArrayLike, output_size: Any, axes: int) -> Tensor
     lengths = x._array.shape[-axes:]
     pairs = list(zip(lengths, sizes, strict=True))
     is_max = who.startswith("adaptive_max")
-    if all(length % m == 0 for length, m in pairs):  # windows of one size, side by side
-        kernel = tuple([length // m for length, m in pairs])
+    kernel = tuple([length // m for length, m in pairs])
+    side_by_side = all(length % m == 0 for length, m in pairs)
+    # That takes a step for each element of the window, and below for each of its places.
+    if side_by_side and math.prod(kernel) <= math.prod(sizes):
         if is_max:
             return max_pool(x, kernel, None, 0, 1, False, axes)
         return avg_pool(x, kernel, None, 0, False, True, axes)

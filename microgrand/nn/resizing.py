@@ -1,22 +1,24 @@
-"""Other shapes of the same numbers: flattened, or enlarged, by the nearest element or linearly."""
+"""Other shapes of the same numbers: flattened, or enlarged, by what is at or between elements."""
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
 import numpy as np
 
 from ..dispatch import library_of
-from ..kinds import ArrayLike
+from ..kinds import Array, ArrayLike, Value
 from ..tensor import Tensor
 from . import conv_checks
 from .inputs import as_tensor
 from .module import Module
+from .pooling import adaptive_pool
 from .shares import scatter
 from .windows import Windows
 
-Mode = Literal["nearest", "linear", "bilinear"]
+Mode = Literal["nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area"]
 
 
 def interpolate(
@@ -26,27 +28,31 @@ def interpolate(
     mode: Mode = "nearest",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """Enlarge or shrink sequences or images: each element is that of the nearest place.
+    """Enlarge or shrink sequences, images or volumes.
 
-    Along an axis, element ``i`` of the output is element ``floor(i / scale)`` of the input, where
-    ``scale`` is `scale_factor`, or the ratio of the lengths where `size` is given. In the linear
-    modes, it is between the two elements beside ``(i + 1/2) / scale - 1/2``, but not before the
-    first or behind the last.
+    Along an axis, element ``i`` of the output is that of the input at the place ``(i + 1/2) / scale
+    - 1/2``, where ``scale`` is `scale_factor`, or the ratio of the lengths where `size` is given.
+    The place is between elements, and `mode` says what is there.
 
     Parameters
     ----------
     x
-        Tensor or array of a float dtype, of shape ``(n, channels, length)`` or ``(n, channels,
-        height, width)``.
+        Tensor or array of a float dtype, of shape ``(n, channels, length)``, ``(n, channels,
+        height, width)`` or ``(n, channels, depth, height, width)``.
     size
-        Length, or height and width, of the output; one number for both.
+        Lengths of the output along the axes of space; one number for all.
     scale_factor
         Instead of it, how many times as long each axis becomes, rounded down.
     mode
-        ``"nearest"``; ``"linear"`` for sequences; ``"bilinear"`` for images.
+        ``"nearest-exact"`` for the nearest element; ``"nearest"`` for element ``floor(i / scale)``,
+        as many programs take it; ``"linear"`` for sequences, ``"bilinear"`` for images and
+        ``"trilinear"`` for volumes, for a straight line through the two elements beside the place,
+        which is not before the first or behind the last; ``"bicubic"`` for images, for a cubic
+        curve through four elements; ``"area"`` for the mean over a part of the input, as
+        `adaptive_avg_pool2d`.
     align_corners
-        In the linear modes, whether the first and last elements of input and output are at the
-        same places, with equal steps between; False by default.
+        In the linear modes and the cubic one, whether the first and last elements of input and
+        output are at the same places, with equal steps between; False by default.
 
     Returns
     -------
@@ -57,6 +63,11 @@ def interpolate(
     ------
     TypeError, ValueError
         If not one of `size` and `scale_factor` is given, or the shape does not fit.
+
+    References
+    ----------
+    Keys, "Cubic Convolution Interpolation for Digital Image Processing", IEEE Transactions on
+    Acoustics, Speech, and Signal Processing 29 (1981); here with ``a = -3/4``, as in PyTorch.
 
     Examples
     --------
@@ -73,42 +84,75 @@ def interpolate(
     axes = conv_checks.axes_to_resize("interpolate", x, mode)
     lengths = x._array.shape[2:]
     sizes, ratios = conv_checks.sizes_after("interpolate", lengths, size, scale_factor)
-    if mode != "nearest":
-        for axis, (m, ratio) in enumerate(zip(sizes, ratios, strict=True), 2):
-            x = between(x, axis, m, ratio, bool(align_corners))
-        return x
+    if mode == "area":
+        return adaptive_pool(f"adaptive_avg_pool{axes}d", x, sizes, axes)
+    to_nearest = mode.startswith("nearest")
     factors = tuple([m // n for n, m in zip(lengths, sizes, strict=True)])
-    if factors == tuple([after / before for before, after in ratios]):
+    if to_nearest and factors == tuple([after / before for before, after in ratios]):
         # To repeat each element is to put it wherever a window of that size meets.
         windows = Windows(sizes, factors, factors, (0,) * axes, (1,) * axes, lengths)
         return scatter(x, windows).astype(x.dtype)
-    for axis, (n, m, (before, after)) in enumerate(zip(lengths, sizes, ratios, strict=True), 2):
-        nearest = np.floor(np.arange(m) * before / after).astype(int)
-        x = np.take(x, np.asarray(np.minimum(nearest, n - 1), like=library_of(x)), axis)
+    for axis, (n, m, ratio) in enumerate(zip(lengths, sizes, ratios, strict=True), 2):
+        if to_nearest:
+            x = nearest(x, axis, n, m, ratio, 0.5 if mode == "nearest-exact" else 0)
+        else:
+            places = places_of(n, m, ratio, bool(align_corners))
+            elements = four_elements if mode == "bicubic" else two_elements
+            x = mixed(x, axis, elements(places, n))
     return x
 
 
-def between(
-    x: Tensor, axis: int, m: int, ratio: tuple[float, float], align_corners: bool
-) -> Tensor:
-    """Find elements between the two beside each of `m` places along an axis."""
-    n = x._array.shape[axis]
+def nearest(x: Value, axis: int, n: int, m: int, ratio: tuple[float, float], shift: float) -> Value:
+    """Take, at each of `m` places along an axis, the element that begins before it."""
+    before, after = ratio
+    places = np.floor((np.arange(m) + shift) * before / after).astype(int)
+    return np.take(x, np.asarray(np.minimum(places, n - 1), like=library_of(x)), axis)
+
+
+def places_of(n: int, m: int, ratio: tuple[float, float], align_corners: bool) -> Array:
+    """Return where each of `m` elements is among `n`."""
     if align_corners:
-        places = np.arange(m) * ((n - 1) / max(m - 1, 1))
-    else:
-        before, after = ratio
-        places = np.maximum((np.arange(m) + 0.5) * before / after - 0.5, 0)
+        return np.arange(m) * ((n - 1) / max(m - 1, 1))
+    before, after = ratio
+    return (np.arange(m) + 0.5) * before / after - 0.5
+
+
+def two_elements(places: Array, n: int) -> list[tuple[Array, Array]]:
+    """Return the elements on each side of places, and their shares."""
+    places = np.maximum(places, 0)
     first = np.minimum(places.astype(int), n - 1)
-    second = np.minimum(first + 1, n - 1)
-    beside = library_of(x)
-    share = np.reshape(places - first, (m,) + (1,) * (x._array.ndim - axis - 1))
-    share = np.asarray(share.astype(x.dtype), like=beside)
-    low, high = (np.take(x, np.asarray(at, like=beside), axis) for at in (first, second))
-    return low * (1 - share) + high * share
+    share = places - first
+    return [(first, 1 - share), (np.minimum(first + 1, n - 1), share)]
+
+
+def four_elements(places: Array, n: int) -> list[tuple[Array, Array]]:
+    """Return the two elements on each side of places, and their shares by a cubic curve.
+
+    What lies before the first element or behind the last is like that.
+    """
+    first = np.floor(places)
+    pairs = []
+    for number in range(-1, 3):
+        distance, a = np.abs(places - first - number), -0.75
+        near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+        far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+        at = np.clip(first.astype(int) + number, 0, n - 1)
+        pairs.append((at, np.where(distance <= 1, near, far)))
+    return pairs
+
+
+def mixed(x: Value, axis: int, elements: list[tuple[Array, Array]]) -> Value:
+    """Sum elements along an axis, each with its share."""
+    beside, parts = library_of(x), []
+    for at, share in elements:
+        share = np.reshape(share.astype(x.dtype), (-1,) + (1,) * (x.ndim - axis - 1))
+        taken = np.take(x, np.asarray(at, like=beside), axis)
+        parts.append(taken * np.asarray(share, like=beside))
+    return functools.reduce(np.add, parts)
 
 
 class Upsample(Module):
-    """Enlarge sequences or images, by the nearest element or linearly.
+    """Enlarge sequences, images or volumes.
 
     `functional.interpolate` is what it computes.
 

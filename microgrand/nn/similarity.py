@@ -12,7 +12,7 @@ from ..dispatch import data_of
 from ..kinds import Array, ArrayLike, Axis, Value
 from ..tensor import Tensor
 from ..vjps.rules import extreme, wide
-from . import layer_checks
+from . import checks, layer_checks
 from .inputs import as_tensor
 from .module import Module
 
@@ -147,6 +147,7 @@ def pairwise_distance(
     """
     p = layer_checks.positive("pairwise_distance's p", p)
     eps = layer_checks.number("pairwise_distance's eps", eps)
+    checks.check_flag("pairwise_distance's keepdim", keepdim)
     x1 = as_tensor(x1)
     x2 = as_tensor(x2, x1.dtype)
     shape = layer_checks.common_shape("pairwise_distance", x1._array.shape, x2._array.shape)
@@ -193,6 +194,7 @@ class PairwiseDistance(Module):
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         self.p = layer_checks.positive("PairwiseDistance's p", p)
         self.eps = layer_checks.number("PairwiseDistance's eps", eps)
+        checks.check_flag("PairwiseDistance's keepdim", keepdim)
         self.keepdim = keepdim
 
     def forward(self, x1: ArrayLike, x2: ArrayLike) -> Tensor:

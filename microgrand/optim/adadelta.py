@@ -28,7 +28,7 @@ class Adadelta(Optimizer):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         What the change is multiplied by, at least 0.
@@ -64,7 +64,7 @@ class Adadelta(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1.0,
         rho: float = 0.9,
         eps: float = 1e-6,
@@ -73,7 +73,7 @@ class Adadelta(Optimizer):
         maximize: bool = False,
     ) -> None:
         options = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(parameters, **options, maximize=maximize)
+        super().__init__(params, **options, maximize=maximize)
         self.remember("square_avg", "acc_delta")
 
     def update(self, index: int) -> Update:

@@ -27,7 +27,7 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         Learning rate, at least 0.
@@ -66,7 +66,7 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-2,
         lr_decay: float = 0.0,
         weight_decay: float = 0.0,
@@ -76,7 +76,7 @@ class Adagrad(Optimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(
-            parameters,
+            params,
             lr=lr,
             lr_decay=lr_decay,
             weight_decay=weight_decay,

@@ -28,7 +28,7 @@ class Adamax(Optimizer):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         Learning rate, at least 0: no element changes by much more in one step.
@@ -64,7 +64,7 @@ class Adamax(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -73,7 +73,7 @@ class Adamax(Optimizer):
         maximize: bool = False,
     ) -> None:
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(parameters, **options, maximize=maximize)
+        super().__init__(params, **options, maximize=maximize)
         self.remember("exp_avg", "exp_inf")
 
     def update(self, index: int) -> Update:

@@ -223,6 +223,8 @@ def refuse_infinite_norm(index: int) -> None:
 
 # ------------------------------------------------------------------------------ loaded states
 
+#: What PyTorch's schedulers keep in the groups, and ours themselves.
+OF_SCHEDULERS = {"min_lr", "max_lr", "base_momentum", "max_momentum"}
 #: Options that older states do not have.
 OFF: Mapping[str, Any] = {"maximize": False, "dampening": 0.0, "amsgrad": False}
 
@@ -252,7 +254,7 @@ def checked_state_groups(optimizer: Any, state: Any) -> tuple[list[dict[str, Any
     for i, group in enumerate(given):
         options = {}
         for name, value in group.items():
-            if name == "params" or name in IRRELEVANT:
+            if name in {"params", *IRRELEVANT, *OF_SCHEDULERS}:
                 continue
             if name in optimizer.defaults or name == "initial_lr":
                 try:
@@ -530,6 +532,14 @@ def checked_scheduler_state(scheduler: Any, state: Any) -> dict[str, Any]:
             refuse(who, f"{name} is {value!r}")
         values[name] = float(value) if name == "best" else int(value)
     return values
+
+
+def state_of_chain(state: Any) -> Any:
+    """Return the state of a chain; in PyTorch's, only its parts have counted their steps."""
+    if not isinstance(state, Mapping) or "last_epoch" in state:
+        return state
+    parts = state.get("_schedulers")
+    return parts[0] if isinstance(parts, list) and parts else state
 
 
 # ----------------------------------------------------------------------------------- averages

@@ -27,7 +27,7 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         Learning rate, at least 0.
@@ -60,16 +60,14 @@ class Lion(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-4,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            parameters, lr=lr, betas=betas, weight_decay=weight_decay, maximize=maximize
-        )
+        super().__init__(params, lr=lr, betas=betas, weight_decay=weight_decay, maximize=maximize)
         self.remember("exp_avg")
 
     def update(self, index: int) -> Update:

@@ -61,7 +61,7 @@ class Optimizer(ABC):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``: distinct leaves with
         ``requires_grad=True``. Or groups of them with options of their own, ``[{"params":
         model.body.parameters()}, {"params": model.head.parameters(), "lr": 0.1}]``.
@@ -80,7 +80,7 @@ class Optimizer(ABC):
     Raises
     ------
     TypeError
-        If `parameters` is not an iterable of tensors or groups, or an option is not a number.
+        If `params` is not an iterable of tensors or groups, or an option is not a number.
     ValueError
         If there are no parameters, one is given twice, is not a leaf, is read-only or does not
         require a gradient, or if a number is out of its range.
@@ -102,7 +102,7 @@ class Optimizer(ABC):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
         *,
         maximize: bool = False,
         **defaults: Any,
@@ -115,7 +115,7 @@ class Optimizer(ABC):
         self.memory: dict[str, list[Array]] = {}  # an array for each parameter, by name
         self.steps: list[int] = []  # of each parameter, where the rule counts them
         self.dtypes: list[np.dtype[Any]] = []  # of each parameter, as in the last step
-        for group in checks.checked_groups(parameters):
+        for group in checks.checked_groups(params):
             self.add_param_group(group)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:

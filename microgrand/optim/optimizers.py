@@ -41,7 +41,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         Learning rate, at least 0.
@@ -80,7 +80,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
@@ -90,7 +90,7 @@ class SGD(Optimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(
-            parameters,
+            params,
             lr=lr,
             momentum=momentum,
             dampening=dampening,
@@ -192,7 +192,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         Learning rate, at least 0.
@@ -233,7 +233,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -243,7 +243,7 @@ class Adam(Optimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(
-            parameters,
+            params,
             lr=lr,
             betas=betas,
             eps=eps,
@@ -351,7 +351,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    parameters, lr, betas, eps, amsgrad, maximize
+    params, lr, betas, eps, amsgrad, maximize
         As for `Adam`.
     weight_decay
         Part of each element that a step with ``lr=1`` would take away, at least 0.
@@ -377,7 +377,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -386,7 +386,7 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
     def decay(self, lr: float, weight_decay: float) -> tuple[float, float]:
         """Return no penalty in the loss, but a factor of the data itself."""

@@ -23,15 +23,16 @@ class RAdam(Optimizer):
         length = 2 / (1 - beta2) - 1             # of the mean's memory; at step t
         seen   = length - 2 * t * beta2**t / (1 - beta2**t)
         factor = sqrt((seen - 4) * (seen - 2) * length / ((length - 4) * (length - 2) * seen))
-        data   = data - lr * factor * mean(grad) / (sqrt(mean(grad**2)) + eps)     if seen > 5
-        data   = data - lr * mean(grad)                                            otherwise
+        data   = data - lr * factor * mean(grad) / sqrt(mean(grad**2))     if seen > 5
+        data   = data - lr * mean(grad)                                    otherwise
 
     (Liu et al. 2020, "On the Variance of the Adaptive Learning Rate and Beyond", algorithm 2, with
-    PyTorch's limit.) The means are those of `Adam`.
+    PyTorch's limit.) The means are those of `Adam`, and `eps` is added to the root before
+    that is corrected for its start at 0.
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr, betas, eps
         As for `Adam`.
@@ -64,7 +65,7 @@ class RAdam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -74,7 +75,7 @@ class RAdam(Optimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(
-            parameters,
+            params,
             lr=lr,
             betas=betas,
             eps=eps,
@@ -92,10 +93,12 @@ class RAdam(Optimizer):
         rate = group["lr"] / (1 - beta1**step)
         length = 2 / (1 - beta2) - 1
         seen = length - 2 * step * beta2**step / (1 - beta2**step)
-        divided = 0.0  # whether the step is divided by the root
-        if seen > 5:
+        # Whether the step is divided by the root; no literal, which may be the same object as an
+        # option's default, and `compile` would take it for that option.
+        divided = float(seen > 5)
+        if divided:
             variance = (seen - 4) * (seen - 2) * length / ((length - 4) * (length - 2) * seen)
-            rate, divided = rate * math.sqrt(variance * (1 - beta2**step)), 1.0
+            rate *= math.sqrt(variance * (1 - beta2**step))
         shrinkage = 1.0
         if group["decoupled_weight_decay"]:
             shrinkage, decay = 1 - group["lr"] * decay, 0.0

@@ -28,7 +28,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    parameters
+    params
         The tensors to change, such as ``model.parameters()``, or groups of them, as `Optimizer`.
     lr
         Learning rate, at least 0.
@@ -70,7 +70,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
@@ -81,7 +81,7 @@ class RMSprop(Optimizer):
         maximize: bool = False,
     ) -> None:
         super().__init__(
-            parameters,
+            params,
             lr=lr,
             alpha=alpha,
             eps=eps,

@@ -27,9 +27,12 @@ and all that is left to do is to write these lines well. Read on in this order:
   shorter and faster, to the bit the same;
 - labels.py, source.py, saving.py, standalone.py: the program as Python, with names, to be read
   and saved;
-- binding.py, running.py, errstates.py: what is checked before a run, what is shown after it, and
-  the run;
-- native.py, parts.py, rolling.py, lowering.py, numba_cache.py: parts of it as machine code;
+- binding.py, running.py, errstates.py, again.py: what is checked before a run, what is shown after
+  it, and the run;
+- native.py, places.py, parts.py, reductions.py, memory.py, rolling.py, lowering.py: parts of it as
+  loops over memory;
+- native_library.py, numba_library.py, numba_cache.py: what these call, and how they become machine
+  code;
 - compiled.py: the callable that ties them together; comparison.py: ``check=True``;
 - checks.py: what is refused.
 """

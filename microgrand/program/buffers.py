@@ -147,7 +147,18 @@ def buffers_and_views(program: Program) -> None:
                 fixed.add(result)
         for storage in [s for s in room.living if last[s] <= number]:
             room.give_back(storage)
+    program.commit = first_from(program.commit, program.calls, kept)
+    program.release = first_from(program.release, program.calls, kept)
     program.calls = kept
+
+
+def first_from(call: Call | None, calls: list[Call], kept: list[Call]) -> Call | None:
+    """Return a call if it is kept, or else the first one after it that is."""
+    if call is None:
+        return None
+    after = calls[next(i for i, other in enumerate(calls) if other is call) :]
+    still = set(map(id, kept))
+    return next((other for other in after if id(other) in still), None)
 
 
 def is_own(result: Variable, handed_out: set[Storage]) -> bool:

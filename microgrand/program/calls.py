@@ -113,6 +113,8 @@ class Program:
     release: Call | None = None
     #: Calls that are made once, for all runs: memory, and views of it and of bound arrays.
     once: list[Call] = dataclasses.field(default_factory=list)
+    #: Calls that make memory for what others are shown, in each run.
+    fresh: list[Call] = dataclasses.field(default_factory=list)
     #: Calls that only depend on Python's numbers: made where one of these has changed.
     numbers: list[Call] = dataclasses.field(default_factory=list)
     #: Which values are computed into such memory.

@@ -58,8 +58,8 @@ def compile(
         Run eager code beside each call, traced ones, too, from the same state, and raise
         RuntimeError if anything differs.
     backend
-        ``"numpy"``, or ``"numba"`` for machine code: chains of elementwise functions and
-        reductions become loops. It needs the extra ``numba``.
+        ``"numpy"``, or ``"numba"`` for machine code: chains of elementwise functions, reductions
+        and matrix products become loops. It needs the extra ``numba``.
 
     Returns
     -------
@@ -118,15 +118,16 @@ def compile(
     library; ``check=True``, ``backend="numba"`` and `save` need NumPy's.
 
     With ``backend="numba"``, results agree with eager code to a few units in the last place, not
-    to the bit: ``exp``, ``log``, ``sin``, ``cos``, ``tan``, ``tanh``, the other functions of this
-    kind, and powers are those of the C library; sums are added in another order, those of float32
-    in float64; matrix products are SciPy's BLAS. There are no warnings of overflow or division by
-    zero, also where `numpy.errstate` asks for them. What has no native code is left to NumPy;
-    ``source`` names it. The third call takes seconds, as Numba compiles: three for a small net,
-    six for an ODE's solver. Machine code is kept in the user's cache folder, and loaded in half a
-    second. Against the NumPy program, that is worth it from some hundred thousand steps of a small
-    net on, or ten thousand calls of a solver that computes with numbers one by one; a large net
-    spends its time in matrix products, which are as fast as they were.
+    to the bit: ``exp``, ``log`` and ``tanh`` are functions of microgrand's own that are computed
+    with vectors of numbers; ``sin``, ``cos``, ``tan``, the other functions of this kind, and powers
+    are those of the C library; sums are added in another order, those of float32 in float64;
+    products of small matrices are loops, of larger ones SciPy's BLAS. There are no warnings of
+    overflow or division by zero, also where `numpy.errstate` asks for them. What has no native code
+    is left to NumPy; ``source`` names it. The third call takes seconds, as Numba compiles: a few
+    for a small net or an ODE's solver, many for a transformer. Machine code is kept in the user's
+    cache folder, and loaded much sooner. Against the NumPy program, that is worth it from some
+    hundred thousand steps of a small net on, some hundred of a transformer, or ten thousand calls
+    of a solver that computes with numbers one by one.
 
     Examples
     --------

@@ -6,30 +6,32 @@ do stands between the parts: draws, checks, all other functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .calls import CHECKS, Call, Method, Program, Storage, Variable
-from .labels import with_names
-from .native import is_element, is_native, is_reshape, is_view, may_overlap
+from .calls import CHECKS, Call, Program, Storage, Variable, is_contiguous
+from .memory import Memory
+from .native import is_element, is_filling_of_itself, is_native, is_native_view, may_overlap
 from .parts import PartWriter
 from .passes import asks, has_effect
+from .places import Places, is_view
 from .rolling import Rolled, arranged
 
 #: Below so many calls, going from Python to native code and back costs more than it saves.
 FEWEST = 3
 #: Numba's time for compiling a function grows faster than the function.
-MOST = 400
+MOST = 2000
 
 
 class Lowering:
     """Puts native parts in the place of calls."""
 
-    def __init__(self, program: Program, build: Callable[[str, str], Any]) -> None:
+    def __init__(self, program: Program, build: Callable[[str, str, list[Variable]], Any]) -> None:
         self.program = program
-        self.build = build  # from a name and a source to the function
+        self.build = build  # from a name, a source and what it is given to the function
         self.calls: list[Call] = []
         self.group: list[Call] = []
         self.hoisted: list[Call] = []
@@ -43,16 +45,22 @@ class Lowering:
             for variable in {*call.operands()}:
                 self.uses[variable] = self.uses.get(variable, 0) + 1
         self.live_views = live_views(program.calls)
+        self.places = Places(program.calls)
+        self.memory = Memory()
+        self.handed_out = {v.storage for v in program.shown}
+        self.bound = {*program.bound}
 
     def run(self) -> None:
         """Walk over the program."""
         program = self.program
         for call in program.calls:
-            if call is program.commit and not is_native(call):
+            if call is program.commit and not self.is_native(call):
                 self.flush()
             if call is program.release and any(other.function in CHECKS for other in self.group):
                 self.flush()  # nothing is let go before the checks
-            if is_native(call) and not self.is_written_copy(call):
+            if self.changes_nothing(call):
+                continue
+            if self.is_native(call):
                 self.group.append(call)
                 self.made.update(call.results())
                 continue
@@ -62,11 +70,12 @@ class Lowering:
                 self.hoisted.append(call)
             else:
                 self.flush()
-                self.calls.append(call)
+                self.add(call)
         self.flush()
         program.calls = self.calls
         if self.published is not None:
             program.commit = next(iter(self.calls[self.published :]), None)
+        self.memory.arrange(program, {v for call in self.calls for v in call.operands()})
 
     @property
     def text(self) -> str:
@@ -75,9 +84,23 @@ class Lowering:
         lines = [f"# Native parts, compiled by Numba; done by NumPy between them: {left}", ""]
         return "\n".join([*lines, *self.texts.values(), ""])
 
-    def is_written_copy(self, call: Call) -> bool:
-        """Tell whether what native code may copy, to have it row by row, is written into."""
-        return call in self.live_views and (is_reshape(call) or call.function == Method("view"))
+    def is_native(self, call: Call) -> bool:
+        """Tell whether there is native code for a call: also for where its arrays lie."""
+        if not is_native(call):
+            return False
+        arrays = [v for v in (*call.operands(), *call.results()) if v.is_array]
+        roots = [self.places[v].root for v in arrays]
+        if any(step < 0 for root in roots for step in root.strides):
+            return False
+        made = [v for v in call.results() if v.is_array and v not in call.writes]
+        return is_view(call) or all(is_contiguous(v) for v in made if v.storage in self.handed_out)
+
+    def changes_nothing(self, call: Call) -> bool:
+        """Tell whether a call puts a part of an array where it is, as ``x[0] += 1`` does."""
+        if call in (self.program.commit, self.program.release) or not is_filling_of_itself(call):
+            return False
+        target, where, value = call.args
+        return self.places[value] == self.places[self.places.part(target, where)]
 
     def can_come_before(self, call: Call) -> bool:
         """Tell whether a call may be made before the calls that are being gathered."""
@@ -90,6 +113,13 @@ class Lowering:
             v in self.made or any(may_overlap(v, w) for w in written) for v in call.operands()
         )
 
+    def add(self, call: Call) -> None:
+        """Add a call that NumPy does."""
+        self.memory.use(None)
+        for variable in (*call.operands(), *call.results()):
+            self.memory.use(variable)
+        self.calls.append(call)
+
     def flush(self) -> None:
         """Make a part of the calls that are gathered.
 
@@ -99,37 +129,65 @@ class Lowering:
         group, hoisted = self.group, self.hoisted
         self.group, self.hoisted, self.made = [], [], set()
         before, run, rest = arranged(group)
-        made = [*hoisted, *self.native(before), *self.rolled(run), *self.native(rest)]
+        first = len(self.calls)
+        for call in hoisted:
+            self.add(call)
+        self.native(before)
+        self.rolled(run)
+        self.native(rest)
         if any(call is self.program.release for call in group):
-            self.program.release = made[0]
-        self.calls += made
+            self.program.release = self.calls[first]
         if any(call is self.program.commit for call in group):
             self.published = len(self.calls)
 
-    def native(self, group: list[Call]) -> list[Call]:
+    def native(self, group: list[Call]) -> None:
         """Make parts of calls, if that is worth it."""
-        made = []
         for start in range(0, len(group), MOST):
             some = group[start : start + MOST]
             worth = [call for call in some if not is_free(call)]
-            made += some if len(worth) < FEWEST else self.part(some)
-        return made
+            if len(worth) < FEWEST:
+                for call in some:
+                    self.add(call)
+            else:
+                self.part(some)
 
-    def rolled(self, run: list[Call]) -> list[Call]:
+    def rolled(self, run: list[Call]) -> None:
         """Make a part of a long run of operations on numbers."""
         if not run:
-            return []
+            return
         outputs, _ = self.results_of(run)
         part = Rolled(run, outputs)
-        return self.call_of(part.text, part.text_to_read, part.parameters, outputs, run)
+        self.memory.use(None)
+        self.call_of(part.text, part.text_to_read, part.parameters, outputs, run)
 
-    def part(self, group: list[Call]) -> list[Call]:
+    def part(self, group: list[Call]) -> None:
         """Make the call of a part, and the views that are needed after it."""
         outputs, after = self.results_of(group)
-        part = PartWriter(group, outputs, self.live_views)
-        text = part.text()
-        to_read = with_names(text, part.names)
-        return [*self.call_of(text, to_read, [*part.parameters], outputs, group), *after]
+        part = PartWriter(group, outputs, self.live_views, self.places, self.memory, self.is_fixed)
+        for array in part.stored:
+            if array.is_array and array in part.made and array.storage not in self.handed_out:
+                self.memory.add(array)
+        self.memory.use(None)
+        text, to_read = part.texts()
+        given = [*part.parameters]
+        fresh = [v for v in given if v.is_array and v in part.made]
+        for array in fresh:  # who is shown it may keep it
+            self.program.fresh.append(Call(np.empty, (array.shape, array.dtype), {}, array))
+            self.calls.append(self.program.fresh[-1])
+        if part.fixed:
+            size = len(part.fixed)
+            table = Variable(np.ndarray, (size,), np.dtype(np.int64), (8,), Storage(), "table")
+            self.memory.tables.append((table, part.fixed))
+            given = [table, *given]
+        made = [v for v in outputs if v.is_array]
+        numbers = [v for v in outputs if not v.is_array]
+        self.call_of(text, to_read, given, numbers, group, made)
+        for call in after:
+            self.add(call)
+
+    def is_fixed(self, array: Variable) -> bool:
+        """Tell whether an array is at the same address in each run."""
+        return self.memory.holds(array) or array.storage.constant or array in self.bound
 
     def results_of(self, group: list[Call]) -> tuple[list[Variable], list[Call]]:
         """Return what is read outside of a group, and the views that are made after it."""
@@ -163,33 +221,35 @@ class Lowering:
         given: list[Variable],
         outputs: list[Variable],
         group: list[Call],
-    ) -> list[Call]:
-        """Return the call of a part, and the conversions of the numbers that it returns."""
+        arrays: Sequence[Variable] = (),
+    ) -> None:
+        """Add the call of a part, and the conversions of the numbers that it returns."""
         if text not in self.functions:
-            name = f"part_{len(self.functions)}"
-            self.texts[name] = to_read.replace("def part(", f"def {name}(", 1)
-            self.functions[text] = self.build(name, text.replace("def part(", f"def {name}(", 1))
+            number = len(self.functions)
+            name = f"part_{number}"
+            to_read = re.sub(r"\b(loop|total|piece)_(\d+)\(", rf"\1_{number}_\2(", to_read)
+            self.texts[name] = re.sub(r"\bpart\(", f"{name}(", to_read)
+            self.functions[text] = self.build(name, re.sub(r"\bpart\(", f"{name}(", text), given)
         results, conversions = [], []
         for variable in outputs:
-            raw = variable
-            if not variable.is_array:  # Numba returns Python's numbers
-                raw = Variable(float, (), None, (), Storage(), f"{variable.name}_number")
-                conversions.append(Call(variable.kind, (raw,), {}, variable))
-            results.append(raw)
+            raw = Variable(float, (), None, (), Storage(), f"{variable.name}_number")
+            conversions.append(Call(variable.kind, (raw,), {}, variable))
+            results.append(raw)  # Numba returns Python's numbers
         made = {v for call in group for v in call.results() if v not in call.writes}
         fresh = {v.storage for call in group if not is_view(call) for v in call.results()}
         fresh -= {v.storage for call in group for v in call.writes if v not in made}
         writes = {v: None for call in group for v in call.writes if v.storage not in fresh}
+        writes |= dict.fromkeys(arrays)
         call = Call(
             self.functions[text],
             tuple(given),
             {},
-            tuple(results),
+            tuple(results) or None,
             tuple(writes),
             group[0].line,
             section=group[0].section,
         )
-        return [call, *conversions]
+        self.calls += [call, *conversions]
 
 
 def live_views(calls: list[Call]) -> set[Call]:
@@ -204,7 +264,7 @@ def live_views(calls: list[Call]) -> set[Call]:
 
 def is_free(call: Call) -> bool:
     """Tell whether a call takes so little time that it is no reason for a part."""
-    return is_view(call) or is_element(call) or call.function in CHECKS
+    return is_native_view(call) or is_element(call) or call.function in CHECKS
 
 
 def name_of(function: Any) -> str:

@@ -13,14 +13,15 @@ from .calls import (
     CHECKS,
     IN_PLACE,
     UFUNC_OF,
-    Attribute,
     Call,
     Method,
     Variable,
     expect,
     is_contiguous,
+    is_dense,
 )
 from .passes import asks, draws
+from .places import is_in_steps, is_view, like
 
 #: So many float64 are added one after the other; NumPy adds more than that in pairs, and is exact
 #: for longer. Sums of float32 are computed in float64.
@@ -52,11 +53,13 @@ FORMS: dict[Any, str] = {
     np.bitwise_xor: "{0} ^ {1}",
     np.power: "{0} ** {1}",
     **{ufunc: f"{{0}} {sign} {{1}}" for ufunc, sign in COMPARISONS.items()},
+    # Functions of our own, for float32 and float64, that are computed with vectors of numbers.
+    **{ufunc: f"{ufunc.__name__}_{{dtype}}({{0}})" for ufunc in (np.exp, np.log, np.tanh)},
     **{
         ufunc: f"np.{ufunc.__name__}({{0}})"
         for ufunc in (
-            *(np.absolute, np.sqrt, np.exp, np.log, np.sin, np.cos, np.tan, np.sinh, np.cosh),
-            *(np.tanh, np.arcsin, np.arccos, np.arctan, np.log1p, np.expm1),
+            *(np.absolute, np.sqrt, np.rint, np.sin, np.cos, np.tan, np.sinh, np.cosh),
+            *(np.arcsin, np.arccos, np.arctan, np.log1p, np.expm1),
         )
     },
 }
@@ -72,7 +75,12 @@ REDUCTIONS: dict[Any, Any] = {
     Method("max"): np.maximum,
     Method("min"): np.minimum,
 }
-MAKERS = {np.zeros_like: "zeros", np.ones_like: "ones", np.empty_like: "empty"}
+#: What makes arrays, and what is in them.
+MAKERS: dict[Any, Any] = {
+    **dict.fromkeys((np.empty, np.empty_like)),
+    **dict.fromkeys((np.zeros, np.zeros_like), "0"),
+    **dict.fromkeys((np.ones, np.ones_like), "1"),
+}
 
 
 # ---------------------------------------------------------------------------- what is native
@@ -91,7 +99,9 @@ def is_known(value: Any) -> bool:
     if isinstance(value, Variable):
         if value.dtype is None:
             return value.kind in (float, int, bool)
-        return value.dtype in DTYPES and (value.is_array or issubclass(value.kind, np.generic))
+        if value.is_array:
+            return value.dtype in DTYPES and is_in_steps(value)
+        return value.dtype in DTYPES and issubclass(value.kind, np.generic)
     if isinstance(value, np.generic):
         return value.dtype in DTYPES
     return type(value) in (float, int, bool)
@@ -115,6 +125,8 @@ def dtypes_of_loop(call: Call) -> Any:
     variable_int = any(isinstance(a, Variable) and a.kind is int for a in call.args)
     if variable_int and integers:
         return None  # NumPy raises where it does not fit
+    if "dtype" in call.kwargs:  # it is to be computed in a dtype of floats
+        return (call.kwargs["dtype"],) * (ufunc.nin + ufunc.nout)
     try:
         dtypes = ufunc.resolve_dtypes((*given, *[None] * ufunc.nout))
     except TypeError:
@@ -129,13 +141,21 @@ def is_native_elementwise(call: Call) -> bool:
         return False
     if is_conversion(call):
         return True
+    if call.function is np.clip:
+        return is_native_clip(call)
     if not all(map(is_known, call.args)):
         return False
     if call.function in COPIES:
         return len(call.args) == 1 and not call.kwargs and isinstance(call.args[0], Variable)
     if call.function is np.where:
         return len(call.args) == 3 and all(isinstance(a, Variable) for a in call.args[:1])
-    if not isinstance(ufunc, np.ufunc) or call.kwargs or len(call.args) != ufunc.nin:
+    if not isinstance(ufunc, np.ufunc) or len(call.args) != ufunc.nin:
+        return False
+    if not call.kwargs.keys() <= {"dtype", "out"}:
+        return False
+    if call.kwargs.get("dtype", result.dtype) != result.dtype or (
+        "dtype" in call.kwargs and (result.dtype.kind != "f" or ufunc in COMPARISONS)
+    ):
         return False
     if ufunc is np.invert:
         return bool(result.dtype == bool)
@@ -144,9 +164,30 @@ def is_native_elementwise(call: Call) -> bool:
         return False
     if ufunc in OF_FLOATS and dtypes[0].kind != "f":
         return False
-    if call.writes and (call.function not in IN_PLACE or call.args[0].dtype != dtypes[-1]):
+    if call.writes and (
+        (call.function not in IN_PLACE and "out" not in call.kwargs)
+        or call.writes != (result,)
+        or result.dtype != dtypes[-1]
+    ):
         return False
     return bool(dtypes[-1] == result.dtype)
+
+
+def is_native_clip(call: Call) -> bool:
+    """Tell whether a call clips floats to limits of their dtype."""
+    x, dtype = call.args[0], call.result.dtype
+    return (
+        len(call.args) == 3
+        and not call.kwargs
+        and isinstance(x, Variable)
+        and all(limit is None or is_known(limit) for limit in call.args)
+        and dtype.kind == "f"
+        and x.dtype == dtype
+        and all(
+            limit is None or type(limit) in (int, float) or getattr(limit, "dtype", None) == dtype
+            for limit in call.args[1:]
+        )
+    )
 
 
 def is_conversion(call: Call) -> bool:
@@ -161,27 +202,13 @@ def is_conversion(call: Call) -> bool:
     )
 
 
-def is_bitcast(call: Call) -> bool:
-    """Tell whether a call takes the bits of numbers for other numbers of the same size."""
-    result = call.result
-    return (
-        call.function == Method("view")
-        and len(call.args) == 2
-        and is_known(call.args[0])
-        and isinstance(result, Variable)
-        and result.is_array
-        and is_known(result)
-        and bool(result.dtype.itemsize == call.args[0].dtype.itemsize > 1)
-        and result.shape == call.args[0].shape
-    )
-
-
 def is_plain_index(index: Any) -> bool:
     """Tell whether an index is of constant integers, slices and new axes."""
     items = index if isinstance(index, tuple) else (index,)
     return all(
         type(item) is int
         or item is None
+        or item is Ellipsis
         or (
             isinstance(item, slice)
             and all(
@@ -192,30 +219,27 @@ def is_plain_index(index: Any) -> bool:
     )
 
 
-def is_reshape(call: Call) -> bool:
-    """Tell whether a call gives an array another shape, its elements in the order of rows."""
-    return call.function == Method("reshape") or (
-        call.function is np.reshape and len(call.args) == 2
+def is_native_view(call: Call) -> bool:
+    """Tell whether a call makes a view, for which native code does nothing."""
+    if not is_view(call) or not all(map(is_known, (call.args[0], call.result))):
+        return False
+    return call.function is not operator.getitem or is_plain_index(call.args[1])
+
+
+def is_flat_copy(call: Call) -> bool:
+    """Tell whether a call copies an array in the order of rows, to give it another shape."""
+    source, result = call.args[0] if call.args else None, call.result
+    return (
+        call.function in (np.reshape, np.ravel, Method("reshape"), Method("ravel"))
+        and isinstance(source, Variable)
+        and source.is_array
+        and is_known(source)
+        and result.storage is not source.storage
+        and result.dtype == source.dtype
+        and is_contiguous(result)
+        and call.kwargs.get("order", "C") == "C"
+        and list(call.operands()) == [source]
     )
-
-
-def is_view(call: Call) -> bool:
-    """Tell whether a call makes a view that native code can make, too."""
-    result = call.result
-    if not isinstance(result, Variable) or not result.is_array or call.kwargs:
-        return False
-    source = call.args[0] if call.args else None
-    if not isinstance(source, Variable) or not source.is_array or not is_known(source):
-        return False
-    if not is_known(result) or result.storage is not source.storage:
-        return False
-    if call.function == Attribute("T"):
-        return True
-    if is_reshape(call):
-        return is_contiguous(source) and is_contiguous(result)
-    if call.function is operator.getitem:
-        return is_plain_index(call.args[1])
-    return is_bitcast(call) and is_contiguous(source)
 
 
 def is_element(call: Call) -> bool:
@@ -253,50 +277,111 @@ def is_product(call: Call) -> bool:
     result = call.result
     if len(call.args) != 2 or not all(isinstance(arg, Variable) for arg in call.args):
         return False
-    if not isinstance(result, Variable) or not result.is_array or not is_contiguous(result):
+    if not isinstance(result, Variable) or not result.is_array or result in call.writes:
         return False
-    return all(
-        len(arg.shape) == 2
-        and arg.dtype == result.dtype
+    ranks = [len(arg.shape) for arg in call.args]
+    if ranks != [2, 2] and (call.function is np.dot or min(ranks) < 2):
+        return False
+    return is_contiguous(result) and all(
+        arg.dtype == result.dtype
         and arg.dtype in DTYPES
         and arg.dtype.kind == "f"
         and 0 not in arg.shape
-        and (is_contiguous(arg) or is_contiguous(transposed(arg)))
+        and is_of_blas(arg)
         for arg in call.args
     )
 
 
-def transposed(matrix: Variable) -> Variable:
-    """Return what a matrix is like when it is transposed."""
-    return dataclasses.replace(matrix, shape=matrix.shape[::-1], strides=matrix.strides[::-1])
+def is_of_blas(matrix: Variable) -> bool:
+    """Tell whether the elements of a matrix, or of many, lie one after the other in one axis."""
+    *_, row, column = zip(matrix.shape, matrix.strides, strict=True)
+    return any(
+        (y[1] == matrix.dtype.itemsize or y[0] == 1)
+        and (x[1] >= y[0] * matrix.dtype.itemsize or x[0] == 1)
+        for x, y in ((row, column), (column, row))
+    )
 
 
-def reduced_axes(call: Call) -> tuple[int, ...] | None:
-    """Return the axes over which a native call reduces, or None."""
-    function, result = call.function, call.result
+@dataclasses.dataclass(frozen=True)
+class Reduction:
+    """What a call computes of all elements along some axes.
+
+    Attributes
+    ----------
+    kind
+        The name of the ufunc, or ``"count"``.
+    arrays
+        What is reduced: one array, or several whose product is, of one shape.
+    axes
+        The axes along which it is; the others stay.
+    """
+
+    kind: str
+    arrays: tuple[Variable, ...]
+    axes: tuple[int, ...]
+
+
+#: Functions of masks, and the ufuncs that these are of.
+OF_MASKS: dict[Any, str] = {
+    np.count_nonzero: "count",
+    np.any: "logical_or",
+    np.all: "logical_and",
+    Method("any"): "logical_or",
+    Method("all"): "logical_and",
+}
+
+
+def reduction(call: Call) -> Reduction | None:
+    """Return the reduction that a call is, if there is native code for it."""
+    result = call.result
     if not isinstance(result, Variable) or not is_known(result) or result.dtype is None:
         return None
-    if not call.args or not is_known(call.args[0]) or not isinstance(call.args[0], Variable):
+    if call.writes or (result.is_array and not is_contiguous(result)):
         return None
-    source = call.args[0]
-    if not source.is_array or 0 in source.shape or call.writes:
+    found = of_einsum(call) if call.function is np.einsum else of_axes(call)
+    if found is None or not all(map(is_known, found.arrays)) or 0 in found.arrays[0].shape:
         return None
-    axes: Any
-    if function is np.count_nonzero:
-        axes = None
-        if len(call.args) > 1 or call.kwargs or source.dtype != bool:
+    return found
+
+
+def of_einsum(call: Call) -> Reduction | None:
+    """Return the sum of products that an einsum is, if all its operands have all axes."""
+    *given, kept = call.args
+    arrays, axes = given[::2], given[1::2]
+    if call.kwargs or len(given) % 2 or type(kept) is not list or not 0 < len(arrays) < 3:
+        return None
+    rank = len(axes[0])
+    if axes[0] != [*range(rank)] or any(x != axes[0] for x in axes) or kept != sorted({*kept}):
+        return None
+    if any(not isinstance(x, Variable) or x.shape != arrays[0].shape for x in arrays):
+        return None
+    if any(x.dtype != call.result.dtype or x.dtype.kind != "f" for x in arrays):
+        return None
+    return Reduction("add", tuple(arrays), tuple([i for i in range(rank) if i not in kept]))
+
+
+def of_axes(call: Call) -> Reduction | None:
+    """Return the reduction of one array that a call is."""
+    function, result = call.function, call.result
+    source = call.args[0] if call.args else None
+    if not isinstance(source, Variable) or not source.is_array or len(call.args) > 2:
+        return None
+    if function in OF_MASKS:
+        kind = OF_MASKS[function]
+        if source.dtype != bool or not call.kwargs.keys() <= {"axis", "keepdims"}:
             return None
     else:
-        if reduced_by(function) not in REDUCTIONS.values() or len(call.args) > 2:
+        if reduced_by(function) not in REDUCTIONS.values():
             return None
+        kind = reduced_by(function).__name__
         if not call.kwargs.keys() <= {"axis", "keepdims", "dtype"}:
             return None
         if source.dtype != result.dtype or source.dtype.kind != "f":
             return None
         if call.kwargs.get("dtype") not in (None, source.dtype):
             return None
-        of_all = None if function in REDUCTIONS else 0
-        axes = call.args[1] if len(call.args) > 1 else call.kwargs.get("axis", of_all)
+    of_all = 0 if getattr(function, "__name__", "") == "reduce" else None
+    axes: Any = call.args[1] if len(call.args) > 1 else call.kwargs.get("axis", of_all)
     rank = len(source.shape)
     if axes is None:
         axes = tuple(range(rank))
@@ -306,9 +391,9 @@ def reduced_axes(call: Call) -> tuple[int, ...] | None:
         return None
     axes = tuple(sorted(axis % rank for axis in axes))
     terms = math.prod(source.shape[axis] for axis in axes)
-    if function is not np.count_nonzero and source.dtype == np.float64 and terms > MOST_TERMS:
+    if kind == "add" and source.dtype == np.float64 and terms > MOST_TERMS:
         return None
-    return axes if not result.is_array or is_contiguous(result) else None
+    return Reduction(kind, (source,), axes)
 
 
 def reduced_by(function: Any) -> Any:
@@ -319,16 +404,26 @@ def reduced_by(function: Any) -> Any:
 
 
 def is_filling(call: Call) -> bool:
-    """Tell whether a call writes a number into a place of an array that is made in the program."""
+    """Tell whether a call writes numbers into a part of an array."""
     if call.function is not operator.setitem or not is_plain_index(call.args[1]):
         return False
-    target, index, value = call.args
-    count = len(index) if isinstance(index, tuple) else 1
-    is_number = is_known(value) and not (isinstance(value, Variable) and value.is_array)
-    is_place = count == len(target.shape) and all(
-        type(item) is int for item in (index if isinstance(index, tuple) else (index,))
-    )
-    return is_known(target) and is_number and is_place
+    target, _, value = call.args
+    if not (is_known(target) and is_known(value) and 0 not in target.shape):
+        return False
+    if isinstance(value, Variable) and value.is_array:
+        rank = like(target)[call.args[1]].ndim
+        fits = bool(value.dtype == target.dtype) and len(value.shape) <= rank
+        return fits and not may_overlap(value, target)
+    return True
+
+
+def is_filling_of_itself(call: Call) -> bool:
+    """Tell whether a call writes into a part of an array what is in the same memory."""
+    if call.function is not operator.setitem or not is_plain_index(call.args[1]):
+        return False
+    target, _, value = call.args
+    is_array = isinstance(value, Variable) and value.is_array
+    return is_array and value.storage is target.storage and is_known(target) and is_known(value)
 
 
 def is_native_check(call: Call) -> bool:
@@ -348,22 +443,21 @@ def is_native(call: Call) -> bool:
         return False
     if call.function is operator.setitem:
         return is_filling(call)
-    if is_view(call) or is_element(call):
+    if is_native_view(call) or is_element(call):
         return True
     result = call.result
-    if not isinstance(result, Variable) or (
-        result.is_array and result not in call.writes and not is_contiguous(result)
-    ):
+    if not isinstance(result, Variable):
+        return False
+    if result.is_array and result not in call.writes and not is_dense(result):
         return False
     if call.function in MAKERS:
-        is_plain = call.kwargs.keys() <= {"dtype"} and len(call.args) == 1
-        return is_plain and is_known(result) and result.is_array
+        return is_known(result) and result.is_array and "subok" not in call.kwargs
     if is_native_elementwise(call):
         if call.writes:  # NumPy sees where what is read overlaps with what is written
-            target = call.args[0]
+            (target,) = call.writes
             return all(v is target or not may_overlap(v, target) for v in call.operands())
         return True
-    return is_choice(call) or is_product(call) or reduced_axes(call) is not None
+    return is_choice(call) or is_product(call) or is_flat_copy(call) or reduction(call) is not None
 
 
 def may_overlap(x: Variable, y: Variable) -> bool:

@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-HEAD = '"""A part of a compiled function."""\n\nimport numba\nimport numpy as np\n\n\n'
-#: Division by zero gives inf, as NumPy's does.
-OPTIONS = 'error_model="numpy", nogil=True'
+from .calls import Variable
+
+HEAD = '''"""A part of a compiled function."""
+
+import numpy as np
+
+from microgrand.program import numba_library
+from microgrand.program.native_library import *
+
+
+'''
+
+
+class Part:
+    """A native function, and what it is given."""
+
+    def __init__(self, name: str, function: Any, given: list[Variable]) -> None:
+        self.__name__ = self.__qualname__ = name
+        self.function = function
+        self.given = given
+
+    @functools.cached_property
+    def entry(self) -> Any:
+        """The machine code. It does not look at what it is given: that has been checked."""
+        kinds = tuple(map(kind_of, self.given))
+        self.function.compile(kinds)
+        return self.function.overloads[kinds].entry_point
+
+    def __call__(self, *args: Any) -> Any:
+        """Call it."""
+        return self.entry(*args)
+
+
+def kind_of(variable: Variable) -> Any:
+    """Return Numba's type of what a part is given."""
+    from numba import from_dtype, types
+
+    if variable.dtype is None:
+        return {float: types.float64, int: types.int64, bool: types.boolean}[variable.kind]
+    dtype = from_dtype(variable.dtype)
+    return types.Array(dtype, len(variable.shape), "A") if variable.is_array else dtype
 
 
 def folder() -> Path:
@@ -31,17 +69,18 @@ def folder() -> Path:
     return base / "microgrand" / "numba"
 
 
-def build(name: str, text: str) -> Callable[..., Any]:
+def build(name: str, text: str, given: list[Variable]) -> Part:
     """Make a native function of its source.
 
     Numba keeps machine code for functions that stand in a file, so the source is written into one:
-    its name depends on what is in it, and on the versions.
+    its name depends on what is in it, on the versions, and on what parts call.
     """
     import numba
 
-    decorator = f"@numba.njit(cache=True, {OPTIONS})\n"
-    source = HEAD + re.sub(r"^def ", f"{decorator}def ", text, flags=re.MULTILINE)
-    key = f"{source}{numba.__version__}{np.__version__}{sys.version}"
+    source = HEAD + re.sub(
+        r"^def ([a-z]+)_", r"@numba_library.\1\ndef \1_", text, flags=re.MULTILINE
+    )
+    key = f"{source}{library()}{numba.__version__}{np.__version__}{sys.version}"
     module = f"part_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
     with contextlib.suppress(OSError):
         path = written(folder() / f"{module}.py", source)
@@ -49,12 +88,19 @@ def build(name: str, text: str) -> Callable[..., Any]:
         made = importlib.util.module_from_spec(spec)
         sys.modules[module] = made  # what Numba has kept imports it
         spec.loader.exec_module(made)
-        function: Callable[..., Any] = getattr(made, name)
-        return function
+        return Part(name, getattr(made, name), given)
     names: dict[str, Any] = {}
-    exec(source.replace("cache=True, ", ""), names)  # nothing can be written
-    made_in_memory: Callable[..., Any] = names[name]
-    return made_in_memory
+    not_kept = "@numba_library.part_in_memory"  # nothing can be written
+    exec(source.replace("@numba_library.part\n", f"{not_kept}\n"), names)
+    return Part(name, names[name], given)
+
+
+@functools.cache
+def library() -> str:
+    """Return what parts call, as text."""
+    names = ("native_library", "numba_library")
+    files = (Path(__file__).with_name(f"{name}.py") for name in names)
+    return "".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def written(path: Path, source: str) -> Path:

@@ -68,13 +68,15 @@ class Trace:
     def source(self) -> Source:
         """The program as Python."""
         program = self.program
+        if not program.on_device:
+            sums.sums_of_parts(program)
         if self.backend == "numba":
             self.parts = lowered(program)
         if not program.on_device:
             operands.powers(program)
             operands.same_numbers(program)
-            sums.sums_of_parts(program)
-            values.values_for_writes(program)
+            if self.backend == "numpy":
+                values.values_for_writes(program)
             masks.join_masks(program)
             operands.numbers_as_arrays(program)
             operands.numbers_first(program)
@@ -166,7 +168,12 @@ class Trace:
 
 
 def without_dispatch(function: Any) -> Any:
-    """Return what a NumPy function calls when it has looked for arrays of other libraries."""
+    """Return what a NumPy function calls when it has looked for arrays of other libraries.
+
+    Of a native part, that is its machine code.
+    """
+    if isinstance(function, numba_cache.Part):
+        return function.entry
     looks = isinstance(function, type(np.dot))
     return getattr(function, "_implementation", function) if looks else function
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import errstates
+from . import again, errstates
 from .blocks import Blocks
 from .calls import (
     IN_PLACE,
@@ -332,8 +332,13 @@ class Source(Writer):
         uses.update(dict.fromkeys(program.shown, 2))
         loops = [call for call in program.calls if isinstance(call.function, Blocks)]
         uses.update(v for call in loops for v in call.operands())  # in each block
+        self.spare = again.used_again(program) if self.terse else []
         numbers, kept = self.numbers(uses)
-        body = [f"nonlocal {', '.join(kept)}"] if kept else []
+        lists = [self.unique(name) for name in ("spare", "latest") if self.spare]
+        body = [f"nonlocal {', '.join([*kept, *lists])}"] if kept or lists else []
+        if lists:
+            self.spare_name = lists[0]
+            body.append(f"{', '.join(lists)} = {', '.join(lists[::-1])}")
         section = origin = ""
         origins: dict[int, tuple[str, str]] = {}
         errstate: tuple[tuple[str, str], ...] = ()
@@ -374,6 +379,7 @@ class Source(Writer):
         lines = [f"def prepare({', '.join(bound)}):"]
         lines += [f"    {line}" for line in once]
         lines += [f"    {' = '.join(kept)} = None"] if kept else []
+        lines += [f"    {name} = [None] * {len(self.spare)}" for name in lists]
         lines += [f"    def step({', '.join(inputs)}):"]
         if not self.terse:
             self.origins = {len(lines) + i: origin for i, origin in origins.items()}
@@ -416,7 +422,19 @@ class Source(Writer):
             for v in call.results()
             if v.read_only and v in self.program.shown and v not in call.writes
         ]
+        if call.result in self.spare:
+            lines = self.again(call.result, lines)
         return [(line, call.origin) for line in lines]
+
+    def again(self, array: Variable, lines: list[str]) -> list[str]:
+        """Write that an array is used again that nobody holds, or a new one made by these lines."""
+        name, place = self.name(array), f"{self.spare_name}[{self.spare.index(array)}]"
+        return [
+            f"{name} = {place}",
+            f"if {self.function(again.references)}({name}) != {again.ALONE}:",
+            *(f"    {line}" for line in lines),
+            f"    {place} = {name}",
+        ]
 
     def loop(self, loop: Blocks, origin: str) -> list[tuple[str, str]]:
         """Write calls in a loop over the blocks of arrays."""

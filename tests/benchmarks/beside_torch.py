@@ -83,8 +83,11 @@ def embedding(lib):
     return step
 
 
-def gpt(dropout, compiled=False):
-    """Train a GPT of four layers, with 128 features, 4 heads, 64 tokens, in batches of 16."""
+def gpt(dropout, backend=None):
+    """Train a GPT of four layers, with 128 features, 4 heads, 64 tokens, in batches of 16.
+
+    With a backend, microgrand compiles the step.
+    """
 
     def prepare(lib):
         nn, functional = lib.nn, lib.F
@@ -128,7 +131,7 @@ def gpt(dropout, compiled=False):
             loss.backward()
             optimizer.step()
 
-        return lib.compile(step) if compiled else step
+        return lib.compile(step, backend=backend) if backend else step
 
     return prepare
 
@@ -156,8 +159,10 @@ CASES = {
     ),
     "GPT, a training step": gpt(0.0),
     "GPT with dropout 0.1, a training step": gpt(0.1),
-    "GPT, a training step, microgrand's compiled": gpt(0.0, compiled=True),
-    "GPT with dropout 0.1, a training step, microgrand's compiled": gpt(0.1, compiled=True),
+    "GPT, a training step, microgrand's compiled": gpt(0.0, "numpy"),
+    "GPT with dropout 0.1, a training step, microgrand's compiled": gpt(0.1, "numpy"),
+    "GPT, a training step, microgrand's as machine code": gpt(0.0, "numba"),
+    "GPT with dropout 0.1, a training step, microgrand's as machine code": gpt(0.1, "numba"),
 }
 
 
@@ -200,7 +205,7 @@ def torch_library():
         nn=torch.nn,
         F=torch.nn.functional,
         optim=torch.optim,
-        compile=lambda step: step,
+        compile=lambda step, backend: step,
         swapaxes=lambda x, i, j: x.transpose(i, j),
         tensor=lambda x: torch.tensor(x, requires_grad=True),
         constant=torch.tensor,

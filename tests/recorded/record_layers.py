@@ -210,8 +210,21 @@ IMAGES = [
             ("bilinear", {"scale_factor": 2.0}, (1, 2, 3, 2)),
             ("bilinear", {"size": [2, 5]}, (1, 1, 4, 3)),
             ("bilinear", {"scale_factor": [0.6, 1.7]}, (1, 1, 5, 3)),
+            ("trilinear", {"size": [3, 2, 5]}, (1, 1, 2, 3, 2)),
+            ("bicubic", {"size": [7, 3]}, (1, 2, 4, 5)),
+            ("bicubic", {"scale_factor": 1.6}, (1, 1, 3, 3)),
         ]
     ],
+    *[
+        ("interpolate", [], {"mode": mode} | how, [shape])
+        for mode in ("nearest-exact", "area")
+        for how, shape in [
+            ({"size": 3}, (1, 2, 5)),
+            ({"size": [5, 2]}, (1, 1, 3, 4)),
+            ({"scale_factor": 1.5}, (1, 1, 2, 3, 2)),
+        ]
+    ],
+    ("interpolate", [], {"size": [3, 2, 4]}, [(1, 2, 2, 3, 2)]),
     ("Upsample", [], {"scale_factor": 2.0, "mode": "bilinear"}, [(1, 2, 2, 3)]),
     ("Upsample", [[5, 3]], {"mode": "bilinear", "align_corners": True}, [(1, 2, 2, 3)]),
     ("PixelShuffle", [2], {}, [(2, 8, 2, 3)]),
@@ -239,6 +252,8 @@ VOLUMES = [
     ("AvgPool3d", [[1, 2, 2]], {"padding": [0, 1, 1], "divisor_override": 3}, [(1, 2, 2, 3, 2)]),
     ("AdaptiveAvgPool3d", [[2, None, 1]], {}, [(1, 2, 3, 2, 4)]),
     ("AdaptiveMaxPool3d", [2], {}, [(2, 3, 2, 4)]),
+    ("InstanceNorm3d", [2, 0.1, 0.2, True], {}, [(2, 2, 1, 2, 2)]),
+    ("instance_norm", [], {"eps": 0.1}, [(2, 2, 3)]),
     ("BatchNorm3d", [2], {"affine": False, "track_running_stats": False}, [(2, 2, 1, 2, 2)]),
 ]
 

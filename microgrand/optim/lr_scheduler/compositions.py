@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .. import checks
 from ..optimizer import Optimizer
@@ -69,9 +70,9 @@ class ChainedScheduler(LRScheduler):
     Parameters
     ----------
     schedulers
-        A list of schedulers of one optimizer that multiply its learning rate: `LambdaLR`, `StepLR`,
-        `MultiStepLR`, `ExponentialLR`, `LinearLR`, `ConstantLR`, `PolynomialLR`, and
-        `CosineAnnealingLR` with ``eta_min=0``. Do not call their `step`.
+        A list of schedulers of one optimizer that multiply its learning rate: `LambdaLR`,
+        `MultiplicativeLR`, `StepLR`, `MultiStepLR`, `ExponentialLR`, `LinearLR`, `ConstantLR`,
+        `PolynomialLR`, and `CosineAnnealingLR` with ``eta_min=0``. Do not call their `step`.
     optimizer
         That optimizer; it need not be given.
 
@@ -110,3 +111,7 @@ class ChainedScheduler(LRScheduler):
         for scheduler in self.schedulers:
             initial = scheduler.rate(step, initial, index)
         return initial
+
+    def values_to_load(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Check a state as `load_state_dict` does; return what it would set."""
+        return super().values_to_load(checks.state_of_chain(state))

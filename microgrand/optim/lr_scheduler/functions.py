@@ -57,6 +57,59 @@ class LambdaLR(LRScheduler):
         return initial * factor
 
 
+class MultiplicativeLR(LambdaLR):
+    """Multiply the learning rate in each step by a function of the step.
+
+    Parameters
+    ----------
+    optimizer
+        The optimizer.
+    lr_lambda
+        Function of the number of steps, from 1 on, that returns the factor; or a list of them, one
+        for each group.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `LambdaLR` does.
+
+    Notes
+    -----
+    The function is called once for each step, and again for all steps so far where a training goes
+    on from a checkpoint: it should depend on the step alone.
+
+    Examples
+    --------
+    >>> from microgrand import Tensor
+    >>> from microgrand.optim import SGD, lr_scheduler
+    >>> optimizer = SGD([Tensor(0.0, requires_grad=True)], lr=1.0)
+    >>> scheduler = lr_scheduler.MultiplicativeLR(optimizer, lambda step: 1 / step)
+    >>> for _ in range(4):
+    ...     print(round(optimizer.lr, 4))
+    ...     scheduler.step()
+    1.0
+    1.0
+    0.5
+    0.1667
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+    ) -> None:
+        self.products: dict[int, list[float]] = {}
+        super().__init__(optimizer, lr_lambda)
+
+    def rate(self, step: int, initial: float, index: int = 0) -> float:
+        """Return the initial learning rate times the product of all factors so far."""
+        index = min(index, len(self.lr_lambdas) - 1)
+        products = self.products.setdefault(index, [1.0])
+        while len(products) <= step:
+            products.append(products[-1] * self.lr_lambdas[index](len(products)))
+        return initial * products[step]
+
+
 class StepLR(LRScheduler):
     """Multiply the learning rate by a factor after every `step_size` steps.
 
