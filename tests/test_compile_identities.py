@@ -80,6 +80,21 @@ def test_state_and_arguments():
         others[1] = others[0]
 
 
+@pytest.mark.parametrize("share", [np.shares_memory, np.may_share_memory])
+def test_memory_of_state(share):
+    held = BASE[3:5]
+
+    def f(a):
+        return a * (2 if share(a, held) else 3)
+
+    compiled = compile(f)
+    for a in (X, X, X, BASE[2:4], BASE[2:4], BASE[2:4], X, BASE[:2], BASE[4:]):
+        assert_same_bits(compiled(a), f(a))
+    held = X
+    for a in (X, X, X, Y, Y, Y, BASE[4:]):
+        assert_same_bits(compiled(a), f(a))
+
+
 def test_tensors_of_one_array():
     def f(a, b):
         return (a * 2 if a.data is b.data else a * 3).data

@@ -51,6 +51,11 @@ CASES = {
         C(0.0, 1, 2, 0, 3, 4),
         UP,
     ),
+    "texts": (
+        lambda w: np.strings.replace(w, "a", "bcd"),
+        C("a", "xxxx"),
+        C("aaaa", "x"),
+    ),
     "a slice": (lambda x: x[: np.argmax(x)] * 2, UP, DOWN + UP[::-1]),
     "another slice": (lambda x: (x[:, None] * x)[1:, np.argmax(x) :].sum(0), UP, DOWN),
     "reshape": (lambda x: x.reshape(np.argmax(x) + 1, -1) * 2, UP, DOWN),

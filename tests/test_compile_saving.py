@@ -78,6 +78,13 @@ def parameters_in_one_buffer():
 
 
 @case(ROW)
+def two_generators_of_one_stream():
+    bits = np.random.PCG64(3)
+    a, b = np.random.Generator(bits), np.random.Generator(bits)
+    return lambda x: (x + a.normal(size=50), x + b.normal(size=50))
+
+
+@case(ROW)
 def strides():
     back = np.random.default_rng(0).normal(size=50)[::-1]
     columns = np.asfortranarray(np.random.default_rng(1).normal(size=(4, 50)))
@@ -307,6 +314,12 @@ def test_what_cannot_be_in_a_module_is_refused(function, match, tmp_path):
     with pytest.raises(TypeError, match=match):
         saved(function, np.ones(2), path=tmp_path)
     assert not (tmp_path / "program.py").exists()
+
+
+def test_parameters_that_are_no_names_are_refused(tmp_path):
+    for name in ("class", "a b"):
+        with pytest.raises(TypeError, match=f"parameter called '{name}'; rename it"):
+            saved(lambda **options: 2 * next(iter(options.values())), path=tmp_path, **{name: X})
 
 
 def test_a_state_that_has_changed_since_is_refused(tmp_path):

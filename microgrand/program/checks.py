@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import linecache
 import re
 import sys
@@ -356,7 +357,7 @@ def check_is_as_traced(entered: Any) -> None:
 def check_parameters(names: list[str], reserved: Any) -> None:
     """Raise if a module's function cannot have parameters of these names."""
     for name in names:
-        if not name.isidentifier() or name in reserved:
+        if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
             raise TypeError(
                 f"a saved module cannot have a parameter called {name!r}; rename it, or wrap the "
                 "function in one whose parameters have other names"

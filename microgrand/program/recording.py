@@ -275,10 +275,11 @@ class Recorder:
             for x in leaves(wrapped):
                 if is_recorded(x) and is_array(x):
                     self.expect_of(expect_shape, x, x._value.shape)
-        if function in OF_ANY_DTYPE:
-            for x in leaves(wrapped):
-                if is_recorded(x) and hasattr(x._value, "dtype"):
-                    self.expect_of(expect_dtype, x, x._value.dtype)
+        for x in leaves(wrapped):
+            dtype = getattr(x._value, "dtype", None) if is_recorded(x) else None
+            of_texts = dtype is not None and dtype.kind in "SU" and not written
+            if of_texts or (dtype is not None and function in OF_ANY_DTYPE):
+                self.expect_of(expect_dtype, x, dtype)
         return wrapped
 
     def expect_of(self, check: Any, *args: Any) -> None:

@@ -103,10 +103,11 @@ def save(trace: Any, path: Any) -> None:
     lines = namespace_lines(source.namespace, arrays)
 
     bound = []
+    streams: dict[int, str] = {}
     for variable, value in zip(program.bound, bound_arrays, strict=True):
         name = source.name(variable)
         if variable.is_generator:
-            lines += generator_lines(name, value)
+            lines += generator_lines(name, value, streams)
             bound.append(name)
         else:
             arrays[name] = value

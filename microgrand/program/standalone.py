@@ -72,12 +72,18 @@ def state_code(value: Any) -> str:
     return value_code(value)
 
 
-def generator_lines(name: str, generator: Any) -> list[str]:
-    """Write a generator in the state that it is in."""
+def generator_lines(name: str, generator: Any, written: dict[int, str]) -> list[str]:
+    """Write a generator in the state that it is in; two may draw from one stream.
+
+    `written` says which generators have which streams.
+    """
     bits = generator.bit_generator
     kind = type(bits)
     if getattr(np.random, kind.__name__, None) is not kind:
         checks.refuse_saving(name, kind)
+    first = written.setdefault(id(bits), name)
+    if first != name:
+        return [f"{name} = np.random.Generator({first}.bit_generator)"]
     return [
         f"{name} = np.random.Generator(np.random.{kind.__name__}())",
         f"{name}.bit_generator.state = {state_code(bits.state)}",
