@@ -66,6 +66,18 @@ CASES = {
         C(1.0, 2, 3, 4, 5, 7),
     ),
     "tile": (lambda x: np.tile(x, np.argmax(x) + 1) * 2, UP, DOWN),
+    "full": (lambda x: np.full(np.argmax(x) + 1, 2.0, like=x) * 2, UP, DOWN),
+    "arange": (lambda x: np.arange(np.argmax(x) + 1, like=x) * 2, UP, DOWN),
+    "reduce": (
+        lambda x: np.add.reduce(x[None] * np.ones((1, 6)), axis=np.argmax(x[:2])) * 2 + x[0],
+        UP,
+        DOWN,
+    ),
+    "accumulate": (
+        lambda x: np.add.accumulate(x * np.ones((2, 6)), axis=np.argmax(x[:2])) * 2,
+        UP,
+        DOWN,
+    ),
     "sum": (lambda x: (x * np.ones((3, 6))).sum(axis=(x[0] > 2).astype(int)) * 2, UP, DOWN),
     "np.sum": (lambda x: np.sum(x * np.ones((3, 6)), axis=(x[0] > 2).astype(int)), UP, DOWN),
     "pad": (lambda x: np.pad(x, np.argmax(x)) * 2, UP, DOWN),

@@ -7,7 +7,7 @@ nothing is said that depends on these.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def base_of(recorder: Any, x: Any) -> Any:
     for y in recorder.known.values():
         recorder.facts.append(("view", (x._variable, y._variable), y._value is base))
     known = recorder.known.get(id(base))
-    return recorder.unknown.setdefault(id(base), UnknownBase()) if known is None else known
+    return recorder.unknown.setdefault(id(base), UnknownBase(recorder)) if known is None else known
 
 
 class Flags:
@@ -95,5 +95,10 @@ class Flags:
 class UnknownBase:
     """The array that a recorded one is a view of: whose memory that is may differ in a run."""
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"the base of a recorded array is not known; it has no {name}")
+    def __init__(self, recorder: Any) -> None:
+        self._recorder = recorder
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"the base of a recorded array has no {name} here")
+        return self._recorder.refuse(checks.refuse_attribute, f"{name} of the base")

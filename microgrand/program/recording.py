@@ -314,9 +314,10 @@ def has_lengths(function: Any, args: Any, kwargs: Any) -> bool:
         )
     if isinstance(function, np.ufunc) or function in OF_NUMBERS or not is_numpys(function):
         return False
+    given = args if function in MAKING else args[1:]
     return any(
         is_recorded(x) and is_whole(x._value) and (not np.ndim(x._value) or function in OF_LENGTHS)
-        for x in leaves((args[1:], kwargs))
+        for x in leaves((given, kwargs))
     )
 
 
@@ -328,7 +329,7 @@ def is_whole(value: Any) -> bool:
 
 def is_numpys(function: Any) -> bool:
     """Tell whether a function is NumPy's, or a method or operator of arrays."""
-    kind = type(function)
+    kind = type(getattr(function, "__self__", function))  # as of np.add.reduce
     module = getattr(function, "__module__", None) or kind.__module__
     return kind in (Method, np.ufunc) or module.split(".")[0] == "numpy"
 
