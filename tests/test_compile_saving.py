@@ -106,9 +106,11 @@ for bits in (np.random.Philox, np.random.SFC64, np.random.MT19937, np.random.PCG
 
 class Mine(optim.Adam):
     warm = 3
+    table = (1.0, [1.0, 0.5])
 
     def update(self, index):
         rule, memory, (rate, *others) = super().update(index)
+        rate *= self.table[1][self.steps[index] % 2]
         return rule, memory, (rate * slower(self.steps[index], self.warm), *others)
 
 
@@ -200,9 +202,12 @@ def results():
     return lambda x: {key: Pair(x * 2, [x]), None: collections.OrderedDict(b=x + 1, a=x)}
 
 
-@case(X, X.astype([("a", "f4")])["a"], "text", nest=(1, {"k": X * 2}), state=2.0)
+@case(X, X.astype([("a", "f4")])["a"], np.float16, nest=(1, {"k": X * 2}), state=2.0)
 def arguments():
-    return lambda x, view, word, *, nest, state: x * nest[0] + nest[1]["k"] * state - view
+    def f(x, view, kind, *, nest, state):
+        return x * nest[0] + nest[1]["k"] * state - view, x.astype(kind)
+
+    return f
 
 
 PROGRAM = """

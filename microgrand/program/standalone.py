@@ -34,6 +34,10 @@ SHORTER: dict[Any, str] = {
 }
 
 
+#: What an optimizer's class may have beside methods: numbers, texts and tables of them.
+NUMBERS = (bool, int, float, str, list, tuple, dict)
+
+
 # ---------------------------------------------------------------------------------- values
 
 
@@ -51,7 +55,8 @@ def value_code(value: Any) -> str:
     if kind is tuple:
         return f"({''.join(f'{value_code(item)}, ' for item in value)})"
     if kind not in (bool, int, str, bytes, types.NoneType):
-        checks.refuse_saving_value(value)
+        public = public_name(value) if isinstance(value, type) else None
+        return public or checks.refuse_saving_value(value)
     return repr(value)
 
 
@@ -218,7 +223,7 @@ def optimizer_lines(optimizer: Any, name: str, asked: list[HostNumbers]) -> list
                 elif inspect.isfunction(function) and kind is not Optimizer:
                     members[kind, key] = function
                     needed |= {*function.__code__.co_names}
-                elif type(member) in (bool, int, float, str) and kind is not Optimizer:
+                elif type(member) in NUMBERS and kind is not Optimizer:
                     members[kind, key] = member
     names = {kind: f"{kind.__name__}_{i}" if i else kind.__name__ for i, kind in enumerate(kinds)}
     rules = [update_of_copy(x)[0] for x in asked]
@@ -244,7 +249,7 @@ def optimizer_lines(optimizer: Any, name: str, asked: list[HostNumbers]) -> list
             if inspect.isfunction(member):
                 lines += [textwrap.indent(source_of_method(kind, member), "    "), ""]
             elif not isinstance(member, Option):
-                lines += [f"    {key} = {value_code(member)}", ""]
+                lines += [f"    {key} = {held_code(member)}", ""]
         if kind is kinds[-1]:
             for key in options:
                 lines.append(f"    {key} = property(lambda self: self.param_groups[0][{key!r}])")

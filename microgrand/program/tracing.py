@@ -315,6 +315,7 @@ class Tracing:
         recorder = self.recorder
         recorder.alive, recorder.storages, recorder.saved = [], {}, {}
         recorder.known, recorder.constants, recorder.calls = {}, {}, []
+        recorder.bases, recorder.unknown = {}, {}
 
 
 def contents_of(container: Any) -> Any:
