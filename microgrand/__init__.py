@@ -5,20 +5,20 @@ __version__ = "0.1.0"
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import checks, data, nn, optim, vjps
+from . import checks, vjps
 from .anomaly import detect_anomaly
 from .engine import defvjp, primitive
 from .flatten_util import ravel_pytree
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
 from .memory import keep_freed_memory
 from .random import manual_seed
-from .recomputing import remat
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from . import checkpoint
+    from . import checkpoint, data, nn, optim
     from .program import compile
+    from .recomputing import remat
 
 keep_freed_memory()
 
@@ -49,13 +49,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is first asked for here: most programs do without it."""
-    if name == "compile":
-        from .program import compile
+#: Imported when they are first asked for: who differentiates functions only does without them.
+MODULES = "checkpoint", "data", "nn", "optim"
+MODULE_OF = {"compile": "program", "remat": "recomputing"}
 
-        globals()[name] = compile
-        return compile
-    if name == "checkpoint":
-        return importlib.import_module(f"{__name__}.checkpoint")
-    raise AttributeError(checks.missing_from_package(name, nn.functional))
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in MODULE_OF:
+        found = getattr(importlib.import_module(f"{__name__}.{MODULE_OF[name]}"), name)
+        globals()[name] = found
+        return found
+    functional = importlib.import_module(f"{__name__}.nn.functional")
+    raise AttributeError(checks.missing_from_package(name, functional))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from .kinds import Value
 from .traced import look
 from .watching import watch_recording
 
-#: The folders whose frames are not the user's.
-OURS = tuple(os.path.dirname(str(path)) + os.sep for path in (__file__, np.__file__))
+#: The folders, and a file, whose frames are not the user's.
+OURS = (*(os.path.dirname(str(x)) + os.sep for x in (__file__, np.__file__)), copy.__file__)
 
 
 @contextlib.contextmanager
@@ -115,6 +116,17 @@ def anomaly_in(value: Value) -> str:
     if not is_number or np.asarray(array).dtype.kind not in "fc" or np.isfinite(array).all():
         return ""
     return "nan" if np.isnan(array).any() else "inf"
+
+
+def line_of_error(error: BaseException) -> str:
+    """Return file and line of the innermost call from outside the library that led to an error."""
+    traceback, line = error.__traceback__, "?"
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if not file.startswith(OURS):
+            line = f"{file}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return line
 
 
 def line_of_user() -> str:

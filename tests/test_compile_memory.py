@@ -204,7 +204,7 @@ def test_methods_of_classes():
             assert_same_bits(owner.inside(X), X * factor)
             assert_same_bits(owner.of_none(X), X * 3)
     assert len(Counting.outside.traces) == len(kind.outside.traces) == 1
-    with pytest.raises(TypeError, match="a Slots has __slots__, and no place"):
+    with pytest.raises(TypeError, match="a Slots has no room for it"):
         Slots().method(X)
 
 

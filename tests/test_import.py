@@ -14,3 +14,12 @@ def test_importing_the_package_loads_no_heavy_modules():
     heavy = {"asyncio", "hypothesis", "logging", "matplotlib", "numpy.f2py", "numpy.testing"}
     heavy |= {"pytest", "scipy", "sklearn", "torch", "tqdm", "unittest"}
     assert not heavy & set(run.stdout.split())
+
+
+def test_who_differentiates_functions_imports_no_layers():
+    code = (
+        "import sys, microgrand; print('microgrand.nn' in sys.modules, 'nn' in dir(microgrand));"
+        "print(microgrand.nn.Linear(1, 1), microgrand.optim.SGD, microgrand.remat)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("False True\nLinear(")

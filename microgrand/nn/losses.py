@@ -17,6 +17,7 @@ from . import checks, loss_checks
 from .activations import log_softmax
 from .inputs import as_tensor
 from .module import Buffer, Module
+from .smooth import log1p_exp
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -363,9 +364,7 @@ def binary_cross_entropy_with_logits(
         pos_weight = as_tensor(pos_weight, logits.dtype, kinds="fiub")
         loss_checks.check_weight("pos_weight", pos_weight._array.shape, logits._array.shape)
         if_positive = target * pos_weight
-    losses = product(if_positive, np.logaddexp(0, -logits)) + product(
-        1 - target, np.logaddexp(0, logits)
-    )
+    losses = product(if_positive, log1p_exp(-logits)) + product(1 - target, log1p_exp(logits))
     return weighted(losses, weight, reduction)
 
 

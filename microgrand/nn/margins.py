@@ -28,6 +28,7 @@ from .losses import (
     weight_of_classes,
 )
 from .similarity import cosine_similarity, pairwise_distance
+from .smooth import log1p_exp
 
 
 def missing(x: Value) -> Value:
@@ -151,7 +152,7 @@ def soft_margin_loss(x: ArrayLike, target: ArrayLike, reduction: Reduction = "me
     x = as_tensor(x)
     y = signs("soft_margin_loss", target, x)
     checks.check_same_shape(x, y, "soft_margin_loss")
-    return reduced(np.logaddexp(0, -y * x), reduction)
+    return reduced(log1p_exp(-y * x), reduction)
 
 
 def cosine_embedding_loss(

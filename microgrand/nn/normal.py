@@ -14,7 +14,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.polynomial.chebyshev import cheb2poly
 
 from ..engine import defvjp, primitive
 from ..kinds import Value
@@ -60,6 +59,8 @@ SERIES = [
 @functools.cache
 def polynomial(dtype: Any) -> list[Any]:
     """Return the coefficients of the powers of ``t`` that a dtype can tell, the highest first."""
+    from numpy.polynomial.chebyshev import cheb2poly  # slow to import
+
     series = np.array(SERIES, np.longdouble)
     series = series[: 1 + np.flatnonzero(np.abs(series) > np.finfo(dtype).eps / 16)[-1]]
     return list(cheb2poly(series)[::-1].astype(dtype))

@@ -46,6 +46,15 @@ def logistic(x: Value) -> Value:
 defvjp(logistic, lambda g, out, x: g * out * logistic(-x))
 
 
+@primitive
+def log1p_exp(x: Value) -> Value:
+    """Compute ``log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))``, which cannot overflow."""
+    return np.clip(x, 0, np.inf) + np.log1p(np.exp(-np.abs(x)))  # many times faster than logaddexp
+
+
+defvjp(log1p_exp, lambda g, out, x: g * logistic(x))
+
+
 def sigmoid(x: ArrayLike) -> Tensor:
     """Return ``1 / (1 + exp(-x))``, the logistic function.
 
@@ -72,7 +81,7 @@ def logsigmoid(x: ArrayLike) -> Tensor:
     >>> F.logsigmoid([-1000.0, 0.0])
     Tensor([-1.00000000e+03, -6.93147181e-01])
     """
-    return -np.logaddexp(0, -as_tensor(x))
+    return -log1p_exp(-as_tensor(x))
 
 
 def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -101,7 +110,7 @@ def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor
     """
     x = as_tensor(x)
     is_line = np.greater(x * beta, threshold)
-    return np.where(is_line, x, np.logaddexp(0, np.where(is_line, 0, x) * beta) / beta)  # type: ignore[return-value]
+    return np.where(is_line, x, log1p_exp(np.where(is_line, 0, x) * beta) / beta)
 
 
 @primitive

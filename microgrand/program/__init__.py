@@ -18,11 +18,13 @@ and all that is left to do is to write these lines well. Read on in this order:
 
 - recording.py, functions.py, questions.py: the array that writes down what is done with it;
 - calls.py, containers.py: the program, a list of calls on variables, which stand in nests;
-- slots.py, state.py, libraries.py: what a training step closes over, and how it is found, watched
-  and put back;
+- slots.py, state.py, names.py, holders.py, libraries.py: what a training step closes over, and
+  how it is found, watched and put back;
 - devices.py: what is an array, also of a library that computes on a device;
 - standins.py: what stands in the place of generators, caches and classes meanwhile;
 - tracing.py: one call of the function on recorded values, and the program that is made of it;
+- raising.py, backups.py: calls that may raise, which leads the function another way, and how a run
+  is taken back;
 - passes.py, sums.py, values.py, masks.py, operands.py, blocks.py, buffers.py: how it becomes
   shorter and faster, to the bit the same;
 - labels.py, source.py, saving.py, standalone.py: the program as Python, with names, to be read

@@ -62,6 +62,9 @@ class Binding:
         #: What must be as read-only as it was.
         self.written = {v.storage for call in program.calls for v in call.writes}
         self.written |= made.recorder.flags_asked
+        #: The lists in which optimizers remember arrays.
+        optimizers = made.state.optimizers.values()
+        self.memories = {id(x) for optimizer, _ in optimizers for x in optimizer.memory.values()}
         self.arg_tensors: dict[int, str] = {}
         #: Where in the arguments an input stands, or the tensor that it is of: a number or a name,
         #: and keys.
@@ -209,6 +212,10 @@ class Binding:
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for holder, items in state.wholes:
             self.require(f"{self.bind(holder)} == {self.bind(items)}")
+            if isinstance(holder, dict):
+                self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
+        for ask, answer in state.answers:
+            self.require(f"{self.bind(ask)}() == {self.bind(answer)}")
         for table, keys in state.read:
             for key in keys:
                 code = f"{self.bind(table)}.get({self.constant(key)}, MISSING)"
@@ -246,9 +253,11 @@ class Binding:
             if isinstance(item, tuple):
                 self.enter_items(f"{code}[{i}]", item)
             elif is_recorded(item) and item._variable in self.used - {*self.bound, *self.codes}:
-                self.require_writeable(f"{code}[{i}]", item._variable)
+                name = self.local(f"{code}[{i}]")
+                self.require_writeable(name, item._variable)
+                self.require(self.like(name, item._value))
                 self.bound.append(item._variable)
-                self.bound_codes.append(f"{code}[{i}]")
+                self.bound_codes.append(name)
 
     def enter_slot(self, slot: Slot, before: Any, variable: Variable, changed: bool) -> None:
         """Check the array or number in a slot, and collect it if the program reads it."""
@@ -274,7 +283,11 @@ class Binding:
         self.reads_gradients |= is_gradient
         given = id(slot.holder) in self.arg_tensors
         if is_array(before) and not (changed or is_gradient or given):
-            self.bound_conditions.append(self.like(name, before))
+            # Users may give an array another shape or dtype in place: not one of ours.
+            if of_tensor or id(slot.holder) in self.memories:
+                self.bound_conditions.append(self.like(name, before))
+            else:
+                self.require(self.like(name, before))
             self.bound.append(variable)
             self.bound_codes.append(name)
         else:
@@ -291,6 +304,7 @@ class Binding:
         """Collect the arrays that stand where nothing can be replaced."""
         for array, _ in self.made.state.fixed:
             variable = self.made.recorder.known[id(array)]._variable
+            self.require(self.like(self.bind(array), array))
             if variable in self.used - {*self.bound, *self.codes}:
                 self.require_writeable(self.bind(array), variable)
                 self.bound.append(variable)
@@ -474,6 +488,8 @@ class Binding:
             more = made.version_changes.get(key, 0)
             if more:
                 lines.append(f"{self.bind(tensor)}.version += {more}")
+        for tensor, required in made.requirements:
+            lines.append(f"{self.bind(tensor)}._requires_grad = {required}")
         names, assignments = self.assignments(slots)
         lines += assignments
         lines.append("holder.append(PUBLISHED)")

@@ -85,15 +85,6 @@ def refuse_attribute(name: str, line: str) -> NoReturn:
     )
 
 
-def refuse_element(element: Any, line: str) -> NoReturn:
-    """Raise, as an object from an array is taken for what it holds in this call."""
-    raise NotRecordable(
-        f"{line}: a {type(element).__name__} from an array of objects cannot be traced; keep the "
-        "objects in a list, tuple or dict, in which they are found and compared, or numbers in an "
-        "array of numbers"
-    )
-
-
 def refuse_effect(function: Any, line: str) -> NoReturn:
     """Raise, as a function does something that a program does not, such as to write a file."""
     raise NotRecordable(
@@ -107,6 +98,14 @@ def refuse_memory(asked: str, line: str) -> NoReturn:
     raise NotRecordable(
         f"{line}: {asked} of views that are made inside the compiled function depends on how its "
         "arguments lie in memory; ask it of the arguments themselves, or outside"
+    )
+
+
+def refuse_object(value: Any, line: str) -> NoReturn:
+    """Raise, as an array holds objects of Python's, with which a program cannot compute."""
+    raise NotRecordable(
+        f"{line}: here a {type(value).__name__} is taken out of an array of objects; keep such "
+        "objects in a list, or leave this part out of the compiled function"
     )
 
 
@@ -126,15 +125,14 @@ def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
     )
 
 
-def explain_recording(error: BaseException) -> None:
-    """Say in an error that the call was traced, if that may be why it was raised."""
-    is_possible = isinstance(error, TypeError) and not isinstance(error, NotRecordable)
-    if is_possible and hasattr(error, "add_note"):  # from Python 3.11 on
-        error.add_note(
-            "This call of a compiled function was traced, with values that stand in for arrays "
-            "and floats. If the function does not raise this without compile, leave the part that "
-            "does out of the compiled function"
-        )
+def refuse_for_error(error: BaseException, line: str) -> NoReturn:
+    """Raise, as only the values that stand in for arrays and floats have led to an error."""
+    text = str(error).replace("RecordedArray", "array").replace("Recorded", "number")
+    raise NotRecordable(
+        f"{line}: this raised {type(error).__name__} ({text}) where a value that stands in for an "
+        "array or a float while the function is traced was given, and does not without compile; "
+        "use a NumPy function, or leave this part out of the compiled function"
+    ) from None
 
 
 def refuse_function_made_inside(function: Any, line: str) -> NoReturn:
@@ -143,6 +141,59 @@ def refuse_function_made_inside(function: Any, line: str) -> NoReturn:
         f"{line}: NumPy calls {name_of(function)}, which closes over values of this very call, "
         "and the program would use them in all others; compute with whole arrays, or leave this "
         "part out of the compiled function"
+    )
+
+
+def refuse_next_item(line: str) -> NoReturn:
+    """Raise, as the next item of an iterator is another one in each call."""
+    raise NotRecordable(
+        f"{line}: here the function uses an iterator that it has not made, whose next item is "
+        "another one in each call, and a compiled function runs Python only while it is traced. "
+        "Take the item outside of the compiled function and give it as an argument, or use a list"
+    )
+
+
+def refuse_generators_made(how: str, line: str) -> NoReturn:
+    """Raise, as generators are made of one whose state is another one in each call."""
+    raise NotRecordable(
+        f"{line}: {how} of a generator makes generators inside the compiled function, and the "
+        "program would draw the same numbers from them in each call; make them outside, and draw "
+        "from them inside"
+    )
+
+
+def refuse_call_on_errors(line: str) -> NoReturn:
+    """Raise, as NumPy is to call a function of the user's where it meets an error."""
+    raise NotRecordable(
+        f"{line}: inside a compiled function, NumPy cannot call a function, or write to an object, "
+        'on floating-point errors; use np.errstate with "ignore" or "raise" and look for what is '
+        "not finite with np.isfinite"
+    )
+
+
+def refuse_asking_for_warnings(function: Any, line: str) -> NoReturn:
+    """Raise, as it depends on values whether a function warns, and the function asks."""
+    raise NotRecordable(
+        f"{line}: {name_of(function)} warns depending on its values, and the compiled function "
+        "makes an error of that, or keeps it; call it outside of the compiled function, or look "
+        "for what it warns of"
+    )
+
+
+def refuse_seterr(line: str) -> NoReturn:
+    """Raise, as the function changes what NumPy does with errors for all that comes after it."""
+    raise NotRecordable(
+        f"{line}: the function has called np.seterr, which a program would not do; write "
+        "`with np.errstate(...)` inside, or call np.seterr outside of the compiled function"
+    )
+
+
+def refuse_kept(line: str) -> NoReturn:
+    """Raise, as something keeps values of this call, and a program would not give it any."""
+    raise NotRecordable(
+        f"{line}: what is computed here is kept, by something that cannot be looked into (as a "
+        "queue), or that the function has made; a program would put nothing there. Return the "
+        "array, and keep it outside of the compiled function"
     )
 
 
@@ -184,11 +235,11 @@ def refuse_changing_constant(line: str, function: Any, before: Any, now: Any) ->
     )
 
 
-def refuse_changes(names: Any) -> NoReturn:
+def refuse_changes(names: Any, line: str) -> NoReturn:
     """Raise, as the function changes something that a program does not."""
     raise NotRecordable(
-        f"the function changes {', '.join(names)}, and a program changes arrays only; do it "
-        "outside of the compiled function, or keep the number in an array"
+        f"{line}: the function changes {', '.join(names)}, and a program changes arrays only; "
+        "do it outside of the compiled function, or keep the number in an array"
     )
 
 
@@ -229,12 +280,13 @@ def check_container(container: Any, attributes: dict[str, Any], is_static: Any) 
             )
 
 
-def check_instance(instance: Any) -> None:
-    """Raise if nothing can be noted with an object that has a compiled method."""
+def check_has_room(instance: Any) -> None:
+    """Raise if an object has no room for the program of its method."""
     if not hasattr(instance, "__dict__"):
         raise TypeError(
-            f"a {type(instance).__name__} has __slots__, and no place for its compiled method; add "
-            '"__dict__" to them, or compile a function that takes what the method reads'
+            f"compile keeps the program of a method in its object, and a {type(instance).__name__} "
+            'has no room for it beside its __slots__; add "__dict__" to these, or compile the '
+            "method of one object, step = compile(instance.step)"
         )
 
 
@@ -381,8 +433,17 @@ def refuse_saving_native() -> NoReturn:
     )
 
 
-def warn_of_eager_calls(function: Any, often: int) -> None:
-    """Tell that programs do not get to their end."""
+def warn_of_eager_calls(function: Any, often: int, raised: str = "") -> None:
+    """Tell that programs do not get to their end, or that there are none, for an error caught."""
+    if raised:
+        warnings.warn(
+            f"{raised}: {name_of(function)} has caught an error that depends on values, and in all "
+            f"{often} calls had to run eagerly, traced in vain; look for what leads to the error "
+            "with NumPy's functions, or leave this part out of the compiled function",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+        return
     warnings.warn(
         f"{often} calls of {name_of(function)} had to run eagerly after all, as a shape or a check "
         "that depends on values came out in another way than traced; use np.where rather than "

@@ -31,8 +31,10 @@ class Snapshot:
             if isinstance(x, np.ndarray)
         }
         self.versions = {key: tensor.version for key, (tensor, _) in self.state.tensors.items()}
+        self.trained = {key: x._requires_grad for key, (x, _) in self.state.tensors.items()}
         generators = [x for x in self.state.seen.values() if isinstance(x, np.random.Generator)]
         self.generators = [(x, x.bit_generator.state) for x in (*generators, default_generator)]
+        self.chances = self.state.chances
 
     def put_back(self) -> None:
         """Make everything what it was."""
@@ -46,16 +48,25 @@ class Snapshot:
             put_items_back(holder, items)
         for key, (tensor, _) in self.state.tensors.items():
             tensor.version = self.versions[key]
+            tensor._requires_grad = self.trained[key]
         for generator, state in self.generators:
             generator.bit_generator.state = state
+        for chance in self.chances:
+            chance.put_back()
 
     def now(self) -> dict[str, Any]:
         """Return copies of all that stands in the slots now."""
-        return {
-            f"{i} {slot.name}": copied(slot.get()) for i, slot in enumerate(self.state.slots)
-        } | {
-            f"generator {i}": str(g.bit_generator.state) for i, (g, _) in enumerate(self.generators)
-        }
+        return (
+            {f"{i} {slot.name}": copied(slot.get()) for i, slot in enumerate(self.state.slots)}
+            | {
+                f"{i} what {name} requires": tensor._requires_grad
+                for i, (tensor, name) in enumerate(self.state.tensors.values())
+            }
+            | {
+                f"generator {i}": str(g.bit_generator.state)
+                for i, (g, _) in enumerate(self.generators)
+            }
+        )
 
 
 def put_items_back(holder: Any, items: Any) -> None:
@@ -64,7 +75,7 @@ def put_items_back(holder: Any, items: Any) -> None:
         holder.intersection_update(items)
         holder.update(items)
     elif isinstance(holder, dict):
-        if holder.keys() != items.keys():
+        if [*holder] != [*items]:
             holder.clear()
         if any(holder.get(key, MISSING) is not item for key, item in items.items()):
             holder.update(items)

@@ -14,7 +14,7 @@ from ..nn.dropout import masks
 from ..tensor import Tensor
 from ..transforms import Variable as TransformVariable
 from . import checks
-from .calls import Deviation
+from .calls import Call, Deviation
 from .comparison import run_both
 from .containers import attributes_of, containers_in
 from .recording import leaves, recording
@@ -77,8 +77,10 @@ def compile(
     TypeError
         In the first call or the second, with the line of the function that cannot be traced: if
         it asks for a value (``if x > 0``, ``float(x)``, ``.item()``, ``np.asarray(x)``), changes
-        Python's numbers or lists, or depends on something that nobody can see, as a generator that
-        it makes itself. All that the call has changed is put back.
+        Python's numbers, lists or the order of a dict, keeps arrays in something like a queue,
+        takes the next item of an iterator, or depends on something that nobody can see, as a
+        generator that it makes itself, or random numbers that no `numpy.random.Generator` draws.
+        All that the call has changed is put back.
 
     Notes
     -----
@@ -91,11 +93,19 @@ def compile(
     Arrays that the function closes over are read at each call, and numbers are compared: also where
     they stand in other modules of yours, in classes, in context variables, or under decorators.
     Comparing a long list takes time in each call, an array or a tuple in its place does not; of a
-    long dict, only what is read is compared. What cannot be seen is what the function reads by
-    other ways, and was the same in the first two calls: files, the environment, what installed
-    packages and Python's own objects hold, what code in texts asks for, what other threads
-    compute. ``check=True`` finds it. Python itself runs in the first two calls only: what it
-    prints, logs or warns of is seen twice.
+    long dict, only what is read is compared. Records, matrices, memoryviews and what else lends
+    its memory are compared byte by byte. What cannot be seen is what the function reads by other
+    ways, and was the same in the first two calls: files, the environment, the clock, random
+    numbers of the system, what installed packages hold, and objects of Python such as loggers,
+    locks, iterators in sets and `io.StringIO`, what code in texts asks for, what other threads
+    compute, another shape or dtype that a parameter's array or an optimizer's is given in place.
+    ``check=True`` finds it. Python itself runs in the first two calls only: what it prints, logs
+    or warns of is seen twice.
+
+    An error, or a warning made an error, that the function itself catches leads it another way:
+    such a call is eager code's, and leaves no program. So is a call in which a program's call
+    raises; where that may happen after the first change to an array, each run copies what it is
+    about to change.
 
     What is returned is made anew, lists and dicts, too: a dict that the function closes over is
     returned as another one with the same items. Lists, tuples and dicts of classes of your own keep
@@ -122,8 +132,9 @@ def compile(
     with vectors of numbers; ``sin``, ``cos``, ``tan``, the other functions of this kind, and powers
     are those of the C library; sums are added in another order, those of float32 in float64;
     products of small matrices are loops, of larger ones SciPy's BLAS. There are no warnings of
-    overflow or division by zero, also where `numpy.errstate` asks for them. What has no native code
-    is left to NumPy; ``source`` names it. The third call takes seconds, as Numba compiles: a few
+    overflow or division by zero, also where `numpy.errstate` asks for them; where the function
+    itself makes errors of them, the program is NumPy's. What has no native code is left to NumPy;
+    ``source`` names it. The third call takes seconds, as Numba compiles: a few
     for a small net or an ODE's solver, many for a transformer. Machine code is kept in the user's
     cache folder, and loaded much sooner. Against the NumPy program, that is worth it from some
     hundred thousand steps of a small net on, some hundred of a transformer, or ten thousand calls
@@ -235,18 +246,31 @@ class Compiled:
         if self.check or self.backend != "numpy":
             checks.check_are_numpys(made.arrays(), self.backend)
         before = self.watched.get(made.key)
+        if before is not None and before.made.state.not_imported != made.state.not_imported:
+            before = None  # the call has imported a module, in which there may be state
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
+        if made.recorder.raised:  # and the function has gone on: another call may not raise
+            self.eager_calls += 1
+            if self.eager_calls == OFTEN:
+                checks.warn_of_eager_calls(self.function, OFTEN, made.recorder.raised)
+            return result
         # What is made once, as when momentum is switched on, is there in the call after this one.
         if before is not None and made.changes and (same_state or before.made.changes):
             made.undo()
-            checks.refuse_changes(made.changes)
+            checks.refuse_changes(made.changes, made.line_that_changes())
         difference = None if before is None else before.made.difference(made)
         same_answers = before is not None and before.made.expected == made.expected
         if difference is not None and same_state and same_answers:
             made.undo()
             checks.refuse_changing_constant(*difference)
+        undo, calls = made.undoing(), made.recorder.calls
         trace = Trace(made, self.backend)
+        kept = made.recorder.kept()
+        # An object that is made once is watched in the next call.
+        if kept and (before is not None or not made.changes):
+            undo()
+            checks.refuse_kept(line_of_values(kept, calls) or made.first_line())
         is_seen = not made.changes and not trace.binding.missing
         if before is not None and difference is None and is_seen:
             self.traces.insert(0, trace)
@@ -267,8 +291,8 @@ class Compiled:
                     method = self.function.__get__(None, instance)
                 self.of_classes[instance] = Compiled(method, self.check, self.backend)
             return self.of_classes[instance]
-        checks.check_instance(instance)
         name = f"_compiled_{id(self)}"
+        checks.check_has_room(instance)
         bound = vars(instance).get(name)
         # A copy of the instance has what the instance had: a method of the other one.
         if bound is None or getattr(bound.function, "__self__", instance) is not instance:
@@ -316,3 +340,9 @@ class Compiled:
         """
         checks.check_is_compiled(self.traces)
         save(self.traces[0], path)
+
+
+def line_of_values(values: list[Any], calls: list[Call]) -> str:
+    """Return the line of the call that has made one of some recorded values."""
+    made = {id(value._variable) for value in values}
+    return next((call.line for call in calls if any(id(v) in made for v in call.results())), "")

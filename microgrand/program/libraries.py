@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from .holders import BUILTIN_METHODS
+
 
 def in_library(value: Any) -> bool:
     """Tell whether a function, class or module is NumPy's, Python's or ours."""
     is_module = isinstance(value, types.ModuleType)
     name = value.__name__ if is_module else getattr(value, "__module__", None)
-    top = (name or "").split(".")[0]
+    top = name.split(".")[0] if isinstance(name, str) else ""
     if top == "builtins":  # so says what is made by exec(), too
         return is_module or vars(builtins).get(getattr(value, "__name__", "")) is value
     is_pythons = top in sys.stdlib_module_names and top != "__main__"
@@ -33,7 +35,9 @@ def is_module_of_library(value: Any) -> bool:
 
 def is_librarys_own(value: Any) -> bool:
     """Tell whether something is what a library has by its name: there is no user's state in it."""
-    if isinstance(value, types.BuiltinFunctionType) or is_module_of_library(value):
+    if isinstance(value, BUILTIN_METHODS):  # of a module, of a class, or of an object
+        return value.__self__ is None or is_librarys_own(value.__self__)
+    if is_module_of_library(value) or type(value).__name__ == "cython_function_or_method":
         return True
     if isinstance(value, np.ufunc):
         return not functions_of(value)

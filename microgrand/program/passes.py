@@ -21,6 +21,7 @@ from .calls import (
     raw_bytes,
 )
 from .functions import OF_A_SHAPE
+from .raising import may_raise
 from .state import HostNumbers
 
 # ------------------------------------------------------------------------ what depends on what
@@ -86,7 +87,7 @@ def dead_code(program: Program) -> None:
     kept = []
     for call in reversed(program.calls):
         writes = any(v.storage.external or v.storage in read for v in call.writes)
-        other_effect = call.function in CHECKS or draws(call) or asks(call)
+        other_effect = call.function in CHECKS or draws(call) or asks(call) or may_raise(call)
         if writes or other_effect or any(variable in used for variable in call.results()):
             used.update(call.operands())
             read.update(variable.storage for variable in call.operands())

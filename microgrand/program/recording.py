@@ -13,8 +13,10 @@ down that a later run must give the same one. Outside of its recording it is wha
 
 from __future__ import annotations
 
+import gc
 import operator
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -56,7 +58,9 @@ from .functions import (
     RETURNS_ITS_ARGUMENT,
     VIEWS,
 )
+from .raising import Treatment, may_raise, warns_by_itself
 
+NUMBERS = (int, float, complex, np.generic)
 #: The recorder of this thread or task, if it is recording.
 recording: ContextVar[Recorder | None] = ContextVar("recording", default=None)
 
@@ -76,7 +80,9 @@ class Recorder:
         self.reseeded = False
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
-        self.errors: Any = np.geterr()
+        self.treatment = Treatment()
+        self.handed_out: list[weakref.ref[Recorded]] = []
+        self.raised = ""  # where a call has raised an error that depends on values
         self.flags_asked: set[Storage] = set()
         #: What was asked about the memory of arrays: a question, of which, and the answer.
         self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
@@ -160,7 +166,7 @@ class Recorder:
         if draws:
             self.look_at_streams()
         with paused():
-            result = function(*values, **options)
+            result = self.tried(function, args, kwargs, values, options)
         if draws:
             self.streams = [(bits, str(bits.state)) for bits, _ in self.streams]
         if function in OF_SHAPES:
@@ -177,7 +183,7 @@ class Recorder:
             self.refuse(checks.refuse_effect, function)
         of_objects = any(is_array(x) and x.dtype.hasobject for x in recorded)
         if of_objects and not (written or is_of_numbers(result)):
-            self.refuse(checks.refuse_element, result)
+            self.refuse(checks.refuse_object, result)
         if is_array(result) and not written:
             for x in recorded:
                 if result is x._value:
@@ -194,6 +200,28 @@ class Recorder:
             if any(result is x for x in given):
                 self.refuse(checks.refuse_writing_into_plain, function)
         return self.write_down(function, args, kwargs, result, recorded, written)
+
+    def tried(self, function: Any, args: Any, kwargs: Any, values: Any, options: Any) -> Any:
+        """Call a function; note an error that depends on values: the program goes another way."""
+        treatment = Treatment(self.treatment)
+        if "call" in treatment.errors.values() or "log" in treatment.errors.values():
+            self.refuse(checks.refuse_call_on_errors)
+        is_asked = treatment.by_filters and not self.treatment.by_filters
+        if is_asked and warns_by_itself(function):
+            self.refuse(checks.refuse_asking_for_warnings, function)
+        kept = treatment.number_kept()
+        try:
+            result = function(*values, **options)
+        except (ArithmeticError, Warning):
+            self.raised = line_of_user()
+            raise
+        except Exception:
+            if may_raise(Call(function, mapped(self.operand, args), mapped(self.operand, kwargs))):
+                self.raised = line_of_user()
+            raise
+        if treatment.number_kept() > kept:
+            self.raised = line_of_user()
+        return result
 
     def refuse(self, refusal: Callable[..., NoReturn], *what: Any) -> NoReturn:
         """Raise what user code must not swallow: the recording is void."""
@@ -221,13 +249,25 @@ class Recorder:
         """Notice if a generator has another state than its latest recorded draw has left."""
         self.reseeded |= any(str(bits.state) != before for bits, before in self.streams)
 
-    def undo(self) -> None:
-        """Put arrays and generators back to what they were before."""
-        for owner, copy in reversed(self.saved.values()):
-            owner[...] = copy
-        for generator, _, state in self.generators.values():
-            if state is not None:  # a device's generators do not tell theirs
-                generator.bit_generator.state = state
+    def kept(self) -> list[Any]:
+        """Return values that someone has kept where nobody looks, after the recording."""
+        if all(known() is None for known in self.handed_out):
+            return []
+        gc.collect()  # tracebacks may be left
+        return [value for value in (known() for known in self.handed_out) if value is not None]
+
+    def undoing(self) -> Callable[[], None]:
+        """Return what puts arrays and generators back to what they were before."""
+        saved, generators = self.saved, self.generators
+
+        def undo() -> None:
+            for owner, copy in reversed(saved.values()):
+                owner[...] = copy
+            for generator, _, state in generators.values():
+                if state is not None:  # a device's generators do not tell theirs
+                    generator.bit_generator.state = state
+
+        return undo
 
     def write_down(
         self,
@@ -246,15 +286,21 @@ class Recorder:
         made = {id(x._value): x for x in recorded} if written else {}
         made |= {id(x): self.known[id(x)] for x in written if id(x) in self.known}
 
+        if function is operator.getitem and isinstance(result, (list, tuple, dict)):
+            self.refuse(checks.refuse_object, result)
+
         def as_recorded(value: Any) -> Any:
             if value is None or isinstance(value, (str, np.dtype)):
                 return value
             if id(value) in made:
                 return made[id(value)]
+            if not is_array(value) and not isinstance(value, NUMBERS):
+                self.refuse(checks.refuse_object, value)
             return recorded_value(value, self.variable_of(value, "", recorded), self, free)
 
         wrapped = mapped(as_recorded, result)
-        errors: Any = np.geterr()
+        around = self.treatment
+        errors = Treatment(around).errors
         call = Call(
             function,
             mapped(self.operand, args),
@@ -262,7 +308,7 @@ class Recorder:
             mapped(lambda x: x._variable if is_recorded(x) else x, wrapped),
             tuple([self.operand(x) for x in written]),
             line_of_user(),
-            tuple([(kind, how) for kind, how in errors.items() if self.errors[kind] != how]),
+            tuple([(kind, how) for kind, how in errors.items() if around.errors[kind] != how]),
         )
         self.calls.append(call)
         of_nothing = function in MAKING and all(x is kwargs.get("like") for x in recorded)
@@ -446,8 +492,13 @@ def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
     """Make what Python calls to get at a value, ``bool(x)`` and the like."""
 
     def answer(self: Any, *args: Any) -> Any:
-        value = convert(self._value, *args)
         recorder = recording.get()
+        try:
+            value = convert(self._value, *args)
+        except (ArithmeticError, ValueError):
+            if recorder is not None and self._free:
+                recorder.raised = line_of_user()
+            raise
         if recorder is not None:
             if not self._free:
                 recorder.refuse(checks.refuse_question, asked)
@@ -462,7 +513,7 @@ def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
 class Recorded:
     """An array or number of which each use is written down."""
 
-    __slots__ = ("_free", "_recorder", "_value", "_variable")
+    __slots__ = ("__weakref__", "_free", "_recorder", "_value", "_variable")
 
     def __init__(
         self, value: Any, variable: Variable, recorder: Recorder, free: int | bool = 0
@@ -471,6 +522,7 @@ class Recorded:
         self._variable = variable
         self._recorder = recorder
         self._free = int(free)
+        recorder.handed_out.append(weakref.ref(self))
 
     #: Code that asks for the class goes the way that it goes without a recording.
     __class__ = property(lambda self: self._value.__class__)
@@ -555,6 +607,17 @@ class Recorded:
             return lambda *args: question(operator.methodcaller(name, *args), f".{name}()")(self)
         return recorder.refuse(checks.refuse_attribute, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        recorder = recording.get()
+        if name in Recorded.__slots__:
+            object.__setattr__(self, name, value)
+        elif recorder is None:
+            setattr(self._value, name, value)
+        elif name in ("real", "imag"):
+            getattr(self, name)[...] = value
+        else:
+            recorder.refuse(checks.refuse_attribute, f"`.{name} =`")
+
     # ---- operators
 
     __add__, __radd__ = binary(operator.add)
@@ -629,10 +692,10 @@ class Recorded:
         return (self[i] for i in range(len(self)))
 
     def __copy__(self) -> Any:
-        return run(Method("copy"), self)
+        return run(Method("copy"), self) if hasattr(self._value, "copy") else self
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return run(Method("copy"), self)
+        return self.__copy__()
 
     # ---- questions about the value
 

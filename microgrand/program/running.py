@@ -13,6 +13,7 @@ import numpy as np
 
 from ..engine import new_tensor
 from . import blocks, buffers, lowering, masks, numba_cache, operands, passes, sums, values
+from .backups import Backup
 from .binding import PUBLISHED, Binding
 from .calls import Deviation, Program, Variable, mapped, same
 from .devices import is_on_device
@@ -29,7 +30,9 @@ class Trace:
 
     def __init__(self, made: Tracing, backend: str = "numpy") -> None:
         self.made = made
-        self.backend = backend
+        # Machine code raises nothing where the function asks for errors, and catches them.
+        asks = any(how == "raise" for call in made.program.calls for _, how in call.errstate)
+        self.backend = "numpy" if asks else backend
         self.parts = ""  # the native ones, as Python
         self.program = program = made.program
         self.binding = Binding(made)
@@ -46,6 +49,7 @@ class Trace:
             program.release = passes.first_of_backward(program)
         made.forget()
         program.inputs, program.bound = self.binding.inputs, self.binding.bound
+        self.backup = Backup(self.binding) if made.fails_late else None
         #: What each run draws before anything else can fail, and generators that draw later, too.
         first = passes.drawn_first(program)
         self.drawn_first = [(self.binding.generator(v), words) for v, words in first.items()]
@@ -133,7 +137,8 @@ class Trace:
         """Run the program; raise `Deviation` if eager code must do so instead.
 
         Until the program publishes, it has changed nothing but generators, and these are put back:
-        then eager code does the same again, and fails in its own way if it must.
+        then eager code does the same again, and fails in its own way if it must. Where a call may
+        fail later, there are copies of all that the program changes.
         """
         arrays, tensors, inputs = entered
         try:
@@ -146,16 +151,20 @@ class Trace:
             instance = self.instance(arrays)
         _, holder, step = instance
         holder[:] = tensors
+        put_back = None if self.backup is None else self.backup.take(arrays, inputs, tensors)
         states: Any = self.others and [rng.bit_generator.state for rng in self.others]
         try:
             values = step(*inputs)
         except Exception as error:
-            if (holder and holder[-1] is PUBLISHED) or numba_cache.is_of_numba(error):
+            is_late = put_back is None and holder and holder[-1] is PUBLISHED
+            if is_late or numba_cache.is_of_numba(error):
                 raise
             if self.backend == "numba" and isinstance(error, MemoryError):
                 raise  # a part may have begun to change arrays
             if self.draws_on_device and not isinstance(error, Deviation):
                 raise
+            if put_back is not None:
+                put_back()
             for generator, state in zip(self.others, states, strict=True):
                 generator.bit_generator.state = state
             for generator, words in self.drawn_first:

@@ -54,7 +54,8 @@ class Slot:
         elif isinstance(holder, threading.local):
             setattr(holder, key, value)
         elif isinstance(holder, functools.partial):
-            state = holder.func, value, holder.keywords, vars(holder)
+            own = {"func": holder.func, "args": holder.args, self.key: value}
+            state = own["func"], own["args"], holder.keywords, vars(holder)
             holder.__setstate__(state)  # type: ignore[attr-defined]
         else:  # also where a class forbids it
             object.__setattr__(holder, key, value)

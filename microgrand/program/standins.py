@@ -21,6 +21,7 @@ import numpy as np
 from ..engine import Node
 from ..nn.dropout.layers import DropoutBase, GaussianDropout
 from ..nn.dropout.masks import MaskSource, bernoulli_mask
+from . import checks
 from .calls import Method, Variable, raw_bytes
 from .recording import (
     Recorded,
@@ -44,7 +45,19 @@ class RecordingGenerator(np.random.Generator):
     def __init__(self, original: np.random.Generator, recorder: Recorder, name: str) -> None:
         super().__init__(original.bit_generator)
         self.original = original
+        self.recorder = recorder
         self._variable = variable_of_generator(recorder, original, name)
+
+    def spawn(self, n_children: int) -> list[np.random.Generator]:
+        """Refuse to make generators: the program would have the same ones in each run."""
+        if recording.get() is not None:
+            self.recorder.refuse(checks.refuse_generators_made, "spawn()")
+        return self.original.spawn(n_children)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if recording.get() is not None:
+            self.recorder.refuse(checks.refuse_generators_made, "a copy")
+        return self.original.__reduce_ex__(protocol)
 
 
 def variable_of_generator(recorder: Recorder, rng: np.random.Generator, name: str) -> Variable:
@@ -94,6 +107,34 @@ class RecordingDevicesGenerator:
         if recorder is None or not callable(value):
             return value
         return functools.partial(method, recorder, name, self)
+
+
+class RecordingIterator:
+    """An iterator whose next item is refused: a program would not take it."""
+
+    __class__ = property(lambda self: type(self.original))
+
+    def __init__(self, original: Any, recorder: Recorder) -> None:
+        self.original = original
+        self.recorder = recorder
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if recording.get() is not None:
+            self.recorder.refuse(checks.refuse_next_item)
+        return next(self.original)
+
+    def __getattr__(self, name: str) -> Any:
+        if recording.get() is not None:
+            self.recorder.refuse(checks.refuse_next_item)
+        return getattr(self.original, name)
+
+
+def method_of(owner: Any, name: str) -> Callable[..., Any]:
+    """Make a function for the method of what stands in for an object."""
+    return lambda *args, **kwargs: getattr(owner, name)(*args, **kwargs)
 
 
 class RecordingSource(MaskSource):
@@ -220,13 +261,30 @@ WatchedDict.__ior__ = of_the_whole("__ior__", True)  # type: ignore[method-assig
 # ---------------------------------------------------------------------------------- classes
 
 
-def subclass_in_disguise(kind: Any, methods: dict[str, Any]) -> Any:
-    """Make a subclass with other methods whose instances say that they are of the class itself."""
+def disguise_of(instance: Any, name: str, function: Callable[..., Any]) -> Any:
+    """Make a subclass with another method for one object, which says that it is of the class.
+
+    The object's copies are of the class itself, and have its method.
+    """
+    kind: Any = type(instance)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        of_self = function if self is instance else getattr(super(made, self), name)
+        return of_self(*args, **kwargs)
+
+    def reduce(self: Any, protocol: Any) -> Any:
+        set_class(self, kind)
+        try:
+            return self.__reduce_ex__(protocol)
+        finally:
+            set_class(self, made)
+
     namespace = {
         "__class__": property(lambda self: kind),
         "__module__": kind.__module__,
         "__doc__": kind.__doc__,
-        **methods,
+        "__reduce_ex__": reduce,
+        name: method,
     }
     made = type(kind)(kind.__name__, (kind,), namespace)
     DISGUISES.add(made)
@@ -238,7 +296,7 @@ DISGUISES: weakref.WeakSet[type] = weakref.WeakSet()
 
 
 #: The classes of what stands in for something else.
-STAND_INS = Recorded, RecordingGenerator, RecordingDevicesGenerator, WatchedDict
+STAND_INS = Recorded, RecordingGenerator, RecordingDevicesGenerator, WatchedDict, RecordingIterator
 
 
 class OfTypeOf(type):

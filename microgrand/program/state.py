@@ -10,17 +10,14 @@ takes for granted, the modes of modules and all other numbers, is compared befor
 
 from __future__ import annotations
 
-import argparse
-import dis
 import enum
 import functools
-import gc
 import inspect
 import threading
 import types
 import weakref
 from array import array
-from collections import ChainMap, UserDict, UserList, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -33,29 +30,42 @@ from ..optim.optimizer import Optimizer
 from ..random import default_generator
 from ..tensor import Tensor
 from .devices import is_array, is_devices_generator, is_plain_array
+from .holders import (
+    BUILTIN_METHODS,
+    ITERATORS,
+    Chance,
+    asked_for_bytes,
+    chance_of,
+    chances_of_all,
+    inside_holder,
+    is_holder,
+    original_of,
+)
 from .labels import Labels
 from .libraries import functions_of, in_library, is_librarys_own, is_module_of_library
+from .names import imported_module, imports_in, names_in
 from .recording import Recorder, is_recorded, paused, plain, recording
 from .slots import MISSING, Slot, value_of_context
 from .standins import (
     CACHED,
     RecordingDevicesGenerator,
     RecordingGenerator,
+    RecordingIterator,
     TypeOf,
     WatchedDict,
     around_a_cache,
+    disguise_of,
+    method_of,
     set_class,
-    subclass_in_disguise,
 )
 
 #: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
 OF_A_STATEMENT = 1 << 9
 #: A container of more numbers and texts than this is compared as a whole.
 MANY = 1000
-#: Objects of Python's own classes that only hold what they are given.
-HOLDERS = (types.SimpleNamespace, argparse.Namespace, UserDict, UserList, ChainMap)
 #: Python's values that are compared.
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
+STATIC_OR_FLOAT = (*STATIC, float)
 
 
 #: What schedulers change beside the learning rate.
@@ -86,6 +96,9 @@ class State:
         self.generators: list[tuple[Any, Any]] = [
             (default_generator, default_generator.bit_generator.state)
         ]
+        self.not_imported: set[Any] = set()  # modules that functions may import
+        self.answers: list[tuple[Any, Any]] = []  # what tells the state of an object, and it
+        self.chances: list[Chance] = chances_of_all()
         self.places: set[tuple[int, Any]] = set()
         self.in_slots: set[int] = set()
         self.fixed: list[tuple[Any, str]] = []  # arrays that cannot be replaced: defaults
@@ -100,10 +113,17 @@ class State:
         stack = [(root, name)]
         while stack:
             value, name = stack.pop()
+            value = original_of(value)
             self.recorded_found |= is_recorded(value)
+            if isinstance(value, STATIC_OR_FLOAT) and not isinstance(value, np.void):
+                continue
+            ask = asked_for_bytes(value)
+            if ask is not None and id(value) not in self.seen:
+                self.seen[id(value)] = value
+                self.answers.append((ask, ask()))
             if is_plain_array(value) and id(value) not in self.in_slots:
                 self.fixed.append((value, name))
-            if id(value) in self.seen or isinstance(value, (*STATIC, float)) or is_array(value):
+            if id(value) in self.seen or is_array(value):
                 continue
             if is_librarys_own(value) or is_devices_generator(value):
                 continue
@@ -139,15 +159,18 @@ class State:
         for key in names_of_slots(value):
             yield Slot(value, key, dotted(name, key))
         is_numpys = type(value).__module__.startswith("numpy")
-        if hasattr(value, "__wrapped__") and not (is_numpys or isinstance(value, type)):
+        if has(value, "__wrapped__") and not (is_numpys or isinstance(value, type)):
             yield value.__wrapped__, ""
 
     def below_holder(self, value: Any, name: str) -> Iterator[Any]:
         """Yield what is in an object of Python's or NumPy's that holds something of the user's."""
-        if isinstance(value, types.MappingProxyType) and "__module__" not in value:
-            yield from ((inner, name) for inner in gc.get_referents(value))
-        elif isinstance(value, np.random.Generator):
+        yield from ((inner, name) for inner in inside_holder(value))
+        chance = chance_of(value)
+        if chance is not None and all(chance.source is not x.source for x in self.chances):
+            self.chances.append(chance)
+        if isinstance(value, np.random.Generator):
             self.generators.append((value, value.bit_generator.state))
+            yield value.bit_generator.seed_seq, ""
         elif isinstance(value, np.vectorize):
             yield Slot(value, "pyfunc", "")
         elif isinstance(value, np.ufunc):
@@ -206,6 +229,8 @@ class State:
         """Yield what a user's class has that may be used: by Python, by us, by name."""
         if issubclass(kind, enum.Enum):
             return
+        if not in_library(type(kind)):
+            yield from self.below_class(type(kind), without)
         ours = {key for base in kind.__mro__ if in_library(base) for key in vars(base)}
         for base in kind.__mro__:
             is_users = not in_library(base) and base.__flags__ & OF_A_STATEMENT
@@ -236,14 +261,14 @@ class State:
             yield value.__func__, ""
             return
         if isinstance(value, functools.partial):
-            yield value.func, ""
+            yield Slot(value, "func", "")
             yield Slot(value, "args", "argument")
             yield value.keywords, ""
             return
         for cell_name, cell in zip(
             value.__code__.co_freevars, value.__closure__ or (), strict=True
         ):
-            if not is_empty(cell):
+            if not is_empty(cell) and not is_cache_of_functools(value, cell.cell_contents):
                 yield Slot(cell, None, cell_name)
         if in_library(value):
             yield value.__defaults__, "default"
@@ -255,9 +280,19 @@ class State:
         attributes = vars(value)
         self.attributes.append((attributes, dict(attributes)))
         self.names[id(attributes)] = name or value.__name__
-        yield from (Slot(attributes, key, key) for key in attributes)
+        for key, held in attributes.items():
+            if not is_cache_of_functools(value, getattr(held, "__self__", None)):
+                yield Slot(attributes, key, key)
         names, global_names = names_in(value.__code__)
         known = value.__globals__
+        for imported, key in imports_in(value.__code__):
+            module = imported_module(imported, known)
+            if module is None:
+                self.not_imported.add(imported)
+            elif not is_module_of_library(module):
+                yield module, ""
+                if key in vars(module):
+                    yield Slot(vars(module), key, key)
         for key in names:
             self.named.add(key)
             yield from self.unnamed.pop(key, ())
@@ -336,7 +371,7 @@ class State:
         Not by an attribute: another thread may be iterating over these.
         """
         self.disguised.append((instance, type(instance)))
-        set_class(instance, subclass_in_disguise(type(instance), {name: staticmethod(function)}))
+        set_class(instance, disguise_of(instance, name, function))
 
     def recorded(self, value: Any, name: str) -> Any:
         """Return the recorded value of an array, float or generator, also those in tuples."""
@@ -357,7 +392,12 @@ class State:
             return self.tables[id(value)][1]
         if isinstance(value, CACHED):
             return around_a_cache(value)
-        make: Any = tuple if type(value) is tuple else getattr(value, "_make", None)
+        if isinstance(value, ITERATORS):
+            return RecordingIterator(value, self.recorder)
+        if isinstance(value, (types.MethodType, *BUILTIN_METHODS)):
+            owner = self.recorded(value.__self__, name)
+            return value if owner is value.__self__ else method_of(owner, value.__name__)
+        make: Any = tuple if type(value) is tuple else getattr(type(value), "_make", None)
         if isinstance(value, tuple) and make is not None and len(value) <= MANY:
             items = [
                 item if type(item) is float else self.recorded(item, dotted(name, i))
@@ -445,6 +485,15 @@ class State:
                 items = container.items() if isinstance(container, dict) else enumerate(container)
                 for key, value in list(items):
                     container[key] = deeply_plain(value)
+            elif isinstance(container, dict) and [*container] != [*items_before]:
+                changes.append("the order of a dict")
+        recorded = {id(rng.bit_generator) for rng, _ in self.generators}
+        changes += [
+            x.name for x in self.chances if x.has_changed() and id(x.source) not in recorded
+        ]
+        for ask, before in self.answers:
+            if ask() != before:
+                changes.append("what a record, a matrix, a memoryview or the like holds")
         for table, watched in self.tables.values():
             if watched is None or watched.is_read_as_a_whole:
                 self.wholes.append((table, table.copy() if watched is None else watched.before))
@@ -453,7 +502,7 @@ class State:
         for kind, count in self.parents.values():
             if len(vars(kind)) != count:
                 changes.append(f"the attributes of {kind.__name__}")
-        changes += ["a set, or a long list" for whole, before in self.wholes if whole != before]
+        changes += ["a set, or a long list" for x in self.wholes if not same_whole(*x)]
         for attributes, before in self.attributes:
             for key in attributes.keys() - before.keys():
                 after = attributes[key]
@@ -491,6 +540,11 @@ def is_array_or_none(slot: Slot, value: Any) -> bool:
     return is_new or (value is None and isinstance(slot.holder, Tensor))
 
 
+def same_whole(a: Any, b: Any) -> bool:
+    """Tell whether a long container is what it was; the order of a dict is that of loops."""
+    return bool(a == b) and (not isinstance(a, dict) or [*a] == [*b])
+
+
 def same_static(a: Any, b: Any) -> bool:
     """Tell whether two of Python's values are the same."""
     if a is b or type(a) is not type(b):
@@ -506,6 +560,8 @@ def deeply_plain(value: Any) -> Any:
     if is_recorded(value):
         return value._value
     if isinstance(value, (RecordingGenerator, RecordingDevicesGenerator, WatchedDict)):
+        return value.original
+    if isinstance(value, RecordingIterator):
         return value.original
     if isinstance(value, Tensor):
         value._array, value._grad = plain(value._array), plain(value._grad)
@@ -537,24 +593,10 @@ def is_empty(cell: Any) -> bool:
     return False
 
 
-#: What reads and writes global names, in Python's byte code.
-OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"}
-
-
-def names_in(code: Any) -> tuple[dict[str, None], dict[str, None]]:
-    """Return the names in a function's code and in functions within it, and the global ones."""
-    names = dict.fromkeys(code.co_names)
-    global_names = {i.argval: None for i in dis.get_instructions(code) if i.opname in OF_GLOBALS}
-    texts = [x for x in code.co_consts if isinstance(x, str) and x.isidentifier()]
-    names |= dict.fromkeys(texts)  # as for getattr
-    if "globals" in names:
-        global_names |= dict.fromkeys(texts)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            more, more_global = names_in(constant)
-            names |= more
-            global_names |= more_global
-    return names, global_names
+def is_cache_of_functools(function: Any, held: Any) -> bool:
+    """Tell whether this is what `functools.singledispatch` remembers of its registry."""
+    is_pythons = function.__globals__.get("__name__") == "functools"
+    return is_pythons and isinstance(held, weakref.WeakKeyDictionary)
 
 
 def under(value: Any) -> Any:
@@ -589,16 +631,25 @@ def names_of_slots(value: Any) -> list[str]:
         return []
     found = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
     names = [name for slots in found for name in ([slots] if isinstance(slots, str) else slots)]
-    return [name for name in names if hasattr(value, name) and not name.startswith("__")]
+    return [name for name in names if has(value, name) and not name.startswith("__")]
+
+
+def has(value: Any, name: str) -> bool:
+    """Tell whether an object has an attribute, also where its class answers with other errors."""
+    try:
+        getattr(value, name)
+    except Exception:
+        return False
+    return True
 
 
 def is_plain_object(value: Any) -> bool:
     """Tell whether an object's attributes are looked into."""
-    if isinstance(value, OTHER_OBJECTS) or not hasattr(value, "__dict__"):
+    if isinstance(value, OTHER_OBJECTS) or not has(value, "__dict__"):
         return False
     is_of_compile = type(value).__module__.startswith(__package__)
     is_ours = type(value).__module__.startswith("microgrand.") and not is_of_compile
-    return is_ours or isinstance(value, HOLDERS) or not in_library(type(value))
+    return is_ours or is_holder(value) or not in_library(type(value))
 
 
 #: What has attributes and is searched in another way.

@@ -6,11 +6,12 @@ import enum
 import inspect
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .. import engine
+from ..anomaly import line_of_error
 from ..grad_mode import grad_enabled
 from ..nn.dropout import masks
 from ..tensor import Tensor
@@ -18,16 +19,20 @@ from ..watching import watch_recording
 from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
-from .comparison import put_items_back
+from .comparison import Snapshot, put_items_back
 from .containers import CONTAINERS, attributes_of, containers_in, is_plain, items_of, with_items
 from .devices import is_array, is_devices_generator, is_plain_array
+from .holders import ITERATORS
 from .labels import Labels
 from .libraries import is_librarys_own
+from .names import line_that_stores
+from .raising import may_raise
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
 from .standins import (
     RecordingDevicesGenerator,
     RecordingGenerator,
+    RecordingIterator,
     RecordingSource,
     noting_threads,
 )
@@ -56,21 +61,29 @@ class Tracing:
 
     def run(self) -> Any:
         """Call the function; return its result as eager code would."""
-        recorder, state = self.recorder, self.state
+        state = self.state
+        failure: Exception | None = None
         try:
             result = self.call_recorded()
-        except BaseException as error:
-            checks.explain_recording(error)
+        except Exception as error:
+            failure = error
             state.restore()
-            if recorder.refusal is not None:
-                self.undo()
-                raise recorder.refusal from None
+        except BaseException:
+            state.restore()
             raise
+        if failure is not None:
+            self.fail(failure)
         self.effects, self.changes = state.restore()
         self.changes += self.other_changes()
         self.version_changes = {
             key: tensor.version - state.versions[key] for key, (tensor, _) in state.tensors.items()
         }
+        #: The tensors that the function has frozen, or has let train, and what they require now.
+        self.requirements = [
+            (tensor, tensor._requires_grad)
+            for key, (tensor, _) in state.tensors.items()
+            if tensor._requires_grad is not state.trained[key]
+        ]
         try:
             self.check_arguments()
             self.check_functions()
@@ -79,6 +92,19 @@ class Tracing:
             self.undo()
             raise
         return as_returned(result)
+
+    def fail(self, failure: Exception) -> NoReturn:
+        """Raise what eager code raises from the same state, or a refusal."""
+        recorder = self.recorder
+        if any(is_devices_generator(rng) for rng, _, _ in recorder.generators.values()):
+            raise recorder.refusal or failure  # what it has drawn cannot be put back
+        self.undo()
+        if recorder.refusal is not None or isinstance(failure, NotRecordable):
+            raise recorder.refusal or failure
+        before = Snapshot(self.function, (self.args, self.kwargs))
+        self.function(*self.args, **self.kwargs)
+        before.put_back()
+        checks.refuse_for_error(failure, line_of_error(failure))
 
     def find_state(self) -> None:
         """Walk from the function, and from those of its arguments that are no arrays."""
@@ -129,6 +155,9 @@ class Tracing:
             masks.source.reset(source)
             recording.reset(token)
         labels.finish()
+        if np.geterr() != recorder.treatment.state:
+            np.seterr(**recorder.treatment.state)
+            checks.refuse_seterr(self.first_line())
         if recorder.refusal is not None:  # and the function has swallowed it
             raise recorder.refusal
         return result
@@ -142,7 +171,7 @@ class Tracing:
     def check_arguments(self) -> None:
         """Refuse changes of lists and dicts among the arguments: the function was given copies."""
         if any(contents_of(new) != before for new, before in self.copies.values()):
-            checks.refuse_changes(["a list or dict among its arguments"])
+            checks.refuse_changes(["a list or dict among its arguments"], self.first_line())
 
     def recorded_arguments(self) -> Any:
         """Put recorded values in the place of arrays and floats among the arguments."""
@@ -155,6 +184,8 @@ class Tracing:
                 return leaf
             if type(leaf) is np.random.Generator:
                 return RecordingGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
+            if isinstance(leaf, ITERATORS):
+                return RecordingIterator(leaf, self.recorder)
             if is_devices_generator(leaf):
                 return RecordingDevicesGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
             if type(leaf) is float or isinstance(leaf, np.generic) or is_plain_array(leaf):
@@ -178,15 +209,35 @@ class Tracing:
 
     def undo(self) -> None:
         """Put all that the call has changed back."""
-        self.recorder.undo()
+        self.undoing()()
+
+    def undoing(self) -> Callable[[], None]:
+        """Return what puts all that the call has changed back, also when that is forgotten."""
         state = self.state
-        for slot, before in zip(state.slots, state.before, strict=True):
-            if slot.get() is not before:
-                slot.set(before)
-        for holder, items in (*state.lists, *state.wholes, *state.attributes):
-            put_items_back(holder, items)
-        for key, (tensor, _) in state.tensors.items():
-            tensor.version = state.versions[key]
+        undo_arrays = self.recorder.undoing()
+        places = [*zip(state.slots, state.before, strict=True)]
+        holders = [*state.lists, *state.wholes, *state.attributes]
+        tensors = [
+            (tensor, state.versions[key], state.trained[key])
+            for key, (tensor, _) in state.tensors.items()
+        ]
+        generators, chances = state.generators, state.chances
+
+        def undo() -> None:
+            undo_arrays()
+            for slot, before in places:
+                if slot.get() is not before:
+                    slot.set(before)
+            for holder, items in holders:
+                put_items_back(holder, items)
+            for tensor, version, requires_grad in tensors:
+                tensor.version, tensor._requires_grad = version, requires_grad
+            for generator, bits in generators:
+                generator.bit_generator.state = bits
+            for chance in chances:
+                chance.put_back()
+
+        return undo
 
     # ---- the program
 
@@ -222,6 +273,9 @@ class Tracing:
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
+        #: Whether a call may fail when it is too late for eager code to start anew.
+        asked = "raise" in recorder.treatment.errors.values()  # by the caller
+        self.fails_late = any(asked or may_raise(call) for call in after)
         for call in after:
             if call.function in CHECKS:
                 checks.refuse_late_question(call.line)
@@ -292,6 +346,15 @@ class Tracing:
                 return line, function, a, b
         return None
 
+    def line_that_changes(self) -> str:
+        """Return the line in which the function stores what it must not."""
+        for name in self.changes:
+            for function in self.state.functions:
+                line = line_that_stores(function.__code__, name.rsplit(".", 1)[-1])
+                if line:
+                    return f"{function.__code__.co_filename}:{line}"
+        return self.first_line()
+
     def first_line(self) -> str:
         """Return the line of the function."""
         code = getattr(self.function, "__code__", None)
@@ -305,6 +368,7 @@ class Tracing:
         self.state.before = self.state.put = self.state.slots = []
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
         self.state.functions = self.state.objects = []
+        self.state.answers, self.state.chances = [], []
         self.state.seen.clear()
         self.state.unnamed.clear()
         self.state.tables.clear()

@@ -79,8 +79,8 @@ def products_with_logarithms(draw, function):
 
 
 @covers(
-    normal.normal_cdf, smooth.logistic, smooth.swish, smooth.tanh_unit, smooth.mish_unit,
-    smooth.fraction_of_size, shrinking.rest_of_tanh,
+    normal.normal_cdf, smooth.logistic, smooth.log1p_exp, smooth.swish, smooth.tanh_unit,
+    smooth.mish_unit, smooth.fraction_of_size, shrinking.rest_of_tanh,
 )  # fmt: skip
 def units(function):
     return st.builds(lambda x: Case(function, [x]), arrays(shapes(), -4, 4))

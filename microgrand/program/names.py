@@ -1,0 +1,70 @@
+"""What a function asks for by name, read from its byte code: global names, attributes, imports."""
+
+from __future__ import annotations
+
+import dis
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+#: Names in functions that ask for a module by a text.
+ASKING_FOR_MODULES = {"import_module", "modules", "__import__"}
+#: What reads and writes global names, in Python's byte code.
+OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"}
+
+
+def imports_in(code: Any) -> Iterator[tuple[tuple[int, str], str]]:
+    """Yield what a function imports: the level and the name of a module, and a name in it."""
+    module, level = (0, ""), 0
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            module = level, instruction.argval
+            yield module, ""
+        elif instruction.opname == "IMPORT_FROM":
+            yield module, instruction.argval
+            yield (module[0], f"{module[1]}.{instruction.argval}"), ""  # a module in a package
+        elif type(instruction.argval) is int:
+            level = instruction.argval
+    if ASKING_FOR_MODULES.intersection(code.co_names):
+        yield from (((0, text), "") for text in code.co_consts if isinstance(text, str))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from imports_in(constant)
+
+
+def imported_module(imported: tuple[int, str], names: dict[str, Any]) -> Any:
+    """Return a module that a function imports, unless nobody has imported it yet."""
+    level, name = imported
+    if level:
+        package = names.get("__package__") or ""
+        name = f"{package.rsplit('.', level - 1)[0]}.{name}".rstrip(".")
+    return sys.modules.get(name)
+
+
+def names_in(code: Any) -> tuple[dict[str, None], dict[str, None]]:
+    """Return the names in a function's code and in functions within it, and the global ones."""
+    names = dict.fromkeys(code.co_names)
+    global_names = {i.argval: None for i in dis.get_instructions(code) if i.opname in OF_GLOBALS}
+    texts = [x for x in code.co_consts if isinstance(x, str) and x.isidentifier()]
+    names |= dict.fromkeys(texts)  # as for getattr
+    if "globals" in names:
+        global_names |= dict.fromkeys(texts)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            more, more_global = names_in(constant)
+            names |= more
+            global_names |= more_global
+    return names, global_names
+
+
+def line_that_stores(code: Any, name: str) -> int:
+    """Return the line of a function, or of one within it, that stores a name; 0 if none does."""
+    line = 0
+    for instruction in dis.get_instructions(code):
+        line = getattr(instruction, "line_number", instruction.starts_line) or line
+        is_outside = instruction.opname in ("STORE_ATTR", "STORE_DEREF", "STORE_GLOBAL")
+        if is_outside and instruction.argval == name:
+            return line
+    inside = (x for x in code.co_consts if isinstance(x, types.CodeType))
+    return next(filter(None, (line_that_stores(x, name) for x in inside)), 0)
