@@ -100,10 +100,13 @@ def test_saved_it_gives_the_same_numbers(optimizer, p, tmp_path):
 
 
 def test_what_is_not_numpys_cannot_be_saved(tmp_path):
-    compiled = compile(lambda x: np.apply_along_axis(sorted, 0, x))
+    def total(row):
+        return sum(row)
+
+    compiled = compile(lambda x: np.apply_along_axis(total, 0, x))
     for _ in range(3):
         compiled(X)
-    with pytest.raises(TypeError, match="sorted"):
+    with pytest.raises(TypeError, match="total"):
         compiled.save(tmp_path / "program.py")
 
 

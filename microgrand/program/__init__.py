@@ -16,8 +16,8 @@ Of ``grad(lambda x: np.sum(np.tanh(x) ** 2))``, such an array writes down, forwa
 
 and all that is left to do is to write these lines well. Read on in this order:
 
-- recording.py, functions.py: the array that writes down what is done with it;
-- calls.py: the program, a list of calls on variables;
+- recording.py, functions.py, questions.py: the array that writes down what is done with it;
+- calls.py, containers.py: the program, a list of calls on variables, which stand in nests;
 - slots.py, state.py, names.py, holders.py, libraries.py: what a training step closes over, and
   how it is found, watched and put back;
 - devices.py: what is an array, also of a library that computes on a device;
@@ -27,7 +27,8 @@ and all that is left to do is to write these lines well. Read on in this order:
   is taken back;
 - passes.py, sums.py, values.py, masks.py, operands.py, blocks.py, buffers.py: how it becomes
   shorter and faster, to the bit the same;
-- labels.py, source.py, saving.py: the program as Python, with names, to be read and saved;
+- labels.py, source.py, saving.py, standalone.py: the program as Python, with names, to be read
+  and saved;
 - binding.py, running.py, errstates.py, again.py: what is checked before a run, what is shown after
   it, and the run;
 - native.py, places.py, parts.py, reductions.py, memory.py, rolling.py, lowering.py: parts of it as

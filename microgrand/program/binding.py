@@ -7,7 +7,9 @@ shows the rest, and builds what is returned.
 
 from __future__ import annotations
 
+import dis
 import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from ..grad_mode import grad_enabled
 from ..tensor import Tensor
 from . import passes
 from .calls import Deviation, Program, Variable, mapped
+from .containers import CONTAINERS, attributes_of, base_of, has_dict, is_plain, items_of, with_items
 from .devices import is_array
 from .recording import is_recorded
 from .slots import MISSING, Slot
@@ -39,6 +42,8 @@ class Binding:
             "new_tensor": engine.new_tensor,
             "static": same_static,
             "overlap": np.may_share_memory,
+            "may_share_memory": np.may_share_memory,
+            "shares_memory": np.shares_memory,
             "PUBLISHED": PUBLISHED,
             "MISSING": MISSING,
         }
@@ -52,7 +57,8 @@ class Binding:
         program = made.program
         self.in_program = {v for call in program.calls for v in call.operands()} | program.shown
         of_conditions = {v for call in made.conditions for v in call.operands()}
-        self.used = self.in_program | of_conditions
+        of_facts = {v for _, variables, _ in made.recorder.facts for v in variables}
+        self.used = self.in_program | of_conditions | of_facts
         #: What must be as read-only as it was.
         self.written = {v.storage for call in program.calls for v in call.writes}
         self.written |= made.recorder.flags_asked
@@ -60,6 +66,11 @@ class Binding:
         optimizers = made.state.optimizers.values()
         self.memories = {id(x) for optimizer, _ in optimizers for x in optimizer.memory.values()}
         self.arg_tensors: dict[int, str] = {}
+        #: Where in the arguments an input stands, or the tensor that it is of: a number or a name,
+        #: and keys.
+        self.places: dict[Any, tuple[Any, ...]] = {}
+        self.containers: dict[int, str] = {}
+        self.asks = asks_for_identity(made.state.functions)
         self.unread: dict[Variable, str] = {}
         #: The arrays to which the program was bound last, and the numbers that were fine last.
         self.latest: list[Any] = [(), ()]
@@ -98,11 +109,9 @@ class Binding:
             self.require(f"[*kwargs] == {[*made.kwargs]}")
         (args, kwargs), (given_args, given_kwargs) = (made.args, made.kwargs), made.given
         for i, arg in enumerate(args):
-            self.enter_tree(arg, given_args[i], f"args[{i}]")
+            self.enter_tree(arg, given_args[i], f"args[{i}]", (i,))
         for key in kwargs:
-            self.enter_tree(kwargs[key], given_kwargs[key], f"kwargs.get({key!r})")
-        #: What each call is given, rather than read from a slot.
-        self.from_arguments = set(self.codes)
+            self.enter_tree(kwargs[key], given_kwargs[key], f"kwargs.get({key!r})", (key,))
         self.enter_state()
         self.enter_fixed()
         self.enter_generators()
@@ -128,24 +137,42 @@ class Binding:
         if variable.storage in self.written and variable.kind is np.ndarray:
             self.require(f"{code}.flags.writeable is {variable.writeable}")
 
-    def enter_tree(self, value: Any, given: Any, code: str) -> None:
+    def enter_tree(self, value: Any, given: Any, code: str, place: tuple[Any, ...]) -> None:
         """Check an argument, and what is in it."""
-        if not isinstance(value, (list, tuple, dict)):
-            self.enter_leaf(value, given, code)
+        if not isinstance(value, CONTAINERS):
+            self.enter_leaf(value, given, code, place)
             return
         name = self.local(code)
-        kind = self.bind(type(value))
-        self.require(f"{name}.__class__ is {kind} and len({name}) == {len(value)}")
-        if isinstance(value, dict):
-            if len(value) > 1:
-                self.require(f"[*{name}] == {self.bind([*value])}")
-            for key in value:
-                self.enter_tree(value[key], given[key], f"{name}[{self.constant(key)}]")
-        else:
-            for i, item in enumerate(value):
-                self.enter_tree(item, given[i], f"{name}[{i}]")
+        kind, base = self.bind(type(value)), base_of(value)
+        first = name
+        if not isinstance(value, tuple):
+            first = self.containers.setdefault(id(value), name)
+        if first != name and self.asks:  # given twice
+            self.require(f"{name} is {first}")
+        items = items_of(value)
+        self.require(
+            f"{name}.__class__ is {kind} and {self.call(value, len, name)} == {len(items)}"
+        )
+        if isinstance(value, dict) and len(items) > 1:
+            self.require(f"[*{self.call(value, iter, name)}] == {self.bind([k for k, _ in items])}")
+        for (key, item), (_, given_item) in zip(items, items_of(given), strict=True):
+            code = f"{name}[{self.constant(key)}]"
+            if not is_plain(value):
+                code = f"{self.bind(base.__getitem__)}({name}, {self.constant(key)})"
+            self.enter_tree(item, given_item, code, (*place, key))
+        if not is_plain(value) and has_dict(value):
+            self.require(f"len({name}.__dict__) == {len(vars(value))}")
+        for key, attribute in attributes_of(value).items():
+            self.require(self.is_same(f"{name}.{key}", attribute))
 
-    def enter_leaf(self, value: Any, given: Any, code: str) -> None:
+    def call(self, container: Any, function: Any, name: str) -> str:
+        """Write `len` or `iter` of a container; a user's class may have others."""
+        if is_plain(container):
+            return f"{function.__name__}({name})"
+        method = getattr(base_of(container), f"__{function.__name__}__")
+        return f"{self.bind(method)}({name})"
+
+    def enter_leaf(self, value: Any, given: Any, code: str, place: tuple[Any, ...]) -> None:
         """Check an array, a number or an object among the arguments."""
         name = self.local(code)
         if is_recorded(given):
@@ -154,6 +181,7 @@ class Binding:
             if given._variable in self.codes:  # given twice
                 self.require(f"{name} is {self.codes[given._variable]}")
             self.codes.setdefault(given._variable, name)
+            self.places.setdefault(given._variable, place)
         elif id(value) in self.made.own_tensors:
             if id(value) in self.arg_tensors:
                 self.require(f"{name} is {self.arg_tensors[id(value)]}")
@@ -163,6 +191,7 @@ class Binding:
             for other in self.arg_tensors.values():
                 self.require(f"{name} is not {other}")
             self.arg_tensors[id(value)] = name
+            self.places[id(value)] = place
             self.tensor_codes.append(name)
             self.require(f"{name}.__class__ is {self.bind(type(value))}")
             self.require(f"{name}.primitive is None")
@@ -201,12 +230,22 @@ class Binding:
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
             if (id(slot.holder), slot.key) in state.managed:
                 continue
+            is_cycled = (id(slot.holder), slot.key) in state.cycled
             if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
+                if is_cycled:  # whether there is one at all decides on the rule
+                    self.require(f"({slot.code(self.bind)} == 0) is {before == 0}")
+            elif is_cycled and type(before) is tuple and set(map(type, before)) == {float}:
+                self.enter_floats(slot.code(self.bind), before)
             elif id(slot) not in changed or id(slot.holder) not in state.library_modules:
                 self.require(self.is_same(slot.code(self.bind), before))
                 if isinstance(put, tuple) and put is not before:  # arrays are in it
                     self.enter_items(slot.code(self.bind), put)
+
+    def enter_floats(self, code: str, before: tuple[float, ...]) -> None:
+        """Check that there are as many floats in a tuple; the optimizer is asked for them."""
+        kinds = f"{code}.__class__ is tuple and [*map(type, {code})] == [{'float, ' * len(before)}]"
+        self.require(f"{code} is {self.bind(before)} or ({kinds})")
 
     def enter_items(self, code: str, put: Any) -> None:
         """Collect the arrays in a tuple, which stay the same as long as it does."""
@@ -256,7 +295,8 @@ class Binding:
             self.codes[variable] = name
             self.read.add((id(slot.holder), slot.key))
             if given:
-                self.from_arguments.add(variable)
+                if slot.key == "_array":
+                    self.places[variable] = self.places[id(slot.holder)]
             else:
                 self.slot_inputs.append((slot, variable))
 
@@ -281,8 +321,51 @@ class Binding:
     def enter_bound(self) -> None:
         """Check the arrays to which the program is bound, unless they are those of the last run."""
         conditions = [*self.bound_conditions, *self.conditions_apart(of_bound=True)]
+        bound = dict(zip(self.bound, self.bound_codes, strict=True))
+        arrays = [code for v, code in bound.items() if v.is_array]
+        if len(arrays) > 1:
+            conditions.append(distinct(arrays))
         self.unless_latest(0, "arrays", self.bound_codes, [must(x) for x in conditions])
         self.lines += map(must, self.conditions_apart(of_bound=False))
+        everywhere = {**self.codes, **bound, **self.unread}
+        self.enter_identities(everywhere)
+        self.enter_facts(everywhere)
+
+    def enter_identities(self, codes: dict[Variable, str]) -> None:
+        """Check that arrays are still as many objects: the function may ask ``x is y``.
+
+        Those among the arguments are looked at in any case, state only where code asks.
+        """
+        alike: dict[Any, list[Variable]] = {}
+        for v in codes:
+            if v.is_array:
+                alike.setdefault((v.kind, v.shape, v.strides, v.dtype), []).append(v)
+        if self.asks and len(self.containers) > 1:
+            self.require(distinct([*self.containers.values()]))
+        for variables in alike.values():
+            given = [codes[v] for v in variables if v in self.places]
+            others = [codes[v] for v in variables if v not in self.places]
+            if self.asks or len(given) > 1:
+                if len(variables) > 1:
+                    self.require(distinct([*given, *others]))
+            else:
+                for other in others * len(given):
+                    self.require(f"{given[0]} is not {other}")
+
+    def enter_facts(self, codes: dict[Variable, str]) -> None:
+        """Check what the function has asked about the memory of arrays."""
+        for asked, variables, answer in dict.fromkeys(self.made.recorder.facts):
+            given = [codes[v] for v in variables]
+            if asked == "flags":
+                self.require(f"{given[0]}.flags.num == {answer}")
+            elif asked == "base":
+                self.require(f"({given[0]}.base is None) is {answer}")
+            elif asked == "bases":
+                self.require(f"({given[0]}.base is {given[1]}.base) is {answer}")
+            elif asked == "view":
+                self.require(f"({given[0]}.base is {given[1]}) is {answer}")
+            else:
+                self.require(f"{asked}({', '.join(given)}) is {answer}")
 
     def unless_latest(
         self, place: int, name: str, codes: list[str], lines: list[str], keep: str = ""
@@ -448,20 +531,17 @@ class Binding:
                 if made.outputs[tree.place].storage.constant:
                     value += ".copy()"
                 return f"new_tensor({value})" if isinstance(tree, OutputTensor) else value
+            if not isinstance(tree, CONTAINERS):
+                return self.constant(tree)
+            items = [write(item) for _, item in items_of(tree)]
             if type(tree) is tuple:
-                return as_tuple([write(item) for item in tree])
+                return as_tuple(items)
             if type(tree) is list:
-                return f"[{', '.join(map(write, tree))}]"
-            if isinstance(tree, (tuple, list)):
-                items = ", ".join(map(write, tree))
-                kind = self.bind(type(tree))
-                return f"{kind}({items})" if hasattr(tree, "_fields") else f"{kind}([{items}])"
-            if isinstance(tree, dict):
-                items = ", ".join(
-                    f"{self.constant(key)}: {write(item)}" for key, item in tree.items()
-                )
-                return f"{{{items}}}"
-            return self.constant(tree)
+                return f"[{', '.join(items)}]"
+            if type(tree) is dict:
+                keys = map(self.constant, tree)
+                return f"{{{', '.join(f'{k}: {x}' for k, x in zip(keys, items, strict=True))}}}"
+            return f"{self.bind(with_items)}({self.bind(tree)}, [{', '.join(items)}])"
 
         lines.append(f"return {write(made.output_tree)}")
         return self.define("finish(values, holder)", lines)
@@ -470,6 +550,33 @@ class Binding:
 def must(condition: str) -> str:
     """Write that a program does not apply unless a condition holds."""
     return f"if not ({condition}): return None"
+
+
+def distinct(codes: list[str]) -> str:
+    """Write the condition that there are as many objects as places."""
+    if len(codes) == 2:
+        return f"{codes[0]} is not {codes[1]}"
+    return f"len({{*map(id, {as_tuple(codes)})}}) == {len(codes)}"
+
+
+#: The names of functions and methods that tell one object from another.
+OF_IDENTITY = {"id", "is_", "is_not", "index", "count", "remove"}
+
+
+def asks_for_identity(functions: Sequence[Any]) -> bool:
+    """Tell whether functions may ask if two values are one object, as ``x is y`` does."""
+    codes = [function.__code__ for function in functions]
+    for code in codes:  # which grows
+        codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
+        before = None
+        for instruction in dis.get_instructions(code):
+            constant = before is not None and before.opname == "LOAD_CONST"
+            if instruction.opname in ("IS_OP", "CONTAINS_OP") and not constant:
+                return True
+            before = instruction
+        if OF_IDENTITY & {*code.co_names}:
+            return True
+    return False
 
 
 def guarded(lines: list[str]) -> list[str]:
@@ -487,24 +594,26 @@ class Probe:
     def __init__(self, probes: Any) -> None:
         self.probes = probes
         asked = [call.function for _, needed in probes for call in needed]
-        self.optimizers = {x.optimizer: None for x in asked if isinstance(x, HostNumbers)}
+        optimizers = {x.optimizer: None for x in asked if isinstance(x, HostNumbers)}
+        #: Where their numbers stand.
+        self.places = [
+            (holder, key)
+            for optimizer in optimizers
+            for holder in options_of(optimizer)
+            for key, x in holder.items()
+            if type(x) in (float, tuple)
+        ]
         #: Those whose rules may take another way at some step; the library's own do not.
         self.counting = [
             optimizer
-            for optimizer in self.optimizers
+            for optimizer in optimizers
             if not type(optimizer).update.__module__.startswith("microgrand.optim")
         ]
         self.before: Any = None
 
     def __call__(self) -> bool:
         """Ask, if numbers of an optimizer have changed since the last time."""
-        now: list[Any] = [
-            x
-            for optimizer in self.optimizers
-            for holder in options_of(optimizer)
-            for x in holder.values()
-            if type(x) is float
-        ]
+        now = [holder[key] for holder, key in self.places]
         now += [contents_of(optimizer) for optimizer in self.counting]
         if now == self.before:
             return True
@@ -534,11 +643,16 @@ def value_of(values: dict[Variable, Any], leaf: Any) -> Any:
 
 def numbers_of_copy(asked: HostNumbers) -> Any:
     """Return an optimizer's numbers without counting a step."""
+    return update_of_copy(asked)[2]
+
+
+def update_of_copy(asked: HostNumbers) -> Any:
+    """Return what an optimizer's `update` would, without counting a step."""
     probe = object.__new__(type(asked.optimizer))
     vars(probe).update(
         {k: list(v) if isinstance(v, list) else v for k, v in vars(asked.optimizer).items()}
     )
-    return probe.update(asked.index)[2]
+    return probe.update(asked.index)
 
 
 def as_tuple(items: list[str]) -> str:

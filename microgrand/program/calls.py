@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from .containers import CONTAINERS, items_of, with_items
+
 
 class Storage:
     """The memory of an array: views of it share it, and a write into one changes the others."""
@@ -186,7 +188,13 @@ def expect_shape(value: Any, shape: tuple[int, ...]) -> None:
         raise Deviation
 
 
-CHECKS = (expect, expect_shape)
+def expect_dtype(value: Any, dtype: Any) -> None:
+    """Raise if an array or number whose dtype depends on values has another one."""
+    if value.dtype != dtype:
+        raise Deviation
+
+
+CHECKS = (expect, expect_shape, expect_dtype)
 
 
 # --------------------------------------------------------------------- nested arguments
@@ -208,13 +216,8 @@ def variables_in(value: Any) -> Iterator[Variable]:
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     """Apply `function` to all that is in tuples, lists, dicts and slices."""
-    if isinstance(value, dict):
-        return {key: mapped(function, item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)([mapped(function, item) for item in value])
-    if isinstance(value, (list, tuple)):
-        items = [mapped(function, item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, CONTAINERS):
+        return with_items(value, [mapped(function, item) for _, item in items_of(value)])
     if isinstance(value, slice):
         return slice(*[mapped(function, part) for part in (value.start, value.stop, value.step)])
     return function(value)

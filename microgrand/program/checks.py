@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
+import linecache
+import re
+import sys
 import warnings
 from typing import Any, NoReturn
 
@@ -26,8 +30,44 @@ def refuse_question(asked: str, line: str) -> NoReturn:
     )
 
 
+#: What to do instead, by what has asked for an array's values.
+INSTEAD = {
+    "load_state_dict": "load a state outside of the compiled function, between two calls",
+    "detect_anomaly": "use detect_anomaly around the call: the function then runs eagerly under it",
+    "anomaly_in": "use detect_anomaly around the call: the function then runs eagerly under it",
+    "np.r_": "instead of np.r_[x, y] write np.concatenate([x, y])",
+    "np.c_": "instead of np.c_[x, y] write np.column_stack([x, y])",
+    "np.mgrid": "np.mgrid makes as many points as values say; make it outside, of Python's numbers",
+    "nditer": "instead of a loop by np.nditer compute with whole arrays",
+    "ndenumerate": "instead of a loop by np.ndenumerate compute with whole arrays",
+    "as_strided": "instead of as_strided write an index, or sliding_window_view of its module",
+    "vectorize": "np.vectorize calls Python for each element; compute with whole arrays",
+    "fromiter": "instead of np.fromiter compute with whole arrays, or np.stack a list of them",
+    "assert_allclose": "test results outside of the compiled function",
+    "assert_array_equal": "test results outside of the compiled function",
+}
+
+
+def instead(line: str) -> str | None:
+    """Return what to do instead, if the line or a function that it has called tells."""
+    path, _, number = line.rpartition(":")
+    text = linecache.getline(path, int(number)) if number.isdigit() else ""
+    frame, names = sys._getframe(), set[str]()
+    while frame.f_back is not None and f"{frame.f_code.co_filename}:{frame.f_lineno}" != line:
+        names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    found = (x for name, x in INSTEAD.items() if name in names or re.search(rf"\b{name}\b", text))
+    return next(found, None)
+
+
 def refuse_conversion(line: str) -> NoReturn:
     """Raise, as NumPy asks for an array's values where it does not say what it does with them."""
+    told = instead(line)
+    if told is not None:
+        raise NotRecordable(
+            f"{line}: here values are asked for, which are others in each call, and a compiled "
+            f"function runs Python only while it is traced; {told}"
+        )
     raise NotRecordable(
         f"{line}: here NumPy makes a plain array of one that is another one in each call. Where it "
         "is put into an array that np.zeros, np.empty or np.array has made, make that with "
@@ -42,6 +82,22 @@ def refuse_attribute(name: str, line: str) -> NoReturn:
     raise NotRecordable(
         f"{line}: {name} of an array cannot be traced; use a NumPy function of the array, or "
         "leave this part out of the compiled function"
+    )
+
+
+def refuse_effect(function: Any, line: str) -> NoReturn:
+    """Raise, as a function does something that a program does not, such as to write a file."""
+    raise NotRecordable(
+        f"{line}: {name_of(function)} returns nothing, and a program computes arrays only; return "
+        "the array, and call the function outside of the compiled function"
+    )
+
+
+def refuse_memory(asked: str, line: str) -> NoReturn:
+    """Raise, as whose memory an array is in may differ from call to call."""
+    raise NotRecordable(
+        f"{line}: {asked} of views that are made inside the compiled function depends on how its "
+        "arguments lie in memory; ask it of the arguments themselves, or outside"
     )
 
 
@@ -207,8 +263,21 @@ def refuse_result(function: Any, value: Any) -> NoReturn:
 
 def check_function(function: Any) -> None:
     """Raise if what is to be compiled is no function."""
-    if not callable(function):
+    if not callable(function) and not isinstance(function, classmethod):
         raise TypeError(f"compile expects a function, got {function!r}")
+
+
+def check_container(container: Any, attributes: dict[str, Any], is_static: Any) -> None:
+    """Raise if a list, tuple or dict of a user's class has an attribute that cannot be traced."""
+    for name, value in attributes.items():
+        if not is_static(value):
+            kind = type(container).__name__
+            raise TypeError(
+                f"a {kind} among the arguments has an attribute {name!r}, a "
+                f"{type(value).__name__}; compile traces what is in lists, tuples and dicts, and "
+                "compares numbers and texts among their attributes. Give the "
+                f"{type(value).__name__} as an argument of its own, or as an item"
+            )
 
 
 def check_has_room(instance: Any) -> None:
@@ -267,7 +336,8 @@ def warn_of_many(function: Any, most: int) -> None:
     warnings.warn(
         f"{name_of(function)} was called with more combinations of shapes, modes and numbers than "
         f"the {most} that programs are made for; others run without a program from now on. Give "
-        "numbers that change as arguments of type float or as arrays",
+        "numbers that change as arguments of type float or as arrays, and objects, such as "
+        "generators, as the same ones in each call: they are told by identity",
         RuntimeWarning,
         stacklevel=4,
     )
@@ -285,9 +355,65 @@ def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoR
 def refuse_saving(name: str, value: Any) -> NoReturn:
     """Raise, as a program calls something that is not NumPy's."""
     raise TypeError(
-        f"the program calls {name_of(value) if callable(value) else value!r:.60}, named {name} in "
-        "its source, which a module that needs NumPy only cannot do"
+        f"the program calls {name_of(value) if callable(value) else repr(value)[:60]}, named "
+        f"{name} in its source, which a module that needs NumPy only cannot do; call it outside "
+        "of the compiled function, or write what it does with NumPy's functions"
     )
+
+
+def refuse_saving_value(value: Any) -> NoReturn:
+    """Raise, as a module cannot write a value that is among the arguments or results."""
+    raise TypeError(
+        f"among the function's arguments, results and their keys is {value!r:.60}, a "
+        f"{type(value).__name__}, which a module that needs NumPy only cannot write. Save a "
+        "function that takes and returns arrays, Python's numbers and texts, and tuples, lists and "
+        "dicts of them"
+    )
+
+
+def refuse_saving_objects(name: str) -> NoReturn:
+    """Raise, as an array of Python's objects is no array of numbers."""
+    raise TypeError(
+        f"the program reads {name}, an array of objects, which a module's .npz file does not hold; "
+        "convert it to an array of numbers, as by array.astype(float)"
+    )
+
+
+def refuse_saving_optimizer(kind: type) -> NoReturn:
+    """Raise, as an optimizer's numbers cannot be computed without it."""
+    raise TypeError(
+        f"the numbers of {kind.__name__}.update cannot be computed in a module that needs NumPy "
+        "only: it may call Python's and NumPy's functions, and read the optimizer's own numbers "
+        "and texts; its source must be in a file"
+    )
+
+
+def refuse_saving_facts() -> NoReturn:
+    """Raise, as a program depends on how arguments and state lie in memory."""
+    raise TypeError(
+        "the program depends on whose memory arrays are in (np.shares_memory, x.flags, x.base), "
+        "which is another one in a module; leave the question out of the compiled function"
+    )
+
+
+def check_is_as_traced(entered: Any) -> None:
+    """Raise if the state is no longer such as the latest program needs."""
+    if entered is None:
+        raise RuntimeError(
+            "what the function closes over is no longer such as when the latest program was "
+            "traced: a module's mode, a gradient that is None now, a number or an array's shape. "
+            "Put it back, or call the function until it has a program for this, and save then"
+        )
+
+
+def check_parameters(names: list[str], reserved: Any) -> None:
+    """Raise if a module's function cannot have parameters of these names."""
+    for name in names:
+        if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
+            raise TypeError(
+                f"a saved module cannot have a parameter called {name!r}; rename it, or wrap the "
+                "function in one whose parameters have other names"
+            )
 
 
 def refuse_saving_for_a_device() -> NoReturn:

@@ -125,7 +125,8 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, (np.ndarray, np.generic, float)) and isinstance(
         b, (np.ndarray, np.generic, float)
     ):
-        return same_bits(a, b) or bool(np.array_equal(a, b, equal_nan=True))
+        can_be_nan = all(np.asarray(x).dtype.kind in "fc" for x in (a, b))
+        return same_bits(a, b) or bool(np.array_equal(a, b, equal_nan=can_be_nan))
     return same_static(a, b) if isinstance(b, STATIC) else a is b or type(a) is type(b)
 
 

@@ -16,9 +16,11 @@ from ..transforms import Variable as TransformVariable
 from . import checks
 from .calls import Call, Deviation
 from .comparison import run_both
+from .containers import attributes_of, containers_in
 from .recording import leaves, recording
 from .running import Trace
 from .saving import save
+from .state import is_static
 from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.
@@ -84,8 +86,9 @@ def compile(
     -----
     There is a program for each combination of the arguments' shapes, dtypes and memory layouts, of
     training modes, and of Python's numbers that are no floats, among the arguments, in the closure
-    and in modules; of floats, the optimizer's ``lr``, a dropout layer's ``p`` and those among the
-    arguments, in closures and modules may change. More than 32 programs are not made.
+    and in modules; of floats, the optimizer's ``lr``, the momenta of the library's optimizers, a
+    dropout layer's ``p`` and those among the arguments, in closures and modules may change. More
+    than 32 programs are not made.
 
     Arrays that the function closes over are read at each call, and numbers are compared: also where
     they stand in other modules of yours, in classes, in context variables, or under decorators.
@@ -103,6 +106,11 @@ def compile(
     such a call is eager code's, and leaves no program. So is a call in which a program's call
     raises; where that may happen after the first change to an array, each run copies what it is
     about to change.
+
+    What is returned is made anew, lists and dicts, too: a dict that the function closes over is
+    returned as another one with the same items. Lists, tuples and dicts of classes of your own keep
+    class and attributes, which are compared before a run. Other objects among the arguments, such
+    as generators and dataclasses, are told by identity: a new one in each call is traced anew.
 
     What two masks drop in turn is zeroed at once: an overflow on the way, which eager code warns
     of, may go without a warning.
@@ -175,6 +183,7 @@ class Compiled:
         self.told = False
         self.recordings = 0
         self.eager_calls = 0
+        self.of_classes: dict[type, Compiled] = {}
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -214,6 +223,8 @@ class Compiled:
                 isinstance(leaf, Tensor) and leaf.requires_grad and not leaf.is_leaf
             ):
                 return self.function(*args, **kwargs)  # it becomes part of the graph around it
+        for container in containers_in((args, kwargs)):
+            checks.check_container(container, attributes_of(container), is_static)
         checks.check_arguments([x._array if isinstance(x, Tensor) else x for x in given])
         if len(self.traces) >= MOST or self.recordings >= 4 * MOST:
             if not self.told:
@@ -268,18 +279,25 @@ class Compiled:
         return result
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """As a method: a program for each instance."""
+        """As a method: a program for each instance, or for the class of a class method."""
+        if isinstance(self.function, classmethod):
+            instance = type(instance) if owner is None else owner
         if instance is None:
             return self
+        if isinstance(instance, type):
+            if instance not in self.of_classes:
+                method = self.function.__get__(instance, instance)
+                if isinstance(self.function, classmethod):
+                    method = self.function.__get__(None, instance)
+                self.of_classes[instance] = Compiled(method, self.check, self.backend)
+            return self.of_classes[instance]
         name = f"_compiled_{id(self)}"
         checks.check_has_room(instance)
         bound = vars(instance).get(name)
         # A copy of the instance has what the instance had: a method of the other one.
         if bound is None or getattr(bound.function, "__self__", instance) is not instance:
             method = self.function.__get__(instance, owner)
-            of_class = isinstance(instance, type)  # as under classmethod
-            put = type.__setattr__ if of_class else object.__setattr__
-            put(instance, name, Compiled(method, self.check, self.backend))
+            object.__setattr__(instance, name, Compiled(method, self.check, self.backend))
         return vars(instance)[name]
 
     def __reduce__(self) -> Any:
@@ -309,14 +327,16 @@ class Compiled:
         Its state, the parameters and what else the program reads, is written beside it as
         ``.npz``. The module's ``step`` takes the arguments of the compiled function, arrays for
         tensors, and returns what that returned; it raises if they are others than were traced.
+        Modes, schedules and numbers that the function closes over stay as they are now.
 
         Raises
         ------
         RuntimeError
-            If there is no program yet.
+            If there is no program yet, or what the function closes over is no longer such as when
+            the latest program was traced, as after ``net.eval()`` or ``p.grad = None``.
         TypeError
-            If the program calls functions that are not NumPy's, as native parts are, or computes on
-            a device.
+            If the program calls functions that are not NumPy's, as native parts are, computes on a
+            device, or reads or returns what is neither an array nor a number or text of Python's.
         """
         checks.check_is_compiled(self.traces)
         save(self.traces[0], path)

@@ -355,9 +355,10 @@ def fold_constants(program: Program) -> None:
         result = call.result
         operands = list(call.operands())
         is_constant = bool(operands) and all(v.storage.constant for v in operands)
+        is_constant |= call.function in OF_A_SHAPE and all(v is call.args[0] for v in operands)
         if (
             isinstance(result, Variable)
-            and (is_constant or call.function in OF_A_SHAPE or result.value is not None)
+            and (is_constant or result.value is not None)
             and result.storage not in changing
             and not has_effect(call)
             and not call.errstate

@@ -27,7 +27,7 @@ import numpy as np
 from ..anomaly import line_of_user
 from ..checks import WRITERS
 from ..engine import Node
-from . import checks
+from . import checks, questions
 from .calls import (
     OPERATOR_IN_PLACE,
     UFUNC_OF,
@@ -37,6 +37,7 @@ from .calls import (
     Storage,
     Variable,
     expect,
+    expect_dtype,
     expect_shape,
     mapped,
 )
@@ -48,7 +49,11 @@ from .functions import (
     METHODS_IN_PLACE,
     METHODS_OF_VALUES,
     OF_A_SHAPE,
+    OF_ANY_DTYPE,
     OF_ANY_SHAPE,
+    OF_LENGTHS,
+    OF_MEMORY,
+    OF_NUMBERS,
     OF_SHAPES,
     RETURNS_ITS_ARGUMENT,
     VIEWS,
@@ -79,6 +84,10 @@ class Recorder:
         self.handed_out: list[weakref.ref[Recorded]] = []
         self.raised = ""  # where a call has raised an error that depends on values
         self.flags_asked: set[Storage] = set()
+        #: What was asked about the memory of arrays: a question, of which, and the answer.
+        self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
+        self.bases: dict[int, tuple[Recorded, Any]] = {}  # which were asked for
+        self.unknown: dict[int, Any] = {}  # bases that are no inputs
         self.threads: set[threading.Thread] = set()  # that the function has started
 
     # ---- values
@@ -161,14 +170,26 @@ class Recorder:
         if draws:
             self.streams = [(bits, str(bits.state)) for bits, _ in self.streams]
         if function in OF_SHAPES:
+            if function is np.min_scalar_type and np.ndim(values[0]) == 0:
+                self.refuse(checks.refuse_question, "np.min_scalar_type")
             return result
+        if function in OF_MEMORY:
+            return questions.note_memory(self, function, args, result)
         given = leaves((args, kwargs))
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
             self.refuse(checks.refuse_question, "a text")
+        if result is None and not written and is_numpys(function):  # as np.save
+            self.refuse(checks.refuse_effect, function)
+        of_objects = any(is_array(x) and x.dtype.hasobject for x in recorded)
+        if of_objects and not (written or is_of_numbers(result)):
+            self.refuse(checks.refuse_object, result)
         if is_array(result) and not written:
             for x in recorded:
                 if result is x._value:
+                    if function is np.real_if_close:
+                        self.write_down(function, args, kwargs, result, recorded)
+                        return x
                     if (
                         function in RETURNS_ITS_ARGUMENT
                         or not is_numpys(function)
@@ -219,7 +240,7 @@ class Recorder:
     def save(self, array: Any) -> None:
         """Keep a copy of an array from outside that is about to be written into."""
         owner = plain(array)
-        while isinstance(owner, np.ndarray) and owner.base is not None:
+        while isinstance(getattr(owner, "base", None), np.ndarray) and is_writeable(owner.base):
             owner = owner.base
         if self.operand(array).storage.external and id(owner) not in self.saved:
             self.saved[id(owner)] = owner, owner.copy()
@@ -291,12 +312,20 @@ class Recorder:
         )
         self.calls.append(call)
         of_nothing = function in MAKING and all(x is kwargs.get("like") for x in recorded)
-        if (of_nothing or function in OF_A_SHAPE) and is_on_device(result):
+        is_varying = function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1)
+        is_varying |= not written and has_lengths(function, args, kwargs)
+        of_a_shape = function in OF_A_SHAPE and not is_varying
+        if (of_nothing or of_a_shape) and is_on_device(result):
             call.result.value = result
-        if function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1):
+        if is_varying:
             for x in leaves(wrapped):
                 if is_recorded(x) and is_array(x):
                     self.expect_of(expect_shape, x, x._value.shape)
+        for x in leaves(wrapped):
+            dtype = getattr(x._value, "dtype", None) if is_recorded(x) else None
+            of_texts = dtype is not None and dtype.kind in "SU" and not written
+            if of_texts or (dtype is not None and function in OF_ANY_DTYPE):
+                self.expect_of(expect_dtype, x, dtype)
         return wrapped
 
     def expect_of(self, check: Any, *args: Any) -> None:
@@ -322,9 +351,31 @@ def has_nothing_to_do(function: Any, x: Recorded, given: list[Any]) -> bool:
     return is_first_only and function is not np.nan_to_num
 
 
+def has_lengths(function: Any, args: Any, kwargs: Any) -> bool:
+    """Tell whether the shape of a result may depend on whole numbers among the arguments."""
+    if function is operator.getitem:
+        parts = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return any(
+            is_recorded(x) for part in parts if isinstance(part, slice) for x in leaves(part)
+        )
+    if isinstance(function, np.ufunc) or function in OF_NUMBERS or not is_numpys(function):
+        return False
+    given = args if function in MAKING else args[1:]
+    return any(
+        is_recorded(x) and is_whole(x._value) and (not np.ndim(x._value) or function in OF_LENGTHS)
+        for x in leaves((given, kwargs))
+    )
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether numbers are whole ones."""
+    dtype = getattr(value, "dtype", None)
+    return isinstance(value, int) if dtype is None else dtype.kind in "iub"
+
+
 def is_numpys(function: Any) -> bool:
     """Tell whether a function is NumPy's, or a method or operator of arrays."""
-    kind = type(function)
+    kind = type(getattr(function, "__self__", function))  # as of np.add.reduce
     module = getattr(function, "__module__", None) or kind.__module__
     return kind in (Method, np.ufunc) or module.split(".")[0] == "numpy"
 
@@ -358,9 +409,23 @@ def same_bits(x: Any, y: Any) -> bool:
     same_kind = x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
     if on_device:
         return same_kind and same_bytes(x, y)
+    if x.dtype.hasobject:
+        return same_kind and all(map(same_object, x.ravel().tolist(), y.ravel().tolist()))
     padded = x.dtype.char in "gG"  # between long doubles there may be anything
     same_numbers = padded and np.array_equal(x, y, equal_nan=True)
     return same_kind and bool(x.tobytes() == y.tobytes() or same_numbers)
+
+
+def same_object(x: Any, y: Any) -> bool:
+    """Tell whether two of Python's objects, in arrays, are the same or equal."""
+    return x is y or (type(x) is type(y) and bool(np.all(x == y)))
+
+
+def is_of_numbers(result: Any) -> bool:
+    """Tell whether what is computed from objects is numbers, or an array of objects again."""
+    if isinstance(result, np.ndarray):
+        return result.dtype == object or result.dtype.kind in "biufc"
+    return isinstance(result, (int, float, complex, np.number, np.bool))
 
 
 # ------------------------------------------------------------------------------ the value
@@ -480,6 +545,13 @@ class Recorded:
         """Return a number that was not computed from arrays: Python may branch on it."""
         return type(self)(self._value, self._variable, self._recorder, KNOWN)
 
+    def set_writeable(self, write: bool) -> None:
+        """Make an array that only others will see read-only."""
+        if write:
+            self._recorder.refuse(checks.refuse_attribute, "setflags(write=True)")
+        self._variable.read_only = True
+        self._value.setflags(write=False)
+
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -516,10 +588,11 @@ class Recorded:
             raise AttributeError(f"{type(self._value).__name__} has no attribute {name!r} here")
         if name == "flags":
             recorder.flags_asked.add(self._variable.storage)
-            return self._value.flags
+            return (
+                questions.Flags(self) if isinstance(self._value, np.ndarray) else self._value.flags
+            )
         if name == "base":
-            base = self._value.base
-            return base if base is None else recorder.known.get(id(base), UnknownBase())
+            return questions.base_of(recorder, self)
         if name in VIEWS:
             return run(Attribute(name), self)
         if name in METHODS:
@@ -529,7 +602,7 @@ class Recorded:
                 Method(name), (self, *args), kwargs, (self,)
             )
         if name == "setflags":
-            return lambda write: set_read_only(self, write)
+            return self.set_writeable
         if name in METHODS_OF_VALUES:
             return lambda *args: question(operator.methodcaller(name, *args), f".{name}()")(self)
         return recorder.refuse(checks.refuse_attribute, name)
@@ -666,13 +739,6 @@ class RecordedArray(Recorded):
         return recorder.call(function, args, kwargs, written)
 
 
-class UnknownBase:
-    """The array that a recorded one is a view of: whose memory that is may differ in a run."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"the base of a recorded array is not known; it has no {name}")
-
-
 def is_writeable(array: Any) -> bool:
     """Tell whether an array may be written into; a device's always may."""
     if not isinstance(array, np.ndarray):
@@ -687,11 +753,3 @@ def method(recorder: Recorder, name: str, self: Any, *args: Any, **kwargs: Any) 
     """Call a method of an array or a generator, and write it down."""
     written = (kwargs["out"],) if kwargs.get("out") is not None else ()
     return recorder.call(Method(name), (self, *args), kwargs, written)
-
-
-def set_read_only(self: Recorded, write: bool) -> None:
-    """Make an array that only others will see read-only."""
-    if write:
-        self._recorder.refuse(checks.refuse_attribute, "setflags(write=True)")
-    self._variable.read_only = True
-    self._value.setflags(write=False)

@@ -19,7 +19,6 @@ from .calls import Deviation, Program, Variable, mapped, same
 from .devices import is_on_device
 from .errstates import Errstate
 from .operands import SMALL, TINY
-from .recording import leaves
 from .source import Source
 from .tracing import Tracing
 
@@ -43,7 +42,7 @@ class Trace:
         own = made.own_tensors
         kinds: dict[int, Kind] = {}  # an array may be given twice
         self.kinds = mapped(
-            lambda leaf: kinds.setdefault(id(leaf), Kind(leaf, id(leaf) in own)),
+            lambda leaf: kinds.get(id(leaf)) or Kind(leaf, kinds, id(leaf) in own),
             (made.args, made.kwargs),
         )
         if self.binding.replaced_gradients() and not self.are_small(program.early):
@@ -112,9 +111,7 @@ class Trace:
     def example(self) -> Any:
         """Return arguments such as were recorded."""
         made: dict[Kind, Any] = {}
-        for kind in leaves(self.kinds):
-            made.setdefault(kind, kind.make())
-        return mapped(made.get, self.kinds)
+        return mapped(lambda kind: kind.make(made), self.kinds)
 
     def instance(self, arrays: tuple[Any, ...]) -> Any:
         """Bind the program to the arrays that stay the same."""
@@ -198,33 +195,50 @@ def lowered(program: Program) -> str:
 
 
 class Kind:
-    """What is known of an argument when the call is over: of an array, what it was like."""
+    """What is known of an argument when the call is over: of an array, what it was like.
 
-    def __init__(self, leaf: Any, is_own: bool = False) -> None:
-        self.make: Callable[[], Any] = lambda: leaf
+    It is put in `kinds`, which says by ids which arguments, or the arrays of tensors, are one.
+    """
+
+    def __init__(self, leaf: Any, kinds: dict[int, Kind], is_own: bool = False) -> None:
+        kinds[id(leaf)] = self
+        self.create: Callable[[dict[Kind, Any]], Any] = lambda made: leaf
         if is_on_device(leaf):
-            self.make = str  # no module is written that would need one
+            self.create = lambda made: ""  # no module is written that would need one
         elif isinstance(leaf, np.ndarray):
-            self.make = functools.partial(array_like, leaf.shape, leaf.dtype, leaf.strides)
+            like = leaf.shape, leaf.dtype, leaf.strides, leaf.flags.owndata
+            self.create = lambda made: array_like(*like)
         elif is_own:
-            kind, array = type(leaf), Kind(leaf._array).make
-            gradient, requires_grad = Kind(leaf._grad).make, leaf._requires_grad
-            self.make = functools.partial(tensor_like, kind, array, gradient, requires_grad)
+            kind, requires_grad = type(leaf), leaf._requires_grad
+            array, gradient = (
+                kinds.get(id(x)) or Kind(x, kinds) for x in (leaf._array, leaf._grad)
+            )
+            self.create = lambda made: tensor_like(
+                kind, array.make(made), gradient.make(made), requires_grad
+            )
+
+    def make(self, made: dict[Kind, Any]) -> Any:
+        """Return the example of this, one of those that are made."""
+        if self not in made:
+            made[self] = self.create(made)
+        return made[self]
 
 
-def array_like(shape: Any, dtype: Any, strides: Any) -> Any:
+def array_like(shape: Any, dtype: Any, strides: Any, owns: bool) -> Any:
     """Make an array that lies in memory as another one."""
     reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True) if n]
     before = -sum(step for step in reach if step < 0)
     after = sum(step for step in reach if step > 0) + dtype.itemsize
-    return np.ndarray(shape, dtype, bytearray(before + after), before, strides)
+    array: Any = np.ndarray(shape, dtype, bytearray(before + after), before, strides)
+    own = np.empty_like(array)
+    return own if owns and own.strides == strides else array
 
 
 def tensor_like(kind: Any, array: Any, gradient: Any, requires_grad: bool) -> Any:
     """Make a tensor that is like another one."""
-    tensor = new_tensor(array())
+    tensor = new_tensor(array)
     tensor.__class__ = kind
-    tensor._grad, tensor._requires_grad = gradient(), requires_grad
+    tensor._grad, tensor._requires_grad = gradient, requires_grad
     return tensor
 
 

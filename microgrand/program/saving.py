@@ -8,19 +8,18 @@ modules would show.
 
 from __future__ import annotations
 
-import ast
-import inspect
-import pprint
-import textwrap
-import types
+import collections
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..nn.dropout import masks
 from ..tensor import Tensor
 from . import checks
+from .calls import Program
+from .source import OF_SAVED_MODULES, Writer
+from .standalone import Sources, dtype_code, generator_lines, optimizer_lines, value_code
 from .state import HostNumbers
 from .tracing import Always, Output, parameter_names
 
@@ -42,10 +41,18 @@ def deviate():
 def _check(name, given, shape, dtype, strides):
     """Raise if an argument is another array than was traced."""
     found = tuple(getattr(given, key, None) for key in ("shape", "dtype", "strides"))
-    if found != (shape, np.dtype(dtype), strides):
+    if found != (shape, dtype, strides) or not isinstance(given, np.ndarray):
         raise TypeError(
             f"{{name}} is an array of shape {{shape}}, dtype {{dtype}} and strides {{strides}}, "
             f"as when it was traced; got shape, dtype and strides {{found}}"
+        )
+
+
+def _check_kind(name, given, kind):
+    """Raise if an argument is a number of another kind than was traced."""
+    if type(given) is not kind:
+        raise TypeError(
+            f"{{name}} is a {{kind.__name__}}, as when it was traced; got {{given!r}}"
         )
 
 
@@ -55,10 +62,16 @@ def _check_number(name, given, expected):
         raise ValueError(f"{{name}} is {{expected!r}}, as when it was traced; got {{given!r}}")
 
 
-def _check_same(name, given, other_name, other):
+def _check_one(name, given, other_name, other):
     """Raise if two arguments are no longer one array."""
     if given is not other:
         raise ValueError(f"{{name}} and {{other_name}} are one array, as when it was traced")
+
+
+def _check_two(name, given, other_name, other):
+    """Raise if two arguments have become one array."""
+    if given is other:
+        raise ValueError(f"{{name}} and {{other_name}} are two arrays, as when it was traced")
 
 
 def _check_keys(name, given, expected):
@@ -71,64 +84,65 @@ def _check_keys(name, given, expected):
 '''
 
 
-#: What stands for `microgrand.nn.dropout.masks.read_only`.
-READ_ONLY = """
-def read_only(mask):
-    mask.setflags(write=False)
-    return mask
-"""
-
-
 def save(trace: Any, path: Any) -> None:
     """Write a program, and its state beside it."""
+    made = trace.made
     if trace.backend != "numpy":
         checks.refuse_saving_native()
     if trace.program.on_device:
         checks.refuse_saving_for_a_device()
+    if made.recorder.facts:
+        checks.refuse_saving_facts()
     path = Path(path)
     binding, program, source = trace.binding, trace.program, trace.source
     args, kwargs = trace.example()
-    bound_arrays, _, inputs = trace.enter(args, kwargs)
+    entered = trace.enter(args, kwargs)
+    checks.check_is_as_traced(entered)
+    bound_arrays, _, inputs = entered
     arrays: dict[str, Any] = {}
     lines = namespace_lines(source.namespace, arrays)
 
-    given = dict(zip(program.bound, bound_arrays, strict=True))
     bound = []
-    for variable in program.bound:
+    streams: dict[int, str] = {}
+    for variable, value in zip(program.bound, bound_arrays, strict=True):
         name = source.name(variable)
         if variable.is_generator:
-            bits = given[variable].bit_generator
-            lines += [
-                f"{name} = np.random.Generator(np.random.{type(bits).__name__}())",
-                f"{name}.bit_generator.state = {pprint.pformat(bits.state)}",
-            ]
+            lines += generator_lines(name, value, streams)
             bound.append(name)
         else:
-            arrays[name] = given[variable]
+            arrays[name] = value
             bound.append(f"_state[{name!r}]")
 
-    arguments = Arguments(trace.made.function, args, kwargs)
-    parameters, inner = [*arguments.parameters], []
-    for variable, value in zip(program.inputs, inputs, strict=True):
-        name = source.name(variable)
-        if id(value) in arguments.code and variable in binding.from_arguments:
-            inner.append(arguments.code[id(value)])
-        elif isinstance(value, float):
-            parameters.append(f"{name}={value!r}")
-            inner.append(name)
-        else:
-            arrays[name] = value
-            inner.append(f"_state[{name!r}]")
-    early = [source.name(v) for v in program.early]
-    slots = {name: name for name in early}
-    late = program.late[len(trace.made.outputs) :]
-    slots_of = [*trace.made.early_slots, *trace.made.late_slots]
+    slots_of = [*made.early_slots, *made.late_slots]
     reads = {slot_key(slot): source.name(v) for slot, v in binding.slot_inputs}
     writes = [
         (source.name(v), reads.get(slot_key(s), source.name(v)))
         for s, v in slots_of
         if v is not None
     ]
+    written = {place for _, place in writes}
+    arguments = Arguments(made.function, args, kwargs)
+    parameters, inner = [*arguments.names], list[str]()
+    codes: dict[Any, str] = {}
+    for variable, value in zip(program.inputs, inputs, strict=True):
+        name = source.name(variable)
+        code = arguments.code.get(binding.places.get(variable))
+        if code is None and isinstance(value, np.ndarray):
+            arrays[name] = value
+            code = f"_state[{name!r}]"
+        elif code is None and name in written:
+            lines.append(f"_state[{name!r}] = {value_code(value)}")
+            code = f"_state[{name!r}]"
+        elif code is None:
+            while name in {*arguments.names, *OF_SAVED_MODULES}:
+                name += "_"
+            parameters.append(f"{name}={value_code(value)}")
+            code = name
+        codes[variable] = code
+        inner.append(code)
+    early = [source.name(v) for v in program.early]
+    slots = {name: name for name in early}
+    late = program.late[len(made.outputs) :]
 
     if program.release is not None:
         lines += ["", "", "def release():", '    """Let go of nothing: there is no one else."""']
@@ -137,52 +151,127 @@ def save(trace: Any, path: Any) -> None:
     lines += [f"    _state[{place!r}] = {name}" for name, place in shown.items()] or ["    pass"]
     lines += ["", "", source.text, ""]
     lines += [f"_program = prepare({', '.join(bound)})", "", ""]
-    result = Result(trace.made.outputs)
-    returned = result.code(trace.made.output_tree)
+    result = Result(made.outputs)
+    returned = result.code(made.output_tree)
+    checks.check_parameters(arguments.names, {*OF_USE, *result.kinds.values()})
     lines += result.lines
     lines += [f"def step({', '.join(parameters)}):", '    """Run the program."""']
     lines += arguments.lines
+    lines += [f"    {line}" for line in condition_lines(trace, codes, args, kwargs)]
     lines.append(f"    _values = _program({', '.join(inner)})")
     places = dict(writes)
     for i, variable in enumerate(late):
         place = places[source.name(variable)]
-        lines.append(f"    _state[{place!r}] = _values[{len(trace.made.outputs) + i}]")
+        lines.append(f"    _state[{place!r}] = _values[{len(made.outputs) + i}]")
     lines.append(f"    return {returned}")
-    name = getattr(trace.made.function, "__name__", "a function")
-    path.write_text(HEAD.format(name=name) + "\n".join(lines) + "\n", encoding="utf-8")
-    np.savez(path.with_suffix(".npz"), **arrays)
+    name = getattr(made.function, "__name__", "a function")
+    in_file, laid_out = laid_out_as_they_are(arrays)
+    text = HEAD.format(name=name) + "\n".join([*laid_out, *lines]) + "\n"
+    path.write_text(text, encoding="utf-8")
+    np.savez(path.with_suffix(".npz"), **in_file)
+
+
+#: The names that `step` uses itself.
+OF_USE = {"np", "float", "complex", "deviate", *OF_SAVED_MODULES} - {"Path", "state"}
 
 
 def namespace_lines(namespace: dict[str, Any], arrays: dict[str, Any]) -> list[str]:
     """Write what the names in a program's source mean; put arrays in `arrays`."""
     optimizers: dict[int, str] = {}
+    sources = Sources()
     lines: list[str] = []
     for name, value in namespace.items():
+        if name in ("np", "deviate", "publish", "__name__"):
+            continue
         if isinstance(value, np.ndarray):
             arrays[f"constant {name}"] = value
             lines.append(f"{name} = state.pop({f'constant {name}'!r})")
         elif isinstance(value, (np.generic, float, complex)):
             lines.append(f"{name} = {value_code(value)}")
-        elif value is masks.bernoulli_mask:
-            lines += ["import math", "", READ_ONLY]
-            for function in (masks.random_bytes, masks.bernoulli_mask):
-                lines += ["", without_docstring(function), ""]
         elif isinstance(value, HostNumbers):
             owner = optimizers.get(id(value.optimizer))
             if owner is None:
                 owner = optimizers[id(value.optimizer)] = f"optimizer_{len(optimizers)}"
-                lines += arithmetic_of(value.optimizer, owner)
+                asked = [
+                    x
+                    for x in namespace.values()
+                    if isinstance(x, HostNumbers) and x.optimizer is value.optimizer
+                ]
+                lines += optimizer_lines(value.optimizer, owner, asked)
             lines += [f"def {name}():", f"    return {owner}.update({value.index})[2]", "", ""]
         elif isinstance(value, (type, np.dtype)):
-            lines.append(f"{name} = np.dtype({np.dtype(value).str!r})")
-        elif needs_numpy_only(value):
-            lines += ["", without_docstring(value), ""]
-            lines += [f"{name} = {value.__name__}"] if name != value.__name__ else []
+            lines.append(f"{name} = {dtype_code(np.dtype(value))}")
         elif name == "index":
             lines.append("from operator import index")
-        elif name not in ("np", "deviate", "publish", "__name__"):
-            checks.refuse_saving(name, value)
+        else:
+            is_ours = getattr(value, "__module__", None) or ""
+            more = sources.lines(name, value) if is_ours.startswith("microgrand.") else None
+            if more is None:
+                checks.refuse_saving(name, value)
+            lines += more
     return lines
+
+
+def condition_lines(trace: Any, codes: dict[Any, str], args: Any, kwargs: Any) -> list[str]:
+    """Write what must hold of the arguments beside their kinds: answers, and no overlap."""
+    writer = Writer()
+    writer.names = dict(codes)
+    writer.taken |= dict.fromkeys(OF_SAVED_MODULES, 1)
+    conditions = Program(trace.made.conditions, [], [])
+    lines = [writer.statement(call) for call in conditions.calls]
+    for name, value in writer.namespace.items():
+        if name != "np":
+            checks.refuse_saving(name, value)
+    for x, y in itertools.product(codes, codes):
+        if x.is_array and y.is_array and (x.storage, y.storage) in trace.made.apart:
+            lines.append(f"if np.may_share_memory({codes[x]}, {codes[y]}): deviate()")
+    return lines
+
+
+def laid_out_as_they_are(arrays: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what is written to a file, and the lines that make of it arrays as they are now.
+
+    Those that share memory share it then, too. A file tells whether an array lies in memory by rows
+    or by columns, and nothing else of strides.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            checks.refuse_saving_objects(name.removeprefix("constant "))
+    groups: list[list[str]] = []
+    end = -1
+    for name in sorted(arrays, key=lambda name: ends_of(arrays[name])):
+        start, stop = ends_of(arrays[name])
+        if start >= end:
+            groups.append([])
+        groups[-1].append(name)
+        end = max(end, stop)
+    in_file: dict[str, Any] = {}
+    lines: list[str] = []
+    for group in groups:
+        first = arrays[group[0]]
+        if len(group) == 1 and group[0] not in ("file", "allow_pickle"):
+            order: Any = "F" if first.flags.fnc else "C"
+            if np.empty(first.shape, first.dtype, order).strides == first.strides:
+                in_file[group[0]] = first
+                continue
+        start = ends_of(first)[0] // 64 * 64
+        memory = np.zeros(max(ends_of(arrays[name])[1] for name in group) - start, np.uint8)
+        where = f"memory {len(in_file)}"
+        in_file[where] = memory
+        lines.append(f"_memory = state.pop({where!r})")
+        for name in group:
+            array = arrays[name]
+            offset = array.__array_interface__["data"][0] - start
+            np.ndarray(array.shape, array.dtype, memory, offset, array.strides)[...] = array
+            kind = f"{array.shape}, {dtype_code(array.dtype)}, _memory, {offset}, {array.strides}"
+            lines.append(f"state[{name!r}] = np.ndarray({kind})")
+    return in_file, [*lines, *[""] * bool(lines)]
+
+
+def ends_of(array: Any) -> tuple[int, int]:
+    """Return where in memory an array begins and ends."""
+    start, stop = np.lib.array_utils.byte_bounds(array)
+    return (int(start), int(stop)) if array.size else (int(start), int(start))
 
 
 class Arguments:
@@ -190,43 +279,68 @@ class Arguments:
 
     Attributes
     ----------
-    parameters
-        Its parameters.
+    names
+        The names of its parameters.
     lines
         The checks of what is given.
     code
-        Where an array or number is found, by the id of that in the example.
+        Where an array or number is found, by its place in the arguments.
     """
 
     def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
-        self.parameters: list[str] = []
+        self.names: list[str] = []
         self.lines: list[str] = []
-        self.code: dict[int, str] = {}
-        for name, value in parameter_names(function, args, kwargs):
-            self.parameters.append(name)
-            self.enter(value, name)
+        self.code: dict[Any, str] = {}
+        self.arrays: dict[int, tuple[str, Any]] = {}
+        places = [*range(len(args)), *kwargs]
+        named = parameter_names(function, args, kwargs)
+        for place, (name, value) in zip(places, named, strict=True):
+            self.names.append(name)
+            self.enter(value, name, (place,))
 
-    def enter(self, value: Any, code: str) -> None:
+    def enter(self, value: Any, code: str, place: tuple[Any, ...]) -> None:
         """Check an argument, or what is in one."""
         if isinstance(value, (dict, list, tuple)):
-            keys = [*value] if isinstance(value, dict) else len(value)
-            self.lines.append(f"    _check_keys({code!r}, {code}, {keys!r})")
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            for key, item in items:
-                self.enter(item, f"{code}[{key!r}]")
+            is_ours = type(value) in (dict, list, tuple, collections.OrderedDict)
+            if not is_ours and not hasattr(value, "_fields"):
+                checks.refuse_saving_value(value)
+            is_dict = isinstance(value, dict)
+            items = [*(value.items() if isinstance(value, dict) else enumerate(value))]
+            keys = [value_code(key) for key, _ in items]
+            expected = f"[{', '.join(keys)}]" if is_dict else str(len(value))
+            self.lines.append(f"    _check_keys({code!r}, {code}, {expected})")
+            for (key, item), key_code in zip(items, keys, strict=True):
+                self.enter(item, f"{code}[{key_code}]", (*place, key))
             return
         if isinstance(value, Tensor):
             value = value._array
-        first = self.code.setdefault(id(value), code)
+        self.code[place] = code
         if isinstance(value, np.ndarray):
-            if first != code:
-                self.lines.append(f"    _check_same({first!r}, {first}, {code!r}, {code})")
-            kind = f"{value.shape}, {str(value.dtype)!r}, {value.strides}"
-            self.lines.append(f"    _check({code!r}, {code}, {kind})")
-        elif isinstance(value, np.generic):
-            self.lines.append(f"    _check({code!r}, {code}, (), {str(value.dtype)!r}, ())")
-        elif type(value) is not float:
+            self.enter_array(value, code)
+        elif type(value) is float:
+            self.lines.append(f"    _check_kind({code!r}, {code}, float)")
+        elif isinstance(value, np.generic) and value.dtype.kind in "fc":
+            self.lines.append(f"    _check_kind({code!r}, {code}, {dtype_code(value.dtype)}.type)")
+        else:
             self.lines.append(f"    _check_number({code!r}, {code}, {value_code(value)})")
+
+    def enter_array(self, array: Any, code: str) -> None:
+        """Check an array, and that it is another one than those before, or the same."""
+        kind = f"{array.shape}, {dtype_code(array.dtype)}, {array.strides}"
+        self.lines.append(f"    _check({code!r}, {code}, {kind})")
+        first, _ = self.arrays.setdefault(id(array), (code, array))
+        if first != code:
+            self.lines.append(f"    _check_one({first!r}, {first}, {code!r}, {code})")
+            return
+        for other_code, other in self.arrays.values():
+            if other is not array and alike(array, other):
+                given = f"{other_code!r}, {other_code}, {code!r}, {code}"
+                self.lines.append(f"    _check_two({given})")
+
+
+def alike(x: Any, y: Any) -> bool:
+    """Tell whether two arrays may become one: all else is the same."""
+    return bool(x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides)
 
 
 class Result:
@@ -236,11 +350,14 @@ class Result:
     ----------
     lines
         The named tuples in it.
+    kinds
+        Their names.
     """
 
     def __init__(self, outputs: list[Any]) -> None:
         self.outputs = outputs
         self.lines: list[str] = []
+        self.kinds: dict[Any, str] = {}
 
     def code(self, tree: Any) -> str:
         """Write what is returned, or what is in it."""
@@ -249,93 +366,35 @@ class Result:
                 return value_code(tree.place.value)
             copy = ".copy()" if self.outputs[tree.place].storage.constant else ""
             return f"_values[{tree.place}]{copy}"
-        if isinstance(tree, dict):
-            return f"{{{', '.join(f'{k!r}: {self.code(item)}' for k, item in tree.items())}}}"
-        if isinstance(tree, list):
+        kind = type(tree)
+        if kind in (dict, collections.OrderedDict):
+            items = ", ".join(f"{value_code(k)}: {self.code(v)}" for k, v in tree.items())
+            return f"{{{items}}}" if kind is dict else f"{self.ordered_dict()}({{{items}}})"
+        if kind is list:
             return f"[{', '.join(map(self.code, tree))}]"
-        if isinstance(tree, tuple):
-            items = "".join(f"{self.code(item)}, " for item in tree)
-            fields = getattr(tree, "_fields", None)
-            if fields is None:
-                return f"({items})"
-            kind = type(tree).__name__
-            line = f"{kind} = namedtuple({kind!r}, {fields})"
-            if line not in self.lines:
-                self.lines += ["from collections import namedtuple", "", line, "", ""]
-            return f"{kind}({items})"
+        if kind is tuple:
+            return f"({''.join(f'{self.code(item)}, ' for item in tree)})"
+        if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+            return f"{self.named_tuple(kind)}({', '.join(map(self.code, tree))})"
         return value_code(tree)
 
+    def ordered_dict(self) -> str:
+        """Return the name of the class of ordered dicts."""
+        if collections.OrderedDict not in self.kinds:
+            self.kinds[collections.OrderedDict] = "_OrderedDict"
+            self.lines += ["from collections import OrderedDict as _OrderedDict", "", ""]
+        return self.kinds[collections.OrderedDict]
 
-def value_code(value: Any) -> str:
-    """Write a number, text or dtype."""
-    if isinstance(value, np.generic):
-        return number_code(value)
-    if isinstance(value, np.dtype):
-        return f"np.dtype({value.str!r})"
-    if isinstance(value, float):
-        return f"float({str(value)!r})"
-    if isinstance(value, complex):
-        return f"complex({value_code(value.real)}, {value_code(value.imag)})"
-    if not isinstance(value, (bool, int, str, bytes, types.NoneType)):
-        checks.refuse_saving("an argument or result", value)
-    return repr(value)
-
-
-def number_code(value: Any) -> str:
-    """Write one of NumPy's scalars, with all its bits."""
-    return f"np.frombuffer({value.tobytes()!r}, {value.dtype.str!r})[0]"
+    def named_tuple(self, kind: Any) -> str:
+        """Return the name of a class of named tuples."""
+        if kind not in self.kinds:
+            number = f"_{len(self.kinds)}" * (kind.__name__ in self.kinds.values())
+            name = self.kinds[kind] = f"{kind.__name__}{number}"
+            made = f"namedtuple({kind.__name__!r}, {kind._fields}, rename=True)"
+            self.lines += ["from collections import namedtuple", "", f"{name} = {made}", "", ""]
+        return self.kinds[kind]
 
 
 def slot_key(slot: Any) -> tuple[int, Any]:
     """Return what tells a slot from others."""
     return id(slot.holder), slot.key
-
-
-def needs_numpy_only(function: Any) -> bool:
-    """Tell whether a function of the library uses no other name of its module than ``np``."""
-    if not inspect.isfunction(function) or not function.__module__.startswith("microgrand."):
-        return False
-    codes = [function.__code__]
-    for code in codes:
-        codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
-    names = {name for code in codes for name in code.co_names}
-    return not (names & function.__globals__.keys()) - {"np"}
-
-
-def without_docstring(function: Any) -> str:
-    """Return a function's source without its docstring and annotations."""
-    tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    definition = tree.body[0]
-    definition.body = definition.body[1:] if ast.get_docstring(definition) else definition.body
-    definition.decorator_list = []
-    for argument in definition.args.args:
-        argument.annotation = None
-    definition.returns = None
-    return ast.unparse(tree)
-
-
-def numbers_in(value: Any) -> Any:
-    """Return a nest of numbers with None in the place of all else."""
-    if isinstance(value, dict):
-        return {key: numbers_in(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)([numbers_in(item) for item in value])
-    return value if isinstance(value, (int, float)) else None
-
-
-def arithmetic_of(optimizer: Any, name: str) -> list[str]:
-    """Write an optimizer as far as it computes numbers: with None in the place of its arrays."""
-    kind = type(optimizer)
-    methods = [getattr(kind, key) for key in ("update", "decay") if hasattr(kind, key)]
-    names = {key for method in methods for key in method.__code__.co_names}
-    lines = []
-    for key in sorted(names):
-        value = methods[0].__globals__.get(key)
-        if isinstance(value, types.ModuleType):
-            lines.append(f"import {value.__name__}")
-        elif inspect.isfunction(value):
-            lines.append(f"{key} = None  # a rule, which stands in the program")
-    held = numbers_in(vars(optimizer))
-    lines += ["", "", f"class {kind.__name__}:", f'    """The numbers of {kind.__name__}."""', ""]
-    lines += ["\n\n".join(textwrap.indent(without_docstring(m), "    ") for m in methods), "", ""]
-    return [*lines, f"{name} = {kind.__name__}()", f"vars({name}).update({held!r})", "", ""]

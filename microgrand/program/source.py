@@ -31,6 +31,7 @@ from .calls import (
     Program,
     Variable,
     expect,
+    expect_dtype,
     expect_shape,
     in_the_memory_of,
     raw_bytes,
@@ -76,6 +77,38 @@ RESERVED = {
     "prepare",
     "step",
 }
+#: The names of other things in modules that `save` writes.
+OF_SAVED_MODULES = {
+    *("Path", "state", "read_only", "library_of"),
+    *("_state", "_program", "_values", "_copies", "_memory"),
+    *("_check", "_check_kind", "_check_number", "_check_one", "_check_two", "_check_keys"),
+}
+
+
+#: Where NumPy has its functions.
+PUBLIC = {
+    "np": np,
+    "np.linalg": np.linalg,
+    "np.fft": np.fft,
+    "np.emath": np.emath,
+    "np.lib.stride_tricks": np.lib.stride_tricks,
+    "np.lib.array_utils": np.lib.array_utils,
+}
+
+
+def public_name(value: Any) -> str | None:
+    """Return how a function or class of NumPy's or Python's is called, if it is one."""
+    owner, name = getattr(value, "__self__", None), getattr(value, "__name__", None)
+    if not callable(value) or not isinstance(name, str):
+        return None
+    if isinstance(owner, np.ufunc):
+        of_owner = public_name(owner)
+        return of_owner and f"{of_owner}.{name}"
+    if getattr(builtins, name, None) is value:
+        return name
+    return next(
+        (f"{x}.{name}" for x, where in PUBLIC.items() if vars(where).get(name) is value), None
+    )
 
 
 class Writer:
@@ -109,7 +142,9 @@ class Writer:
     def name(self, variable: Variable) -> str:
         """Return a variable's name."""
         if variable not in self.names:
-            self.names[variable] = self.unique(variable.name)
+            is_global = variable.storage.constant or variable.is_generator
+            avoided = "_" if is_global and variable.name in OF_SAVED_MODULES else ""
+            self.names[variable] = self.unique(variable.name + avoided)
             if variable.storage.constant:
                 self.constant(variable)
         return self.names[variable]
@@ -122,7 +157,7 @@ class Writer:
     def object(self, value: Any, wanted: str) -> str:
         """Return a name for what the source cannot write."""
         if id(value) not in self.objects:
-            name = self.unique(wanted)
+            name = self.unique(f"{wanted}_" if wanted in OF_SAVED_MODULES else wanted)
             self.objects[id(value)] = name, value
             self.namespace[name] = value
         return self.objects[id(value)][0]
@@ -152,9 +187,7 @@ class Writer:
         if isinstance(value, np.generic):
             return self.object(value, f"{type(value).__name__}_number")
         name: str = getattr(value, "__name__", type(value).__name__)
-        if isinstance(value, type) and getattr(np, name, None) is value:
-            return f"np.{name}"
-        return self.object(value, name)
+        return public_name(value) or self.object(value, name)
 
     def index(self, value: Any) -> str:
         """Write what stands between brackets."""
@@ -177,16 +210,8 @@ class Writer:
         if self.terse:
             name = "_".join(re.findall(r"\w+", getattr(function, "__qualname__", "call")))
             return self.terse_names.setdefault(function, self.unique(f"_{name}"))
-        owner = getattr(function, "__self__", None)
-        if isinstance(owner, np.ufunc):
-            return f"{self.function(owner)}.{getattr(function, '__name__', '')}"
         name = getattr(function, "__name__", type(function).__name__)
-        if getattr(builtins, name, None) is function:
-            return str(name)
-        for prefix, where in ("np", np), ("np.linalg", np.linalg), ("np.fft", np.fft):
-            if getattr(where, name, None) is function:
-                return f"{prefix}.{name}"
-        return self.object(function, name)
+        return public_name(function) or self.object(function, name)
 
     def expression(self, call: Call, out: Variable | None = None) -> str:
         """Write what a call computes."""
@@ -253,6 +278,8 @@ class Writer:
             )
         if function is expect_shape:
             return f"if {self.literal(args[0])}.shape != {self.literal(args[1])}: {self.otherwise}"
+        if function is expect_dtype:
+            return f"if {self.literal(args[0])}.dtype != {self.literal(args[1])}: {self.otherwise}"
         if function is operator.setitem:
             return f"{self.literal(args[0])}[{self.index(args[1])}] = {self.literal(args[2])}"
         if function in IN_PLACE:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Node
-from ..nn.dropout.layers import DropoutBase
+from ..nn.dropout.layers import DropoutBase, GaussianDropout
 from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from . import checks
 from .calls import Method, Variable, raw_bytes
@@ -153,6 +153,8 @@ class RecordingSource(MaskSource):
             rng = RecordingGenerator(rng, self.recorder, "rng")
         if type(layer).draw is DropoutBase.draw:
             mask = self.bernoulli_mask(shape, 1 - layer.p, rng)
+        elif type(layer).draw is GaussianDropout.draw and shape:  # numbers of NumPy's are no masks
+            mask = layer.draw(shape, rng)
         else:
             mask = self.recorder.call(layer.draw, (shape, rng), {})
         mask._variable.read_only = True

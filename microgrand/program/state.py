@@ -69,6 +69,10 @@ STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
 STATIC_OR_FLOAT = (*STATIC, float)
 
 
+#: What schedulers change beside the learning rate.
+CYCLED = ("momentum", "betas")
+
+
 class State:
     """What is found by walking from a function."""
 
@@ -330,14 +334,26 @@ class State:
             for optimizer, _ in self.optimizers.values()
             for holder in options_of(optimizer)
             for key in holder
-            if key != "lr"
+            if key != "lr" and not (key in CYCLED and in_library(type(optimizer)))
+        }
+        #: Momenta of the library's optimizers, which schedulers change: the rules are the same.
+        self.cycled = {
+            (id(group), key)
+            for optimizer, _ in self.optimizers.values()
+            for group in optimizer.param_groups
+            for key in CYCLED
+            if in_library(type(optimizer))
         }
         for value, name in self.fixed:
             if id(value) not in recorder.known:
                 recorder.input(value, name)
         for slot, value in zip(self.slots, self.before, strict=True):
             keep = (id(slot.holder), slot.key) in static_floats
-            new = value if keep and isinstance(value, float) else self.recorded(value, slot.name)
+            if keep and type(value) is float:  # an object of its own: no literal in `update` is it
+                new = float.fromhex(value.hex())
+            else:
+                is_number = keep and isinstance(value, float)
+                new = value if is_number else self.recorded(value, slot.name)
             self.put.append(new)
             if new is not value:
                 slot.set(new)
@@ -627,6 +643,17 @@ def under(value: Any) -> Any:
 def all_static(values: Any) -> bool:
     """Tell whether there are numbers, texts and the like only."""
     return all(isinstance(item, (*STATIC, float)) for item in values)
+
+
+def is_static(value: Any) -> bool:
+    """Tell whether there are values in a nest that can be compared: no arrays, and no state."""
+    if isinstance(value, dict):
+        return all(map(is_static, value.values()))
+    if type(value) is tuple:
+        return all(map(is_static, value))
+    callables = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+    is_known = isinstance(value, (*STATIC, float, enum.Enum, *callables))
+    return is_known and not is_recorded(value)
 
 
 def names_of_slots(value: Any) -> list[str]:

@@ -20,6 +20,7 @@ from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
 from .comparison import Snapshot, put_items_back
+from .containers import CONTAINERS, attributes_of, containers_in, is_plain, items_of, with_items
 from .devices import is_array, is_devices_generator, is_plain_array
 from .holders import ITERATORS
 from .labels import Labels
@@ -41,6 +42,7 @@ from .state import (
     State,
     deeply_plain,
     dotted,
+    is_static,
 )
 
 
@@ -83,6 +85,7 @@ class Tracing:
             if tensor._requires_grad is not state.trained[key]
         ]
         try:
+            self.check_arguments()
             self.check_functions()
             self.program = self.make_program(result)
         except NotRecordable:
@@ -107,6 +110,11 @@ class Tracing:
         """Walk from the function, and from those of its arguments that are no arrays."""
         state = self.state
         arguments = leaves((self.args, self.kwargs))
+        for container in containers_in((self.args, self.kwargs)):
+            if not is_plain(container):  # its methods may be called
+                state.walk(type(container), "")
+                for value in attributes_of(container).values():
+                    state.walk(value, "")
         for leaf in arguments:
             if is_object(leaf):
                 state.walk(leaf, type(leaf).__name__.lower())
@@ -136,7 +144,6 @@ class Tracing:
             (generator.bit_generator, str(before)) for generator, before in self.state.generators
         ]
         args, kwargs = self.given = self.recorded_arguments()
-        self.given_leaves = leaves(self.given)
         token = recording.set(recorder)
         source = masks.source.set(RecordingSource(recorder))
         observer = engine.observer.set(labels.observe)
@@ -159,11 +166,12 @@ class Tracing:
         """Name what the function has changed beside what stands in slots."""
         self.recorder.look_at_streams()
         changes = ["the state of a generator in a way that is not recorded"]
-        changes *= self.recorder.reseeded
-        now = leaves(self.given)
-        if any(a is not b for a, b in itertools.zip_longest(now, self.given_leaves)):
-            changes.append("a list or dict among its arguments")
-        return changes
+        return changes * self.recorder.reseeded
+
+    def check_arguments(self) -> None:
+        """Refuse changes of lists and dicts among the arguments: the function was given copies."""
+        if any(contents_of(new) != before for new, before in self.copies.values()):
+            checks.refuse_changes(["a list or dict among its arguments"], self.first_line())
 
     def recorded_arguments(self) -> Any:
         """Put recorded values in the place of arrays and floats among the arguments."""
@@ -186,7 +194,18 @@ class Tracing:
                 return self.recorder.input(leaf, name) if same is None else same
             return leaf
 
-        return mapped(as_recorded, (self.args, self.kwargs))
+        #: The copies of the containers among the arguments, with what was in them.
+        self.copies: dict[int, tuple[Any, Any]] = {}
+
+        def copy_of(tree: Any) -> Any:
+            if not isinstance(tree, CONTAINERS):
+                return mapped(as_recorded, tree)
+            if id(tree) not in self.copies:
+                copy = with_items(tree, [copy_of(item) for _, item in items_of(tree)])
+                self.copies[id(tree)] = copy, contents_of(copy)
+            return self.copies[id(tree)][0]
+
+        return copy_of((self.args, self.kwargs))
 
     def undo(self) -> None:
         """Put all that the call has changed back."""
@@ -226,6 +245,9 @@ class Tracing:
         """Bring the recorded calls and what is handed out together, and shorten them."""
         recorder = self.recorder
         self.outputs: list[Variable] = []
+        for container in containers_in(result):
+            if not is_static(attributes_of(container)):
+                checks.refuse_result(self.function, container)
         self.output_tree = mapped(self.output_of, result)
         slots = [(slot, self.variable_in(slot, value)) for slot, value in self.effects]
         program = Program(list(recorder.calls), recorder.inputs, [])
@@ -245,7 +267,9 @@ class Tracing:
             for call in (*recorder.calls, *self.conditions)
             if call.function in CHECKS
         ]
-        returned = [x for x in leaves(self.output_tree) if isinstance(x, (*STATIC, float))]
+        attributes = [attributes_of(x) for x in containers_in(self.output_tree)]
+        returned = leaves([self.output_tree, *attributes])
+        returned = [x for x in returned if isinstance(x, (*STATIC, float))]
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
@@ -339,7 +363,7 @@ class Tracing:
     def forget(self) -> None:
         """Let go of the arrays of this call."""
         self.args, self.kwargs, self.given = (), {}, None
-        self.given_leaves, self.names = [], []
+        self.copies, self.names = {}, []
         self.effects = []
         self.state.before = self.state.put = self.state.slots = []
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
@@ -355,6 +379,13 @@ class Tracing:
         recorder = self.recorder
         recorder.alive, recorder.storages, recorder.saved = [], {}, {}
         recorder.known, recorder.constants, recorder.calls = {}, {}, []
+        recorder.bases, recorder.unknown = {}, {}
+
+
+def contents_of(container: Any) -> Any:
+    """Return what tells whether a container was changed: no value is compared."""
+    items = [(key, id(item)) for key, item in items_of(container)]
+    return items, {key: id(value) for key, value in attributes_of(container).items()}
 
 
 class Output:
@@ -377,21 +408,29 @@ class OutputTensor(Output):
 
 def describe(tree: Any) -> Any:
     """Return what a program for some arguments depends on, as a key."""
+    places: dict[int, int] = {}
 
     def of(leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
             array = leaf._array
             kind = (type(array), array.shape, array.dtype.str, array.strides)
-            return ("tensor", *kind, leaf.requires_grad)
+            place = places.setdefault(id(leaf), len(places))
+            return ("tensor", *kind, leaf.requires_grad, place)
         if is_array(leaf):
-            return (type(leaf), leaf.shape, leaf.dtype.str, leaf.strides)
+            place = places.setdefault(id(leaf), len(places))
+            return (type(leaf), leaf.shape, leaf.dtype.str, leaf.strides, place)
         if type(leaf) is float:
             return "float"
         if isinstance(leaf, np.generic) and leaf.dtype.kind in "fc":
             return leaf.dtype.str
         return (type(leaf).__name__, leaf) if isinstance(leaf, STATIC) else id(leaf)
 
-    return repr(mapped(of, tree))
+    def inside(tree: Any) -> Any:
+        if isinstance(tree, CONTAINERS):
+            return id(type(tree)), [(key, inside(item)) for key, item in items_of(tree)]
+        return mapped(of, tree)
+
+    return repr(inside(tree))
 
 
 def is_object(leaf: Any) -> bool:
@@ -401,24 +440,26 @@ def is_object(leaf: Any) -> bool:
 
 def named_leaves(value: Any, name: str) -> list[tuple[Any, str]]:
     """List what is in an argument, with names."""
-    if isinstance(value, dict):
-        return [x for key, item in value.items() for x in named_leaves(item, dotted(name, key))]
-    if isinstance(value, (list, tuple)):
-        return [x for i, item in enumerate(value) for x in named_leaves(item, dotted(name, i))]
+    if isinstance(value, CONTAINERS):
+        return [x for key, item in items_of(value) for x in named_leaves(item, dotted(name, key))]
     return [(value, name)]
 
 
 def parameter_names(function: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
     """Return the arguments with the names of the parameters that take them."""
     try:
-        names = [
-            name
-            for name, p in inspect.signature(function).parameters.items()
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
+        parameters: Any = inspect.signature(function).parameters
     except (TypeError, ValueError):
-        names = []
-    names += [f"x{i}" for i in range(len(names), len(args))]
+        parameters = {}
+    names = [
+        name
+        for name, p in parameters.items()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    taken = {*parameters, *kwargs}
+    numbered = (f"x{i}" for i in itertools.count(len(names)))
+    free = (name for name in numbered if name not in taken)
+    names += itertools.islice(free, max(0, len(args) - len(names)))
     return [*zip(names, args, strict=False), *kwargs.items()]
 
 

@@ -67,11 +67,6 @@ class OneCycleLR(Cycle):
         If an argument is out of its range, or the optimizer has no momentum to change; in `step`,
         after `total_steps` of them.
 
-    Notes
-    -----
-    For a step that `microgrand.compile` traces, say ``cycle_momentum=False``: a program holds for
-    one momentum.
-
     Examples
     --------
     >>> from microgrand import Tensor
@@ -192,11 +187,6 @@ class CyclicLR(Cycle):
     ------
     TypeError, ValueError
         If an argument is out of its range, or the optimizer has no momentum to change.
-
-    Notes
-    -----
-    For a step that `microgrand.compile` traces, say ``cycle_momentum=False``: a program holds for
-    one momentum.
 
     Examples
     --------

@@ -1,0 +1,85 @@
+"""Lists, tuples and dicts, also of the user's classes: what is in them, and others like them.
+
+An argument or a result may be a nest of these. Where values in a nest are replaced, its containers
+are made anew: of the same class, with the same attributes, and without calling what a class does
+when items are added.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+CONTAINERS = (list, tuple, dict)
+#: The classes that know how items are kept; the first that fits counts.
+BASES = (OrderedDict, defaultdict, dict, list, tuple)
+
+
+def base_of(container: Any) -> Any:
+    """Return the class of Python's that keeps a container's items."""
+    return next(base for base in BASES if isinstance(container, base))
+
+
+def is_plain(container: Any) -> bool:
+    """Tell whether a container is of Python's own class: it has no attributes."""
+    return container.__class__ in CONTAINERS
+
+
+def items_of(container: Any) -> list[tuple[Any, Any]]:
+    """List keys and items; a list's keys are its places."""
+    if isinstance(container, dict):
+        plain = is_plain(container)
+        return [*(container.items() if plain else base_of(container).items(container))]
+    return [*enumerate(base_of(container).__iter__(container))]
+
+
+def attributes_of(container: Any) -> dict[str, Any]:
+    """Return the attributes of a container, also those in slots."""
+    if is_plain(container):
+        return {}
+    found = dict(vars(container)) if has_dict(container) else {}
+    for kind in type(container).__mro__:
+        for name, member in vars(kind).items():
+            if isinstance(member, types.MemberDescriptorType):
+                with suppress(AttributeError):
+                    found[name] = member.__get__(container, kind)
+    if isinstance(container, defaultdict):
+        found["default_factory"] = container.default_factory
+    return found
+
+
+def has_dict(container: Any) -> bool:
+    """Tell whether a container can have any attributes; its class may answer to all names."""
+    return bool(type(container).__dictoffset__)
+
+
+def with_items(container: Any, items: list[Any]) -> Any:
+    """Make a container like another one, with other items in the same places."""
+    kind = container.__class__
+    if kind in (list, tuple):
+        return kind(items)
+    if kind is dict:
+        return dict(zip(container, items, strict=True))
+    if hasattr(kind, "n_sequence_fields"):  # as of time.struct_time
+        return kind(items)
+    base = base_of(container)
+    made = base.__new__(kind, items) if base is tuple else base.__new__(kind)
+    if base is list:
+        list.extend(made, items)
+    elif base is not tuple:
+        for (key, _), item in zip(items_of(container), items, strict=True):
+            base.__setitem__(made, key, item)
+    for name, value in attributes_of(container).items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def containers_in(value: Any) -> Iterator[Any]:
+    """Yield the lists, tuples and dicts in a nest."""
+    if isinstance(value, CONTAINERS):
+        yield value
+        for _, item in items_of(value):
+            yield from containers_in(item)
