@@ -547,3 +547,43 @@ def test_state_in_slots_and_queues():
         return found
 
     assert_same_bits(results(True), results(False))
+
+
+class Late(optim.Optimizer):
+    """Numbers that are options' objects by chance, and become others later."""
+
+    def __init__(self, params):
+        super().__init__(params, lr=0.1, weight_decay=0.0, maximize=False)
+
+    def update(self, index):
+        self.steps[index] += 1
+        boost = 0.0 if self.steps[index] < 6 else 1.0
+        return late_rule, (), (self.group_of[index]["lr"], boost, self.steps[index] >= 8)
+
+
+def late_rule(data, grad, scratch, lr, boost, is_late):
+    if boost:
+        data -= grad * (lr * boost)
+    if is_late:
+        data += 1
+    data -= grad * lr
+
+
+def test_numbers_of_optimizers_that_are_the_same_objects_as_options():
+    def results(compiled):
+        weight = nn.Parameter(np.ones(2))
+        optimizer = Late([weight])
+
+        def step(x):
+            optimizer.zero_grad()
+            (weight * x).sum().backward()
+            optimizer.step()
+
+        run_step = compile(step) if compiled else step
+        found = []
+        for _ in range(11):
+            run_step(np.ones(2))
+            found += copies([weight.data])
+        return found
+
+    assert_same_bits(results(True), results(False))

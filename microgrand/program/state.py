@@ -10,6 +10,7 @@ takes for granted, the modes of modules and all other numbers, is compared befor
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import inspect
@@ -418,37 +419,34 @@ class State:
             parameter = optimizer.parameters[index]
             known = self.tensors.get(id(parameter))
             self.labels.begin_update(known[1] if known else "parameter")
-            fixed = {id(x) for holder in options_of(optimizer) for x in holder.values()}
-            before = self.contents(optimizer)
-            with paused():
+            before = contents_of(optimizer)
+            with paused(), own_objects(optimizer) as options:
                 rule, memory, numbers = original(index)
             memory = tuple([self.recorded(array, "memory") for array in memory])
             changed = {
-                key for key, value in self.contents(optimizer).items() if before.get(key) != value
+                key for key, value in contents_of(optimizer).items() if before.get(key) != value
             }
             self.managed |= changed
-            if changed or any(id(x) not in fixed for x in numbers):
+            if changed or any(id(x) not in options for x in numbers):
                 asked = HostNumbers(optimizer, index)
                 made = recorder.write_down(asked, (), {}, tuple(plain(x) for x in numbers))
                 names = list(inspect.signature(rule).parameters)[-len(made) :]
                 for number, key in zip(made, names, strict=True):
                     number._variable.name = f"{self.labels.parameter}_{key}"
-                numbers = tuple(
-                    x if id(x) in fixed else y.allowed() for x, y in zip(numbers, made, strict=True)
-                )
+                numbers = tuple(map(functools.partial(self.known_or_asked, options), numbers, made))
             return rule, memory, numbers
 
         return update
 
-    def contents(self, optimizer: Optimizer) -> dict[tuple[int, Any], Any]:
-        """Return an optimizer's own Python numbers, also those in lists."""
-        found: dict[tuple[int, Any], Any] = {}
-        for key, value in vars(optimizer).items():
-            if isinstance(value, list):
-                found |= {(id(value), i): x for i, x in enumerate(value) if type(x) in (int, float)}
-            elif type(value) in (int, float):
-                found[id(vars(optimizer)), key] = value
-        return found
+    def known_or_asked(self, options: set[int], number: Any, asked: Any) -> Any:
+        """Return an option as it is, for rules branch on it; any other number as runs are told it.
+
+        A number may by chance be the object that an option is, such as False: runs compare these.
+        """
+        asked = asked.allowed()
+        is_option = id(number) in options
+        is_certain = is_recorded(number) or type(number) is float
+        return number if is_option and (is_certain or asked == number) else asked
 
     # ---- afterwards
 
@@ -515,9 +513,42 @@ class State:
         return effects, changes
 
 
+def contents_of(optimizer: Optimizer) -> dict[tuple[int, Any], Any]:
+    """Return an optimizer's own Python numbers, also those in lists."""
+    found: dict[tuple[int, Any], Any] = {}
+    for key, value in vars(optimizer).items():
+        if isinstance(value, list):
+            found |= {(id(value), i): x for i, x in enumerate(value) if type(x) in (int, float)}
+        elif type(value) in (int, float):
+            found[id(vars(optimizer)), key] = value
+    return found
+
+
 def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
     """Return the dicts in which an optimizer keeps numbers."""
     return [vars(optimizer), optimizer.defaults, *optimizer.param_groups]
+
+
+@contextlib.contextmanager
+def own_objects(optimizer: Optimizer) -> Iterator[set[int]]:
+    """Make each float among an optimizer's options an object that no other number is.
+
+    Python makes one object of all 0.0 in a file, so a number might be taken for an option.
+    """
+    floats = [
+        (holder, key, value)
+        for holder in options_of(optimizer)
+        for key, value in holder.items()
+        if type(value) is float
+    ]
+    for holder, key, value in floats:
+        holder[key] = value * 1.0
+    try:
+        yield {id(x) for holder in options_of(optimizer) for x in holder.values()}
+    finally:
+        for holder, key, value in floats:
+            if holder[key] == value or value != value:
+                holder[key] = value
 
 
 class HostNumbers:
