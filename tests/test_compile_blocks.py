@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from compiled import assert_runs_as_eager, rejects
 from planting import with_mistake
-from test_compile_passes import train
+from test_compile_mistakes import train
 
 from microgrand import Tensor
 from microgrand.nn import functional as F
