@@ -57,6 +57,7 @@ from .kinds import (
     Function,
     Value,
 )
+from .traced import is_view
 
 # ------------------------------------------------------------------------------- the graph
 
@@ -181,8 +182,8 @@ def apply(
 
 def unshared(data: Array, operands: Sequence[Any]) -> Array:
     """Copy a result outside the graph if it may share an operand's array; see `Node`."""
-    is_view = getattr(data, "base", None) is not None
-    return data.copy() if is_view or any(data is operand for operand in operands) else data
+    may_share = is_view(data) or any(data is operand for operand in operands)
+    return data.copy() if may_share else data
 
 
 # ------------------------------------------------------------------- primitives and their VJPs

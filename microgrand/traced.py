@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Node
 from .kinds import Array, ArrayLike, DTypeLike, Function, Value
 
 
@@ -23,13 +22,18 @@ def is_traced(value: Any) -> bool:
 
 def look(value: Value) -> Array:
     """Return the numbers themselves, for code that branches on them or raises."""
-    array = value._array if isinstance(value, Node) else value
+    array = value._array if hasattr(type(value), "_array") else value  # of a tensor
     return array.looked_at() if is_traced(array) else array
 
 
 def may_be(condition: Any) -> bool:
     """Tell whether a condition holds, or may hold in a later run of what is being traced."""
     return is_traced(condition) or bool(condition)
+
+
+def is_view(x: Value) -> bool:
+    """Tell whether an array's memory is that of another one."""
+    return x.traced_is_view() if is_traced(x) else getattr(x, "base", None) is not None
 
 
 def to_array(x: ArrayLike, dtype: DTypeLike = None) -> Array:

@@ -10,7 +10,7 @@ import pytest
 from compiled import assert_same_bits
 from test_compile_refusals import BATCH, X, calls, training
 
-from microgrand import Tensor, compile, detect_anomaly, grad, nn, optim
+from microgrand import Tensor, compile, detect_anomaly, grad, nn, no_grad, optim
 
 
 def test_derivatives_of_a_compiled_function():
@@ -189,3 +189,25 @@ def test_other_threads_may_list_what_modules_hold():
     assert not failures
     assert type(net[0]) is nn.Linear
     assert type(optimizer) is optim.SGD
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Conv1d(2, 3, 3),
+        lambda: nn.LSTM(8, 4),
+        lambda: nn.BatchNorm1d(2).eval(),
+        lambda: nn.GroupNorm(1, 2),
+        lambda: nn.TransformerEncoderLayer(8, 2).eval(),
+    ],
+)
+def test_layers_without_a_graph(make):
+    layer = make()
+    compiled = compile(no_grad()(layer))
+    for n in range(4):
+        x = np.arange(80, dtype=np.float32).reshape(5, 2, 8) / 100 - n
+        with no_grad():
+            expected = layer(x)
+        assert_same_bits(compiled(x), expected)
+    assert compiled.traces
+    assert compiled.eager_calls == 0

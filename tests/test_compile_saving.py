@@ -52,6 +52,13 @@ def one_number_in_nests():
     return lambda x, n, c: x * n["a"] + n["b"][0] * n["b"][1] - c * n["c"][0] + n["c"][1]
 
 
+@case(X, np.ones((3, 2), np.float32))
+def numbers_of_layers_that_are_looked_at():
+    layers = nn.CELU(0.5), nn.Softshrink(0.1), nn.Hardshrink(0.2), nn.Threshold(0.1, 2.0)
+    net, losses = nn.Sequential(*layers), (nn.HuberLoss(delta=0.7), nn.SmoothL1Loss(beta=0.3))
+    return lambda x, y: losses[0](net(x), y) + losses[1](net(x), y)
+
+
 @case(np.ones(2))
 def views_of_one_array():
     base = np.zeros(6)

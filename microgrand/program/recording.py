@@ -527,6 +527,13 @@ class Recorded:
     #: Code that asks for the class goes the way that it goes without a recording.
     __class__ = property(lambda self: self._value.__class__)
 
+    def traced_is_view(self) -> bool:
+        """Tell whether it is a view; of one made inside, shapes and strides decide that."""
+        recorder = recording.get()
+        if recorder is None or self._variable not in recorder.inputs:
+            return getattr(self._value, "base", None) is not None
+        return questions.base_of(recorder, self) is not None
+
     def looked_at(self) -> Recorded:
         """Return the value for a question that the library may ask; see `look`."""
         return type(self)(self._value, self._variable, self._recorder, LOOKED)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from . import checks
-from .calls import Program
+from .calls import CHECKS, Program
 from .source import OF_SAVED_MODULES, Writer
 from .standalone import Sources, dtype_code, generator_lines, optimizer_lines, value_code
 from .state import HostNumbers
@@ -218,7 +218,16 @@ def condition_lines(trace: Any, codes: dict[Any, str], args: Any, kwargs: Any) -
     writer.names = dict(codes)
     writer.taken |= dict.fromkeys(OF_SAVED_MODULES, 1)
     conditions = Program(trace.made.conditions, [], [])
-    lines = [writer.statement(call) for call in conditions.calls]
+    # Numbers of the state that the program does not write stay: what they decide is decided.
+    fixed = {v: slot.get() for slot, v in trace.binding.slot_inputs if v not in codes}
+    writer.names |= {variable: value_code(value) for variable, value in fixed.items()}
+    known, calls = set(fixed), []
+    for call in conditions.calls:
+        if known.issuperset(call.operands()):
+            known.update(call.results())
+        if call.function not in CHECKS or not known.issuperset(call.operands()):
+            calls.append(call)
+    lines = [writer.statement(call) for call in calls]
     for name, value in writer.namespace.items():
         if name != "np":
             checks.refuse_saving(name, value)
