@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -86,14 +86,14 @@ class Call:
     section: str = ""  # forward, loss, backward, update
     origin: str = ""  # the primitive or the rule that it belongs to
 
-    def operands(self) -> Iterator[Variable]:
-        """Yield the variables among the arguments."""
-        yield from variables_in(self.args)
-        yield from variables_in(self.kwargs)
+    def operands(self) -> list[Variable]:
+        """List the variables among the arguments."""
+        found = variables_in(self.args)
+        return found + variables_in(self.kwargs) if self.kwargs else found
 
-    def results(self) -> Iterator[Variable]:
-        """Yield the variables that the call makes."""
-        yield from variables_in(self.result)
+    def results(self) -> list[Variable]:
+        """List the variables that the call makes."""
+        return variables_in(self.result)
 
 
 @dataclasses.dataclass(eq=False)
@@ -200,22 +200,24 @@ CHECKS = (expect, expect_shape, expect_dtype)
 # --------------------------------------------------------------------- nested arguments
 
 
-def variables_in(value: Any) -> Iterator[Variable]:
-    """Yield the variables in an argument."""
+def variables_in(value: Any) -> list[Variable]:
+    """List the variables in an argument."""
     if isinstance(value, Variable):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from variables_in(item)
+        return [value]
+    if isinstance(value, slice):
+        value = value.start, value.stop, value.step
     elif isinstance(value, dict):
-        for item in value.values():
-            yield from variables_in(item)
-    elif isinstance(value, slice):
-        yield from variables_in((value.start, value.stop, value.step))
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [variable for item in value for variable in variables_in(item)]
 
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     """Apply `function` to all that is in tuples, lists, dicts and slices."""
+    kind = type(value)
+    if kind is tuple or kind is list:  # as most are
+        return kind([mapped(function, item) for item in value])
     if isinstance(value, CONTAINERS):
         return with_items(value, [mapped(function, item) for _, item in items_of(value)])
     if isinstance(value, slice):

@@ -25,7 +25,7 @@ from .calls import (
     is_contiguous,
 )
 from .operands import SMALL, make_room
-from .passes import made_by, rename
+from .passes import Names, made_by
 
 #: A mask of so many bytes is worth a view as int8, which is converted faster than bool.
 WORTH_A_VIEW = 1 << 12
@@ -77,7 +77,7 @@ def join_masks(program: Program) -> None:
         elif key in joined and can_come_later(second.scale, call, program):
             first.call.args = (first.bits, joined[key])
             left_out = [call]
-            rename(program, call.result, second.bits)
+            Names(program).rename(call.result, second.bits)
         else:
             continue
         program.calls = [c for c in program.calls if not any(c is x for x in left_out)]

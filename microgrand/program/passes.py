@@ -416,6 +416,7 @@ def no_copies(program: Program) -> None:
             writes_outside |= variable.storage.external
     handed_out = {v.storage for v in program.shown}
     left_out: set[int] = set()
+    names = Names(program)
     for number, call in enumerate(program.calls):
         copy, value, calls = copied_by(call, made)
         if not isinstance(value, Variable) or not value.is_array or not alike(copy, value):
@@ -428,25 +429,43 @@ def no_copies(program: Program) -> None:
             v.storage is not value.storage for v in source.operands()
         )
         if is_fresh and last[value.storage] == number and value.storage not in handed_out:
-            if any(copy in other.operands() for other in program.calls[:number]):
+            if any(copy in c.operands() for i, c in names.calls_with[copy].items() if i < number):
                 continue  # it was read before it was filled
             left_out |= {id(c) for c in calls}
-            rename(program, value, copy)
+            names.rename(value, copy)
         elif not changed and copy.storage not in handed_out:
             if value.storage.external and writes_outside:
                 continue
             left_out |= {id(c) for c in calls}
-            rename(program, copy, value)
+            names.rename(copy, value)
     program.calls = [call for call in program.calls if id(call) not in left_out]
 
 
-def rename(program: Program, old: Variable, new: Variable) -> None:
-    """Put a variable in the place of another one, and all views of it in its memory."""
-    exchange = functools.partial(exchanged, old, new)
-    for call in program.calls:
-        call.args, call.kwargs = mapped(exchange, call.args), mapped(exchange, call.kwargs)
-        call.result = mapped(exchange, call.result)
-    move(old.storage, new.storage, program)
+class Names:
+    """Where a program's variables stand, for renaming many of them."""
+
+    def __init__(self, program: Program) -> None:
+        #: The calls with each variable, by their numbers.
+        self.calls_with: dict[Variable, dict[int, Call]] = {}
+        self.in_memory: dict[Storage, dict[Variable, None]] = {}
+        for number, call in enumerate(program.calls):
+            for variable in (*call.operands(), *call.results()):
+                self.calls_with.setdefault(variable, {})[number] = call
+                self.in_memory.setdefault(variable.storage, {})[variable] = None
+
+    def rename(self, old: Variable, new: Variable) -> None:
+        """Put a variable in the place of another one, and all views of it in its memory."""
+        exchange = functools.partial(exchanged, old, new)
+        calls = self.calls_with.pop(old, {})
+        for call in calls.values():
+            call.args, call.kwargs = mapped(exchange, call.args), mapped(exchange, call.kwargs)
+            call.result = mapped(exchange, call.result)
+        self.calls_with.setdefault(new, {}).update(calls)
+        if old.storage is not new.storage:
+            moved = self.in_memory.pop(old.storage, {})
+            for variable in moved:
+                variable.storage = new.storage
+            self.in_memory.setdefault(new.storage, {}).update(moved)
 
 
 def exchanged(old: Variable, new: Variable, leaf: Any) -> Any:
