@@ -206,7 +206,10 @@ class Binding:
         for key, (tensor, _) in state.tensors.items():
             self.require(f"{self.bind(tensor)}._requires_grad is {state.trained[key]}")
         for holder, items in (*state.lists, *state.attributes):
-            self.require(f"len({self.bind(holder)}) == {len(items)}")
+            if id(holder) in state.unread.by_attributes:
+                self.enter_attributes(holder, state.named)
+            else:
+                self.require(f"len({self.bind(holder)}) == {len(items)}")
         for holder, items in state.lists:
             if isinstance(holder, dict) and len(items) > 1:  # their order is that of loops
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
@@ -241,6 +244,14 @@ class Binding:
                 self.require(self.is_same(slot.code(self.bind), before))
                 if isinstance(put, tuple) and put is not before:  # arrays are in it
                     self.enter_items(slot.code(self.bind), put)
+
+    def enter_attributes(self, holder: dict[str, Any], named: set[str]) -> None:
+        """Check which attributes an object has, of those that the function may ask for."""
+        code, names = self.bind(holder), frozenset(named)
+        there = self.bind(holder.keys() & names)
+        self.require(
+            f"[*{code}] == {self.bind([*holder])} or {code}.keys() & {self.bind(names)} == {there}"
+        )
 
     def enter_floats(self, code: str, before: tuple[float, ...]) -> None:
         """Check that there are as many floats in a tuple; the optimizer is asked for them."""

@@ -92,6 +92,8 @@ def compile(
 
     Arrays that the function closes over are read at each call, and numbers are compared: also where
     they stand in other modules of yours, in classes, in context variables, or under decorators.
+    Of an object of yours that is no module, such as a trainer, attributes that the code does not
+    name may change; all are compared where the code hands the object itself on, as ``vars(self)``.
     Comparing a long list takes time in each call, an array or a tuple in its place does not; of a
     long dict, only what is read is compared. Records, matrices, memoryviews and what else lends
     its memory are compared byte by byte. What cannot be seen is what the function reads by other

@@ -12,6 +12,10 @@ from typing import Any
 ASKING_FOR_MODULES = {"import_module", "modules", "__import__"}
 #: What reads and writes global names, in Python's byte code.
 OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"}
+#: What asks an object for an attribute, or gives it one.
+OF_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"}
+#: What copies an object on the stack, as ``self.n += 1`` does.
+COPIES = {"COPY", "DUP_TOP"}
 
 
 def imports_in(code: Any) -> Iterator[tuple[tuple[int, str], str]]:
@@ -56,6 +60,38 @@ def names_in(code: Any) -> tuple[dict[str, None], dict[str, None]]:
             names |= more
             global_names |= more_global
     return names, global_names
+
+
+def passed_on(code: Any) -> set[str]:
+    """Return the names in a function's code of what it does more with than ask for attributes."""
+    found: set[str] = set()
+    instructions = list(dis.get_instructions(code))
+    after = [*instructions[1:], None, None]
+    in_cells = {*code.co_cellvars, *code.co_freevars}
+    for i, instruction in enumerate(instructions):
+        name, value = instruction.opname, instruction.argval
+        is_cell = name == "LOAD_CLOSURE" or (name == "LOAD_FAST" and value in in_cells)
+        is_load = ("LOAD" in name and name != "LOAD_CONST") or name == "IMPORT_FROM"
+        if is_cell or not is_load:
+            continue
+        follower: Any = after[i]
+        if follower and follower.opname in COPIES and follower.arg in (None, 1):
+            follower = after[i + 1]
+            is_asked = follower and follower.opname == "LOAD_ATTR"
+        else:
+            is_asked = follower and follower.opname in OF_ATTRIBUTES
+        loaded = value if isinstance(value, tuple) else (value,)
+        is_special = (
+            is_asked and follower.argval.startswith("__") and follower.argval != "__class__"
+        )
+        found.update(loaded[:-1] if is_asked and not is_special else loaded)
+    if "super" in code.co_names and any(name.startswith("__") for name in code.co_names):
+        found.update(code.co_varnames[:1])
+        found.update(in_cells)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= passed_on(constant)
+    return found
 
 
 def line_that_stores(code: Any, name: str) -> int:

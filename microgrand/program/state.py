@@ -59,6 +59,7 @@ from .standins import (
     method_of,
     set_class,
 )
+from .unread import Unread, can_be_partly_read, is_of_dataclass
 
 #: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
 OF_A_STATEMENT = 1 << 9
@@ -90,6 +91,7 @@ class State:
         self.named: set[str] = set()  # the names in their code
         self.unnamed: dict[str, list[Any]] = {}  # in classes and modules, until the name is found
         self.asking: list[dict[str, Any]] = []  # the global names of functions that call `type`
+        self.unread = Unread()  # objects of which some attributes are not looked at
         self.parents: dict[Any, tuple[type, int]] = {}  # classes, and how many attributes they have
         self.objects: list[Any] = []
         self.library_modules: set[int] = set()  # their attributes: they set masks, and read none
@@ -111,7 +113,15 @@ class State:
 
     def walk(self, root: Any, name: str) -> None:
         """Find all that can be reached from an object."""
+        self.unread.handed_on.add(id(root))
         stack = [(root, name)]
+        while stack:
+            self.walk_down(stack)
+            for value in self.unread.revealed(self.named):
+                stack += self.found_in(value, self.attributes_of(value))
+
+    def walk_down(self, stack: list[tuple[Any, str]]) -> None:
+        """Find what can be reached from some objects, as far as it is known what is read."""
         while stack:
             value, name = stack.pop()
             value = original_of(value)
@@ -129,15 +139,22 @@ class State:
             if is_librarys_own(value) or is_devices_generator(value):
                 continue
             self.seen[id(value)] = value
-            found = sorted(self.below(value, name), key=rank)
-            for slot in found:
-                place = isinstance(slot, Slot) and (id(slot.holder), slot.key)
-                if place and place not in self.places:  # two functions may share a variable
-                    self.places.add(place)
-                    self.slots.append(slot)
-                    self.before.append(slot.get())
-                    self.in_slots.add(id(self.before[-1]))
-            stack.extend((s.get(), s.name) if isinstance(s, Slot) else s for s in reversed(found))
+            stack += self.found_in(value, self.below(value, name))
+
+    def found_in(self, parent: Any, below: Iterator[Any]) -> list[tuple[Any, str]]:
+        """Note the slots in an object, and return what is in it: the first comes last."""
+        found = sorted(below, key=rank)
+        for slot in found:
+            place = isinstance(slot, Slot) and (id(slot.holder), slot.key)
+            if place and place not in self.places:  # two functions may share a variable
+                self.places.add(place)
+                self.slots.append(slot)
+                self.before.append(slot.get())
+                self.in_slots.add(id(self.before[-1]))
+        inside = [(s.get(), s.name) if isinstance(s, Slot) else s for s in reversed(found)]
+        for place, (value, _) in zip(reversed(found), inside, strict=True):
+            self.unread.note(parent, place, original_of(value))
+        return inside
 
     def below(self, value: Any, name: str) -> Iterator[Any]:
         """Yield the slots in a value, and values in it that have none."""
@@ -150,6 +167,7 @@ class State:
         elif isinstance(value, type):
             yield from self.below_class(value)
         elif isinstance(value, types.ModuleType):
+            self.unread.scopes.add(id(vars(value)))
             yield from self.if_named(vars(value), vars(value))
         elif isinstance(value, (dict, list, deque, tuple, set, frozenset, bytearray, array)):
             yield from self.below_container(value, name)
@@ -199,9 +217,24 @@ class State:
         self.seen[id(attributes)] = attributes
         self.attributes.append((attributes, dict(attributes)))
         self.names[id(attributes)] = name
-        for key in attributes:
-            yield Slot(attributes, key, name if key in unnamed else dotted(name, key))
+        if can_be_partly_read(value):
+            self.unread.add(value, attributes)
+            for key in attributes:
+                slot = Slot(attributes, key, dotted(name, key))
+                if key in self.named:
+                    yield slot
+                else:
+                    self.unnamed.setdefault(key, []).append(slot)
+        else:
+            for key in attributes:
+                yield Slot(attributes, key, name if key in unnamed else dotted(name, key))
         yield from self.below_class(type(value), "__init__")
+
+    def attributes_of(self, value: Any) -> Iterator[Slot]:
+        """Yield the attributes of an object of which some are not looked at yet."""
+        attributes = vars(value)
+        name = self.names[id(attributes)]
+        yield from (Slot(attributes, key, dotted(name, key)) for key in attributes)
 
     def below_container(self, value: Any, name: str) -> Iterator[Any]:
         """Yield what is in a list, a dict, a tuple or a set."""
@@ -246,7 +279,7 @@ class State:
         for key, value in list(attributes.items()):
             function = under(value)
             if key.startswith("__"):
-                if callable(function) and key != without:
+                if callable(function) and key != without and not is_of_dataclass(holder, function):
                     yield function, ""
                 continue
             found = [Slot(holder, key, key), (function, "")]
@@ -285,13 +318,17 @@ class State:
             if not is_cache_of_functools(value, getattr(held, "__self__", None)):
                 yield Slot(attributes, key, key)
         names, global_names = names_in(value.__code__)
+        self.unread.codes.append(value.__code__)
+        self.unread.global_names |= global_names.keys()
         known = value.__globals__
+        self.unread.scopes.add(id(known))
         for imported, key in imports_in(value.__code__):
             module = imported_module(imported, known)
             if module is None:
                 self.not_imported.add(imported)
             elif not is_module_of_library(module):
                 yield module, ""
+                self.unread.scopes.add(id(vars(module)))
                 if key in vars(module):
                     yield Slot(vars(module), key, key)
         for key in names:

@@ -44,6 +44,7 @@ from .state import (
     dotted,
     is_static,
 )
+from .unread import Unread
 
 
 class Tracing:
@@ -371,6 +372,7 @@ class Tracing:
         self.state.answers, self.state.chances = [], []
         self.state.seen.clear()
         self.state.unnamed.clear()
+        self.state.unread = Unread()
         self.state.tables.clear()
         self.state.parents.clear()
         self.state.asking.clear()
