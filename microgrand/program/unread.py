@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import dataclasses
 import functools
+import reprlib
 import types
 import typing
 from collections.abc import Iterator
@@ -147,7 +148,8 @@ def is_of_dataclass(kind: Any, method: Any) -> bool:
     if "__dataclass_fields__" not in vars(kind) or not isinstance(method, types.FunctionType):
         return False
     file = method.__code__.co_filename
-    return method.__name__ in ("__eq__", "__repr__") and file in ("<string>", dataclasses.__file__)
+    names, files = ("__eq__", "__repr__", "_replace"), ("<string>", dataclasses.__file__)
+    return method.__name__ in names and file in (*files, reprlib.__file__)
 
 
 def is_special(name: str) -> bool:
