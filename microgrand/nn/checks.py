@@ -239,7 +239,9 @@ def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
     stack = [(value, False)]
     while stack:
         item, in_object = stack.pop()
-        if isinstance(item, type) or hasattr(type(item), "__get__") or id(item) in seen:
+        is_partial = isinstance(item, functools.partial)  # it has `__get__` from Python 3.13 on
+        is_method = hasattr(type(item), "__get__") and not is_partial
+        if isinstance(item, type) or is_method or id(item) in seen:
             continue
         seen.add(id(item))
         below: Any = ()
@@ -249,7 +251,7 @@ def parts_in(value: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
             below = (*item.keys(), *item.values())
         elif isinstance(item, (list, tuple, set, frozenset, deque, UserList, *VIEWS)):
             below = item
-        elif isinstance(item, functools.partial):
+        elif is_partial:
             below = (item.func, *item.args, *item.keywords.values())
         elif isinstance(item, np.ndarray):
             below = item.flat if item.dtype.hasobject else ()
