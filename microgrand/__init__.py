@@ -61,6 +61,8 @@ def __getattr__(name: str) -> Any:
         found = getattr(importlib.import_module(f"{__name__}.{MODULE_OF[name]}"), name)
         globals()[name] = found
         return found
+    if name.startswith("_"):  # which Python asks for
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     functional = importlib.import_module(f"{__name__}.nn.functional")
     raise AttributeError(checks.missing_from_package(name, functional))
 

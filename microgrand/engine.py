@@ -74,10 +74,10 @@ class Node:
     needs of one.
 
     Only updates of a leaf, such as an optimizer step, may write into its array or replace it; they
-    increment `version`. Recorded results may be views of the array: the backward pass
-    notices the new version and refuses to run. Nothing checks values outside the graph, so they are
-    copied when they are created from such a leaf (`unshared`, ``detach``). A leaf shares the array
-    it was constructed from, so a step writes into the caller's array, too.
+    increment `version`. Recorded results may be views of the array: the backward pass notices the
+    new version and refuses to run. Nothing checks values outside the graph, so they are copied when
+    they are created from a leaf that requires a gradient (`unshared`, ``detach``). A leaf shares
+    the array it was constructed from, so a step writes into the caller's array, too.
     """
 
     #: `Tensor.data`: an array, or a NumPy scalar as NumPy returns for 0-d results. (Not ``_data``,

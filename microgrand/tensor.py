@@ -292,7 +292,7 @@ class Tensor(Node):
     def backward(self, gradient: ArrayLike = None, retain_graph: bool = False) -> None:
         """Add d self / d leaf to the ``grad`` of every leaf upstream that requires one.
 
-        So it does for computed tensors that `retain_grad` was called on.
+        Computed tensors get one, too, if `retain_grad` was called on them.
 
         All or nothing: if an error is raised, no ``grad`` has changed, and the graph is as it was.
 
