@@ -148,7 +148,7 @@ def is_native_elementwise(call: Call) -> bool:
     if call.function in COPIES:
         return len(call.args) == 1 and not call.kwargs and isinstance(call.args[0], Variable)
     if call.function is np.where:
-        return len(call.args) == 3 and all(isinstance(a, Variable) for a in call.args[:1])
+        return len(call.args) == 3 and isinstance(call.args[0], Variable)
     if not isinstance(ufunc, np.ufunc) or len(call.args) != ufunc.nin:
         return False
     if not call.kwargs.keys() <= {"dtype", "out"}:
@@ -321,7 +321,7 @@ class Reduction:
     axes: tuple[int, ...]
 
 
-#: Functions of masks, and the ufuncs that these are of.
+#: Functions of masks, and the kinds of reductions that they are.
 OF_MASKS: dict[Any, str] = {
     np.count_nonzero: "count",
     np.any: "logical_or",
