@@ -19,6 +19,7 @@ from .calls import (
     expect,
     is_contiguous,
     is_dense,
+    is_plain_index,
 )
 from .passes import asks, draws
 from .places import is_in_steps, is_view, like
@@ -199,23 +200,6 @@ def is_conversion(call: Call) -> bool:
         and isinstance(call.args[0], Variable)
         and is_known(call.args[0])
         and bool(call.result.dtype.kind == "f" or call.args[0].dtype == bool)
-    )
-
-
-def is_plain_index(index: Any) -> bool:
-    """Tell whether an index is of constant integers, slices and new axes."""
-    items = index if isinstance(index, tuple) else (index,)
-    return all(
-        type(item) is int
-        or item is None
-        or item is Ellipsis
-        or (
-            isinstance(item, slice)
-            and all(
-                part is None or type(part) is int for part in (item.start, item.stop, item.step)
-            )
-        )
-        for item in items
     )
 
 
