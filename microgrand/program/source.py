@@ -80,7 +80,7 @@ RESERVED = {
 #: The names of other things in modules that `save` writes.
 OF_SAVED_MODULES = {
     *("Path", "state", "read_only", "library_of"),
-    *("_state", "_program", "_values", "_copies", "_memory"),
+    *("_state", "_program", "_values", "_memory"),
     *("_check", "_check_kind", "_check_number", "_check_one", "_check_two", "_check_keys"),
 }
 
