@@ -303,6 +303,11 @@ def is_dense(variable: Variable) -> bool:
     return True
 
 
+def made_in(calls: list[Call]) -> set[Variable]:
+    """Return what calls make; what they write into was there before."""
+    return {v for call in calls for v in call.results() if v not in call.writes}
+
+
 def is_plain_index(index: Any) -> bool:
     """Tell whether an index is of constant integers, slices and new axes."""
     items = index if isinstance(index, tuple) else (index,)
