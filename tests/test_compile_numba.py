@@ -287,6 +287,13 @@ def test_not_a_number():
     assert_runs_natively(f, lambda number: x + number)
 
 
+def test_gradients_of_numbers_in_an_array(in_python):
+    def f(x):
+        return np.sum(np.reshape(x[0], 1) * np.reshape(x[1], 1) * 3)
+
+    assert_runs_natively(grad(f), draw(3))
+
+
 def solution(y, steps=3, h=0.01):
     x, v = y[0], y[1]
     for _ in range(steps):

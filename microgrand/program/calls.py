@@ -303,6 +303,28 @@ def is_dense(variable: Variable) -> bool:
     return True
 
 
+def made_in(calls: list[Call]) -> set[Variable]:
+    """Return what calls make; what they write into was there before."""
+    return {v for call in calls for v in call.results() if v not in call.writes}
+
+
+def is_plain_index(index: Any) -> bool:
+    """Tell whether an index is of constant integers, slices and new axes."""
+    items = index if isinstance(index, tuple) else (index,)
+    return all(
+        type(item) is int
+        or item is None
+        or item is Ellipsis
+        or (
+            isinstance(item, slice)
+            and all(
+                part is None or type(part) is int for part in (item.start, item.stop, item.step)
+            )
+        )
+        for item in items
+    )
+
+
 def alike(x: Variable, y: Variable) -> bool:
     """Tell whether two arrays look the same in memory, and the first may be written into."""
     same_kind = x.kind is y.kind and x.dtype == y.dtype

@@ -7,12 +7,13 @@ do stands between the parts: draws, checks, all other functions.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .calls import CHECKS, Call, Program, Storage, Variable, is_contiguous
+from .calls import CHECKS, Call, Program, Storage, Variable, is_contiguous, made_in
 from .memory import Memory
 from .native import is_element, is_filling_of_itself, is_native, is_native_view, may_overlap
 from .parts import PartWriter
@@ -40,10 +41,7 @@ class Lowering:
         self.functions: dict[str, Any] = {}  # by text
         self.left: dict[str, None] = {}  # the functions that NumPy does
         self.published: int | None = None  # after so many calls, if that is after a part
-        self.uses: dict[Variable, int] = {}
-        for call in program.calls:
-            for variable in {*call.operands()}:
-                self.uses[variable] = self.uses.get(variable, 0) + 1
+        self.uses = readers(program.calls)
         self.live_views = live_views(program.calls)
         self.places = Places(program.calls)
         self.memory = Memory()
@@ -191,20 +189,17 @@ class Lowering:
 
     def results_of(self, group: list[Call]) -> tuple[list[Variable], list[Call]]:
         """Return what is read outside of a group, and the views that are made after it."""
-        inside: dict[Variable, int] = {}
-        for call in group:
-            for variable in {*call.operands()}:
-                inside[variable] = inside.get(variable, 0) + 1
+        inside = readers(group)
         shown = self.program.shown
         outputs: list[Variable] = []
         after: list[Call] = []
         needed: set[Variable] = set()
-        made = {v for call in group for v in call.results() if v not in call.writes}
+        made = made_in(group)
         for call in reversed(group):
             result = call.result
             if not isinstance(result, Variable) or result in call.writes:
                 continue
-            outside = self.uses.get(result, 0) > inside.get(result, 0) or result in shown
+            outside = self.uses[result] > inside[result] or result in shown
             if not outside and result not in needed:
                 continue
             if is_view(call):
@@ -235,7 +230,7 @@ class Lowering:
             raw = Variable(float, (), None, (), Storage(), f"{variable.name}_number")
             conversions.append(Call(variable.kind, (raw,), {}, variable))
             results.append(raw)  # Numba returns Python's numbers
-        made = {v for call in group for v in call.results() if v not in call.writes}
+        made = made_in(group)
         fresh = {v.storage for call in group if not is_view(call) for v in call.results()}
         fresh -= {v.storage for call in group for v in call.writes if v not in made}
         writes = {v: None for call in group for v in call.writes if v.storage not in fresh}
@@ -250,6 +245,11 @@ class Lowering:
             section=group[0].section,
         )
         self.calls += [call, *conversions]
+
+
+def readers(calls: list[Call]) -> Counter[Variable]:
+    """Count the calls that are given each variable."""
+    return Counter(v for call in calls for v in {*call.operands()})
 
 
 def live_views(calls: list[Call]) -> set[Call]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .calls import Call, Program, Storage, Variable
-from .native_library import addresses, memory_of
-
-#: Arrays begin where the processor's lines of memory do.
-LINE = 64
+from .native_library import LINE, addresses, memory_of
 
 
 class Memory:

@@ -19,6 +19,7 @@ from .calls import (
     expect,
     is_contiguous,
     is_dense,
+    is_plain_index,
 )
 from .passes import asks, draws
 from .places import is_in_steps, is_view, like
@@ -148,7 +149,7 @@ def is_native_elementwise(call: Call) -> bool:
     if call.function in COPIES:
         return len(call.args) == 1 and not call.kwargs and isinstance(call.args[0], Variable)
     if call.function is np.where:
-        return len(call.args) == 3 and all(isinstance(a, Variable) for a in call.args[:1])
+        return len(call.args) == 3 and isinstance(call.args[0], Variable)
     if not isinstance(ufunc, np.ufunc) or len(call.args) != ufunc.nin:
         return False
     if not call.kwargs.keys() <= {"dtype", "out"}:
@@ -199,23 +200,6 @@ def is_conversion(call: Call) -> bool:
         and isinstance(call.args[0], Variable)
         and is_known(call.args[0])
         and bool(call.result.dtype.kind == "f" or call.args[0].dtype == bool)
-    )
-
-
-def is_plain_index(index: Any) -> bool:
-    """Tell whether an index is of constant integers, slices and new axes."""
-    items = index if isinstance(index, tuple) else (index,)
-    return all(
-        type(item) is int
-        or item is None
-        or item is Ellipsis
-        or (
-            isinstance(item, slice)
-            and all(
-                part is None or type(part) is int for part in (item.start, item.stop, item.step)
-            )
-        )
-        for item in items
     )
 
 
@@ -321,7 +305,7 @@ class Reduction:
     axes: tuple[int, ...]
 
 
-#: Functions of masks, and the ufuncs that these are of.
+#: Functions of masks, and the kinds of reductions that they are.
 OF_MASKS: dict[Any, str] = {
     np.count_nonzero: "count",
     np.any: "logical_or",

@@ -40,10 +40,14 @@ class Table(np.ndarray[Any, Any]):
     arrays: list[Any]
 
 
+#: Arrays begin where the processor's lines of memory do, of so many bytes.
+LINE = 64
+
+
 def memory_of(size: int) -> Any:
     """Make so many bytes of memory, from where a processor's lines of memory begin."""
-    memory = np.empty(size + 63, np.uint8)
-    start = -memory.ctypes.data % 64
+    memory = np.empty(size + LINE - 1, np.uint8)
+    start = -memory.ctypes.data % LINE
     return memory[start : start + size]
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import reductions
-from .calls import Call, Storage, Variable
+from .calls import Call, Storage, Variable, made_in
 from .labels import with_names
 from .memory import Memory
 from .native import (
@@ -130,7 +130,7 @@ class PartWriter:
         self.rooms = memory or Memory()
         self.is_fixed = is_fixed or self.rooms.holds
         self.names: dict[Variable, str] = {}
-        self.made = {v for call in group for v in call.results() if v not in call.writes}
+        self.made = made_in(group)
         #: What the part is given: numbers, and arrays; those at fixed addresses in a table.
         self.numbers: list[Variable] = []
         self.arrays: dict[Variable, None] = {}

@@ -171,6 +171,7 @@ def join_draws(program: Program) -> None:
     """
     open_draws: dict[Variable, tuple[Call, Call]] = {}  # by generator: the draw, and its first part
     calls: list[Call] = []
+    names = Names(program)
     for call in program.calls:
         if asks(call) or any(v.storage.external for v in call.writes):
             open_draws.clear()
@@ -189,12 +190,10 @@ def join_draws(program: Program) -> None:
             continue
         whole, first = open_draws[generator]
         if whole is first:  # the first part becomes a part, too
-            before = whole.result
-            joined = bytes_like(before, whole.args[1])
+            joined = bytes_like(whole.result, whole.args[1])
             part = dataclasses.replace(
                 whole, function=operator.getitem, args=(joined, slice(0, 8 * whole.args[1]))
             )
-            before.storage = joined.storage
             whole.result = joined
             calls.insert(next(i for i, c in enumerate(calls) if c is whole) + 1, part)
             first = part
@@ -204,7 +203,7 @@ def join_draws(program: Program) -> None:
         whole.result.shape = (8 * (start + count),)
         call.function = operator.getitem
         call.args = (whole.result, slice(8 * start, 8 * (start + count)))
-        move(call.result.storage, whole.result.storage, program)
+        names.move(call.result.storage, whole.result.storage)
         calls.append(call)
     program.calls = calls
 
@@ -239,16 +238,8 @@ def drawn_first(program: Program) -> dict[Variable, int]:
 
 
 def bytes_like(variable: Variable, count: int) -> Variable:
-    """Make the variable of all bytes that are drawn at once."""
+    """Make the variable of all bytes that are drawn at once: parts of them are in its memory."""
     return dataclasses.replace(variable, shape=(8 * count,), name="random_bytes")
-
-
-def move(before: Storage, after: Storage, program: Program) -> None:
-    """Let all that was in one memory be in another one."""
-    for call in program.calls:
-        for variable in (*call.operands(), *call.results()):
-            if variable.storage is before:
-                variable.storage = after
 
 
 def first_of_backward(program: Program) -> Call | None:
@@ -461,11 +452,15 @@ class Names:
             call.args, call.kwargs = mapped(exchange, call.args), mapped(exchange, call.kwargs)
             call.result = mapped(exchange, call.result)
         self.calls_with.setdefault(new, {}).update(calls)
-        if old.storage is not new.storage:
-            moved = self.in_memory.pop(old.storage, {})
+        self.move(old.storage, new.storage)
+
+    def move(self, before: Storage, after: Storage) -> None:
+        """Let all that was in one memory be in another one."""
+        if before is not after:
+            moved = self.in_memory.pop(before, {})
             for variable in moved:
-                variable.storage = new.storage
-            self.in_memory.setdefault(new.storage, {}).update(moved)
+                variable.storage = after
+            self.in_memory.setdefault(after, {}).update(moved)
 
 
 def exchanged(old: Variable, new: Variable, leaf: Any) -> Any:

@@ -8,7 +8,6 @@ A view is its root, an array that is none, from another element on and in other 
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
 from typing import Any
 
@@ -183,8 +182,3 @@ def nested(axes: list[Axis], body: list[str], first: int = 0) -> list[str]:
         f"{'    ' * i}for i{first + i} in range({axis.length}):" for i, axis in enumerate(axes)
     ]
     return [*lines, *("    " * len(axes) + line for line in body)]
-
-
-def size(shape: tuple[int, ...]) -> int:
-    """Return how many elements a shape has."""
-    return math.prod(shape)

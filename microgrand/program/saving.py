@@ -157,7 +157,7 @@ def save(trace: Any, path: Any) -> None:
     lines += result.lines
     lines += [f"def step({', '.join(parameters)}):", '    """Run the program."""']
     lines += arguments.lines
-    lines += [f"    {line}" for line in condition_lines(trace, codes, args, kwargs)]
+    lines += [f"    {line}" for line in condition_lines(trace, codes)]
     lines.append(f"    _values = _program({', '.join(inner)})")
     places = dict(writes)
     for i, variable in enumerate(late):
@@ -212,7 +212,7 @@ def namespace_lines(namespace: dict[str, Any], arrays: dict[str, Any]) -> list[s
     return lines
 
 
-def condition_lines(trace: Any, codes: dict[Any, str], args: Any, kwargs: Any) -> list[str]:
+def condition_lines(trace: Any, codes: dict[Any, str]) -> list[str]:
     """Write what must hold of the arguments beside their kinds: answers, and no overlap."""
     writer = Writer()
     writer.names = dict(codes)

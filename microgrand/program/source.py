@@ -80,7 +80,7 @@ RESERVED = {
 #: The names of other things in modules that `save` writes.
 OF_SAVED_MODULES = {
     *("Path", "state", "read_only", "library_of"),
-    *("_state", "_program", "_values", "_copies", "_memory"),
+    *("_state", "_program", "_values", "_memory"),
     *("_check", "_check_kind", "_check_number", "_check_one", "_check_two", "_check_keys"),
 }
 
@@ -146,13 +146,8 @@ class Writer:
             avoided = "_" if is_global and variable.name in OF_SAVED_MODULES else ""
             self.names[variable] = self.unique(variable.name + avoided)
             if variable.storage.constant:
-                self.constant(variable)
+                self.namespace[self.names[variable]] = variable.value
         return self.names[variable]
-
-    def constant(self, variable: Variable) -> None:
-        """Write a small constant array as one makes it; give a large one as it is."""
-        name, value = self.names[variable], variable.value
-        self.namespace[name] = value
 
     def object(self, value: Any, wanted: str) -> str:
         """Return a name for what the source cannot write."""

@@ -32,8 +32,6 @@ SHORTER: dict[Any, str] = {
     masks.read_only: "def read_only(mask):\n    mask.setflags(write=False)\n    return mask",
     library_of: "def library_of(*values):\n    return None",
 }
-
-
 #: What an optimizer's class may have beside methods: numbers, texts and tables of them.
 NUMBERS = (bool, int, float, str, list, tuple, dict)
 
@@ -107,10 +105,15 @@ def global_names(code: Any) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def without_docstring(function: Any) -> str:
-    """Return a function's source without its docstring and annotations."""
-    tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function)))
+def without_docstring(function: Any) -> str | None:
+    """Return a function's source without its docstring and annotations, or None without source."""
+    try:
+        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):  # as of exec(), or of a part of a statement
+        return None
     definition = tree.body[0]
+    if not isinstance(definition, ast.FunctionDef):  # but a statement with a lambda in it
+        return None
     definition.body = definition.body[1:] if ast.get_docstring(definition) else definition.body
     is_kind = {"staticmethod", "classmethod", "property"}
     definition.decorator_list = [
@@ -179,11 +182,10 @@ class Sources:
                 if more is None:
                     return None
                 lines += more
-        try:
-            text = without_docstring(function)
-        except (OSError, TypeError, SyntaxError, AttributeError):  # as of a lambda, or of exec()
+        source = without_docstring(function)
+        if source is None:
             return None
-        lines += ["", "", text, "", ""]
+        lines += ["", "", source, "", ""]
         return lines if name == function.__name__ else [*lines, f"{name} = {function.__name__}"]
 
 
@@ -247,7 +249,10 @@ def optimizer_lines(optimizer: Any, name: str, asked: list[HostNumbers]) -> list
         own = {key: member for (owner, key), member in members.items() if owner is kind}
         for key, member in own.items():
             if inspect.isfunction(member):
-                lines += [textwrap.indent(source_of_method(kind, member), "    "), ""]
+                text = without_docstring(member)
+                if text is None:
+                    checks.refuse_saving_optimizer(kind)
+                lines += [textwrap.indent(text, "    "), ""]
             elif not isinstance(member, Option):
                 lines += [f"    {key} = {held_code(member)}", ""]
         if kind is kinds[-1]:
@@ -257,14 +262,6 @@ def optimizer_lines(optimizer: Any, name: str, asked: list[HostNumbers]) -> list
     lines += ["", f"{name} = {names[kinds[0]]}()", f"vars({name}).update({held})", "", ""]
     check_numbers("\n".join(lines), name, asked)
     return lines
-
-
-def source_of_method(kind: type, method: Any) -> str:
-    """Return a method's source without its docstring."""
-    try:
-        return without_docstring(method)
-    except (OSError, TypeError, SyntaxError, AttributeError):
-        checks.refuse_saving_optimizer(kind)
 
 
 def check_numbers(text: str, name: str, asked: list[HostNumbers]) -> None:

@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
-from .calls import Call, Program, Variable, is_contiguous
+from .calls import Call, Program, Variable, is_contiguous, is_plain_index
 from .passes import made_by
 
 
@@ -90,19 +89,12 @@ def fills_a_part(call: Call, makers: dict[Variable, Call]) -> bool:
     maker = makers.get(array)
     if maker is None or maker.function not in (np.zeros, np.zeros_like):
         return False
-    parts = index if isinstance(index, tuple) else (index,)
-    if not all(type(x) is int or x is Ellipsis or is_known_slice(x) for x in parts):
+    if not is_plain_index(index) or not isinstance(value, Variable) or not value.is_array:
         return False
-    if not isinstance(value, Variable) or not value.is_array or value.dtype != array.dtype:
-        return False
+    part = np.broadcast_to(0, array.shape)[index]
+    is_view = isinstance(part, np.ndarray)  # one number is none
     is_plain = array.dtype.kind in "fiu" and is_contiguous(array)
-    return is_plain and value.shape == np.broadcast_to(0, array.shape)[index].shape
-
-
-def is_known_slice(index: Any) -> bool:
-    """Tell whether an index is a slice between constants."""
-    ends = (index.start, index.stop, index.step) if isinstance(index, slice) else (index,)
-    return isinstance(index, slice) and all(x is None or type(x) is int for x in ends)
+    return is_view and is_plain and value.dtype == array.dtype and value.shape == part.shape
 
 
 def is_of_two(call: Call, found: dict[Variable, Sum]) -> bool:
