@@ -87,8 +87,8 @@ def check_room(who: str, shape: Shape, pairs: Sequence[tuple[int, int]], mode: s
             )
         most = left - FEWER[mode] if mode in FEWER else max(before, after)
         if max(before, after) > most or (mode == "replicate" and most > 0 == left):
+            option = "mode='constant'" if who == "pad" else "padding_mode='zeros'"
             raise ValueError(
                 f"{who} got an input of shape {shape}, which has too few elements along axis "
-                f"{axis} for {max(before, after)} more in mode {mode!r}; pad less, or with "
-                "mode='constant'"
+                f"{axis} for {max(before, after)} more in mode {mode!r}; pad less, or with {option}"
             )
