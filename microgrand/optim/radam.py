@@ -10,8 +10,8 @@ import numpy as np
 
 from ..kinds import Array
 from ..tensor import Tensor
-from .optimizer import Optimizer, Option, Scratch, Update, decayed
-from .optimizers import average
+from .optimizer import Optimizer, Option, Scratch, Update
+from .optimizers import average, shrunk_or_decayed
 
 
 class RAdam(Optimizer):
@@ -123,10 +123,7 @@ def adapt_rectified(
     shrinkage: float,
 ) -> None:
     """Step along the mean, divided by the root of that of the squares, or by 1."""
-    if shrinkage != 1:
-        data *= shrinkage
-    if weight_decay:
-        grad = decayed(grad, data, weight_decay, scratch)
+    grad = shrunk_or_decayed(grad, data, weight_decay, shrinkage, scratch)
     average(grad, exp_avg, exp_avg_sq, beta1, beta2, scratch)
     # No branch: a compiled program is one for all steps. Nor factors: squares may be infinite.
     root = np.sqrt(exp_avg_sq, out=scratch)
