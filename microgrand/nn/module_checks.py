@@ -19,6 +19,8 @@ from ..tensor import Tensor
 from ..traced import look
 from ..vjps.rules import as_array
 from .checks import check_flag
+from .layer_checks import one_of
+from .padding_checks import number_in
 
 # ------------------------------------------------------------------------------ containers
 
@@ -322,17 +324,10 @@ def checked_sequences(sequences: Any) -> list[Any]:
 def checked_padding(dtype: np.dtype[Any], batch_first: Any, value: Any, side: Any) -> Any:
     """Return the padding as a number of the sequences' dtype."""
     check_flag("pad_sequence's batch_first", batch_first)
-    if side not in ("right", "left"):
-        raise ValueError(f"pad_sequence's padding_side is 'right' or 'left', got {side!r}")
+    one_of("pad_sequence's padding_side", side, ("right", "left"))
     if not isinstance(value, numbers.Number):
         raise TypeError(f"pad_sequence's padding_value is a number, got {value!r:.60}")
-    number = np.array(value).astype(dtype)[()]
-    if dtype.kind not in "fc" and number != value:
-        raise ValueError(
-            f"pad_sequence's padding_value is {value!r}, which sequences of dtype {dtype} cannot "
-            "hold; convert them with astype(float)"
-        )
-    return number
+    return number_in(dtype, "pad_sequence's padding_value", value)
 
 
 def check_is_module(who: str, module: Any, kind: type) -> None:
