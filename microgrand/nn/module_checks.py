@@ -19,7 +19,7 @@ from ..tensor import Tensor
 from ..traced import look
 from ..vjps.rules import as_array
 from .checks import check_flag
-from .layer_checks import one_of
+from .layer_checks import one_of, positive
 from .padding_checks import number_in
 
 # ------------------------------------------------------------------------------ containers
@@ -259,22 +259,11 @@ def checked_tensors(who: str, tensors: Any, some: bool = False) -> list[Tensor]:
     return several
 
 
-def checked_limit(who: str, limit: Any) -> float:
-    """Return a number of at least 0, which may be infinite."""
-    if isinstance(limit, bool) or not isinstance(limit, numbers.Real):
-        raise TypeError(f"{who} is a number, got {limit!r}")
-    if not float(limit) >= 0:  # nor nan
-        raise ValueError(f"{who} is at least 0, got {limit!r}")
-    return float(limit)
-
-
 def checked_order(order: Any) -> float:
     """Return the order of a norm, above 0."""
     if isinstance(order, str) and order == "inf":  # as in PyTorch
         return np.inf
-    if checked_limit("clip_grad_norm_'s norm_type", order) == 0:
-        raise ValueError(f"clip_grad_norm_'s norm_type is above 0, got {order!r}")
-    return float(order)
+    return positive("clip_grad_norm_'s norm_type", order)
 
 
 def check_finite_norm(finite: Any) -> None:
