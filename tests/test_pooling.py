@@ -273,6 +273,16 @@ def test_derivatives_of_other_resizing(seed, mode, lengths, size, corners):
     np.testing.assert_allclose(ones.data, 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_float16_is_resized_in_float32(mode):
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 7)).astype(np.float16)
+    exact = F.interpolate(x.astype(np.float64), (11, 13), mode=mode).data
+    out = F.interpolate(x, (11, 13), mode=mode).data
+    assert out.dtype == np.float16
+    # Rounded once: half a unit, and what float32 has rounded before.
+    np.testing.assert_allclose(out, exact, rtol=2**-11 * 1.001, atol=1e-6)
+
+
 def test_linear_resizing_keeps_the_dtype_and_compiles():
     draw = np.random.default_rng(0).normal(size=(4, 2, 3, 5)).astype(np.float32)
     for options in [
