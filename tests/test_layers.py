@@ -113,6 +113,17 @@ def test_gradient_of_bilinear(seed, batch, first, second, outputs, with_bias):
     assert gradcheck(F.bilinear, *arrays, order=2, mode="fast")
 
 
+def test_bilinear_adds_float16_up_in_float32():
+    rng = np.random.default_rng(0)
+    shapes = (4, 8), (4, 9), (5, 8, 9), (5,)
+    arrays = [rng.normal(size=shape).astype(np.float16) for shape in shapes]
+    exact = F.bilinear(*[array.astype(np.float64) for array in arrays]).data
+    out = F.bilinear(*arrays).data
+    assert out.dtype == np.float16
+    # Rounded once: half a unit, and what float32 has rounded before.
+    np.testing.assert_allclose(out, exact, rtol=2**-11 * 1.001, atol=1e-5)
+
+
 def test_what_bilinear_refuses():
     for shapes in [(3, 2), (2, 3), (2, 4, 3), (1, 2), (1, 3), (4, 2, 3)], [2, 3, (4, 2, 3), 5]:
         with pytest.raises(ValueError, match="bilinear needs inputs"):

@@ -522,3 +522,12 @@ def test_adam_squares_float16_gradients_in_float32(optimizer, grad, size):
     parameter.grad = np.full(size, grad, np.float16)
     optimizer([parameter], lr=0.25, weight_decay=0).step()
     np.testing.assert_allclose(parameter.data, 0.75, rtol=1e-3)
+
+
+def test_radam_goes_along_the_mean_where_squares_overflow():
+    weight = Tensor(np.ones(2, np.float32), requires_grad=True)
+    optimizer = RAdam([weight], lr=0.5)
+    weight.grad = np.array([1e25, -2e25], np.float32)
+    with np.errstate(over="ignore"):
+        optimizer.step()
+    np.testing.assert_allclose(weight.data, [-5e24, 1e25], rtol=1e-6)

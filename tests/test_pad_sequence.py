@@ -81,9 +81,10 @@ def test_numbers_are_pytorchs():
             r"\(1, 2\) and \(1, 3\).*positions 0 and 1; only the lengths",
         ),
         (lambda: pad_sequence([[1], [1.0]]), ValueError, "dtypes int64 and float64"),
-        (lambda: pad_sequence([[1]], padding_value=0.5), ValueError, "0.5, which .* int64"),
+        (lambda: pad_sequence([[1]], padding_value=0.5), ValueError, "0.5, and .* int64, which"),
+        (lambda: pad_sequence([[1]], padding_value=np.nan), ValueError, "nan, and .* int64, which"),
         (lambda: pad_sequence([[1.0]], padding_value="0"), TypeError, "is a number, got '0'"),
-        (lambda: pad_sequence([[1.0]], padding_side="up"), ValueError, "'right' or 'left', got"),
+        (lambda: pad_sequence([[1.0]], padding_side="up"), ValueError, "'right', 'left', got 'up'"),
         (lambda: pad_sequence([[1.0]], 1), TypeError, "batch_first is True or False"),
     ],
 )

@@ -273,6 +273,16 @@ def test_derivatives_of_other_resizing(seed, mode, lengths, size, corners):
     np.testing.assert_allclose(ones.data, 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_float16_is_resized_in_float32(mode):
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 7)).astype(np.float16)
+    exact = F.interpolate(x.astype(np.float64), (11, 13), mode=mode).data
+    out = F.interpolate(x, (11, 13), mode=mode).data
+    assert out.dtype == np.float16
+    # Rounded once: half a unit, and what float32 has rounded before.
+    np.testing.assert_allclose(out, exact, rtol=2**-11 * 1.001, atol=1e-6)
+
+
 def test_linear_resizing_keeps_the_dtype_and_compiles():
     draw = np.random.default_rng(0).normal(size=(4, 2, 3, 5)).astype(np.float32)
     for options in [
@@ -397,7 +407,8 @@ def test_compiled_gradients_have_the_same_bits(name):
         (lambda: F.avg_pool2d(np.ones((1, 2, 2)), 2, divisor_override=0), "at least 1"),
         (lambda: nn.LPPool1d(0, 2), "norm_type is a positive number"),
         (lambda: F.lp_pool2d(np.ones((2, 2)), 2, 2), "(n, channels, height, width)"),
-        (lambda: F.lp_pool1d(np.ones((1, 2)), 2, 3), "kernel that is (3,)"),
+        (lambda: F.lp_pool1d(np.ones((1, 2)), 2, 3), "lp_pool1d got an input that is (2,)"),
+        (lambda: nn.LPPool1d(2, 2, stride=0), "LPPool1d's stride must be at least 1"),
         (lambda: F.interpolate(np.ones((3, 4)), 2), "x[None]"),
         (lambda: nn.Flatten()(np.ones(3)), "Flatten(0)"),
         (lambda: nn.Flatten(2, 1)(np.ones((3, 2, 2))), "no axes from 2 to 1"),
@@ -422,6 +433,7 @@ def test_what_does_not_fit_is_refused_with_the_mend(call, message):
         lambda: nn.AvgPool2d(2, count_include_pad=None),
         lambda: nn.AvgPool2d(2, divisor_override=1.5),
         lambda: nn.LPPool2d(2, 1.5),
+        lambda: nn.LPPool2d(2, 2, ceil_mode="no"),
         lambda: nn.Upsample(2, mode="linear", align_corners=1),
         lambda: nn.AdaptiveAvgPool2d(1.5),
         lambda: nn.AdaptiveAvgPool2d((1, 2, 3)),

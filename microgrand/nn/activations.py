@@ -7,7 +7,7 @@ import numpy as np
 from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import NUMPY_CLASSES, Array, ArrayLike, Mask, Value
 from ..tensor import Tensor
-from . import checks, layer_checks
+from . import checks, conv_checks, layer_checks
 from .dropout.masks import apply_mask, read_only
 from .inputs import as_tensor
 from .module import Module
@@ -333,5 +333,5 @@ class Softmax2d(Module):
     def forward(self, x: ArrayLike) -> Tensor:
         """Normalise over the channels."""
         x = as_tensor(x)
-        layer_checks.check_images("Softmax2d", x._array.shape)
+        conv_checks.check_axes("Softmax2d", x, 2)
         return softmax(x, -3)

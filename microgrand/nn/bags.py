@@ -114,9 +114,9 @@ def in_bags(starts: Array, counts: Array, include_last_offset: bool) -> tuple[Ar
 def reduced(rows: Value, counts: Array, mode: Mode) -> Value:
     """Reduce rows ``(bags, words, features)`` over the words that count."""
     if mode == "max":
-        is_empty = ~np.any(counts, axis=1)[:, None]
         if not rows.shape[1]:
             return np.sum(rows, axis=1)
+        is_empty = ~np.any(counts, axis=1)[:, None]
         most = np.max(np.where(counts[..., None], rows, -np.inf), axis=1)
         return np.where(is_empty, 0, most).astype(rows.dtype)
     more = wider(rows.dtype, rows.shape[1])

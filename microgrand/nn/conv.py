@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from . import checks, conv_checks, layer_checks
 from .inputs import as_tensor, hashable
 from .module import Module, Parameter
-from .padding import padded
+from .padding import Mode, padded
 from .trilinear import add_to_channels, correlate, correlate_input
 from .windows import Windows
 
@@ -384,13 +384,13 @@ class Conv(Module):
         """Convolve a batch, or one example without its axis."""
         padding = self.padding
         if self.padding_mode != "zeros":
-            x, padding = self.padded_input(x), 0
+            x, padding = self.padded_input(x, self.padding_mode), 0
         return convolve(
             *(x, self.weight, self.bias, self.stride, padding),
             *(self.dilation, self.groups, self.axes),
         )
 
-    def padded_input(self, x: ArrayLike) -> Tensor:
+    def padded_input(self, x: ArrayLike, mode: Mode) -> Tensor:
         """Put elements of the input around it, instead of zeros."""
         who = type(self).__name__
         x = as_tensor(x, self.weight.dtype)
@@ -398,7 +398,7 @@ class Conv(Module):
         pads = conv_checks.paddings(
             who, self.axes, self.padding, self.kernel_size, self.stride, self.dilation
         )
-        return padded(who, x, pads, self.padding_mode)  # type: ignore[arg-type]
+        return padded(who, x, pads, mode)
 
     def extra_repr(self) -> str:
         """Return the sizes, and the options that are not the default, as PyTorch does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinds import ArrayLike
+from ..kinds import ArrayLike, Value
 from ..tensor import Tensor
 from . import layer_checks
 from .activations import Activation
@@ -39,7 +39,8 @@ def hardtanh(
     layer_checks.check_limits(min_val, max_val)
     x = as_tensor(x)
     below, above = np.less_equal(x, min_val), np.greater_equal(x, max_val)
-    return np.where(below, min_val, np.where(above, max_val, x))  # type: ignore[return-value]
+    limited: Value = np.where(below, min_val, np.where(above, max_val, x))
+    return limited
 
 
 def relu6(x: ArrayLike, inplace: bool = False) -> Tensor:

@@ -72,15 +72,6 @@ def check_limits(low: Any, high: Any) -> None:
         raise ValueError(f"hardtanh needs min_val < max_val, got {low} and {high}")
 
 
-def check_images(who: str, shape: Shape) -> None:
-    """Raise if an input is neither a batch of images nor one image."""
-    if len(shape) not in (3, 4):
-        raise ValueError(
-            f"{who} takes images (n, channels, height, width) or (channels, height, width), got an "
-            f"input of shape {shape}"
-        )
-
-
 def check_has_channels(who: str, shape: Shape) -> None:
     """Raise if an input has no axis of channels."""
     if len(shape) < 3:

@@ -11,6 +11,7 @@ from ..engine import defvjp, primitive, sum_of, wider
 from ..kinds import ArrayLike, DTypeLike, Value
 from ..random import generator
 from ..tensor import Tensor
+from ..vjps.rules import wide
 from . import checks, layer_checks
 from .inputs import as_tensor
 from .module import Module, Parameter
@@ -128,10 +129,11 @@ def bilinear(x1: ArrayLike, x2: ArrayLike, weight: ArrayLike, bias: ArrayLike = 
     of_bias = None if bias is None else bias._array.shape
     layer_checks.check_bilinear(x1._array.shape, x2._array.shape, shape, of_bias)
     out_features, in1_features, in2_features = shape
-    first = np.reshape(np.moveaxis(weight, 1, 0), (in1_features, out_features * in2_features))
-    maps = np.reshape(x1 @ first, (*x1._array.shape[:-1], out_features, in2_features))
-    out = np.squeeze(maps @ np.expand_dims(x2, -1), -1)
-    return out if bias is None else out + bias
+    first = np.moveaxis(wide(weight), 1, 0).reshape(in1_features, out_features * in2_features)
+    maps = np.reshape(wide(x1) @ first, (*x1._array.shape[:-1], out_features, in2_features))
+    out = np.squeeze(maps @ np.expand_dims(wide(x2), -1), -1)
+    out = out if bias is None else out + bias
+    return out.astype(dtype) if out.dtype != dtype else out
 
 
 class Linear(Module):

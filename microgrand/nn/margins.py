@@ -1,7 +1,7 @@
 """Losses that ask for a margin: of scores, of distances and of angles.
 
 Most are 0 as soon as the margin is there, and go down in a straight line until then. At the bend,
-the derivative is that of the line, as in PyTorch.
+the derivative is that of the line, and 0 in `multi_margin_loss`, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -248,9 +248,10 @@ def triplet_margin_loss(
     positive, negative = (as_tensor(x, anchor.dtype) for x in (positive, negative))
     shapes = [x._array.shape for x in (anchor, positive, negative)]
     loss_checks.check_vectors("triplet_margin_loss", shapes)
-    near, far = (pairwise_distance(anchor, x, p, eps) for x in (positive, negative))
+    near: Value = pairwise_distance(anchor, positive, p, eps)
+    far: Value = pairwise_distance(anchor, negative, p, eps)
     if swap:
-        far = np.minimum(far, pairwise_distance(positive, negative, p, eps))  # type: ignore[assignment]
+        far = np.minimum(far, pairwise_distance(positive, negative, p, eps))
     return reduced(missing(near - far + margin), reduction)
 
 

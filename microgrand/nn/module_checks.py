@@ -19,6 +19,8 @@ from ..tensor import Tensor
 from ..traced import look
 from ..vjps.rules import as_array
 from .checks import check_flag
+from .layer_checks import one_of, positive
+from .padding_checks import number_in
 
 # ------------------------------------------------------------------------------ containers
 
@@ -257,22 +259,11 @@ def checked_tensors(who: str, tensors: Any, some: bool = False) -> list[Tensor]:
     return several
 
 
-def checked_limit(who: str, limit: Any) -> float:
-    """Return a number of at least 0, which may be infinite."""
-    if isinstance(limit, bool) or not isinstance(limit, numbers.Real):
-        raise TypeError(f"{who} is a number, got {limit!r}")
-    if not float(limit) >= 0:  # nor nan
-        raise ValueError(f"{who} is at least 0, got {limit!r}")
-    return float(limit)
-
-
 def checked_order(order: Any) -> float:
     """Return the order of a norm, above 0."""
     if isinstance(order, str) and order == "inf":  # as in PyTorch
         return np.inf
-    if checked_limit("clip_grad_norm_'s norm_type", order) == 0:
-        raise ValueError(f"clip_grad_norm_'s norm_type is above 0, got {order!r}")
-    return float(order)
+    return positive("clip_grad_norm_'s norm_type", order)
 
 
 def check_finite_norm(finite: Any) -> None:
@@ -322,17 +313,10 @@ def checked_sequences(sequences: Any) -> list[Any]:
 def checked_padding(dtype: np.dtype[Any], batch_first: Any, value: Any, side: Any) -> Any:
     """Return the padding as a number of the sequences' dtype."""
     check_flag("pad_sequence's batch_first", batch_first)
-    if side not in ("right", "left"):
-        raise ValueError(f"pad_sequence's padding_side is 'right' or 'left', got {side!r}")
+    one_of("pad_sequence's padding_side", side, ("right", "left"))
     if not isinstance(value, numbers.Number):
         raise TypeError(f"pad_sequence's padding_value is a number, got {value!r:.60}")
-    number = np.array(value).astype(dtype)[()]
-    if dtype.kind not in "fc" and number != value:
-        raise ValueError(
-            f"pad_sequence's padding_value is {value!r}, which sequences of dtype {dtype} cannot "
-            "hold; convert them with astype(float)"
-        )
-    return number
+    return number_in(dtype, "pad_sequence's padding_value", value)
 
 
 def check_is_module(who: str, module: Any, kind: type) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ..checks import is_integer
 from ..kinds import ArrayLike, Shape
 from ..tensor import Tensor
+from . import layer_checks
 from .checks import integer
 
 # --------------------------------------------------------------------------------- options
@@ -41,9 +42,7 @@ def lengths(who: str, normalized_shape: Any) -> Shape:
 
 def small_number(layer: Any, eps: Any) -> float:
     """Return what is added to a variance, or raise."""
-    if not isinstance(eps, numbers.Real) or isinstance(eps, bool):
-        raise TypeError(f"{type(layer).__name__}'s eps is a number, got {eps!r}")
-    if not 0 <= float(eps) < np.inf:
+    if not 0 <= layer_checks.number(f"{type(layer).__name__}'s eps", eps) < np.inf:
         raise ValueError(f"{type(layer).__name__}'s eps is a number from 0, got {eps!r}")
     return float(eps)
 

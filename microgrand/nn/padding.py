@@ -65,7 +65,7 @@ def pad(x: ArrayLike, pad: Sequence[int], mode: Mode = "constant", value: float 
     x = x if isinstance(x, Tensor) else Tensor(x)
     padding_checks.check_mode(mode, value)
     pairs = padding_checks.pairs_of(pad, x._array.shape)
-    out = padded("pad", x, pairs, mode, padding_checks.value_for(x.dtype, value))
+    out = padded("pad", x, pairs, mode, padding_checks.number_in(x.dtype, "pad's value", value))
     return out if isinstance(out, Tensor) else Tensor(out)  # as integers have no graph
 
 

@@ -30,16 +30,16 @@ def check_mode(mode: Any, value: Any) -> None:
         )
 
 
-def value_for(dtype: DTypeLike, value: float) -> float:
-    """Return a value to pad an array of a dtype with, or raise if it cannot hold it."""
+def number_in(dtype: DTypeLike, who: str, value: Any) -> Any:
+    """Return a number to pad arrays with in their dtype, or raise if that cannot hold it."""
     with np.errstate(invalid="ignore"):
-        held = np.asarray(value).astype(dtype)
-    if dtype.kind in "iub" and held != value:
+        number = np.asarray(value).astype(dtype)[()]
+    if dtype.kind not in "fcV" and number != value:  # V: bfloat16's
         raise ValueError(
-            f"pad got value={value!r} for an array of dtype {dtype}, which cannot hold it; convert "
-            "the array with x.astype(np.float32)"
+            f"{who} is {value!r}, and what is to be padded is of dtype {dtype}, which cannot hold "
+            "it; convert that with astype(np.float32)"
         )
-    return value
+    return number
 
 
 def check_integers(who: str, given: Any) -> None:
@@ -87,8 +87,8 @@ def check_room(who: str, shape: Shape, pairs: Sequence[tuple[int, int]], mode: s
             )
         most = left - FEWER[mode] if mode in FEWER else max(before, after)
         if max(before, after) > most or (mode == "replicate" and most > 0 == left):
+            option = "mode='constant'" if who == "pad" else "padding_mode='zeros'"
             raise ValueError(
                 f"{who} got an input of shape {shape}, which has too few elements along axis "
-                f"{axis} for {max(before, after)} more in mode {mode!r}; pad less, or with "
-                "mode='constant'"
+                f"{axis} for {max(before, after)} more in mode {mode!r}; pad less, or with {option}"
             )

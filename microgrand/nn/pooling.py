@@ -78,10 +78,11 @@ def avg_pool(
     count_include_pad: bool,
     axes: int,
     divisor_override: int | None = None,
+    name: str = "avg_pool",
 ) -> Tensor:
-    """Pool along any number of axes."""
+    """Pool along any number of axes, for a function of this name."""
     x = as_tensor(x)
-    who = f"avg_pool{axes}d"
+    who = f"{name}{axes}d"
     conv_checks.check_axes(who, x, axes)
     options = hashable(kernel_size, stride, padding, 1, ceil_mode)
     windows = windows_of(who, x._array.shape[-axes:], *options)

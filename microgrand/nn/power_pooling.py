@@ -9,7 +9,7 @@ import numpy as np
 from ..kinds import ArrayLike
 from ..tensor import Tensor
 from ..vjps.rules import wide
-from . import conv_checks, layer_checks
+from . import checks, conv_checks, layer_checks
 from .inputs import as_tensor
 from .module import Module
 from .pooling import Sizes, avg_pool
@@ -31,7 +31,7 @@ def lp_pool(
     conv_checks.check_axes(who, x, axes)
     kernel = conv_checks.per_axis(who, "kernel_size", kernel_size, axes, 1)
     parts, unit = in_units(wide(x), tuple(range(-axes, 0)))
-    means = avg_pool(parts**p, kernel, stride, 0, ceil_mode, True, axes)
+    means = avg_pool(parts**p, kernel, stride, 0, ceil_mode, True, axes, name="lp_pool")
     totals = means * math.prod(kernel)
     is_zero = np.equal(totals, 0)
     roots = np.where(is_zero, 1, totals) ** (1 / p)
@@ -113,6 +113,8 @@ class LPPool(Module):
         who = type(self).__name__
         layer_checks.positive(f"{who}'s norm_type", norm_type)
         conv_checks.per_axis(who, "kernel_size", kernel_size, self.axes, 1)
+        conv_checks.steps(who, self.axes, 1 if stride is None else stride, 1)
+        checks.check_flag(f"{who}'s ceil_mode", ceil_mode)
         self.norm_type, self.kernel_size = norm_type, kernel_size
         self.stride, self.ceil_mode = stride, ceil_mode
 

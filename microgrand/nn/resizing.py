@@ -11,6 +11,7 @@ import numpy as np
 from ..dispatch import library_of
 from ..kinds import Array, ArrayLike, Value
 from ..tensor import Tensor
+from ..vjps.rules import wide
 from . import conv_checks
 from .inputs import as_tensor
 from .module import Module
@@ -92,14 +93,15 @@ def interpolate(
         # To repeat each element is to put it wherever a window of that size meets.
         windows = Windows(sizes, factors, factors, (0,) * axes, (1,) * axes, lengths)
         return scatter(x, windows).astype(x.dtype)
+    out = x if to_nearest else wide(x)
     for axis, (n, m, ratio) in enumerate(zip(lengths, sizes, ratios, strict=True), 2):
         if to_nearest:
-            x = nearest(x, axis, n, m, ratio, 0.5 if mode == "nearest-exact" else 0)
+            out = nearest(out, axis, n, m, ratio, 0.5 if mode == "nearest-exact" else 0)
         else:
             places = places_of(n, m, ratio, bool(align_corners))
             elements = four_elements if mode == "bicubic" else two_elements
-            x = mixed(x, axis, elements(places, n))
-    return x
+            out = mixed(out, axis, elements(places, n))
+    return out.astype(x.dtype) if out.dtype != x.dtype else out
 
 
 def nearest(x: Value, axis: int, n: int, m: int, ratio: tuple[float, float], shift: float) -> Value:

@@ -128,7 +128,8 @@ def threshold(x: ArrayLike, threshold: float, value: float, inplace: bool = Fals
     threshold = layer_checks.number("threshold's threshold", threshold)
     value = layer_checks.number("threshold's value", value)
     x = as_tensor(x)
-    return np.where(np.less_equal(x, threshold), value, x)  # type: ignore[return-value]
+    replaced: Value = np.where(np.less_equal(x, threshold), value, x)
+    return replaced
 
 
 # ------------------------------------------------------------------------------- modules

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinds import ArrayLike
+from ..kinds import ArrayLike, Shape, Value
 from ..tensor import Tensor
 from . import checks, conv_checks
 from .inputs import as_tensor
 from .module import Module
+
+Axes = tuple[int, ...]
+
+
+def moved(x: Value, parts: Shape, source: Axes, destination: Axes, shape: Shape) -> Value:
+    """Split axes into parts, move some of these, and join them to a shape."""
+    return np.reshape(np.moveaxis(np.reshape(x, parts), source, destination), shape)
 
 
 def pixel_shuffle(x: ArrayLike, upscale_factor: int) -> Tensor:
@@ -47,9 +54,9 @@ def pixel_shuffle(x: ArrayLike, upscale_factor: int) -> Tensor:
     x = as_tensor(x)
     conv_checks.check_multiples("pixel_shuffle", x._array.shape, (r * r, 1, 1))
     *batch, channels, height, width = x._array.shape
-    x = np.reshape(x, (*batch, channels // (r * r), r, r, height, width))
-    x = np.moveaxis(x, (-4, -3), (-3, -1))
-    return np.reshape(x, (*batch, channels // (r * r), height * r, width * r))  # type: ignore[return-value]
+    parts = (*batch, channels // (r * r), r, r, height, width)
+    shape = (*batch, channels // (r * r), height * r, width * r)
+    return moved(x, parts, (-4, -3), (-3, -1), shape)
 
 
 def pixel_unshuffle(x: ArrayLike, downscale_factor: int) -> Tensor:
@@ -83,9 +90,9 @@ def pixel_unshuffle(x: ArrayLike, downscale_factor: int) -> Tensor:
     x = as_tensor(x)
     conv_checks.check_multiples("pixel_unshuffle", x._array.shape, (1, r, r))
     *batch, channels, height, width = x._array.shape
-    x = np.reshape(x, (*batch, channels, height // r, r, width // r, r))
-    x = np.moveaxis(x, (-3, -1), (-4, -3))
-    return np.reshape(x, (*batch, channels * r * r, height // r, width // r))  # type: ignore[return-value]
+    parts = (*batch, channels, height // r, r, width // r, r)
+    shape = (*batch, channels * r * r, height // r, width // r)
+    return moved(x, parts, (-3, -1), (-4, -3), shape)
 
 
 def channel_shuffle(x: ArrayLike, groups: int) -> Tensor:
@@ -126,8 +133,8 @@ def channel_shuffle(x: ArrayLike, groups: int) -> Tensor:
     x = as_tensor(x)
     shape = x._array.shape
     conv_checks.check_groups_of_channels(shape, groups)
-    parts = np.reshape(x, (shape[0], groups, shape[1] // groups, *shape[2:]))
-    return np.reshape(np.swapaxes(parts, 1, 2), shape)  # type: ignore[return-value]
+    parts = (shape[0], groups, shape[1] // groups, *shape[2:])
+    return moved(x, parts, (1,), (2,), shape)
 
 
 class PixelShuffle(Module):

@@ -291,10 +291,7 @@ def adapt(
     shrinkage: float,
 ) -> None:
     """Step by about the learning rate in every element."""
-    if shrinkage != 1:
-        data *= shrinkage
-    if weight_decay:
-        grad = decayed(grad, data, weight_decay, scratch)
+    grad = shrunk_or_decayed(grad, data, weight_decay, shrinkage, scratch)
     average(grad, exp_avg, exp_avg_sq, beta1, beta2, scratch)
     step_over_root(data, exp_avg, exp_avg_sq, rate, eps, scratch)
 
@@ -314,13 +311,19 @@ def adapt_to_largest(
     shrinkage: float,
 ) -> None:
     """Do what `adapt` does, with the largest mean of squares so far."""
-    if shrinkage != 1:
-        data *= shrinkage
-    if weight_decay:
-        grad = decayed(grad, data, weight_decay, scratch)
+    grad = shrunk_or_decayed(grad, data, weight_decay, shrinkage, scratch)
     average(grad, exp_avg, exp_avg_sq, beta1, beta2, scratch)
     np.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
     step_over_root(data, exp_avg, max_exp_avg_sq, rate, eps, scratch)
+
+
+def shrunk_or_decayed(
+    grad: Array, data: Array, weight_decay: float, shrinkage: float, scratch: Scratch
+) -> Array:
+    """Multiply the data by a factor, and return the gradient with that of the penalty."""
+    if shrinkage != 1:
+        data *= shrinkage
+    return decayed(grad, data, weight_decay, scratch) if weight_decay else grad
 
 
 def average(

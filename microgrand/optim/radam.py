@@ -10,8 +10,8 @@ import numpy as np
 
 from ..kinds import Array
 from ..tensor import Tensor
-from .optimizer import Optimizer, Option, Scratch, Update, decayed
-from .optimizers import average
+from .optimizer import Optimizer, Option, Scratch, Update
+from .optimizers import average, shrunk_or_decayed
 
 
 class RAdam(Optimizer):
@@ -93,17 +93,17 @@ class RAdam(Optimizer):
         rate = group["lr"] / (1 - beta1**step)
         length = 2 / (1 - beta2) - 1
         seen = length - 2 * step * beta2**step / (1 - beta2**step)
-        # Whether the step is divided by the root; no literal, which may be the same object as an
-        # option's default, and `compile` would take it for that option.
-        divided = float(seen > 5)
-        if divided:
+        # What the root is limited to: a step that is not divided by it is divided by 1.
+        least, most = 1.0, 1.0
+        if seen > 5:
+            least, most = 0.0, math.inf
             variance = (seen - 4) * (seen - 2) * length / ((length - 4) * (length - 2) * seen)
             rate *= math.sqrt(variance * (1 - beta2**step))
         shrinkage = 1.0
         if group["decoupled_weight_decay"]:
             shrinkage, decay = 1 - group["lr"] * decay, 0.0
         memory = self.memory["exp_avg"][index], self.memory["exp_avg_sq"][index]
-        numbers = beta1, beta2, rate, group["eps"], divided, decay, shrinkage
+        numbers = beta1, beta2, rate, group["eps"], least, most, decay, shrinkage
         return adapt_rectified, memory, numbers
 
 
@@ -117,20 +117,17 @@ def adapt_rectified(
     beta2: float,
     rate: float,
     eps: float,
-    divided: float,
+    least: float,
+    most: float,
     weight_decay: float,
     shrinkage: float,
 ) -> None:
     """Step along the mean, divided by the root of that of the squares, or by 1."""
-    if shrinkage != 1:
-        data *= shrinkage
-    if weight_decay:
-        grad = decayed(grad, data, weight_decay, scratch)
+    grad = shrunk_or_decayed(grad, data, weight_decay, shrinkage, scratch)
     average(grad, exp_avg, exp_avg_sq, beta1, beta2, scratch)
-    # No branch: a compiled program is one for all steps.
+    # No branch: a compiled program is one for all steps. Nor factors: squares may be infinite.
     root = np.sqrt(exp_avg_sq, out=scratch)
     root += eps
-    root *= divided
-    root += 1 - divided
+    root = np.clip(root, least, most, out=root)
     step = np.divide(exp_avg, root, out=root)
     data -= np.multiply(step, rate, out=step)

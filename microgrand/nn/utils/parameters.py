@@ -12,6 +12,7 @@ from ...traced import look
 from ...vjps.rules import extreme
 from .. import module_checks as checks
 from ..checks import check_flag
+from ..layer_checks import not_negative
 from ..module import STATE, Module
 
 
@@ -62,7 +63,7 @@ def clip_grad_norm_(
     array([0.6, 0.8])
     """
     tensors = checks.checked_tensors("clip_grad_norm_", parameters)
-    max_norm = checks.checked_limit("clip_grad_norm_'s max_norm", max_norm)
+    max_norm = not_negative("clip_grad_norm_'s max_norm", max_norm)
     norm_type = checks.checked_order(norm_type)
     check_flag("clip_grad_norm_'s error_if_nonfinite", error_if_nonfinite)
     with_grad = [tensor for tensor in tensors if tensor._grad is not None]
@@ -118,7 +119,7 @@ def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float) -
     array([2., 1.])
     """
     tensors = checks.checked_tensors("clip_grad_value_", parameters)
-    limit = checks.checked_limit("clip_grad_value_'s clip_value", clip_value)
+    limit = not_negative("clip_grad_value_'s clip_value", clip_value)
     for tensor in tensors:
         if tensor._grad is not None:
             tensor._grad = np.clip(tensor._grad, -limit, limit)
