@@ -312,3 +312,11 @@ def test_a_module_that_becomes_an_attribute_of_a_sequential_is_a_layer():
             self.last = nn.Linear(3, 4)
 
     assert Deep()(np.ones((1, 2))).shape == (1, 4)
+
+
+def test_a_sequential_with_names_grows_after_layers_were_deleted():
+    net = nn.Sequential({"a": nn.ReLU(), "b": nn.ReLU()})
+    net.extend([nn.Tanh(), nn.Tanh()])
+    del net[0]
+    net.append(nn.Sigmoid())
+    assert [name for name, _ in net.named_children()] == ["b", "2", "3", "4"]

@@ -5,6 +5,7 @@ Lists and dicts of parameters are built as those of modules.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -132,7 +133,8 @@ class Sequential(Numbered):
             super().extend(items)
         else:
             for item in self.checked(items):
-                self.add_module(str(len(self)), item)
+                free = (str(i) for i in itertools.count(len(self)))  # layers may have been deleted
+                self.put_module(next(name for name in free if name not in self.names), item)
         return self
 
     def insert(self, index: int, item: Module) -> Sequential:
