@@ -46,7 +46,7 @@ from .labels import Labels
 from .libraries import functions_of, in_library, is_librarys_own, is_module_of_library
 from .names import imported_module, imports_in, names_in
 from .recording import Recorder, is_recorded, paused, plain, recording
-from .slots import MISSING, Slot, value_of_context
+from .slots import MISSING, Slot, put_items_back, value_of_context
 from .standins import (
     CACHED,
     RecordingDevicesGenerator,
@@ -81,6 +81,8 @@ class State:
         self.slots: list[Slot] = []
         self.before: list[Any] = []
         self.tensors: dict[int, tuple[Tensor, str]] = {}
+        self.versions: dict[int, int] = {}
+        self.trained: dict[int, bool] = {}  # whether tensors require gradients
         self.modules: dict[int, tuple[Module, str]] = {}
         self.optimizers: dict[int, tuple[Optimizer, str]] = {}
         self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
@@ -160,6 +162,8 @@ class State:
         """Yield the slots in a value, and values in it that have none."""
         if isinstance(value, Tensor):
             self.tensors[id(value)] = value, name
+            self.versions[id(value)] = value.version
+            self.trained[id(value)] = value._requires_grad
             yield Slot(value, "_array", name)
             yield Slot(value, "_grad", f"{name}_grad")
         elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
@@ -364,8 +368,6 @@ class State:
         self.disguised: list[Any] = []
         self.put: list[Any] = []
         self.managed: set[tuple[int, Any]] = set()
-        self.versions = {key: tensor.version for key, (tensor, _) in self.tensors.items()}
-        self.trained = {key: tensor._requires_grad for key, (tensor, _) in self.tensors.items()}
         static_floats = {
             (id(holder), key)
             for optimizer, _ in self.optimizers.values()
@@ -548,6 +550,34 @@ class State:
                 else:
                     changes.append(name)
         return effects, changes
+
+    def undoing(self) -> Callable[[], None]:
+        """Return what puts all back that was found, but for what is in arrays.
+
+        Also when the state is forgotten.
+        """
+        places = [*zip(self.slots, self.before, strict=True)]
+        holders = [*self.lists, *self.wholes, *self.attributes]
+        tensors = [
+            (tensor, self.versions[key], self.trained[key])
+            for key, (tensor, _) in self.tensors.items()
+        ]
+        generators, chances = self.generators, self.chances
+
+        def undo() -> None:
+            for slot, before in places:
+                if slot.get() is not before:
+                    slot.set(before)
+            for holder, items in holders:
+                put_items_back(holder, items)
+            for tensor, version, requires_grad in tensors:
+                tensor.version, tensor._requires_grad = version, requires_grad
+            for generator, bits in generators:
+                generator.bit_generator.state = bits
+            for chance in chances:
+                chance.put_back()
+
+        return undo
 
 
 def contents_of(optimizer: Optimizer) -> dict[tuple[int, Any], Any]:

@@ -19,7 +19,7 @@ from ..watching import watch_recording
 from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
-from .comparison import Snapshot, put_items_back
+from .comparison import Snapshot
 from .containers import CONTAINERS, attributes_of, containers_in, is_plain, items_of, with_items
 from .devices import is_array, is_devices_generator, is_plain_array
 from .holders import ITERATORS
@@ -214,29 +214,11 @@ class Tracing:
 
     def undoing(self) -> Callable[[], None]:
         """Return what puts all that the call has changed back, also when that is forgotten."""
-        state = self.state
-        undo_arrays = self.recorder.undoing()
-        places = [*zip(state.slots, state.before, strict=True)]
-        holders = [*state.lists, *state.wholes, *state.attributes]
-        tensors = [
-            (tensor, state.versions[key], state.trained[key])
-            for key, (tensor, _) in state.tensors.items()
-        ]
-        generators, chances = state.generators, state.chances
+        undo_arrays, undo_state = self.recorder.undoing(), self.state.undoing()
 
         def undo() -> None:
             undo_arrays()
-            for slot, before in places:
-                if slot.get() is not before:
-                    slot.set(before)
-            for holder, items in holders:
-                put_items_back(holder, items)
-            for tensor, version, requires_grad in tensors:
-                tensor.version, tensor._requires_grad = version, requires_grad
-            for generator, bits in generators:
-                generator.bit_generator.state = bits
-            for chance in chances:
-                chance.put_back()
+            undo_state()
 
         return undo
 
