@@ -22,7 +22,6 @@ from .checks import NotRecordable
 from .comparison import Snapshot
 from .containers import CONTAINERS, attributes_of, containers_in, is_plain, items_of, with_items
 from .devices import is_array, is_devices_generator, is_plain_array
-from .holders import ITERATORS
 from .labels import Labels
 from .libraries import is_librarys_own
 from .names import line_that_stores
@@ -30,9 +29,6 @@ from .raising import may_raise
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
 from .standins import (
-    RecordingDevicesGenerator,
-    RecordingGenerator,
-    RecordingIterator,
     RecordingSource,
     noting_threads,
 )
@@ -66,15 +62,12 @@ class Tracing:
         failure: Exception | None = None
         try:
             result = self.call_recorded()
-        except Exception as error:
+        except Exception as error:  # whatever the function raises: it is raised again, or refused
             failure = error
-            state.restore()
-        except BaseException:
-            state.restore()
-            raise
+        finally:
+            self.effects, self.changes = state.restore()
         if failure is not None:
             self.fail(failure)
-        self.effects, self.changes = state.restore()
         self.changes += self.other_changes()
         self.version_changes = {
             key: tensor.version - state.versions[key] for key, (tensor, _) in state.tensors.items()
@@ -181,19 +174,7 @@ class Tracing:
         }
 
         def as_recorded(leaf: Any) -> Any:
-            if isinstance(leaf, np.generic) and leaf.dtype.kind not in "fc":
-                return leaf
-            if type(leaf) is np.random.Generator:
-                return RecordingGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
-            if isinstance(leaf, ITERATORS):
-                return RecordingIterator(leaf, self.recorder)
-            if is_devices_generator(leaf):
-                return RecordingDevicesGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
-            if type(leaf) is float or isinstance(leaf, np.generic) or is_plain_array(leaf):
-                same = self.recorder.known.get(id(leaf))
-                name = known.get(id(leaf), "x")
-                return self.recorder.input(leaf, name) if same is None else same
-            return leaf
+            return self.state.recorded(leaf, known.get(id(leaf), "x"))
 
         #: The copies of the containers among the arguments, with what was in them.
         self.copies: dict[int, tuple[Any, Any]] = {}
