@@ -25,6 +25,7 @@ from .devices import is_array, is_devices_generator, is_plain_array
 from .labels import Labels
 from .libraries import is_librarys_own
 from .names import line_that_stores
+from .optimizers import HostNumbers
 from .raising import may_raise
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
@@ -34,7 +35,6 @@ from .standins import (
 )
 from .state import (
     STATIC,
-    HostNumbers,
     State,
     deeply_plain,
     dotted,
