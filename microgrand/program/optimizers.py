@@ -15,6 +15,7 @@ from typing import Any
 from ..optim.optimizer import Optimizer
 from .calls import Deviation, Variable, mapped
 from .recording import is_recorded
+from .slots import Slot
 
 #: What schedulers change beside the learning rate.
 CYCLED = ("momentum", "betas")
@@ -34,12 +35,18 @@ class HostNumbers:
 
 def contents_of(optimizer: Optimizer) -> dict[tuple[int, Any], Any]:
     """Return an optimizer's own Python numbers, also those in lists."""
-    found: dict[tuple[int, Any], Any] = {}
-    for key, value in vars(optimizer).items():
+    return {(id(slot.holder), slot.key): slot.get() for slot in own_numbers(optimizer)}
+
+
+def own_numbers(optimizer: Optimizer) -> list[Slot]:
+    """List the slots of an optimizer's own Python numbers, also those in lists."""
+    attributes = vars(optimizer)
+    found: list[Slot] = []
+    for key, value in attributes.items():
         if isinstance(value, list):
-            found |= {(id(value), i): x for i, x in enumerate(value) if type(x) in (int, float)}
+            found += [Slot(value, i, "") for i, x in enumerate(value) if type(x) in (int, float)]
         elif type(value) in (int, float):
-            found[id(vars(optimizer)), key] = value
+            found.append(Slot(attributes, key, ""))
     return found
 
 
