@@ -7,8 +7,6 @@ shows the rest, and builds what is returned.
 
 from __future__ import annotations
 
-import dis
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +19,7 @@ from . import passes
 from .calls import Program, Variable
 from .containers import CONTAINERS, attributes_of, base_of, has_dict, is_plain, items_of, with_items
 from .devices import is_array
+from .names import asks_for_identity
 from .optimizers import Probe
 from .recording import is_recorded
 from .slots import MISSING, Slot
@@ -568,26 +567,6 @@ def distinct(codes: list[str]) -> str:
     if len(codes) == 2:
         return f"{codes[0]} is not {codes[1]}"
     return f"len({{*map(id, {as_tuple(codes)})}}) == {len(codes)}"
-
-
-#: The names of functions and methods that tell one object from another.
-OF_IDENTITY = {"id", "is_", "is_not", "index", "count", "remove"}
-
-
-def asks_for_identity(functions: Sequence[Any]) -> bool:
-    """Tell whether functions may ask if two values are one object, as ``x is y`` does."""
-    codes = [function.__code__ for function in functions]
-    for code in codes:  # which grows
-        codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
-        before = None
-        for instruction in dis.get_instructions(code):
-            constant = before is not None and before.opname == "LOAD_CONST"
-            if instruction.opname in ("IS_OP", "CONTAINS_OP") and not constant:
-                return True
-            before = instruction
-        if OF_IDENTITY & {*code.co_names}:
-            return True
-    return False
 
 
 def guarded(lines: list[str]) -> list[str]:

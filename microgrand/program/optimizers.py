@@ -14,6 +14,7 @@ from typing import Any
 
 from ..optim.optimizer import Optimizer
 from .calls import Deviation, Variable, mapped
+from .libraries import in_library
 from .recording import is_recorded
 from .slots import Slot
 
@@ -105,9 +106,7 @@ class Probe:
         ]
         #: Those whose rules may take another way at some step; the library's own do not.
         self.counting = [
-            optimizer
-            for optimizer in optimizers
-            if not type(optimizer).update.__module__.startswith("microgrand.optim")
+            optimizer for optimizer in optimizers if not in_library(type(optimizer).update)
         ]
         self.before: Any = None
 
