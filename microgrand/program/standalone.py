@@ -280,7 +280,7 @@ def check_numbers(text: str, name: str, asked: list[HostNumbers]) -> None:
                 leaves(numbers_of_copy(x)),
             )
         )
-    except Exception:
+    except Exception:  # whatever it lacks there: it cannot be saved
         same = False
     if not same:
         checks.refuse_saving_optimizer(type(asked[0].optimizer))

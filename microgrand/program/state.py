@@ -56,6 +56,7 @@ from .recording import Recorder, is_recorded, paused, plain, recording
 from .slots import MISSING, Slot, put_items_back, value_of_context
 from .standins import (
     CACHED,
+    STAND_INS,
     RecordingDevicesGenerator,
     RecordingGenerator,
     RecordingIterator,
@@ -598,9 +599,7 @@ def deeply_plain(value: Any) -> Any:
     """Take the recorded values out of what a function has put somewhere."""
     if is_recorded(value):
         return value._value
-    if isinstance(value, (RecordingGenerator, RecordingDevicesGenerator, WatchedDict)):
-        return value.original
-    if isinstance(value, RecordingIterator):
+    if issubclass(type(value), STAND_INS):
         return value.original
     if isinstance(value, Tensor):
         value._array, value._grad = plain(value._array), plain(value._grad)
