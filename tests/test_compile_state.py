@@ -448,3 +448,16 @@ def test_attributes_of_classes_that_it_changes():
     with pytest.raises(TypeError, match="the function changes calls"):
         compiled(X)
     assert Counter.calls == 1
+
+
+def test_methods_of_generators_and_arrays_may_be_arguments():
+    rng, numbers = np.random.default_rng(0), np.ones(3)
+    scaled = compile(lambda function, x: function() * x, check=True)
+    total, draw = numbers.sum, rng.normal
+    for _ in range(3):
+        scaled(total, np.ones(2))
+    numbers += 1
+    assert np.array_equal(scaled(total, np.ones(2)), [6.0, 6.0])
+    drawn = [scaled(draw, np.ones(2))[0] for _ in range(4)]
+    assert len(set(drawn)) == 4
+    assert len(scaled.traces) == 2

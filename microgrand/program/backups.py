@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .binding import Binding
+from .optimizers import own_numbers
 from .slots import Slot
 
 
@@ -27,7 +28,8 @@ class Backup:
             for key, (tensor, _) in made.state.tensors.items()
             if changes.get(key) or any(tensor is x for x, _ in made.requirements)
         ]
-        self.optimizers = [optimizer for optimizer, _ in made.state.optimizers.values()]
+        optimizers = [optimizer for optimizer, _ in made.state.optimizers.values()]
+        self.slots += [(slot, None) for x in optimizers for slot in own_numbers(x)]
 
     def take(self, arrays: Any, inputs: Any, given: Any) -> Callable[[], None]:
         """Copy what the run is about to change; return the function that puts it back."""
@@ -39,7 +41,6 @@ class Backup:
         held = [(place, place.get()) for place in places]
         tensors = [tensor if i is None else given[i] for tensor, i in self.tensors]
         facts = [(tensor, tensor.version, tensor._requires_grad) for tensor in tensors]
-        numbers = [(vars(x), numbers_in(vars(x))) for x in self.optimizers]
 
         def put_back() -> None:
             for place, value in held:
@@ -48,20 +49,5 @@ class Backup:
                 array[...] = copy
             for tensor, version, requires_grad in facts:
                 tensor.version, tensor._requires_grad = version, requires_grad
-            for attributes, before in numbers:
-                for key, value in before.items():
-                    if isinstance(value, list):
-                        attributes[key][:] = value
-                    else:
-                        attributes[key] = value
 
         return put_back
-
-
-def numbers_in(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Copy an optimizer's own numbers, also those in lists."""
-    return {
-        key: list(value) if isinstance(value, list) else value
-        for key, value in attributes.items()
-        if isinstance(value, (int, float, list))
-    }

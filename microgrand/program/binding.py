@@ -7,9 +7,6 @@ shows the rest, and builds what is returned.
 
 from __future__ import annotations
 
-import dis
-import functools
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,13 +16,15 @@ from .. import engine
 from ..grad_mode import grad_enabled
 from ..tensor import Tensor
 from . import passes
-from .calls import Deviation, Program, Variable, mapped
+from .calls import Program, Variable
 from .containers import CONTAINERS, attributes_of, base_of, has_dict, is_plain, items_of, with_items
 from .devices import is_array
+from .names import asks_for_identity
+from .optimizers import Probe
 from .recording import is_recorded
 from .slots import MISSING, Slot
 from .source import Writer
-from .state import STATIC, HostNumbers, all_static, contents_of, options_of, same_static
+from .state import STATIC, all_static, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -570,26 +569,6 @@ def distinct(codes: list[str]) -> str:
     return f"len({{*map(id, {as_tuple(codes)})}}) == {len(codes)}"
 
 
-#: The names of functions and methods that tell one object from another.
-OF_IDENTITY = {"id", "is_", "is_not", "index", "count", "remove"}
-
-
-def asks_for_identity(functions: Sequence[Any]) -> bool:
-    """Tell whether functions may ask if two values are one object, as ``x is y`` does."""
-    codes = [function.__code__ for function in functions]
-    for code in codes:  # which grows
-        codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
-        before = None
-        for instruction in dis.get_instructions(code):
-            constant = before is not None and before.opname == "LOAD_CONST"
-            if instruction.opname in ("IS_OP", "CONTAINS_OP") and not constant:
-                return True
-            before = instruction
-        if OF_IDENTITY & {*code.co_names}:
-            return True
-    return False
-
-
 def guarded(lines: list[str]) -> list[str]:
     """Take what is no longer there, and numbers that lead to an error, for something else."""
     return [
@@ -597,73 +576,6 @@ def guarded(lines: list[str]) -> list[str]:
         *(f"    {line}" for line in lines),
         "except (LookupError, AttributeError, ArithmeticError, ValueError, TypeError): return None",
     ]
-
-
-class Probe:
-    """Asks a copy of an optimizer whether its numbers will lead where they have led."""
-
-    def __init__(self, probes: Any) -> None:
-        self.probes = probes
-        asked = [call.function for _, needed in probes for call in needed]
-        optimizers = {x.optimizer: None for x in asked if isinstance(x, HostNumbers)}
-        #: Where their numbers stand.
-        self.places = [
-            (holder, key)
-            for optimizer in optimizers
-            for holder in options_of(optimizer)
-            for key, x in holder.items()
-            if type(x) in (float, tuple)
-        ]
-        #: Those whose rules may take another way at some step; the library's own do not.
-        self.counting = [
-            optimizer
-            for optimizer in optimizers
-            if not type(optimizer).update.__module__.startswith("microgrand.optim")
-        ]
-        self.before: Any = None
-
-    def __call__(self) -> bool:
-        """Ask, if numbers of an optimizer have changed since the last time."""
-        now = [holder[key] for holder, key in self.places]
-        now += [contents_of(optimizer) for optimizer in self.counting]
-        if now == self.before:
-            return True
-        for check, needed in self.probes:
-            values: dict[Variable, Any] = {}
-            for call in needed:
-                fill = functools.partial(mapped, functools.partial(value_of, values))
-                if isinstance(call.function, HostNumbers):
-                    result = numbers_of_copy(call.function)
-                else:
-                    result = call.function(*fill(call.args), **fill(call.kwargs))
-                results = call.result if isinstance(call.result, tuple) else (call.result,)
-                given = result if isinstance(call.result, tuple) else (result,)
-                values |= dict(zip(results, given, strict=True))
-            try:
-                check.function(*fill(check.args))
-            except Deviation:
-                return False
-        self.before = now
-        return True
-
-
-def value_of(values: dict[Variable, Any], leaf: Any) -> Any:
-    """Return the value of a variable, or what is none as it is."""
-    return values[leaf] if isinstance(leaf, Variable) else leaf
-
-
-def numbers_of_copy(asked: HostNumbers) -> Any:
-    """Return an optimizer's numbers without counting a step."""
-    return update_of_copy(asked)[2]
-
-
-def update_of_copy(asked: HostNumbers) -> Any:
-    """Return what an optimizer's `update` would, without counting a step."""
-    probe = object.__new__(type(asked.optimizer))
-    vars(probe).update(
-        {k: list(v) if isinstance(v, list) else v for k, v in vars(asked.optimizer).items()}
-    )
-    return probe.update(asked.index)
 
 
 def as_tuple(items: list[str]) -> str:

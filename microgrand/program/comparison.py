@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..random import default_generator
 from ..tensor import Tensor
 from . import checks
 from .calls import mapped
@@ -30,29 +28,14 @@ class Snapshot:
             for x in (*self.state.before, *leaves(args))
             if isinstance(x, np.ndarray)
         }
-        self.versions = {key: tensor.version for key, (tensor, _) in self.state.tensors.items()}
-        self.trained = {key: x._requires_grad for key, (x, _) in self.state.tensors.items()}
-        generators = [x for x in self.state.seen.values() if isinstance(x, np.random.Generator)]
-        self.generators = [(x, x.bit_generator.state) for x in (*generators, default_generator)]
-        self.chances = self.state.chances
+        self.undo_state = self.state.undoing()
 
     def put_back(self) -> None:
         """Make everything what it was."""
         for array, copy in self.arrays.values():
             if array.flags.writeable:
                 array[...] = copy
-        for slot, value in zip(self.state.slots, self.state.before, strict=True):
-            if slot.get() is not value:
-                slot.set(value)
-        for holder, items in (*self.state.lists, *self.state.wholes, *self.state.attributes):
-            put_items_back(holder, items)
-        for key, (tensor, _) in self.state.tensors.items():
-            tensor.version = self.versions[key]
-            tensor._requires_grad = self.trained[key]
-        for generator, state in self.generators:
-            generator.bit_generator.state = state
-        for chance in self.chances:
-            chance.put_back()
+        self.undo_state()
 
     def now(self) -> dict[str, Any]:
         """Return copies of all that stands in the slots now."""
@@ -64,27 +47,9 @@ class Snapshot:
             }
             | {
                 f"generator {i}": str(g.bit_generator.state)
-                for i, (g, _) in enumerate(self.generators)
+                for i, (g, _) in enumerate(self.state.generators)
             }
         )
-
-
-def put_items_back(holder: Any, items: Any) -> None:
-    """Make a container what it was."""
-    if isinstance(holder, set):
-        holder.intersection_update(items)
-        holder.update(items)
-    elif isinstance(holder, dict):
-        if [*holder] != [*items]:
-            holder.clear()
-        if any(holder.get(key, MISSING) is not item for key, item in items.items()):
-            holder.update(items)
-    elif len(holder) != len(items) or any(a is not b for a, b in zip(holder, items, strict=True)):
-        if isinstance(holder, deque):
-            holder.clear()
-            holder.extend(items)
-        else:
-            holder[:] = items
 
 
 def copied(value: Any) -> Any:

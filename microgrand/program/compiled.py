@@ -197,19 +197,20 @@ class Compiled:
         ):
             return self.function(*args, **kwargs)
         for trace in self.traces:
-            entered = trace.enter(args, kwargs)
-            if entered is None:
-                continue
             try:
-                if self.check:
-                    program = functools.partial(trace.run, entered)
-                    return run_both(self.function, program, args, kwargs)
-                if not trace.accumulates:
-                    return trace.run(entered)
-                with tensor.accumulating:
-                    entered = trace.enter(args, kwargs)
-                    if entered is not None:
+                if trace.accumulates and not self.check:
+                    with tensor.accumulating:
+                        entered = trace.enter(args, kwargs)
+                        if entered is None:
+                            continue
                         return trace.run(entered)
+                entered = trace.enter(args, kwargs)
+                if entered is None:
+                    continue
+                if not self.check:
+                    return trace.run(entered)
+                program = functools.partial(trace.run, entered)
+                return run_both(self.function, program, args, kwargs)
             except Deviation:
                 self.eager_calls += 1
                 if self.eager_calls == OFTEN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 #: Names in functions that ask for a module by a text.
@@ -16,6 +16,8 @@ OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GL
 OF_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"}
 #: What copies an object on the stack, as ``self.n += 1`` does.
 COPIES = {"COPY", "DUP_TOP"}
+#: The names of functions and methods that tell one object from another.
+OF_IDENTITY = {"id", "is_", "is_not", "index", "count", "remove"}
 
 
 def imports_in(code: Any) -> Iterator[tuple[tuple[int, str], str]]:
@@ -104,3 +106,19 @@ def line_that_stores(code: Any, name: str) -> int:
             return line
     inside = (x for x in code.co_consts if isinstance(x, types.CodeType))
     return next(filter(None, (line_that_stores(x, name) for x in inside)), 0)
+
+
+def asks_for_identity(functions: Sequence[Any]) -> bool:
+    """Tell whether functions may ask if two values are one object, as ``x is y`` does."""
+    codes = [function.__code__ for function in functions]
+    for code in codes:  # which grows
+        codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
+        before = None
+        for instruction in dis.get_instructions(code):
+            constant = before is not None and before.opname == "LOAD_CONST"
+            if instruction.opname in ("IS_OP", "CONTAINS_OP") and not constant:
+                return True
+            before = instruction
+        if OF_IDENTITY & {*code.co_names}:
+            return True
+    return False

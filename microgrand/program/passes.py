@@ -21,8 +21,8 @@ from .calls import (
     raw_bytes,
 )
 from .functions import OF_A_SHAPE
+from .optimizers import HostNumbers
 from .raising import may_raise
-from .state import HostNumbers
 
 # ------------------------------------------------------------------------ what depends on what
 

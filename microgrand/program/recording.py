@@ -212,11 +212,10 @@ class Recorder:
         kept = treatment.number_kept()
         try:
             result = function(*values, **options)
-        except (ArithmeticError, Warning):
-            self.raised = line_of_user()
-            raise
-        except Exception:
-            if may_raise(Call(function, mapped(self.operand, args), mapped(self.operand, kwargs))):
+        except Exception as error:  # it is raised again in any case
+            of_values = isinstance(error, (ArithmeticError, Warning))
+            operands = mapped(self.operand, (args, kwargs))
+            if of_values or may_raise(Call(function, *operands)):
                 self.raised = line_of_user()
             raise
         if treatment.number_kept() > kept:

@@ -18,9 +18,9 @@ import numpy as np
 from ..tensor import Tensor
 from . import checks
 from .calls import CHECKS, Program
+from .optimizers import HostNumbers
 from .source import OF_SAVED_MODULES, Writer
 from .standalone import Sources, dtype_code, generator_lines, optimizer_lines, value_code
-from .state import HostNumbers
 from .tracing import Always, Output, parameter_names
 
 HEAD = '''\

@@ -81,3 +81,21 @@ def value_of_context(variable: ContextVar[Any]) -> Any:
         return variable.get()
     except LookupError:
         return MISSING
+
+
+def put_items_back(holder: Any, items: Any) -> None:
+    """Make a container what it was."""
+    if isinstance(holder, set):
+        holder.intersection_update(items)
+        holder.update(items)
+    elif isinstance(holder, dict):
+        if [*holder] != [*items]:
+            holder.clear()
+        if any(holder.get(key, MISSING) is not item for key, item in items.items()):
+            holder.update(items)
+    elif len(holder) != len(items) or any(a is not b for a, b in zip(holder, items, strict=True)):
+        if isinstance(holder, deque):
+            holder.clear()
+            holder.extend(items)
+        else:
+            holder[:] = items

@@ -37,8 +37,8 @@ from .calls import (
     raw_bytes,
     same,
 )
+from .optimizers import HostNumbers
 from .passes import has_effect
-from .state import HostNumbers
 
 INFIX: dict[Any, str] = {
     operator.add: "+",

@@ -22,10 +22,10 @@ from ..dispatch import library_of
 from ..nn.dropout import masks
 from ..optim.optimizer import Optimizer, Option
 from . import checks
-from .binding import numbers_of_copy, update_of_copy
+from .optimizers import HostNumbers, numbers_of_copy, update_of_copy
 from .recording import leaves
 from .source import public_name
-from .state import HostNumbers, same_static
+from .state import same_static
 
 #: Functions that have less to do where there are NumPy's arrays only.
 SHORTER: dict[Any, str] = {
@@ -277,7 +277,7 @@ def check_numbers(text: str, name: str, asked: list[HostNumbers]) -> None:
                 leaves(numbers_of_copy(x)),
             )
         )
-    except Exception:
+    except Exception:  # whatever it lacks there: it cannot be saved
         same = False
     if not same:
         checks.refuse_saving_optimizer(type(asked[0].optimizer))

@@ -10,7 +10,6 @@ takes for granted, the modes of modules and all other numbers, is compared befor
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import functools
 import inspect
@@ -45,10 +44,19 @@ from .holders import (
 from .labels import Labels
 from .libraries import functions_of, in_library, is_librarys_own, is_module_of_library
 from .names import imported_module, imports_in, names_in
+from .optimizers import (
+    CYCLED,
+    HostNumbers,
+    contents_of,
+    known_or_asked,
+    options_of,
+    own_objects,
+)
 from .recording import Recorder, is_recorded, paused, plain, recording
-from .slots import MISSING, Slot, value_of_context
+from .slots import MISSING, Slot, put_items_back, value_of_context
 from .standins import (
     CACHED,
+    STAND_INS,
     RecordingDevicesGenerator,
     RecordingGenerator,
     RecordingIterator,
@@ -70,10 +78,6 @@ STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
 STATIC_OR_FLOAT = (*STATIC, float)
 
 
-#: What schedulers change beside the learning rate.
-CYCLED = ("momentum", "betas")
-
-
 class State:
     """What is found by walking from a function."""
 
@@ -81,6 +85,8 @@ class State:
         self.slots: list[Slot] = []
         self.before: list[Any] = []
         self.tensors: dict[int, tuple[Tensor, str]] = {}
+        self.versions: dict[int, int] = {}
+        self.trained: dict[int, bool] = {}  # whether tensors require gradients
         self.modules: dict[int, tuple[Module, str]] = {}
         self.optimizers: dict[int, tuple[Optimizer, str]] = {}
         self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
@@ -160,6 +166,8 @@ class State:
         """Yield the slots in a value, and values in it that have none."""
         if isinstance(value, Tensor):
             self.tensors[id(value)] = value, name
+            self.versions[id(value)] = value.version
+            self.trained[id(value)] = value._requires_grad
             yield Slot(value, "_array", name)
             yield Slot(value, "_grad", f"{name}_grad")
         elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
@@ -364,8 +372,6 @@ class State:
         self.disguised: list[Any] = []
         self.put: list[Any] = []
         self.managed: set[tuple[int, Any]] = set()
-        self.versions = {key: tensor.version for key, (tensor, _) in self.tensors.items()}
-        self.trained = {key: tensor._requires_grad for key, (tensor, _) in self.tensors.items()}
         static_floats = {
             (id(holder), key)
             for optimizer, _ in self.optimizers.values()
@@ -385,12 +391,8 @@ class State:
             if id(value) not in recorder.known:
                 recorder.input(value, name)
         for slot, value in zip(self.slots, self.before, strict=True):
-            keep = (id(slot.holder), slot.key) in static_floats
-            if keep and type(value) is float:  # an object of its own: no literal in `update` is it
-                new = float.fromhex(value.hex())
-            else:
-                is_number = keep and isinstance(value, float)
-                new = value if is_number else self.recorded(value, slot.name)
+            keep = isinstance(value, float) and (id(slot.holder), slot.key) in static_floats
+            new = value if keep else self.recorded(value, slot.name)
             self.put.append(new)
             if new is not value:
                 slot.set(new)
@@ -470,20 +472,12 @@ class State:
                 names = list(inspect.signature(rule).parameters)[-len(made) :]
                 for number, key in zip(made, names, strict=True):
                     number._variable.name = f"{self.labels.parameter}_{key}"
-                numbers = tuple(map(functools.partial(self.known_or_asked, options), numbers, made))
+                numbers = tuple(
+                    [known_or_asked(options, x, y) for x, y in zip(numbers, made, strict=True)]
+                )
             return rule, memory, numbers
 
         return update
-
-    def known_or_asked(self, options: set[int], number: Any, asked: Any) -> Any:
-        """Return an option as it is, for rules branch on it; any other number as runs are told it.
-
-        A number may by chance be the object that an option is, such as False: runs compare these.
-        """
-        asked = asked.allowed()
-        is_option = id(number) in options
-        is_certain = is_recorded(number) or type(number) is float
-        return number if is_option and (is_certain or asked == number) else asked
 
     # ---- afterwards
 
@@ -549,55 +543,33 @@ class State:
                     changes.append(name)
         return effects, changes
 
+    def undoing(self) -> Callable[[], None]:
+        """Return what puts all back that was found, but for what is in arrays.
 
-def contents_of(optimizer: Optimizer) -> dict[tuple[int, Any], Any]:
-    """Return an optimizer's own Python numbers, also those in lists."""
-    found: dict[tuple[int, Any], Any] = {}
-    for key, value in vars(optimizer).items():
-        if isinstance(value, list):
-            found |= {(id(value), i): x for i, x in enumerate(value) if type(x) in (int, float)}
-        elif type(value) in (int, float):
-            found[id(vars(optimizer)), key] = value
-    return found
+        Also when the state is forgotten.
+        """
+        places = [*zip(self.slots, self.before, strict=True)]
+        holders = [*self.lists, *self.wholes, *self.attributes]
+        tensors = [
+            (tensor, self.versions[key], self.trained[key])
+            for key, (tensor, _) in self.tensors.items()
+        ]
+        generators, chances = self.generators, self.chances
 
+        def undo() -> None:
+            for slot, before in places:
+                if slot.get() is not before:
+                    slot.set(before)
+            for holder, items in holders:
+                put_items_back(holder, items)
+            for tensor, version, requires_grad in tensors:
+                tensor.version, tensor._requires_grad = version, requires_grad
+            for generator, bits in generators:
+                generator.bit_generator.state = bits
+            for chance in chances:
+                chance.put_back()
 
-def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """Return the dicts in which an optimizer keeps numbers."""
-    return [vars(optimizer), optimizer.defaults, *optimizer.param_groups]
-
-
-@contextlib.contextmanager
-def own_objects(optimizer: Optimizer) -> Iterator[set[int]]:
-    """Make each float among an optimizer's options an object that no other number is.
-
-    Python makes one object of all 0.0 in a file, so a number might be taken for an option.
-    """
-    floats = [
-        (holder, key, value)
-        for holder in options_of(optimizer)
-        for key, value in holder.items()
-        if type(value) is float
-    ]
-    for holder, key, value in floats:
-        holder[key] = value * 1.0
-    try:
-        yield {id(x) for holder in options_of(optimizer) for x in holder.values()}
-    finally:
-        for holder, key, value in floats:
-            if holder[key] == value or value != value:
-                holder[key] = value
-
-
-class HostNumbers:
-    """Asks an optimizer for this step's numbers, which Python computes."""
-
-    def __init__(self, optimizer: Optimizer, index: int) -> None:
-        self.optimizer = optimizer
-        self.index = index
-
-    def __call__(self) -> tuple[float, ...]:
-        """Ask; the optimizer counts its steps."""
-        return self.optimizer.update(self.index)[2]
+        return undo
 
 
 def is_array_or_none(slot: Slot, value: Any) -> bool:
@@ -627,9 +599,7 @@ def deeply_plain(value: Any) -> Any:
     """Take the recorded values out of what a function has put somewhere."""
     if is_recorded(value):
         return value._value
-    if isinstance(value, (RecordingGenerator, RecordingDevicesGenerator, WatchedDict)):
-        return value.original
-    if isinstance(value, RecordingIterator):
+    if issubclass(type(value), STAND_INS):
         return value.original
     if isinstance(value, Tensor):
         value._array, value._grad = plain(value._array), plain(value._grad)

@@ -19,26 +19,22 @@ from ..watching import watch_recording
 from . import checks, passes
 from .calls import CHECKS, Program, Variable, mapped
 from .checks import NotRecordable
-from .comparison import Snapshot, put_items_back
+from .comparison import Snapshot
 from .containers import CONTAINERS, attributes_of, containers_in, is_plain, items_of, with_items
 from .devices import is_array, is_devices_generator, is_plain_array
-from .holders import ITERATORS
 from .labels import Labels
 from .libraries import is_librarys_own
 from .names import line_that_stores
+from .optimizers import HostNumbers
 from .raising import may_raise
 from .recording import Recorder, is_recorded, leaves, recording, same_bits
 from .slots import Slot
 from .standins import (
-    RecordingDevicesGenerator,
-    RecordingGenerator,
-    RecordingIterator,
     RecordingSource,
     noting_threads,
 )
 from .state import (
     STATIC,
-    HostNumbers,
     State,
     deeply_plain,
     dotted,
@@ -66,15 +62,12 @@ class Tracing:
         failure: Exception | None = None
         try:
             result = self.call_recorded()
-        except Exception as error:
+        except Exception as error:  # whatever the function raises: it is raised again, or refused
             failure = error
-            state.restore()
-        except BaseException:
-            state.restore()
-            raise
+        finally:
+            self.effects, self.changes = state.restore()
         if failure is not None:
             self.fail(failure)
-        self.effects, self.changes = state.restore()
         self.changes += self.other_changes()
         self.version_changes = {
             key: tensor.version - state.versions[key] for key, (tensor, _) in state.tensors.items()
@@ -181,19 +174,7 @@ class Tracing:
         }
 
         def as_recorded(leaf: Any) -> Any:
-            if isinstance(leaf, np.generic) and leaf.dtype.kind not in "fc":
-                return leaf
-            if type(leaf) is np.random.Generator:
-                return RecordingGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
-            if isinstance(leaf, ITERATORS):
-                return RecordingIterator(leaf, self.recorder)
-            if is_devices_generator(leaf):
-                return RecordingDevicesGenerator(leaf, self.recorder, known.get(id(leaf), "rng"))
-            if type(leaf) is float or isinstance(leaf, np.generic) or is_plain_array(leaf):
-                same = self.recorder.known.get(id(leaf))
-                name = known.get(id(leaf), "x")
-                return self.recorder.input(leaf, name) if same is None else same
-            return leaf
+            return self.state.recorded(leaf, known.get(id(leaf), "x"))
 
         #: The copies of the containers among the arguments, with what was in them.
         self.copies: dict[int, tuple[Any, Any]] = {}
@@ -214,29 +195,11 @@ class Tracing:
 
     def undoing(self) -> Callable[[], None]:
         """Return what puts all that the call has changed back, also when that is forgotten."""
-        state = self.state
-        undo_arrays = self.recorder.undoing()
-        places = [*zip(state.slots, state.before, strict=True)]
-        holders = [*state.lists, *state.wholes, *state.attributes]
-        tensors = [
-            (tensor, state.versions[key], state.trained[key])
-            for key, (tensor, _) in state.tensors.items()
-        ]
-        generators, chances = state.generators, state.chances
+        undo_arrays, undo_state = self.recorder.undoing(), self.state.undoing()
 
         def undo() -> None:
             undo_arrays()
-            for slot, before in places:
-                if slot.get() is not before:
-                    slot.set(before)
-            for holder, items in holders:
-                put_items_back(holder, items)
-            for tensor, version, requires_grad in tensors:
-                tensor.version, tensor._requires_grad = version, requires_grad
-            for generator, bits in generators:
-                generator.bit_generator.state = bits
-            for chance in chances:
-                chance.put_back()
+            undo_state()
 
         return undo
 
