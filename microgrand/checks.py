@@ -157,7 +157,7 @@ def check_derivative(
     vjps = rules.vjps
     if rules.joint is None and (len(args) > len(vjps) or None in vjps):
         for i, arg in enumerate(args):
-            if getattr(arg, "_requires_grad", False) and (i >= len(vjps) or vjps[i] is None):
+            if (i >= len(vjps) or vjps[i] is None) and getattr(arg, "_requires_grad", False):
                 raise TypeError(
                     f"{name_of(function)} has no derivative with respect to argument {i}; "
                     "give it one with microgrand.defvjp, or call it with .detach()"
@@ -166,9 +166,9 @@ def check_derivative(
 
 def check_result(function: Any, data: Any, recorded: bool) -> None:
     """Raise if `data` is not an array, or one through which no gradient can flow."""
-    if data.__class__ in FLOAT_CLASSES:
+    if type(data) in FLOAT_CLASSES:
         return
-    if data.__class__ not in NUMPY_CLASSES:
+    if type(data) not in NUMPY_CLASSES:
         check_is_array(function, data)
     if recorded and data.dtype.kind not in "fc":
         raise TypeError(
@@ -185,7 +185,8 @@ def check_is_array(function: Any, data: Any) -> None:
             f"{name_of(function)} computed with a tensor that is not among its arguments, whose "
             "gradient would be lost; make it an argument, or take its .detach().numpy()"
         )
-    if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
+    is_traced = data.__class__ in NUMPY_CLASSES  # `compile` puts others in the place of arrays
+    if isinstance(data, np.ndarray) and not isinstance(data, np.memmap) and not is_traced:
         raise TypeError(
             f"{name_of(function)} returned a {type(data).__name__}, whose operations are not "
             "those of arrays: derivatives would be wrong; convert it with np.array first"

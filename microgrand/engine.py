@@ -29,6 +29,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
+from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -156,7 +157,7 @@ def apply(
     version = 0
     has_tensors = requires_grad = False
     for arg in args:
-        if arg.__class__ in PLAIN_CLASSES:
+        if type(arg) in PLAIN_CLASSES:
             operands.append(arg)
         elif isinstance(arg, Node):
             has_tensors = True
@@ -345,9 +346,7 @@ def backpropagate(
         if rules.joint:
             contributions = rules.joint(g, out, needed, *operands, **node.kwargs)
             check_joint(node.primitive, contributions, args)
-        for i, arg in enumerate(args):
-            if not needed[i]:
-                continue
+        for i, arg in compress(enumerate(args), needed):
             if rules.joint:
                 contribution = contributions[i]
             else:  # one at a time, so that each is freed as soon as it has been added
@@ -440,7 +439,7 @@ def free(output: Node) -> None:
     while stack:
         node = stack.pop()
         for arg in node.args or ():
-            if isinstance(arg, Node):
+            if isinstance(arg, Node) and arg.args:
                 stack.append(arg)
         node.args = None
         node.kwargs = NO_KEYWORDS
@@ -474,8 +473,8 @@ def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
     many times gets the sum of its uses' cotangents, so this sums over those axes. Errors name
     the primitive of `node`, and its argument `i`.
     """
-    if cotangent.__class__ is data.__class__ and (
-        data.__class__ in FLOAT_CLASSES  # a NumPy scalar's class tells its dtype
+    if type(cotangent) is type(data) and (
+        type(data) in FLOAT_CLASSES  # a NumPy scalar's class tells its dtype
         or (cotangent.shape == data.shape and cotangent.dtype == data.dtype)
     ):
         return cotangent  # the usual case: there is nothing to undo

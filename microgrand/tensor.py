@@ -18,10 +18,21 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import checks, kinds
+from . import checks
 from .dispatch import as_operand, data_of, dispatch, needs_recording, without_labels
 from .engine import NO_KEYWORDS, Node, apply, backpropagate, defvjp, free, new_tensor, primitive
-from .kinds import Array, ArrayLike, Axis, DTypeLike, Function, Index, Option, Value, Values
+from .kinds import (
+    PLAIN_CLASSES,
+    Array,
+    ArrayLike,
+    Axis,
+    DTypeLike,
+    Function,
+    Index,
+    Option,
+    Value,
+    Values,
+)
 from .traced import to_array
 
 # -------------------------------------------------------------------------------- operators
@@ -35,11 +46,11 @@ def binary_operator(ufunc: np.ufunc, compute: Function) -> tuple[Function, Funct
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
-        other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other, (self,))
+        other = other if type(other) in PLAIN_CLASSES else as_operand(other, (self,))
         return apply(ufunc, (self, other), NO_KEYWORDS, compute)
 
     def reflected(self: Tensor, other: ArrayLike) -> Value:
-        other = other if other.__class__ in kinds.PLAIN_CLASSES else as_operand(other, (self,))
+        other = other if type(other) in PLAIN_CLASSES else as_operand(other, (self,))
         # Python's complex * np.float64 would be Python's complex again: call the ufunc.
         operation = ufunc if other.__class__ is complex else compute
         return apply(ufunc, (other, self), NO_KEYWORDS, operation)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .kinds import Array, ArrayLike, DTypeLike, Function, Value
+from .kinds import NUMPY_CLASSES, Array, ArrayLike, DTypeLike, Function, Value
 
 
 def is_traced(value: Any) -> bool:
@@ -22,6 +22,8 @@ def is_traced(value: Any) -> bool:
 
 def look(value: Value) -> Array:
     """Return the numbers themselves, for code that branches on them or raises."""
+    if type(value) in NUMPY_CLASSES:
+        return value
     array = value._array if hasattr(type(value), "_array") else value  # of a tensor
     return array.looked_at() if is_traced(array) else array
 

@@ -13,10 +13,11 @@ def as_tensor(x: ArrayLike, dtype: DTypeLike = None, kinds: str = "f") -> Tensor
     """Make `x` a tensor of a dtype whose kind is allowed, and convert it to `dtype` if given."""
     tensor = x if isinstance(x, Tensor) else Tensor(x)
     given = tensor._array.dtype
-    if given != dtype:
+    if dtype is None:
         checks.check_float(given, kinds)
-        if dtype is not None:
-            return cast_to(tensor, dtype)
+    elif given != dtype:
+        checks.check_float(given, kinds)
+        return cast_to(tensor, dtype)
     return tensor
 
 

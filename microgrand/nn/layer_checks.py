@@ -45,6 +45,8 @@ def one_of(who: str, given: Any, allowed: Sequence[str]) -> None:
 
 def number(who: str, given: Any) -> float:
     """Return a real number as Python's own, which changes no dtype, or raise."""
+    if type(given) is float:
+        return given
     if not isinstance(given, numbers.Real) or isinstance(given, bool):
         raise TypeError(f"{who} is a number, got {given!r}")
     return float(given)

@@ -125,7 +125,7 @@ def cross_entropy(
     checks.check_label_dtype(labels)
     logits = as_tensor(logits)
     checks.check_labels(logits._array, labels)
-    rows, flat = in_rows(logits), np.reshape(labels, -1)
+    rows, flat = in_rows(logits), in_a_row(labels)
     one_hot, some_ignored = matches(flat, rows._array.shape[1], ignore_index)
     is_plain = weight is None and reduction == "mean" and not label_smoothing
     if is_plain and not some_ignored:
@@ -148,6 +148,11 @@ def in_rows(x: Value) -> Value:
     if len(shape) > 2:
         x = np.moveaxis(x, 1, -1)
     return np.reshape(x, (math.prod(shape_of_labels(shape)), x._array.shape[-1]))
+
+
+def in_a_row(labels: Array) -> Array:
+    """Bring labels to one axis."""
+    return labels if labels.ndim == 1 else np.reshape(labels, -1)
 
 
 def shape_of_labels(shape: Shape) -> Shape:
@@ -235,7 +240,7 @@ def nll_loss(
     labels = as_array(data_of(labels))
     checks.check_label_dtype(labels)
     checks.check_labels(scores._array, labels)
-    rows, flat = in_rows(scores), np.reshape(labels, -1)
+    rows, flat = in_rows(scores), in_a_row(labels)
     one_hot, _ = matches(flat, rows._array.shape[1], ignore_index)
     counted = one_hot & np.not_equal(flat, ignore_index)[:, None]
     return of_labels(rows, counted, weight, reduction, 0.0, labels.shape)

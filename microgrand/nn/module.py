@@ -665,8 +665,10 @@ def forget_gradients(parameters: Iterable[Tensor], set_to_none: bool) -> None:
     """Set gradients to None, or to zeros where there are some."""
     checks.check_flag("zero_grad's set_to_none", set_to_none)
     for parameter in parameters:
-        old = parameter._grad
-        parameter._grad = None if set_to_none or old is None else np.zeros_like(old)
+        if set_to_none:
+            parameter._grad = None
+        elif parameter._grad is not None:
+            parameter._grad = np.zeros_like(parameter._grad)
 
 
 class IncompatibleKeys(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -13,25 +13,26 @@ BLOCK_BYTES = 1 << 18
 
 
 def in_blocks(
-    rule: Callable[..., None], data: Array, *others: Array, numbers: Iterable[float]
+    rule: Callable[..., None], arrays: Sequence[Array], numbers: Iterable[float]
 ) -> None:
     """Apply an optimizer's rule to matching blocks of arrays of one shape.
 
     The rule is called as ``rule(*blocks, scratch, *numbers)``. What it writes into the blocks of
-    `data` ends up in `data`; for the others, this is certain only if they are contiguous. A small
-    array is one block, without scratch space: there NumPy's own allocation is faster. So is an
-    array of another library, which has a cache of its own, or none. Nor is there scratch space for
-    arrays of several dtypes: it would have the widest, and results other bits than without it.
+    the first array ends up there; for the others, this is certain only if they are contiguous. A
+    small array is one block, without scratch space: there NumPy's own allocation is faster. So is
+    an array of another library, which has a cache of its own, or none. Nor is there scratch space
+    for arrays of several dtypes: it would have the widest, and results other bits than without it.
     """
+    data = arrays[0]
     if data.nbytes <= BLOCK_BYTES or type(data) is not np.ndarray:
         if data.ndim == 0:  # NumPy's results would be scalars, which a rule cannot change in place
-            data, *others = [array.reshape(1) for array in (data, *others)]  # type: ignore[assignment]
-        rule(data, *others, None, *numbers)
+            arrays = [array.reshape(1) for array in arrays]
+        rule(*arrays, None, *numbers)
         return
     # Views of contiguous arrays, copies of others.
-    flat = [array.reshape(-1) for array in (data, *others)]
+    flat = [array.reshape(-1) for array in arrays]
     length = BLOCK_BYTES // data.itemsize
-    alike = all(array.dtype == data.dtype for array in others)
+    alike = all(array.dtype == data.dtype for array in arrays)
     scratch = np.empty_like(flat[0][:length]) if alike else None
     for start in range(0, data.size, length):
         blocks = [array[start : start + length] for array in flat]

@@ -228,7 +228,7 @@ class Optimizer(ABC):
                 rule, memory, numbers = self.update(index)
                 # Before the change, which may be interrupted: graphs have saved the values.
                 parameter.version += 1
-                in_blocks(rule, parameter._array, grad, *memory, numbers=numbers)
+                in_blocks(rule, (parameter._array, grad, *memory), numbers)
         return loss
 
     def convert(self, index: int) -> None:
