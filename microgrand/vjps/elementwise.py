@@ -80,11 +80,17 @@ def not_zero(x: Value) -> Value:
 
 
 def scaled_to_fit(x: Value, y: Value) -> tuple[Value, Value, Value]:
-    """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` does not overflow; return the scale, too."""
+    """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` fits into the dtype; return the scale, too.
+
+    It does where it neither overflows nor is subnormal, and so short of digits.
+    """
     x, y = map(wide, as_arrays(x, y))
     # hypot, as the squares themselves might overflow or underflow
     distance = np.hypot(data_of(x), data_of(y))
-    scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
+    dtype = distance.dtype.type
+    info = np.finfo(dtype)
+    up = np.where(np.less(distance, info.tiny), dtype(1 / info.eps), dtype(1))
+    scale = np.where(np.isinf(distance), dtype(0.5), up)
     return x * scale, y * scale, scale
 
 
