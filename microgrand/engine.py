@@ -77,9 +77,11 @@ class Node:
 
     Only updates of a leaf, such as an optimizer step, may write into its array or replace it; they
     increment `version`. Recorded results may be views of the array: the backward pass notices the
-    new version and refuses to run. Nothing checks values outside the graph, so they are copied when
-    they are created from a leaf that requires a gradient (`unshared`, ``detach``). A leaf shares
-    the array it was constructed from, so a step writes into the caller's array, too.
+    new version and refuses to run. Nothing checks plain arrays and tensors outside the graph. Where
+    they could share the array of a leaf that requires a gradient, they get a copy when they are
+    created (`unshared`, ``detach``). A leaf shares the array it was constructed from, so a step
+    writes into the caller's array, too, until the leaf's data is replaced or it begins to require a
+    gradient.
     """
 
     #: `Tensor.data`: an array, or a NumPy scalar as NumPy returns for 0-d results. (Not ``_data``,
@@ -124,7 +126,7 @@ def new_tensor(
 ) -> Any:
     """Make the tensor of a recorded call, or a leaf that requires no gradient.
 
-    It sets what ``Tensor.__init__`` sets, without the checks of what a user gives.
+    It sets the attributes that ``Tensor.__init__`` sets, without its checks.
     """
     node = object.__new__(Node.result_class)
     node._array = data
@@ -139,7 +141,7 @@ def new_tensor(
     return node
 
 
-#: While something watches, called with each recorded value of any thread; it returns the value.
+#: If set, called with each node that is recorded, by any thread; what it returns takes its place.
 on_record: Callable[[Node], Node] | None = None
 
 
@@ -221,9 +223,9 @@ def defvjp(function: Function, *vjps: Function | None, joint: Function | None = 
         may be left out. Each is called as ``vjp(g, out, *args, **kwargs)`` with the cotangent ``g``
         of the result, the result ``out`` and what the function was called with, and returns what
         this use contributes to the argument's cotangent. Where NumPy broadcast the argument, the
-        engine sums that back to its shape.
+        engine sums the contribution back to the argument's shape.
     joint
-        Instead of `vjps`, where these share work, or their number varies: one function, called as
+        Instead of `vjps`, where these would share work or arguments vary in number: one, called as
         ``joint(g, out, needed, *args, **kwargs)``, that returns a sequence with a contribution to
         each argument's cotangent. ``needed`` holds a bool for each: where it is False, return
         ``None``.
@@ -231,7 +233,7 @@ def defvjp(function: Function, *vjps: Function | None, joint: Function | None = 
     Raises
     ------
     TypeError
-        Without VJPs, with both kinds, or if one is not a function of such arguments.
+        If no VJP is given, or both kinds are, or if one cannot take these arguments.
 
     Notes
     -----
@@ -460,12 +462,16 @@ MANY_TERMS = 1024
 
 
 def wider(dtype: DTypeLike, count: int) -> Any:
-    """Return the dtype in which `count` numbers add up with little rounding; None for their own."""
+    """Return a dtype wide enough to add `count` numbers with little rounding; None for their own.
+
+    A sum of few float16 numbers may already leave their range.
+    """
     return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype.itemsize == 2 else None
 
 
 def sum_of(x: Value, axis: Axis, **options: Any) -> Value:
     """Sum as `numpy.sum` does; for NumPy's own arrays by the ufunc's method, which is faster."""
+    # What `compile` traces has the `__class__` of an array, but a type of its own.
     return (np.add.reduce if x.__class__ in NUMPY_CLASSES else np.sum)(x, axis, **options)
 
 
@@ -492,7 +498,7 @@ def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
         axes = (*range(new_axes), *stretched)
         count = math.prod([cotangent.shape[axis] for axis in axes])
         dtype = wider(cotangent.dtype, count)
-        cotangent = sum_of(cotangent, axis=axes, dtype=dtype, keepdims=True)
+        cotangent = sum_of(cotangent, axis=axes, dtype=dtype)
         cotangent = np.reshape(cotangent, data.shape)
     if cotangent.dtype != data.dtype:
         if data.dtype.kind != "c":

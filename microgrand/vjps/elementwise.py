@@ -141,7 +141,7 @@ defvjp(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi
 @formula(np.sinc)
 def _sinc(x: ArrayLike) -> Value:
     # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, its Taylor series:
-    # up to y^18, as the next term is below rounding, and from there down by Horner's scheme.
+    # up to y^18, as the next term is below rounding, from the last term by Horner's scheme.
     y = x * math.pi
     near = np.less(np.abs(data_of(y)), 1)
     square = np.where(near, y, 0) ** 2

@@ -89,10 +89,10 @@ defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale)
 def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generator) -> Mask:
     """Draw a boolean mask whose elements are True with exactly the given probability.
 
-    A random byte decides each unit. 256 times the probability is a whole number plus a rest: a byte
-    below the whole number keeps its unit, a byte above drops it. A byte equal to it is a tie, which
-    a second draw decides by the rest. Without that, the probability would be rounded to a multiple
-    of 1/256.
+    A random byte decides each unit, as it is drawn faster than a float. 256 times the probability
+    is a whole number plus a rest: a byte below the whole number keeps its unit, a byte above drops
+    it. A byte equal to it is a tie, which a second draw decides by the rest. Without that, the
+    probability would be rounded to a multiple of 1/256.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generat
     >>> bernoulli_mask((2, 4), 0.5, np.random.default_rng(0)).shape
     (2, 4)
     """
-    if not isinstance(rng, np.random.Generator):  # another library's: all have `random`
+    if not isinstance(rng, np.random.Generator):  # another library's: they all have `random`
         return rng.random(shape) < keep_probability
     whole = int(256 * keep_probability)
     rest = 256 * keep_probability - whole
@@ -113,7 +113,7 @@ def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generat
 
 
 def random_bytes(size: int, rng: np.random.Generator) -> Array:
-    """Draw uniform bytes, eight from each word of the generator: fewer draws than one a byte."""
+    """Draw uniform bytes, eight from each word of the generator: fewer draws than one per byte."""
     count = (size + 7) // 8
     if isinstance(rng.bit_generator, np.random.MT19937):  # its raw words have only 32 bits
         words = rng.integers(0, 2**64, size=count, dtype=np.uint64)
@@ -137,9 +137,11 @@ def read_only(mask: Mask) -> Mask:
 class MaskSource:
     """What gives dropout its masks. This one draws them, each with its layer's generator.
 
-    Blocks put others in its place: ``with DropoutMasks():`` replays masks, `mc_dropout` draws them
-    with one generator, `compile` writes down how they are drawn. A block within another asks the
-    outer source for what it does not decide itself.
+    `mask_of_call` asks it for a layer's next mask. It says with which generator, `draw_mask`, and
+    the layer of what kind, ``layer.draw``. Blocks put other sources in its place:
+    ``with DropoutMasks():`` (replay.py) replays masks, `mc_dropout` draws them with one generator,
+    `compile` writes down how they are drawn. A block within another asks the outer source for what
+    it does not decide itself.
     """
 
     #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.
@@ -165,7 +167,7 @@ source: ContextVar[MaskSource] = ContextVar("source", default=chance)
 
 
 def mask_of_call(layer: DropoutBase, shape: Shape) -> Mask | None:
-    """Return the mask of one call of a layer, of any kind, or None if nothing is to be dropped."""
+    """Return the mask for one call of a layer of any kind, or None if nothing is to be dropped."""
     current = source.get()
     if layer.training or current.drops_in_evaluation:
         return current.next_mask(layer, shape)
