@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, Array, Shape
+from .traced import is_view
 
 # ------------------------------------------------------------------------------ what things are
 
@@ -221,6 +222,19 @@ def refuse_changed(node: Any) -> NoReturn:
         "call (by an optimizer's step, say), or has begun to require a gradient since, so the "
         "gradients would be wrong; call backward() before the change, or recompute the loss"
     )
+
+
+def check_views_are_unchanged(nodes: Iterable[Any]) -> None:
+    """Raise if a value that shares the array of a tensor has changed with it since.
+
+    The backward pass checks the arguments of the nodes that it visits. These are the others, and
+    those at which it ends.
+    """
+    for node in nodes:
+        tensors = [arg for arg in node.args or () if is_tensor(arg)]
+        may_share = is_view(node._array) or any(node._array is arg._array for arg in tensors)
+        if tensors and may_share and sum(arg.version for arg in tensors) != node.saved_version:
+            refuse_changed(node)
 
 
 def check_joint(function: Any, contributions: Any, args: Sequence[Any]) -> None:

@@ -44,6 +44,7 @@ from .checks import (
     check_result,
     check_rules,
     check_sequence,
+    check_views_are_unchanged,
     refuse_changed,
     refuse_freed,
 )
@@ -150,8 +151,9 @@ def apply(
 ) -> Value:
     """Call a primitive on its arguments' data, and record the call if a gradient may flow.
 
-    Without tensors among the arguments, the result is an array. For an operator, `compute` is
-    Python's own: it gives the value, while the derivative is that of the ufunc `function`.
+    Without tensors among the arguments, the result is an array. The derivative is that of
+    `function`, the value is computed by `compute` if that is given: for an operator, it is Python's
+    own.
     """
     operands = []
     version = 0
@@ -249,15 +251,15 @@ def defvjp(function: Function, *vjps: Function | None, joint: Function | None = 
     array(0.5)
     """
     check_rules(function, vjps, joint)
-    rules_of[getattr(function, "raw", function)] = Rules(vjps, joint)
+    rules_of[function] = Rules(vjps, joint)
 
 
 def primitive(function: Function) -> Function:
     """Let a function of arrays take tensors; a decorator.
 
     Inside the function, tensors are plain arrays; only the call itself is recorded. `defvjp` gives
-    it its derivative. Tensors must be positional arguments. The original function is kept as
-    ``raw``.
+    it its derivative; that of the original function, if it has one, stays as it is. Tensors must be
+    positional arguments. The original function is kept as ``__wrapped__``.
 
     Raises
     ------
@@ -278,17 +280,13 @@ def primitive(function: Function) -> Function:
     array([ 3., 12.])
     """
     check_function("primitive", function)
-    # If `function` already has a derivative, another object stands for it in the table, so that
-    # defvjp does not overwrite that.
-    raw = functools.partial(function) if function in rules_of else function
 
     @functools.wraps(function)
     def on_tensors(*args: Any, **kwargs: Any) -> Value:
         if kwargs:
-            check_keywords(raw, kwargs)
-        return apply(raw, args, kwargs)
+            check_keywords(function, kwargs)
+        return apply(on_tensors, args, kwargs, compute=function)
 
-    on_tensors.raw = raw  # type: ignore[attr-defined]
     return on_tensors
 
 
@@ -322,12 +320,17 @@ def backpropagate(
     create_graph
         Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
     """
-    uses = count_uses(output, ends)
-    if ends:  # visit only what depends on one; all uses of such a node do, so its count is right
-        uses = {node: uses[node] for node in dependents(ends, uses)}
+    uses = count_uses(output, ends)  # of the nodes to visit; counted down while they are
+    if ends:
+        # Visit only nodes that depend on an end. Whatever uses such a node depends on the end, too,
+        # so that its count stays right.
+        visited = dependents(ends, uses)
+        check_views_are_unchanged((uses.keys() - visited) | ends)
+        uses = {node: uses[node] for node in visited}
     observe = observer.get()
     cotangents = {output: cotangent}
-    ready = [output] if output in uses else []  # nodes that have their whole cotangent
+    # The nodes that have their whole cotangent; none if the output does not depend on an end.
+    ready = [output] if output in uses else []
     found = {}
     while ready:
         node = ready.pop()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...engine import defvjp, primitive
-from ...kinds import NUMPY_CLASSES, Array, Mask, Shape, Value
+from ...kinds import NUMPY_CLASSES, Array, DTypeLike, Mask, Shape, Value
 from ...random import default_generator
 from ...traced import to_array
 from ..checks import check_mask
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 # ----------------------------------------------------------------------------- applying a mask
 
-#: Integer type of each float's width, keyed by itemsize. (A complex64 is as wide as a float64.)
-INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
+#: The integers that are as wide as the numbers of a dtype.
+INTEGERS: dict[DTypeLike, type] = {
+    np.dtype(np.float16): np.int16,
+    np.dtype(np.float32): np.int32,
+    np.dtype(np.float64): np.int64,
+    np.dtype(np.complex64): np.int64,
+}
 
 
 @primitive
@@ -44,11 +49,11 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     Parameters
     ----------
     x
-        Array or tensor of any float or complex dtype and shape.
+        Array or tensor of numbers, of any shape.
     mask
-        Boolean array, one byte an element, of a shape that broadcasts with that of `x`.
+        Boolean array, one byte per element, of a shape that broadcasts with that of `x`.
     scale
-        Factor for what is kept.
+        Factor for what is kept, positive and finite in the dtype of `x`.
 
     Raises
     ------
@@ -64,8 +69,8 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     check_mask(mask)
     if x.__class__ not in NUMPY_CLASSES:  # of another library: move a mask of NumPy's there
         mask = np.asarray(mask, like=x)
-    integer = INTEGERS.get(x.dtype.itemsize)
-    if integer is None:  # complex128 or longdouble: no integer is as wide
+    integer = INTEGERS.get(x.dtype)
+    if integer is None:
         return np.where(mask, x * scale, 0)
     zeroed = (x.view(integer) * mask).view(x.dtype)
     if scale == 1:
@@ -104,7 +109,7 @@ def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generat
     if rest:
         ties = np.flatnonzero(draws == whole)
         mask[ties] = rng.random(ties.size) < rest
-    return read_only(mask.reshape(shape))
+    return read_only(mask).reshape(shape)
 
 
 def random_bytes(size: int, rng: np.random.Generator) -> Array:
