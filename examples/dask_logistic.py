@@ -4,7 +4,7 @@ The data never exist at once. Each chunk is drawn from its own seed when it is n
 worker of a local cluster, used forward and backward, and dropped. The gradient is microgrand's,
 the minimiser SciPy's L-BFGS, and nothing in the loss says that its arrays are Dask's.
 
-    pip install "microgrand[dask]"
+    pip install ".[dask]"
     python examples/dask_logistic.py
 """
 
@@ -14,13 +14,17 @@ import resource
 import sys
 import time
 
-import dask
-import dask.array as da
 import numpy as np
-from dask.distributed import Client, LocalCluster
-from scipy.optimize import minimize
 
 from microgrand import Tensor
+
+try:
+    import dask
+    import dask.array as da
+    from dask.distributed import Client, LocalCluster
+    from scipy.optimize import minimize
+except ImportError as error:
+    sys.exit(f'This example needs Dask and SciPy ({error}): pip install ".[dask]" in a clone')
 
 MIB = 2**20
 CHUNK = 16 * MIB  # the memory of a chunk; a few copies of it exist for a while
@@ -68,10 +72,13 @@ def peak_memory():
 
 def main():
     """Fit the model, and tell what it took."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--threads", type=int, default=2, help="of the worker")
     parser.add_argument("--memory", type=int, default=384, help="of the worker, in MiB")
-    parser.add_argument("--features", type=int, default=63)
+    parser.add_argument("--features", type=int, default=63, help="numbers of an example")
     parser.add_argument("--times", type=float, default=4.0, help="the data are so many memories")
     given = parser.parse_args()
 

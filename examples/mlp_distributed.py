@@ -28,15 +28,27 @@ from microgrand.optim import SGD
 
 def main(arguments=None):
     """Train, and let rank 0 print the losses and the throughput."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--data", default="digits", help=DATA_HELP)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the images")
     parser.add_argument("--batch-size", type=int, default=256, help="of all processes together")
     parser.add_argument("--width", type=int, default=512, help="of the two hidden layers")
     parser.add_argument("--p", type=float, default=0.0, help="probability of dropping a unit")
     options = parser.parse_args(arguments)
+    if not 0 <= options.p <= 1:
+        parser.error(f"--p is a probability, from 0 to 1, got {options.p}")
+    for count in ("epochs", "batch_size", "width"):
+        if getattr(options, count) < 1:
+            option = count.replace("_", "-")
+            parser.error(f"--{option} is at least 1, got {getattr(options, count)}")
+    try:
+        name, (images, labels), _ = load(options.data)
+    except (OSError, ValueError) as error:
+        parser.error(f"--data: {error}")
 
-    name, (images, labels), _ = load(options.data)
     manual_seed(0)
     width, classes = options.width, int(labels.max()) + 1
     net = nn.Sequential(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Container, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -831,19 +832,36 @@ ELSEWHERE = {
     "cuda": "nothing: there are no devices",
     "device": "nothing: there are no devices",
     "inference_mode": "microgrand.no_grad()",
-    "autograd": "microgrand.grad(function)",
+    "set_grad_enabled": "microgrand.no_grad() or microgrand.enable_grad()",
+    "autograd": "microgrand.grad(function), or microgrand.defvjp for a function of your own",
+    "Variable": "Tensor(data, requires_grad=True)",
+    "utils": "microgrand.data.batches(x, labels, batch_size=32, rng=rng) for a DataLoader",
+    "gradcheck": "microgrand.testing.gradcheck(function, x)",
+    **{name: f"from microgrand import {name}" for name in ("distributed", "testing", "visual")},
 }
 
 
-def missing_from_package(name: str, functional: Any) -> str:
+def missing_from_package(name: str, modules: Sequence[Any]) -> str:
     """Tell that the package has no attribute, and where one of this name of PyTorch's is."""
+    home = next((module.__name__ for module in modules if name in module.__all__), None)
     if name in ELSEWHERE:
         hint = f"; write {ELSEWHERE[name]}"
-    elif name in functional.__all__:
-        hint = f"; it is microgrand.nn.functional.{name}"
+    elif home:
+        hint = f"; it is {home}.{name}"
     else:
         hint = f"; NumPy's works on tensors: np.{name}" if hasattr(np, name) else ""
     return f"module 'microgrand' has no attribute {name!r}{hint}"
+
+
+class TensorModule(ModuleType):
+    """The module tensor.py, which has the name of PyTorch's function that makes tensors."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise, as a module makes no tensor."""
+        raise TypeError(
+            f"{self.__name__} is a module, and was called as PyTorch's function of that name; "
+            "write microgrand.Tensor(data), with requires_grad=True for one with a gradient"
+        )
 
 
 #: What PyTorch and NumPy call the same argument.
