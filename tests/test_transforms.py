@@ -184,6 +184,36 @@ def test_several_arguments_and_nested_containers():
     assert grad(g, -1)(params, 2.0) == 17.0
 
 
+def replace_item(nest):
+    nest["w"][0] = nest["w"][0] * 2
+    return nest["w"][0] ** 2
+
+
+def take_out(nest):
+    return (2 * nest.pop("w")[0]) ** 2
+
+
+@pytest.mark.parametrize("function", [replace_item, take_out])
+def test_a_function_may_change_the_containers_that_it_is_given(function):
+    nest = {"w": [np.array(3.0)]}
+    assert grad(function)(nest) == {"w": [24.0]}
+    assert hessian(function)(nest) == {"w": [{"w": [8.0]}]}
+    assert jvp(function, [nest], [{"w": [1.0]}]) == (36.0, 24.0)
+    assert nest == {"w": [3.0]}
+
+
+def test_a_container_of_results_may_be_used_again():
+    results = {}
+
+    def power(x, n):
+        results["y"] = x**n
+        return results
+
+    _, pullback = vjp(lambda x: power(x, 2), np.ones(2))
+    power(np.ones(3), 3)
+    np.testing.assert_array_equal(pullback({"y": np.ones(2)})[0], [2.0, 2.0])
+
+
 def test_blocks_of_a_hessian_of_two_arguments():
     (xx, xy), (yx, yy) = hessian(lambda x, y: np.sum(x**2 * y), (0, 1))(np.ones(2), np.full(2, 3.0))
     np.testing.assert_array_equal(xx, 6 * np.eye(2))
