@@ -268,6 +268,28 @@ def check_same_again(function: Any, data: Any, before: Any) -> None:
         )
 
 
+def check_constants_are_unchanged(function: Any, constants: Iterable[tuple[Any, int]]) -> None:
+    """Raise if a tensor that a function of `remat` has used is another one by now."""
+    for reference, version in constants:
+        tensor = reference()
+        if tensor is not None and tensor.version != version:
+            raise RuntimeError(
+                f"remat: a tensor that {name_of(function)} used was changed in place after the "
+                "call, so the gradients would be wrong; call backward() before the change, or "
+                "recompute the loss"
+            )
+
+
+def check_same_tensors(function: Any, new: Container[Any], lost: Container[Any]) -> None:
+    """Raise if a function of `remat` has used other tensors than the first time."""
+    if new or lost:
+        raise RuntimeError(
+            f"remat: {name_of(function)} used other tensors in the backward pass than before, so "
+            "gradients would be lost; a parameter has been replaced since, or a variable of a loop "
+            "names another layer by now: write remat(layer), or `lambda x, layer=layer: layer(x)`"
+        )
+
+
 def check_cotangent(cotangent: Any, data: Array, node: Any, i: int) -> None:
     """Raise if what a VJP returned cannot be the cotangent of argument `i` of a computed node."""
     if not hasattr(cotangent, "dtype"):

@@ -10,21 +10,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import types
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from . import checks, engine
-from .dispatch import data_of
+from .dispatch import data_of, tensors_in
 from .engine import NO_KEYWORDS, Node, backpropagate, defvjp, new_tensor, primitive
 from .flatten_util import as_one
 from .grad_mode import enable_grad, is_grad_enabled
 from .nn.dropout.replay import DropoutMasks
 from .nn.module import Module
 from .tensor import Tensor
-from .transforms import leaves_of, map_tree
+from .transforms import is_left_over, leaves_of, map_tree, same_nest
 from .watching import watch_recording
 
 
@@ -50,16 +51,18 @@ def remat(function: Callable[..., Any]) -> Callable[..., Any]:
     Raises
     ------
     RuntimeError
-        In the backward pass, if the function gives other values the second time: if it draws
-        numbers of its own, or depends on something that has changed.
+        In the backward pass, if the function gives other values the second time, or uses other
+        tensors that require a gradient: if it draws numbers of its own, or depends on something
+        that has changed.
     TypeError
         If `function` cannot be called, or returns tensors of several dtypes.
 
     Notes
     -----
     The second time, dropout has the masks of the first, which are kept, and the buffers of modules
-    are put back as they were, if the function is a module, or a method or function that refers to
-    one.
+    are put back as they were, if the function is a module, or one refers to a module: by an
+    argument, an attribute of the object whose method it is, its closure, a default or a global
+    name.
 
     Examples
     --------
@@ -97,11 +100,12 @@ class Call:
 
     def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
         self.function = function
-        self.arguments = args, kwargs
+        self.arguments = same_nest((args, kwargs))
         self.masks = DropoutMasks()
         self.given = variables_in(self.arguments)
         self.captured: list[Any] = []  # what the function uses beside its arguments
-        self.inside: set[Node] = set()  # the values that it computes
+        self.constants: list[tuple[Any, int]] = []  # without gradients, weakly, and their versions
+        self.inside: set[Any] = set()  # the values that it computes, and its arguments' copies
         self.data: Any = None
 
     def first_time(self) -> Any:
@@ -112,13 +116,15 @@ class Call:
         if not outputs:
             return tree
         checks.check_one_dtype(outputs)
-        self.captured = self.find_captured(outputs, set(copies))
+        captured, constants = self.find_used(outputs, copies)
+        self.captured = [tensor for tensor in captured if not is_left_over(tensor)]
+        self.constants = [(weakref.ref(tensor), tensor.version) for tensor in constants]
         self.inside.clear()
         one, split = as_one(outputs)
         self.data = one._array
         tree = map_tree(lambda leaf: RESULT if is_variable(leaf) else leaf, tree)
         # With these goes the graph of the call, and the memory that it holds.
-        del outputs, one, copies
+        del outputs, one, copies, captured, constants
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
         parts = iter(split(node))
@@ -127,13 +133,21 @@ class Call:
     def second_time(self, g: Any, out: Any, needed: Any) -> list[Any]:
         """Compute the function again, and its VJP with the graph that it has now."""
         create_graph = isinstance(out, Node)
+        checks.check_constants_are_unchanged(self.function, self.constants)
         token = engine.observer.set(None)  # what observes this backward pass knows one node only
         try:
             copies = [alias_of(tensor) for tensor in self.given]
             with buffers_kept([self.function, self.arguments]):
-                output, _ = as_one(variables_in(self.compute(copies)))
+                outputs = variables_in(self.compute(copies))
+            captured, _ = self.find_used(outputs, copies)
             self.inside.clear()
+            output, _ = as_one(outputs)
             checks.check_same_again(self.function, output._array, data_of(out))
+            new = [tensor for tensor in captured if not is_left_over(tensor)]
+            lost = [tensor for tensor in self.captured if tensor._requires_grad]
+            checks.check_same_tensors(
+                self.function, set(new) - set(self.captured), set(lost) - set(captured)
+            )
             sources = [*copies, *self.captured]
             found = backpropagate(output, g, set(sources), create_graph)
         finally:
@@ -145,6 +159,7 @@ class Call:
 
     def compute(self, copies: list[Any]) -> Any:
         """Call the function on other tensors than those that it was given, with the same masks."""
+        self.inside.update(copies)
         left = iter(copies)
         args, kwargs = map_tree(
             lambda leaf: next(left) if is_variable(leaf) else leaf, self.arguments
@@ -157,26 +172,32 @@ class Call:
             open_calls.reset(token)
 
     def watch(self, node: Node) -> Node:
-        """Take note of a value that is computed in this call."""
-        if self in open_calls.get():
+        """Take note of a value that is computed in this call, also by another thread."""
+        if self in open_calls.get() or any(arg in self.inside for arg in tensors_in(node.args)):
             self.inside.add(node)
         return node
 
-    def find_captured(self, outputs: list[Any], copies: set[Any]) -> list[Any]:
-        """List the tensors that the function has used beside its arguments: parameters, say."""
-        found = []
-        seen = set(outputs)
-        stack = list(outputs)
+    def find_used(self, outputs: list[Any], copies: list[Any]) -> tuple[list[Any], list[Any]]:
+        """List the tensors that the function has used beside its arguments: parameters, say.
+
+        Those that require no gradient are the second list.
+        """
+        captured = []
+        constants = []
+        seen = {*outputs, *copies}
+        stack = [output for output in outputs if output not in set(copies)]
         while stack:
             node = stack.pop()
-            if node not in self.inside:
-                found += [node] * (node not in copies)
-                continue
-            for arg in node.args:
-                if isinstance(arg, Node) and arg._requires_grad and arg not in seen:
-                    seen.add(arg)
-                    stack.append(arg)
-        return found
+            if not node._requires_grad:
+                constants.append(node)
+            elif node not in self.inside:
+                captured.append(node)
+            else:
+                for arg in tensors_in(node.args):
+                    if arg not in seen:
+                        seen.add(arg)
+                        stack.append(arg)
+        return captured, constants
 
 
 @primitive
@@ -209,7 +230,7 @@ def alias_of(tensor: Any) -> Any:
 @contextlib.contextmanager
 def buffers_kept(places: Any) -> Iterator[None]:
     """Put the buffers of modules back as they are now: running statistics count a batch once."""
-    modules = [module for place in places for module in modules_in(place)]
+    modules = modules_in(places, set())
     buffers = dict.fromkeys(buffer for module in modules for buffer in module.buffers())
     before = [(buffer, buffer._array, buffer._array.copy(), buffer.version) for buffer in buffers]
     try:
@@ -220,20 +241,48 @@ def buffers_kept(places: Any) -> Iterator[None]:
             buffer._array, buffer.version = array, version
 
 
-def modules_in(place: Any) -> Iterator[Module]:
+def modules_in(place: Any, seen: set[int]) -> Iterator[Module]:
     """Yield the modules that a function refers to."""
     if isinstance(place, Module):
         yield place
-    elif isinstance(place, (list, tuple)):
-        for item in place:
-            yield from modules_in(item)
-    elif isinstance(place, dict):
-        yield from modules_in(list(place.values()))
-    elif isinstance(place, functools.partial):
-        yield from modules_in((place.func, place.args, place.keywords))
-    elif isinstance(place, types.MethodType):
-        yield from modules_in(place.__self__)
-    elif isinstance(place, types.FunctionType):
-        for cell in place.__closure__ or ():
-            with contextlib.suppress(ValueError):  # it has no value yet
-                yield from modules_in(cell.cell_contents)
+    elif id(place) not in seen:
+        seen.add(id(place))
+        for part in parts_of(place):
+            yield from modules_in(part, seen)
+
+
+def parts_of(place: Any) -> Iterable[Any]:
+    """List what a container holds, or what a function refers to."""
+    if isinstance(place, (list, tuple)):
+        return place
+    if isinstance(place, dict):
+        return list(place.values())
+    if isinstance(place, functools.partial):
+        return place.func, place.args, place.keywords
+    if isinstance(place, types.MethodType):
+        owner = place.__self__
+        return place.__func__, owner if isinstance(owner, Module) else attributes_of(owner)
+    if isinstance(place, types.FunctionType):
+        return referred_to(place)
+    return [attributes_of(place)] if callable(place) else ()
+
+
+def attributes_of(owner: Any) -> dict[str, Any]:
+    """Return an object's attributes by name."""
+    return getattr(owner, "__dict__", {})
+
+
+def referred_to(function: types.FunctionType) -> Iterator[Any]:
+    """Yield what a function refers to: by its closure, its defaults, and global names."""
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # it has no value yet
+            yield cell.cell_contents
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    codes = [function.__code__]
+    for code in codes:  # and those of functions that it makes
+        codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
+        for name in code.co_names:
+            value = function.__globals__.get(name)
+            if not isinstance(value, types.FunctionType):  # which may lead through the whole file
+                yield value

@@ -88,6 +88,11 @@ def make_variable(x: ArrayLike) -> Any:
     return variable
 
 
+def is_left_over(node: Node) -> bool:
+    """Tell whether a node is the variable of a transform that is done with it."""
+    return isinstance(node, Variable) and not node.active
+
+
 def depends_on_others(output: Tensor, variables: Sequence[Tensor]) -> bool:
     """Tell whether a derivative of `output` is itself to be differentiated by someone else.
 
@@ -96,9 +101,7 @@ def depends_on_others(output: Tensor, variables: Sequence[Tensor]) -> bool:
     """
     own = set(variables)
     return any(
-        node.primitive is None
-        and node not in own
-        and not (isinstance(node, Variable) and not node.active)
+        node.primitive is None and node not in own and not is_left_over(node)
         for node in count_uses(output)
     )
 

@@ -184,7 +184,10 @@ def test_only_what_is_needed_is_computed_again():
     assert len(calls) == 5
 
 
-def test_running_statistics_count_a_batch_once():
+the_net = None  # a global name
+
+
+def test_running_statistics_count_a_batch_once(monkeypatch):
     class Center(nn.Module):
         def __init__(self):
             self.mean, self.count = nn.Buffer(np.zeros(2)), nn.Buffer(0)
@@ -196,8 +199,29 @@ def test_running_statistics_count_a_batch_once():
             return (x - np.mean(x, axis=0)) * self.weight
 
     x = Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
-    for call in (lambda net: net), (lambda net: net.forward), (lambda net: lambda x: net(x)):
+
+    class Owner:
+        def __init__(self, net):
+            self.nets = [net]
+
+        def __call__(self, x):
+            return self.nets[0](x)
+
+    def again(net):
+        def f(x, more=True):
+            return f(x, False) if more else net(x)
+
+        return f
+
+    calls = [
+        *(lambda net: net, lambda net: net.forward, lambda net: lambda x: net(x), again),
+        *(lambda net: lambda x, net=net: net(x), lambda net: lambda x, *, net=net: net(x)),
+        *(lambda net: Owner(net), lambda net: Owner(net).__call__),
+        *(lambda net: lambda x: the_net(x), lambda net: lambda x: (lambda: the_net(x))()),
+    ]
+    for call in calls:
         net = Center()
+        monkeypatch.setitem(globals(), "the_net", net)
         (remat(call(net))(x) ** 2).sum().backward()
         assert net.count.item() == 1
         np.testing.assert_allclose(net.mean.data, [0.2, 0.3])
@@ -296,3 +320,119 @@ def test_compiled():
         return [*found, net.state_dict()]
 
     assert_same_bits(train(True), train(False))
+
+
+def gates():
+    """Layers whose values at first are all the same."""
+    return [nn.Parameter(np.ones(2)) for _ in range(3)]
+
+
+def in_a_loop(x, layers):
+    for layer in layers:
+        x = remat(lambda x: np.sin(x * layer))(x)  # noqa: B023  # the mistake
+    return x
+
+
+def as_a_function_of_parameters(x, layers):
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(2, 2, dtype=float)
+
+        def forward(self, x):
+            return remat(self.layer)(x)
+
+    net = Net()
+    parameters = {name: leaf(value) for name, value in net.state_dict().items()}
+    return nn.utils.functional_call(net, parameters, x)
+
+
+def with_a_parameter_replaced(x, layers):
+    out = remat(lambda x: x * layers[0])(x)
+    layers[0] = nn.Parameter(layers[0].detach())
+    return out
+
+
+def with_another_threads_graph(x, layers):
+    found = []
+
+    def f(x):
+        thread = threading.Thread(target=lambda: found.append(layers[0] * layers[0]))
+        thread.start()
+        thread.join()
+        return x * found.pop()
+
+    return remat(f)(x)
+
+
+def leaf(value):
+    return Tensor(value, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        in_a_loop,
+        as_a_function_of_parameters,
+        with_a_parameter_replaced,
+        with_another_threads_graph,
+    ],
+)
+def test_other_tensors_of_the_same_values_are_an_error(function):
+    x = leaf(np.ones(2))
+    with pytest.raises(RuntimeError, match=r"used other tensors .* layer=layer"):
+        function(x, gates()).sum().backward()
+    assert x.grad is None
+
+
+def test_the_layer_of_a_loop_is_kept_where_it_is_given():
+    x, layers = np.ones(2), gates()
+    for layer in layers:
+        x = remat(lambda x, layer=layer: np.sin(x * layer))(x)
+    x.sum().backward()
+    assert all(np.all(layer.grad) for layer in layers)
+
+
+def test_a_parameter_may_be_frozen_and_variables_made_inside_are_new_ones():
+    x, frozen, w = leaf(np.ones(2)), leaf(np.ones(2)), leaf(2.0)
+
+    def f(x):
+        return np.tanh(x * frozen) * grad(lambda z: np.sin(z) * w)(1.0)
+
+    loss = remat(f)(x).sum()
+    frozen.requires_grad = False
+    loss.backward()
+    np.testing.assert_allclose(w.grad, 2 * np.tanh(1) * np.cos(1))
+    np.testing.assert_allclose(x.grad, 2 * np.cos(1) * (1 - np.tanh(1) ** 2))
+    assert frozen.grad is None
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_constant_tensor_that_has_changed_is_an_error_whatever_the_values(given):
+    x, constant = leaf(0.0), Tensor(2.0)
+    loss = remat(np.multiply)(x, constant) if given else remat(lambda x: x * constant)(x)
+    constant += 1  # the value is 0 as before, its derivative is not
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+    assert x.grad is None
+
+
+def test_a_list_that_is_changed_after_the_call_changes_no_gradient():
+    x, factors = leaf(0.0), [2.0]
+    loss = remat(lambda x, factors: x * factors[0])(x, factors)
+    factors[0] = 3.0
+    loss.backward()
+    assert x.grad == 2
+
+
+def test_threads_inside_are_computed_again_with_the_call():
+    def f(x, w):
+        parts = []
+        threads = [threading.Thread(target=lambda: parts.append(x * w)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+            thread.join()
+        return parts[0] * parts[1]
+
+    w, x = leaf(2.0), leaf(3.0)
+    remat(lambda x: f(x, w))(x).backward()
+    assert (w.grad, x.grad) == (36, 24)
