@@ -42,6 +42,7 @@ def remat(function: Callable[..., Any]) -> Callable[..., Any]:
     function
         A function or module. It takes tensors, also in lists, tuples and dicts, and returns one or
         several. It may use parameters and other tensors from elsewhere, which get their gradients.
+        To be found as part of another module, a module must be held there by itself, too.
 
     Returns
     -------
@@ -79,14 +80,21 @@ def remat(function: Callable[..., Any]) -> Callable[..., Any]:
     (2, 4)
     """
     checks.check_function("remat", function)
+    if not isinstance(function, types.FunctionType):
+        return functools.partial(call_for_now, function)  # in which copies, and modules, find it
 
-    @functools.wraps(function, updated=())
+    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not is_grad_enabled():
-            return function(*args, **kwargs)
-        return Call(function, args, kwargs).first_time()
+        return call_for_now(function, *args, **kwargs)
 
     return call
+
+
+def call_for_now(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function that is to be computed again in the backward pass, if there will be one."""
+    if not is_grad_enabled():
+        return function(*args, **kwargs)
+    return Call(function, args, kwargs).first_time()
 
 
 #: The calls that are being computed in this thread, one within the other.

@@ -1,5 +1,7 @@
 """`remat`: the same values and derivatives from less memory."""
 
+import copy
+import pickle
 import threading
 import tracemalloc
 
@@ -436,3 +438,44 @@ def test_threads_inside_are_computed_again_with_the_call():
     w, x = leaf(2.0), leaf(3.0)
     remat(lambda x: f(x, w))(x).backward()
     assert (w.grad, x.grad) == (36, 24)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, wrap, layer, held=True):
+        if held:
+            self.layer = layer
+        self.call = wrap(layer)
+
+    def forward(self, x):
+        return self.call(x)
+
+
+@pytest.mark.parametrize("wrap", [remat, lambda layer: remat(layer.forward)])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_of_a_module_computes_its_own_layers_again(wrap, duplicate):
+    net = Wrapped(wrap, nn.Linear(2, 2, dtype=float))
+    other = duplicate(net)
+    other(np.ones((1, 2))).sum().backward()
+    np.testing.assert_array_equal(other.layer.bias.grad, [1, 1])
+    assert net.layer.bias.grad is None
+
+
+def test_a_layer_that_a_module_holds_nowhere_else_is_an_error():
+    with pytest.raises(TypeError, match="holds a Linear that is not found there"):
+        list(Wrapped(remat, nn.Linear(2, 2), held=False).parameters())
+    assert len(list(Wrapped(remat, nn.Linear(2, 2)).parameters())) == 2
+
+
+def test_methods_may_be_decorated():
+    class Scale:
+        factor = 3.0
+
+        @remat
+        def times(self, x):
+            """Multiply."""
+            return x * self.factor
+
+    x = leaf(2.0)
+    Scale().times(x).backward()
+    assert x.grad == 3
+    assert Scale.times.__doc__ == "Multiply."
