@@ -46,6 +46,9 @@ def map_tree(function: Function, tree: Tree, *others: Tree) -> Tree:
     if tree is None:
         return None
     if isinstance(tree, dict):
+        for other in others:
+            if other.keys() != tree.keys():
+                raise ValueError(f"expected arrays named {[*tree]} in this place, got {[*other]}")
         return {key: map_tree(function, tree[key], *(o[key] for o in others)) for key in tree}
     if isinstance(tree, (list, tuple)):
         for other in others:
@@ -197,6 +200,8 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
 
 def check_cotangent(value: Tensor, cotangent: ArrayLike) -> Value:
     """Return the cotangent of an output as an array or tensor, of the output's shape."""
+    if cotangent is None:
+        raise TypeError("the cotangent is None, expected an array; give zeros for no gradient")
     if not isinstance(cotangent, Tensor):
         library = library_of(value)
         if library is None:

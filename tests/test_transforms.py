@@ -281,6 +281,10 @@ def test_dtype_of_the_argument_is_kept():
     assert grad(lambda x: np.sum(x * np.ones(2)))(np.ones(2, np.float32)).dtype == np.float32
 
 
+def two_results(cotangent):
+    return vjp(lambda x: {"a": x, "b": x}, 1.0)[1](cotangent)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -293,6 +297,9 @@ def test_dtype_of_the_argument_is_kept():
         (lambda: vjp(np.sin, np.ones(3))[1](np.ones(2)), ValueError, r"\(2,\), expected \(3,\)"),
         (lambda: grad(np.sin, -2)(1.0), ValueError, "argument -2.*1 positional"),
         (lambda: vjp(lambda x: (x, x), 1.0)[1]((1.0,)), ValueError, "expected 2 arrays .* got 1"),
+        (lambda: two_results({"a": 1.0}), ValueError, r"named \['a', 'b'\] .* got \['a'\]"),
+        (lambda: two_results({"a": 1.0, "b": 1.0, "c": 1.0}), ValueError, r"got \['a', 'b', 'c'\]"),
+        (lambda: two_results({"a": 1.0, "b": None}), TypeError, "is None.*give zeros"),
         (lambda: jvp(np.sin, [1.0], [1.0, 1.0]), ValueError, "expected 1 arrays .* got 2"),
         (lambda: jvp(np.sin, 1.0, 1.0), TypeError, "list or tuple"),
         (lambda: hvp(np.sum, np.ones(1), [np.ones(1)]), TypeError, r"primals as a list .*\[x\]"),
