@@ -245,7 +245,8 @@ def buffers_kept(places: Any) -> Iterator[None]:
         yield
     finally:
         for buffer, array, values, version in before:
-            array[...] = values
+            if getattr(array.flags, "writeable", True):
+                array[...] = values
             buffer._array, buffer.version = array, version
 
 

@@ -194,6 +194,7 @@ def test_running_statistics_count_a_batch_once(monkeypatch):
         def __init__(self):
             self.mean, self.count = nn.Buffer(np.zeros(2)), nn.Buffer(0)
             self.weight = nn.Parameter(np.ones(2))
+            self.constant = nn.Buffer(np.broadcast_to(1.0, 2))  # read-only
 
         def forward(self, x):
             self.mean.data = 0.9 * self.mean.data + 0.1 * np.mean(x, axis=0).data
