@@ -81,7 +81,8 @@ class Buffer(Tensor):
         self.persistent = bool(persistent)
 
     def __reduce__(self) -> Any:
-        return (*super().__reduce__(), (None, {"persistent": self.persistent}))
+        *how, attributes = super().__reduce__()
+        return (*how, (attributes, {"persistent": self.persistent}))
 
 
 class Module:
