@@ -13,6 +13,7 @@ import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .grad_mode import enable_grad, is_grad_enabled
 from .nn.dropout.replay import DropoutMasks
 from .nn.module import Module
 from .tensor import Tensor
-from .transforms import is_left_over, leaves_of, map_tree, same_nest
+from .transforms import is_left_over, leaves_of, map_tree
 from .watching import watch_recording
 
 
@@ -99,8 +100,8 @@ def call_for_now(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> 
 
 #: The calls that are being computed in this thread, one within the other.
 open_calls: ContextVar[tuple[Call, ...]] = ContextVar("open_calls", default=())
-#: What stands for a result in a nest of outputs.
-RESULT = object()
+#: What stands in a nest for a tensor that wants a gradient: it may want none the second time.
+PLACE = object()
 
 
 class Call:
@@ -108,9 +109,10 @@ class Call:
 
     def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
         self.function = function
-        self.arguments = same_nest((args, kwargs))
+        self.arguments = with_places((args, kwargs))
+        self.given = variables_in((args, kwargs))
+        self.is_result: list[bool] = []  # for each leaf of the output
         self.masks = DropoutMasks()
-        self.given = variables_in(self.arguments)
         self.captured: list[Any] = []  # what the function uses beside its arguments
         self.constants: list[tuple[Any, int]] = []  # without gradients, weakly, and their versions
         self.inside: set[Any] = set()  # the values that it computes, and its arguments' copies
@@ -130,23 +132,27 @@ class Call:
         self.inside.clear()
         one, split = as_one(outputs)
         self.data = one._array
-        tree = map_tree(lambda leaf: RESULT if is_variable(leaf) else leaf, tree)
+        self.is_result = [is_variable(leaf) for leaf in leaves_of(tree)]
+        tree = with_places(tree)
         # With these goes the graph of the call, and the memory that it holds.
         del outputs, one, copies, captured, constants
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
         parts = iter(split(node))
-        return map_tree(lambda leaf: next(parts) if leaf is RESULT else leaf, tree)
+        return map_tree(lambda leaf: next(parts) if leaf is PLACE else leaf, tree)
 
     def second_time(self, g: Any, out: Any, needed: Any) -> list[Any]:
         """Compute the function again, and its VJP with the graph that it has now."""
+        if not any(needed):  # a parameter has been frozen since
+            return [None for _ in needed]
         create_graph = isinstance(out, Node)
         checks.check_constants_are_unchanged(self.function, self.constants)
         token = engine.observer.set(None)  # what observes this backward pass knows one node only
         try:
             copies = [alias_of(tensor) for tensor in self.given]
             with buffers_kept([self.function, self.arguments]):
-                outputs = variables_in(self.compute(copies))
+                leaves = leaves_of(self.compute(copies))
+            outputs = list(compress(leaves, self.is_result))
             captured, _ = self.find_used(outputs, copies)
             self.inside.clear()
             output, _ = as_one(outputs)
@@ -169,9 +175,7 @@ class Call:
         """Call the function on other tensors than those that it was given, with the same masks."""
         self.inside.update(copies)
         left = iter(copies)
-        args, kwargs = map_tree(
-            lambda leaf: next(left) if is_variable(leaf) else leaf, self.arguments
-        )
+        args, kwargs = map_tree(lambda leaf: next(left) if leaf is PLACE else leaf, self.arguments)
         token = open_calls.set((*open_calls.get(), self))
         try:
             with enable_grad(), self.masks, watch_recording(self.watch):
@@ -228,6 +232,11 @@ def is_variable(leaf: Any) -> bool:
 def variables_in(tree: Any) -> list[Any]:
     """List the tensors in a nest that want a gradient."""
     return [leaf for leaf in leaves_of(tree) if is_variable(leaf)]
+
+
+def with_places(tree: Any) -> Any:
+    """Return a nest with nothing but places where there were tensors that want a gradient."""
+    return map_tree(lambda leaf: PLACE if is_variable(leaf) else leaf, tree)
 
 
 def alias_of(tensor: Any) -> Any:

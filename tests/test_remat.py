@@ -480,3 +480,22 @@ def test_methods_may_be_decorated():
     Scale().times(x).backward()
     assert x.grad == 3
     assert Scale.times.__doc__ == "Multiply."
+
+
+@pytest.mark.parametrize("frozen", ["a", "b", "c", "ab", "bc", "abc"])
+@pytest.mark.parametrize("pick", [slice(None), slice(1), slice(1, 2)])
+def test_arguments_and_parameters_may_be_frozen_meanwhile(frozen, pick):
+    found = []
+    for wrap in (lambda f: f), remat:
+        tensors = a, b, c = leaf(1.0), leaf(1.0), leaf(1.0)
+        z = leaf(2.0)
+        outputs = wrap(lambda pair, c=c: [pair[0] * pair[1] ** 2, np.exp(pair[1]), c**3])([a, b])
+        loss = z * sum(outputs[pick])
+        for name in frozen:
+            {"a": a, "b": b, "c": c}[name].requires_grad = False
+        loss.backward()
+        found.append([tensor.grad for tensor in (*tensors, z)])
+    if pick == slice(None):
+        assert found[1] == found[0]
+    for eager, other in zip(*found, strict=True):  # remat gives zeros where nothing was used
+        assert (0 if eager is None else eager) == (0 if other is None else other)
