@@ -115,27 +115,26 @@ class Call:
         self.masks = DropoutMasks()
         self.captured: list[Any] = []  # what the function uses beside its arguments
         self.constants: list[tuple[Any, int]] = []  # without gradients, weakly, and their versions
-        self.inside: set[Any] = set()  # the values that it computes, and its arguments' copies
         self.data: Any = None
 
     def first_time(self) -> Any:
         """Compute the function; return its output as that of one node of the graph."""
         copies = [alias_of(tensor) for tensor in self.given]
-        tree = self.compute(copies)
+        inside = set(copies)
+        tree = self.compute(copies, inside)
         outputs = variables_in(tree)
         if not outputs:
             return tree
         checks.check_one_dtype(outputs)
-        captured, constants = self.find_used(outputs, copies)
+        captured, constants = find_used(outputs, copies, inside)
         self.captured = [tensor for tensor in captured if not is_left_over(tensor)]
         self.constants = [(weakref.ref(tensor), tensor.version) for tensor in constants]
-        self.inside.clear()
         one, split = as_one(outputs)
         self.data = one._array
         self.is_result = [is_variable(leaf) for leaf in leaves_of(tree)]
         tree = with_places(tree)
         # With these goes the graph of the call, and the memory that it holds.
-        del outputs, one, copies, captured, constants
+        del outputs, one, copies, inside, captured, constants
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
         parts = iter(split(node))
@@ -150,11 +149,11 @@ class Call:
         token = engine.observer.set(None)  # what observes this backward pass knows one node only
         try:
             copies = [alias_of(tensor) for tensor in self.given]
+            inside = set(copies)
             with buffers_kept([self.function, self.arguments]):
-                leaves = leaves_of(self.compute(copies))
+                leaves = leaves_of(self.compute(copies, inside))
             outputs = list(compress(leaves, self.is_result))
-            captured, _ = self.find_used(outputs, copies)
-            self.inside.clear()
+            captured, _ = find_used(outputs, copies, inside)
             output, _ = as_one(outputs)
             checks.check_same_again(self.function, output._array, data_of(out))
             new = [tensor for tensor in captured if not is_left_over(tensor)]
@@ -171,45 +170,26 @@ class Call:
             for source, is_needed in zip(sources, needed, strict=True)
         ]
 
-    def compute(self, copies: list[Any]) -> Any:
-        """Call the function on other tensors than those that it was given, with the same masks."""
-        self.inside.update(copies)
+    def compute(self, copies: list[Any], inside: set[Any]) -> Any:
+        """Call the function on other tensors than those that it was given, with the same masks.
+
+        What it computes is added to `inside`, where the copies are.
+        """
         left = iter(copies)
         args, kwargs = map_tree(lambda leaf: next(left) if leaf is PLACE else leaf, self.arguments)
+
+        def watch(node: Node) -> Node:
+            # Another thread's, too, if it is computed from these.
+            if self in open_calls.get() or any(arg in inside for arg in tensors_in(node.args)):
+                inside.add(node)
+            return node
+
         token = open_calls.set((*open_calls.get(), self))
         try:
-            with enable_grad(), self.masks, watch_recording(self.watch):
+            with enable_grad(), self.masks, watch_recording(watch):
                 return self.function(*args, **kwargs)
         finally:
             open_calls.reset(token)
-
-    def watch(self, node: Node) -> Node:
-        """Take note of a value that is computed in this call, also by another thread."""
-        if self in open_calls.get() or any(arg in self.inside for arg in tensors_in(node.args)):
-            self.inside.add(node)
-        return node
-
-    def find_used(self, outputs: list[Any], copies: list[Any]) -> tuple[list[Any], list[Any]]:
-        """List the tensors that the function has used beside its arguments: parameters, say.
-
-        Those that require no gradient are the second list.
-        """
-        captured = []
-        constants = []
-        seen = {*outputs, *copies}
-        stack = [output for output in outputs if output not in set(copies)]
-        while stack:
-            node = stack.pop()
-            if not node._requires_grad:
-                constants.append(node)
-            elif node not in self.inside:
-                captured.append(node)
-            else:
-                for arg in tensors_in(node.args):
-                    if arg not in seen:
-                        seen.add(arg)
-                        stack.append(arg)
-        return captured, constants
 
 
 @primitive
@@ -222,6 +202,31 @@ defvjp(
     remat_output,
     joint=lambda g, out, needed, *tensors, call: call.second_time(g, out, needed),
 )
+
+
+def find_used(
+    outputs: list[Any], copies: list[Any], inside: set[Any]
+) -> tuple[list[Any], list[Any]]:
+    """List the tensors that the function has used beside its arguments: parameters, say.
+
+    Those that require no gradient are the second list.
+    """
+    captured = []
+    constants = []
+    seen = {*outputs, *copies}
+    stack = [output for output in outputs if output not in set(copies)]
+    while stack:
+        node = stack.pop()
+        if not node._requires_grad:
+            constants.append(node)
+        elif node not in inside:
+            captured.append(node)
+        else:
+            for arg in tensors_in(node.args):
+                if arg not in seen:
+                    seen.add(arg)
+                    stack.append(arg)
+    return captured, constants
 
 
 def is_variable(leaf: Any) -> bool:

@@ -499,3 +499,31 @@ def test_arguments_and_parameters_may_be_frozen_meanwhile(frozen, pick):
         assert found[1] == found[0]
     for eager, other in zip(*found, strict=True):  # remat gives zeros where nothing was used
         assert (0 if eager is None else eager) == (0 if other is None else other)
+
+
+def test_threads_may_go_back_through_one_graph_at_once():
+    begun, may_go_on, errors = threading.Event(), threading.Event(), []
+
+    def f(x):
+        y = np.sin(x)
+        if threading.current_thread() is slow:
+            begun.set()
+            may_go_on.wait()
+        return y * x
+
+    def go_back():
+        try:
+            loss.backward(retain_graph=True)
+        except RuntimeError as error:
+            errors.append(error)
+
+    slow = threading.Thread(target=go_back)
+    x = leaf(1.0)
+    loss = remat(f)(x)
+    slow.start()
+    begun.wait()
+    loss.backward(retain_graph=True)
+    may_go_on.set()
+    slow.join()
+    assert not errors
+    np.testing.assert_allclose(x.grad, 2 * (np.sin(1) + np.cos(1)))
