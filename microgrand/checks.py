@@ -293,9 +293,9 @@ def check_constants_are_unchanged(function: Any, constants: Iterable[tuple[Any, 
             )
 
 
-def check_same_tensors(function: Any, new: Container[Any], lost: Container[Any]) -> None:
-    """Raise if a function of `remat` has used other tensors than the first time."""
-    if new or lost:
+def check_same_tensors(function: Any, others: Iterable[Any]) -> None:
+    """Raise if a function of `remat` has used tensors at one time and not at the other."""
+    if any(True for _ in others):
         raise RuntimeError(
             f"remat: {name_of(function)} used other tensors in the backward pass than before, so "
             "gradients would be lost; a parameter has been replaced since, or a variable of a loop "

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from .grad_mode import enable_grad, is_grad_enabled
 from .nn.dropout.replay import DropoutMasks
 from .nn.module import Module
 from .tensor import Tensor
-from .transforms import is_left_over, leaves_of, map_tree
+from .transforms import computing_again, is_left_over, leaves_of, map_tree
 from .watching import watch_recording
 
 
@@ -126,15 +126,14 @@ class Call:
         if not outputs:
             return tree
         checks.check_one_dtype(outputs)
-        captured, constants = find_used(outputs, copies, inside)
-        self.captured = [tensor for tensor in captured if not is_left_over(tensor)]
+        self.captured, constants = find_used(outputs, copies, inside)
         self.constants = [(weakref.ref(tensor), tensor.version) for tensor in constants]
         one, split = as_one(outputs)
         self.data = one._array
         self.is_result = [is_variable(leaf) for leaf in leaves_of(tree)]
         tree = with_places(tree)
         # With these goes the graph of the call, and the memory that it holds.
-        del outputs, one, copies, inside, captured, constants
+        del outputs, one, copies, inside, constants
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
         parts = iter(split(node))
@@ -147,23 +146,23 @@ class Call:
         create_graph = isinstance(out, Node)
         checks.check_constants_are_unchanged(self.function, self.constants)
         token = engine.observer.set(None)  # what observes this backward pass knows one node only
+        again = computing_again.set(True)
         try:
             copies = [alias_of(tensor) for tensor in self.given]
             inside = set(copies)
             with buffers_kept([self.function, self.arguments]):
                 leaves = leaves_of(self.compute(copies, inside))
-            outputs = list(compress(leaves, self.is_result))
+            outputs = list(itertools.compress(leaves, self.is_result))
             captured, _ = find_used(outputs, copies, inside)
             output, _ = as_one(outputs)
             checks.check_same_again(self.function, output._array, data_of(out))
-            new = [tensor for tensor in captured if not is_left_over(tensor)]
-            lost = [tensor for tensor in self.captured if tensor._requires_grad]
-            checks.check_same_tensors(
-                self.function, set(new) - set(self.captured), set(lost) - set(captured)
-            )
+            wanted = {tensor for tensor in self.captured if tensor._requires_grad}
+            others = wanted.symmetric_difference(captured)
+            checks.check_same_tensors(self.function, itertools.filterfalse(is_left_over, others))
             sources = [*copies, *self.captured]
             found = backpropagate(output, g, set(sources), create_graph)
         finally:
+            computing_again.reset(again)
             engine.observer.reset(token)
         return [
             found.get(source, np.zeros_like(source._array)) if is_needed else None

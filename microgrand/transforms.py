@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,10 @@ def make_variable(x: ArrayLike) -> Any:
     return variable
 
 
+#: Is a function computed again in a backward pass, by `remat`, to have its graph once more?
+computing_again: ContextVar[bool] = ContextVar("computing_again", default=False)
+
+
 def is_left_over(node: Node) -> bool:
     """Tell whether a node is the variable of a transform that is done with it."""
     return isinstance(node, Variable) and not node.active
@@ -100,11 +105,13 @@ def depends_on_others(output: Tensor, variables: Sequence[Tensor]) -> bool:
     """Tell whether a derivative of `output` is itself to be differentiated by someone else.
 
     This is the case if the graph has leaves beside our `variables`: a parameter that the function
-    closes over, or the variable of a transform around us that is still at work.
+    closes over, or the variable of a transform around us that is still at work; or has come back to
+    it, if this is computed again.
     """
     own = set(variables)
+    again = computing_again.get()
     return any(
-        node.primitive is None and node not in own and not is_left_over(node)
+        node.primitive is None and node not in own and (again or not is_left_over(node))
         for node in count_uses(output)
     )
 

@@ -527,3 +527,36 @@ def test_threads_may_go_back_through_one_graph_at_once():
     slow.join()
     assert not errors
     np.testing.assert_allclose(x.grad, 2 * (np.sin(1) + np.cos(1)))
+
+
+TRANSFORMED = {
+    "of its argument": lambda x, wrap: wrap(lambda y: slope_at_1(lambda z: np.sin(z * y)))(x),
+    "and more": lambda x, wrap: wrap(lambda y: y * y + slope_at_1(lambda z: np.sin(z * y)))(x),
+    "of what is around": lambda x, wrap: wrap(lambda y: y * slope_at_1(lambda z: np.sin(z * x)))(
+        3.0
+    ),
+    "of both": lambda x, wrap: wrap(lambda y: slope_at_1(lambda z: np.sin(z * y * x)))(np.exp(x)),
+    "nested": lambda x, wrap: wrap(lambda y: wrap(lambda z: slope_at_1(lambda u: u**3 * x * z))(y))(
+        x
+    ),
+}
+
+
+def slope_at_1(function):
+    return grad(function)(1.0)
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_transforms_inside(name):
+    def once(x):
+        return TRANSFORMED[name](x, lambda function: function)
+
+    def again(x):
+        return TRANSFORMED[name](x, remat)
+
+    for _ in range(3):
+        once, again = grad(once), grad(again)
+        np.testing.assert_allclose(again(0.7), once(0.7), rtol=1e-12)
+    x = leaf(0.7)
+    TRANSFORMED[name](x, remat).backward()
+    np.testing.assert_allclose(x.grad, grad(lambda x: TRANSFORMED[name](x, remat))(0.7))
