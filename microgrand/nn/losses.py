@@ -263,7 +263,7 @@ def clamped(log: Callable[..., Any], p: Value) -> Value:
 
 defvjp(
     bernoulli_surprise,
-    lambda g, out, p, target: g * (p - target) / variance(p),
+    lambda g, out, p, target: g * ((p - target) / variance(p)),
     lambda g, out, p, target: g * (clamped(np.log1p, -p) - clamped(np.log, p)),
 )
 

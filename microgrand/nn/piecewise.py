@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinds import ArrayLike, DTypeLike
+from ..engine import defvjp, primitive
+from ..kinds import ArrayLike, DTypeLike, Value
 from ..tensor import Tensor
 from . import checks, layer_checks
 from .activations import Activation
@@ -47,6 +48,18 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, inplace: bool = False
     return positive + negative_slope * negative
 
 
+@primitive
+def decay(x: Value, depth: float, width: float) -> Value:
+    """Compute ``depth (exp(x / width) - 1)``."""
+    return depth * np.expm1(x / width)
+
+
+defvjp(
+    decay,
+    lambda g, out, x, depth, width: g * (depth / width * np.exp(x / width)),
+)
+
+
 def elu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Replace a negative ``x`` by ``alpha (exp(x) - 1)``.
 
@@ -70,7 +83,7 @@ def elu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     layer_checks.refuse_inplace("elu", inplace)
     positive, negative = sides(as_tensor(x))
-    return positive + alpha * np.expm1(negative)
+    return positive + decay(negative, alpha, 1.0)
 
 
 def celu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -101,7 +114,7 @@ def celu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     layer_checks.refuse_inplace("celu", inplace)
     alpha = layer_checks.not_zero("celu's alpha", alpha)
     positive, negative = sides(as_tensor(x))
-    return positive + alpha * np.expm1(negative / alpha)
+    return positive + decay(negative, alpha, alpha)
 
 
 #: With these, activations of mean 0 and variance 1 keep them from layer to layer.
