@@ -126,6 +126,13 @@ def lengths(draw, function):
     return Case(lambda x: function(x, p), [draw(arrays(shapes(1), 0.5, 2))])
 
 
+@covers(losses.logistic_surprise)
+@st.composite
+def logistic_surprises(draw, function):
+    values = [draw(arrays(shape)) for shape in draw(broadcastable_shapes(3))]
+    return draw(some_constant(function, values, ["array"]))
+
+
 @covers(smooth.gaussian_unit)
 def gaussian_units(function):
     def call(x):  # the other arguments are what the forward pass has saved
