@@ -218,6 +218,12 @@ def test_kl_div_of_equal_distributions_is_zero_and_zeros_count_nothing():
         assert F.kl_div(log_p, target, "batchmean", log_target).item() == 0
 
 
+def test_numbers_of_numpy_change_no_dtype():
+    x, labels = np.ones((2, 3), np.float32), [0, 1]
+    assert F.cross_entropy(x, labels, label_smoothing=np.float64(0.1)).dtype == np.float32
+    assert nn.CrossEntropyLoss(label_smoothing=np.float64(0.1))(x, labels).dtype == np.float32
+
+
 def test_compiled_they_have_the_same_bits():
     rng = np.random.default_rng(0)
     x, target = rng.normal(size=(4, 5, 3)).astype(np.float32), rng.random((5, 3), np.float32)

@@ -37,7 +37,7 @@ def hardtanh(
     Tensor([-1. ,  0.5,  1. ])
     """
     layer_checks.refuse_inplace("hardtanh", inplace)
-    layer_checks.check_limits(min_val, max_val)
+    min_val, max_val = layer_checks.limits(min_val, max_val)
     x = as_tensor(x)
     below, above = np.less_equal(x, min_val), np.greater_equal(x, max_val)
     limited: Value = np.where(below, min_val, np.where(above, max_val, x))
@@ -124,8 +124,7 @@ class Hardtanh(Activation):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
-        layer_checks.check_limits(min_val, max_val)
-        self.min_val, self.max_val = min_val, max_val
+        self.min_val, self.max_val = layer_checks.limits(min_val, max_val)
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Apply it to each element."""

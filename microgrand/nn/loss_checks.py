@@ -28,10 +28,11 @@ def check_reduction(who: str, reduction: Any) -> None:
     layer_checks.one_of(f"{who}'s reduction", reduction, allowed)
 
 
-def check_smoothing(smoothing: Any) -> None:
-    """Raise if more than everything is to be spread over all classes."""
-    if not 0 <= layer_checks.number("label_smoothing", smoothing) <= 1:
-        raise ValueError(f"label_smoothing is a number from 0 to 1, got {smoothing!r}")
+def smoothing(given: Any) -> float:
+    """Return how much is to be spread over all classes, or raise if it is more than everything."""
+    if not 0 <= layer_checks.number("label_smoothing", given) <= 1:
+        raise ValueError(f"label_smoothing is a number from 0 to 1, got {given!r}")
+    return float(given)
 
 
 def any_ignored(labels: Array, one_hot: Mask, ignore_index: Any) -> bool:

@@ -118,7 +118,7 @@ def cross_entropy(
     Tensor([0.69314718, 0.        ])
     """
     loss_checks.check_reduction("cross_entropy", reduction)
-    loss_checks.check_smoothing(label_smoothing)
+    label_smoothing = loss_checks.smoothing(label_smoothing)
     target, labels = labels, as_array(data_of(labels))
     if labels.dtype.kind == "f" and labels.ndim and labels.shape == np.shape(logits):
         return of_probabilities(logits, target, weight, reduction, label_smoothing)
@@ -433,10 +433,9 @@ class CrossEntropyLoss(Loss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(reduction)
-        loss_checks.check_smoothing(label_smoothing)
         self.weight = as_buffer(weight)
         self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = loss_checks.smoothing(label_smoothing)
 
     def forward(self, logits: ArrayLike, labels: ArrayLike) -> Tensor:
         """Compare logits ``(n, classes)`` with integer labels ``(n,)``."""

@@ -45,7 +45,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, inplace: bool = False
     """
     layer_checks.refuse_inplace("leaky_relu", inplace)
     positive, negative = sides(as_tensor(x))
-    return positive + negative_slope * negative
+    return positive + layer_checks.number("leaky_relu's negative_slope", negative_slope) * negative
 
 
 @primitive
@@ -82,6 +82,7 @@ def elu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Tensor([-1.,  0.,  2.])
     """
     layer_checks.refuse_inplace("elu", inplace)
+    alpha = layer_checks.number("elu's alpha", alpha)
     positive, negative = sides(as_tensor(x))
     return positive + decay(negative, alpha, 1.0)
 

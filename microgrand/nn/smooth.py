@@ -124,6 +124,8 @@ def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor
     >>> F.softplus([-1000.0, 0.0, 1000.0])
     Tensor([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
     """
+    beta = layer_checks.not_zero("softplus's beta", beta)
+    threshold = layer_checks.number("softplus's threshold", threshold)
     return bent_line(as_tensor(x), beta, threshold)
 
 
