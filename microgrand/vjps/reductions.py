@@ -546,10 +546,14 @@ def log_sum(ufunc: np.ufunc, exp: np.ufunc, log: np.ufunc) -> Function:
     return reduction
 
 
+@primitive
 def below(a: Value, largest: Value) -> Value:
     """Subtract the largest number; equal infinities have the difference 0."""
-    equal = (data_of(a) == largest) & np.isinf(largest)
+    equal = (a == largest) & np.isinf(largest)
     return np.where(equal, 0, a) - np.where(equal, 0, largest)
+
+
+defvjp(below, lambda g, out, a, largest: g)
 
 
 def log_scan(exp: np.ufunc, log: np.ufunc) -> Function:
