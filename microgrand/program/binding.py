@@ -47,7 +47,6 @@ class Binding:
             "MISSING": MISSING,
         }
         self.bound_names: dict[int, str] = {}
-        self.bound: list[Variable] = []
         self.generators: list[np.random.Generator] = []
         #: The slots that inputs are read from, and whether there are gradients among them.
         self.slot_inputs: list[tuple[Slot, Variable]] = []
@@ -99,7 +98,7 @@ class Binding:
         #: The lines of the function; the codes of inputs, of bound arrays, of tensors given.
         self.lines: list[str] = []
         self.codes: dict[Variable, str] = {}
-        self.bound_codes: list[str] = []
+        self.bound_codes: dict[Variable, str] = {}
         self.bound_conditions: list[str] = []
         self.tensor_codes: list[str] = []
         self.require(f"grad_enabled.get() is {made.grad_enabled}")
@@ -118,6 +117,7 @@ class Binding:
         self.enter_conditions()
         used = [code for v, code in self.codes.items() if v in self.in_program]
         self.inputs = [v for v in self.codes if v in self.in_program]
+        self.bound = [*self.bound_codes]
         self.lines.append(f"return arrays, {as_tuple(self.tensor_codes)}, {as_tuple(used)}")
         return self.define("enter(args, kwargs)", guarded(self.lines))
 
@@ -262,21 +262,24 @@ class Binding:
         for i, item in enumerate(put):
             if isinstance(item, tuple):
                 self.enter_items(f"{code}[{i}]", item)
-            elif is_recorded(item) and item._variable in self.used - {*self.bound, *self.codes}:
+            elif is_recorded(item) and self.is_to_be_bound(item._variable):
                 name = self.local(f"{code}[{i}]")
                 self.require_writeable(name, item._variable)
                 self.require(self.like(name, item._value))
-                self.bound.append(item._variable)
-                self.bound_codes.append(name)
+                self.bound_codes[item._variable] = name
+
+    def is_to_be_bound(self, variable: Variable) -> bool:
+        """Tell whether the program reads an array that has not been collected yet."""
+        is_known = variable in self.bound_codes or variable in self.codes
+        return variable in self.used and not is_known
 
     def enter_slot(self, slot: Slot, before: Any, variable: Variable, changed: bool) -> None:
         """Check the array or number in a slot, and collect it if the program reads it."""
         code = slot.code(self.bind)
         of_tensor = isinstance(slot.holder, Tensor)
         is_gradient = of_tensor and slot.key == "_grad"
-        place = self.unread.get(variable) or self.codes.get(variable)
-        if variable in self.bound:
-            place = self.bound_codes[self.bound.index(variable)]
+        codes = self.unread, self.codes, self.bound_codes
+        place = next((x[variable] for x in codes if variable in x), None)
         if place is not None:  # what the function puts in one of two places may be in it already
             self.require(f"{code} is {place}")
             return
@@ -298,8 +301,7 @@ class Binding:
                 self.bound_conditions.append(self.like(name, before))
             else:
                 self.require(self.like(name, before))
-            self.bound.append(variable)
-            self.bound_codes.append(name)
+            self.bound_codes[variable] = name
         else:
             self.require(self.like(name, before))
             self.codes[variable] = name
@@ -315,29 +317,27 @@ class Binding:
         for array, _ in self.made.state.fixed:
             variable = self.made.recorder.known[id(array)]._variable
             self.require(self.like(self.bind(array), array))
-            if variable in self.used - {*self.bound, *self.codes}:
+            if self.is_to_be_bound(variable):
                 self.require_writeable(self.bind(array), variable)
-                self.bound.append(variable)
-                self.bound_codes.append(self.bind(array))
+                self.bound_codes[variable] = self.bind(array)
 
     def enter_generators(self) -> None:
         """Collect the generators that the program draws from."""
         for rng, variable, _ in self.made.recorder.generators.values():
             if variable in self.used:
                 self.generators.append(rng)
-                self.bound.append(variable)
-                self.bound_codes.append(self.bind(rng))
+                self.bound_codes[variable] = self.bind(rng)
 
     def enter_bound(self) -> None:
         """Check the arrays to which the program is bound, unless they are those of the last run."""
         conditions = [*self.bound_conditions, *self.conditions_apart(of_bound=True)]
-        bound = dict(zip(self.bound, self.bound_codes, strict=True))
-        arrays = [code for v, code in bound.items() if v.is_array]
+        arrays = [code for v, code in self.bound_codes.items() if v.is_array]
         if len(arrays) > 1:
             conditions.append(distinct(arrays))
-        self.unless_latest(0, "arrays", self.bound_codes, [must(x) for x in conditions])
+        codes = [*self.bound_codes.values()]
+        self.unless_latest(0, "arrays", codes, [must(x) for x in conditions])
         self.lines += map(must, self.conditions_apart(of_bound=False))
-        everywhere = {**self.codes, **bound, **self.unread}
+        everywhere = {**self.codes, **self.bound_codes, **self.unread}
         self.enter_identities(everywhere)
         self.enter_facts(everywhere)
 
@@ -397,14 +397,11 @@ class Binding:
 
     def conditions_apart(self, of_bound: bool) -> list[str]:
         """List that arrays do not overlap where the order of reading and writing has changed."""
-        bound = dict(zip(self.bound, self.bound_codes, strict=True))
-        places = [*self.codes.items(), *bound.items()]
+        codes = {**self.codes, **self.bound_codes}
         return [
-            f"not overlap({code_of_x}, {code_of_y})"
-            for x, code_of_x in places
-            for y, code_of_y in places
-            if x.is_array and x.kind is y.kind and (x.storage, y.storage) in self.made.apart
-            if (x in bound and y in bound) is of_bound
+            f"not overlap({codes[x]}, {codes[y]})"
+            for x, y in passes.pairs_apart(codes, self.made.apart)
+            if (x in self.bound_codes and y in self.bound_codes) is of_bound
         ]
 
     def enter_conditions(self) -> None:
@@ -429,7 +426,7 @@ class Binding:
     def missing(self) -> bool:
         """Whether the program needs state that was made in this very call."""
         made = {v for call in self.made.program.calls for v in call.results()}
-        found = {*self.codes, *self.bound, *made}
+        found = {*self.codes, *self.bound_codes, *made}
         return any(v.storage.external and v.is_array and v not in found for v in self.used)
 
     def like(self, name: str, value: Any) -> str:

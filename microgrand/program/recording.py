@@ -73,7 +73,7 @@ class Recorder:
         self.constants: dict[int, tuple[Any, Variable]] = {}
         self.known: dict[int, Recorded] = {}  # from the id of an array that is state to its value
         self.storages: dict[int, Storage] = {}
-        self.inputs: list[Variable] = []
+        self.inputs: dict[Variable, None] = {}  # in order
         self.alive: list[Any] = []  # an id stays that of one object
         self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states before
         self.streams: list[tuple[Any, str]] = []  # bit generators, as the latest draw has left them
@@ -121,7 +121,7 @@ class Recorder:
         """Make a value that each run is given."""
         variable = self.variable_of(value, name)
         variable.storage.external = True
-        self.inputs.append(variable)
+        self.inputs[variable] = None
         recorded = recorded_value(value, variable, self, type(value) is float)
         if is_array(value):
             self.known[id(value)] = recorded

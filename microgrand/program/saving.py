@@ -9,7 +9,6 @@ modules would show.
 from __future__ import annotations
 
 import collections
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..tensor import Tensor
 from . import checks
 from .calls import CHECKS, Program
 from .optimizers import HostNumbers
+from .passes import pairs_apart
 from .source import OF_SAVED_MODULES, Writer
 from .standalone import Sources, dtype_code, generator_lines, optimizer_lines, value_code
 from .tracing import Always, Output, parameter_names
@@ -231,9 +231,8 @@ def condition_lines(trace: Any, codes: dict[Any, str]) -> list[str]:
     for name, value in writer.namespace.items():
         if name != "np":
             checks.refuse_saving(name, value)
-    for x, y in itertools.product(codes, codes):
-        if x.is_array and y.is_array and (x.storage, y.storage) in trace.made.apart:
-            lines.append(f"if np.may_share_memory({codes[x]}, {codes[y]}): deviate()")
+    for x, y in pairs_apart(codes, trace.made.apart):
+        lines.append(f"if np.may_share_memory({codes[x]}, {codes[y]}): deviate()")
     return lines
 
 

@@ -214,7 +214,7 @@ class Tracing:
                 checks.refuse_result(self.function, container)
         self.output_tree = mapped(self.output_of, result)
         slots = [(slot, self.variable_in(slot, value)) for slot, value in self.effects]
-        program = Program(list(recorder.calls), recorder.inputs, [])
+        program = Program(list(recorder.calls), [*recorder.inputs], [])
         program.late = [*self.outputs, *(v for _, v in slots if v is not None)]
         self.probes = passes.checks_of_numbers(program)
         self.conditions = passes.conditions(program)
