@@ -101,7 +101,8 @@ def buffers_and_views(program: Program) -> None:
     An elementwise function writes over an operand that dies with the call, if the result is just
     like it: NumPy is faster if that is the very same array.
     """
-    handed_out = {v.storage for v in program.shown}
+    shown = program.shown
+    handed_out = {v.storage for v in shown}
     on_device = program.on_device  # whose library has a pool of memory
     last: dict[Storage, int] = {}
     for number, call in enumerate(program.calls):
@@ -113,7 +114,7 @@ def buffers_and_views(program: Program) -> None:
     for number, call in enumerate(program.calls):
         result = call.result
         operands = list(call.operands())
-        if is_view_of_fixed(call, fixed) and result not in program.shown:
+        if is_view_of_fixed(call, fixed) and result not in shown:
             fixed.add(result)
             program.once.append(call)
             arrays = room.living.get(result.storage)

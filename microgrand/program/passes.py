@@ -273,7 +273,8 @@ def share(program: Program) -> dict[Variable, Variable]:
     later, or handed out, is not shared.
     """
     written = {variable.storage for call in program.calls for variable in call.writes}
-    handed_out = {variable.storage for variable in program.shown}
+    shown = program.shown
+    handed_out = {variable.storage for variable in shown}
     times: dict[Any, int] = {}
     seen: dict[Any, Call] = {}
     stands_for: dict[Variable, Variable] = {}
@@ -307,7 +308,7 @@ def share(program: Program) -> dict[Variable, Variable]:
         key = (call.function, frozen(call.args), frozen(call.kwargs), call.errstate, read)
         first = seen.get(key)
         new_to_others = any(v.storage in handed_out for v in call.results()) and not is_view
-        new_to_others |= any(v in program.shown for v in call.results())
+        new_to_others |= any(v in shown for v in call.results())
         may_be_one = is_view or all(v.storage not in written for v in call.results())
         if first is None or new_to_others or not may_be_one:
             if may_be_one:
