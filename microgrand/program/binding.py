@@ -230,9 +230,9 @@ class Binding:
             self.require(f"len({self.bind(vars(kind))}) == {count}")
         changed = {id(slot) for slot, _ in self.made.effects}
         for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
-            if (id(slot.holder), slot.key) in state.managed:
+            if slot.place in state.managed:
                 continue
-            is_cycled = (id(slot.holder), slot.key) in state.cycled
+            is_cycled = slot.place in state.cycled
             if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
                 if is_cycled:  # whether there is one at all decides on the rule
@@ -305,7 +305,7 @@ class Binding:
         else:
             self.require(self.like(name, before))
             self.codes[variable] = name
-            self.read.add((id(slot.holder), slot.key))
+            self.read.add(slot.place)
             if given:
                 if slot.key == "_array":
                     self.places[variable] = self.places[id(slot.holder)]
@@ -471,9 +471,7 @@ class Binding:
         return [
             slot
             for slot, variable in self.made.early_slots
-            if slot.key == "_grad"
-            and variable is not None
-            and (id(slot.holder), "_grad") not in self.read
+            if slot.key == "_grad" and variable is not None and slot.place not in self.read
         ]
 
     def releaser(self, holder: list[Any]) -> Any:

@@ -114,10 +114,10 @@ def save(trace: Any, path: Any) -> None:
             bound.append(f"_state[{name!r}]")
 
     slots_of = [*made.early_slots, *made.late_slots]
-    reads = {slot_key(slot): source.name(v) for slot, v in binding.slot_inputs}
+    reads = {slot.place: source.name(v) for slot, v in binding.slot_inputs}
     writes = [
-        (source.name(v), reads.get(slot_key(s), source.name(v)))
-        for s, v in slots_of
+        (source.name(v), reads.get(slot.place, source.name(v)))
+        for slot, v in slots_of
         if v is not None
     ]
     written = {place for _, place in writes}
@@ -401,8 +401,3 @@ class Result:
             made = f"namedtuple({kind.__name__!r}, {kind._fields}, rename=True)"
             self.lines += ["from collections import namedtuple", "", f"{name} = {made}", "", ""]
         return self.kinds[kind]
-
-
-def slot_key(slot: Any) -> tuple[int, Any]:
-    """Return what tells a slot from others."""
-    return id(slot.holder), slot.key

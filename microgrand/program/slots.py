@@ -23,17 +23,22 @@ class Slot:
         self.key = key
         self.name = name
 
+    @property
+    def place(self) -> tuple[int, Any]:
+        """What is the same of all slots for this place."""
+        return id(self.holder), self.key
+
     def get(self) -> Any:
         """Return what stands there."""
         holder, key = self.holder, self.key
+        if isinstance(holder, dict):  # as most are
+            return holder.get(key, MISSING)
         if isinstance(holder, types.CellType):
             return holder.cell_contents
         if isinstance(holder, ContextVar):
             return value_of_context(holder)
         if isinstance(holder, type):  # not what a base has
             return vars(holder).get(key, MISSING)
-        if isinstance(holder, dict):
-            return holder.get(key, MISSING)
         if isinstance(holder, (list, deque)):
             return holder[key] if key < len(holder) else MISSING
         return getattr(holder, key, MISSING)

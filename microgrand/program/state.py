@@ -47,7 +47,7 @@ from .names import imported_module, imports_in, names_in
 from .optimizers import (
     CYCLED,
     HostNumbers,
-    contents_of,
+    OwnNumbers,
     known_or_asked,
     options_of,
     own_objects,
@@ -151,9 +151,9 @@ class State:
         """Note the slots in an object, and return what is in it: the first comes last."""
         found = sorted(below, key=rank)
         for slot in found:
-            place = isinstance(slot, Slot) and (id(slot.holder), slot.key)
-            if place and place not in self.places:  # two functions may share a variable
-                self.places.add(place)
+            # Two functions may share a variable.
+            if isinstance(slot, Slot) and slot.place not in self.places:
+                self.places.add(slot.place)
                 self.slots.append(slot)
                 self.before.append(slot.get())
                 self.in_slots.add(id(self.before[-1]))
@@ -372,26 +372,20 @@ class State:
         self.disguised: list[Any] = []
         self.put: list[Any] = []
         self.managed: set[tuple[int, Any]] = set()
-        static_floats = {
-            (id(holder), key)
-            for optimizer, _ in self.optimizers.values()
-            for holder in options_of(optimizer)
-            for key in holder
-            if key != "lr" and not (key in CYCLED and in_library(type(optimizer)))
-        }
+        static_floats: set[Any] = set()
         #: Momenta of the library's optimizers, which schedulers change: the rules are the same.
-        self.cycled = {
-            (id(group), key)
-            for optimizer, _ in self.optimizers.values()
-            for group in optimizer.param_groups
-            for key in CYCLED
-            if in_library(type(optimizer))
-        }
+        self.cycled: set[Any] = set()
+        for optimizer, _ in self.optimizers.values():
+            may_cycle = CYCLED if in_library(type(optimizer)) else ()
+            self.cycled |= {(id(x), key) for x in optimizer.param_groups for key in may_cycle}
+            may_change = {"lr", *may_cycle}
+            options = options_of(optimizer)
+            static_floats |= {slot.place for slot in options if slot.key not in may_change}
         for value, name in self.fixed:
             if id(value) not in recorder.known:
                 recorder.input(value, name)
         for slot, value in zip(self.slots, self.before, strict=True):
-            keep = isinstance(value, float) and (id(slot.holder), slot.key) in static_floats
+            keep = isinstance(value, float) and slot.place in static_floats
             new = value if keep else self.recorded(value, slot.name)
             self.put.append(new)
             if new is not value:
@@ -458,13 +452,11 @@ class State:
             parameter = optimizer.parameters[index]
             known = self.tensors.get(id(parameter))
             self.labels.begin_update(known[1] if known else "parameter")
-            before = contents_of(optimizer)
+            numbers_before = OwnNumbers(optimizer)
             with paused(), own_objects(optimizer) as options:
                 rule, memory, numbers = original(index)
             memory = tuple([self.recorded(array, "memory") for array in memory])
-            changed = {
-                key for key, value in contents_of(optimizer).items() if before.get(key) != value
-            }
+            changed = numbers_before.changed()
             self.managed |= changed
             if changed or any(id(x) not in options for x in numbers):
                 asked = HostNumbers(optimizer, index)
@@ -502,7 +494,7 @@ class State:
                 continue
             if after is not MISSING:
                 slot.set(deeply_plain(after))
-            if after is before or (id(slot.holder), slot.key) in self.managed:
+            if after is before or slot.place in self.managed:
                 continue
             if is_array_or_none(slot, after) and not isinstance(slot.holder, (type, ContextVar)):
                 effects.append((slot, after))
