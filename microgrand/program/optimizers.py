@@ -151,7 +151,8 @@ class Probe:
             for call in needed:
                 fill = functools.partial(mapped, functools.partial(value_of, values))
                 if isinstance(call.function, HostNumbers):
-                    result = numbers_of_copy(call.function)
+                    asked = call.function
+                    result = copy_of(asked.optimizer).update(asked.index)[2]
                 else:
                     result = call.function(*fill(call.args), **fill(call.kwargs))
                 results = call.result if isinstance(call.result, tuple) else (call.result,)
@@ -170,15 +171,10 @@ def value_of(values: dict[Variable, Any], leaf: Any) -> Any:
     return values[leaf] if isinstance(leaf, Variable) else leaf
 
 
-def numbers_of_copy(asked: HostNumbers) -> Any:
-    """Return an optimizer's numbers without counting a step."""
-    return update_of_copy(asked)[2]
-
-
-def update_of_copy(asked: HostNumbers) -> Any:
-    """Return what an optimizer's `update` would, without counting a step."""
-    probe = object.__new__(type(asked.optimizer))
-    vars(probe).update(
-        {k: list(v) if isinstance(v, list) else v for k, v in vars(asked.optimizer).items()}
+def copy_of(optimizer: Optimizer) -> Any:
+    """Return an optimizer that counts its own steps, with the same options and arrays."""
+    made = object.__new__(type(optimizer))
+    vars(made).update(
+        {k: list(v) if isinstance(v, list) else v for k, v in vars(optimizer).items()}
     )
-    return probe.update(asked.index)
+    return made
