@@ -22,9 +22,9 @@ from .devices import is_array
 from .names import asks_for_identity
 from .optimizers import Probe
 from .recording import is_recorded
+from .sameness import STATIC_OR_FLOAT, all_static, same_static
 from .slots import MISSING, Slot
 from .source import Writer
-from .state import STATIC, all_static, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -446,7 +446,7 @@ class Binding:
             return f"{code} is {value}"
         if type(value) is str:
             return f"{code} == {value!r}"
-        if isinstance(value, (*STATIC, float)) or (type(value) is tuple and all_static(value)):
+        if isinstance(value, STATIC_OR_FLOAT) or (type(value) is tuple and all_static(value)):
             constant = self.bind(value)
             return f"({code} is {constant} or static({code}, {constant}))"
         return f"{code} is {self.bind(value)}"

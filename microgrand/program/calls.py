@@ -2,7 +2,7 @@
 
     c = np.multiply(a, b)        Call(np.multiply, (a, b), {}, c)
 
-It is data and nothing else: recording.py writes it down, passes.py makes it shorter, source.py
+It is data and nothing else: recorder.py writes it down, passes.py makes it shorter, source.py
 writes it as Python. A call's arguments are variables and constants, at any depth in tuples, lists,
 dicts and slices. Most calls make a value. Some write into arrays that were there before; which, is
 in their `writes`.
@@ -223,6 +223,13 @@ def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, slice):
         return slice(*[mapped(function, part) for part in (value.start, value.stop, value.step)])
     return function(value)
+
+
+def leaves(value: Any) -> list[Any]:
+    """List what is in tuples, lists, dicts and slices, at any depth."""
+    found: list[Any] = []
+    mapped(found.append, value)
+    return found
 
 
 #: Python's operators, and the ufunc that does the same to arrays.

@@ -14,13 +14,13 @@ from ..nn.dropout import masks
 from ..tensor import Tensor
 from ..transforms import Variable as TransformVariable
 from . import checks
-from .calls import Call, Deviation
+from .calls import Call, Deviation, leaves
 from .comparison import run_both
 from .containers import attributes_of, containers_in
-from .recording import leaves, recording
+from .recording import recording
 from .running import Trace
+from .sameness import is_static
 from .saving import save
-from .state import is_static
 from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.

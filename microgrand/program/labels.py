@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from .calls import Attribute, Call, Method, Variable
-from .recording import Recorder, is_recorded, recording
+from .recorder import Recorder
+from .recording import is_recorded, recording
 
 
 class Labels:

@@ -21,10 +21,10 @@ from ..dispatch import library_of
 from ..nn.dropout import masks
 from ..optim.optimizer import Optimizer, Option
 from . import checks
+from .calls import leaves
 from .optimizers import HostNumbers, copy_of
-from .recording import leaves
+from .sameness import same_static
 from .source import public_name
-from .state import same_static
 
 #: Functions that have less to do where there are NumPy's arrays only.
 SHORTER: dict[Any, str] = {

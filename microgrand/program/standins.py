@@ -22,12 +22,11 @@ from ..engine import Node
 from ..nn.dropout.layers import DropoutBase, GaussianDropout
 from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from . import checks
-from .calls import Method, Variable, raw_bytes
+from .calls import Method, Variable, leaves, raw_bytes
+from .recorder import Recorder
 from .recording import (
     Recorded,
-    Recorder,
     is_recorded,
-    leaves,
     method,
     paused,
     plain,

@@ -52,7 +52,9 @@ from .optimizers import (
     options_of,
     own_objects,
 )
-from .recording import Recorder, is_recorded, paused, plain, recording
+from .recorder import Recorder
+from .recording import is_recorded, paused, plain, recording
+from .sameness import STATIC, STATIC_OR_FLOAT, all_static, same_static, same_whole
 from .slots import MISSING, Slot, put_items_back, value_of_context
 from .standins import (
     CACHED,
@@ -73,9 +75,6 @@ from .unread import Unread, can_be_partly_read, is_of_dataclass
 OF_A_STATEMENT = 1 << 9
 #: A container of more numbers and texts than this is compared as a whole.
 MANY = 1000
-#: Python's values that are compared.
-STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
-STATIC_OR_FLOAT = (*STATIC, float)
 
 
 class State:
@@ -572,21 +571,6 @@ def is_array_or_none(slot: Slot, value: Any) -> bool:
     return is_new or (value is None and isinstance(slot.holder, Tensor))
 
 
-def same_whole(a: Any, b: Any) -> bool:
-    """Tell whether a long container is what it was; the order of a dict is that of loops."""
-    return bool(a == b) and (not isinstance(a, dict) or [*a] == [*b])
-
-
-def same_static(a: Any, b: Any) -> bool:
-    """Tell whether two of Python's values are the same."""
-    if a is b or type(a) is not type(b):
-        return a is b
-    if type(a) is tuple:
-        return len(a) == len(b) and all(map(same_static, a, b))
-    is_zero = isinstance(a, (float, complex, np.inexact)) and a == 0
-    return bool(a == b) and (not is_zero or str(a) == str(b))  # zeros have signs
-
-
 def deeply_plain(value: Any) -> Any:
     """Take the recorded values out of what a function has put somewhere."""
     if is_recorded(value):
@@ -637,22 +621,6 @@ def under(value: Any) -> Any:
         return value.fget
     is_of_functools = isinstance(value, (functools.cached_property, functools.partialmethod))
     return value.func if is_of_functools else value
-
-
-def all_static(values: Any) -> bool:
-    """Tell whether there are numbers, texts and the like only."""
-    return all(isinstance(item, (*STATIC, float)) for item in values)
-
-
-def is_static(value: Any) -> bool:
-    """Tell whether there are values in a nest that can be compared: no arrays, and no state."""
-    if isinstance(value, dict):
-        return all(map(is_static, value.values()))
-    if type(value) is tuple:
-        return all(map(is_static, value))
-    callables = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
-    is_known = isinstance(value, (*STATIC, float, enum.Enum, *callables))
-    return is_known and not is_recorded(value)
 
 
 def names_of_slots(value: Any) -> list[str]:

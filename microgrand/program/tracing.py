@@ -17,7 +17,7 @@ from ..nn.dropout import masks
 from ..tensor import Tensor
 from ..watching import watch_recording
 from . import checks, passes
-from .calls import CHECKS, Program, Variable, mapped
+from .calls import CHECKS, Program, Variable, leaves, mapped
 from .checks import NotRecordable
 from .comparison import Snapshot
 from .containers import CONTAINERS, attributes_of, containers_in, is_plain, items_of, with_items
@@ -27,19 +27,15 @@ from .libraries import is_librarys_own
 from .names import line_that_stores
 from .optimizers import HostNumbers
 from .raising import may_raise
-from .recording import Recorder, is_recorded, leaves, recording, same_bits
+from .recorder import Recorder
+from .recording import is_recorded, recording
+from .sameness import STATIC, STATIC_OR_FLOAT, is_static, same_constant
 from .slots import Slot
 from .standins import (
     RecordingSource,
     noting_threads,
 )
-from .state import (
-    STATIC,
-    State,
-    deeply_plain,
-    dotted,
-    is_static,
-)
+from .state import State, deeply_plain, dotted
 from .unread import Unread
 
 
@@ -233,7 +229,7 @@ class Tracing:
         ]
         attributes = [attributes_of(x) for x in containers_in(self.output_tree)]
         returned = leaves([self.output_tree, *attributes])
-        returned = [x for x in returned if isinstance(x, (*STATIC, float))]
+        returned = [x for x in returned if isinstance(x, STATIC_OR_FLOAT)]
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
@@ -288,7 +284,7 @@ class Tracing:
         if is_recorded(leaf) or (is_plain_array(leaf) and type(leaf) is not np.memmap):
             return Output(self.place_of(leaf))
         known = {id(x) for x in (*self.state.seen.values(), *leaves((self.args, self.kwargs)))}
-        stays = isinstance(leaf, (*STATIC, float, type, enum.Enum)) or is_librarys_own(leaf)
+        stays = isinstance(leaf, (*STATIC_OR_FLOAT, type, enum.Enum)) or is_librarys_own(leaf)
         if not stays and id(leaf) not in known:
             checks.refuse_result(self.function, leaf)
         return leaf
@@ -400,7 +396,7 @@ def describe(tree: Any) -> Any:
 
 def is_object(leaf: Any) -> bool:
     """Tell whether an argument is neither an array nor a number."""
-    return not isinstance(leaf, (*STATIC, float, Tensor)) and not is_array(leaf)
+    return not isinstance(leaf, (*STATIC_OR_FLOAT, Tensor)) and not is_array(leaf)
 
 
 def named_leaves(value: Any, name: str) -> list[tuple[Any, str]]:
@@ -444,11 +440,6 @@ def constants_in(program: Program) -> list[tuple[Any, str, Any]]:
         if variable.storage.constant:
             found.append((None, "", variable.value))
     return found
-
-
-def same_constant(a: Any, b: Any) -> bool:
-    """Tell whether two constants are the same, to the bit."""
-    return type(a) is type(b) and same_bits(a, b)
 
 
 def as_returned(result: Any) -> Any:
