@@ -20,10 +20,11 @@ and all that is left to do is to write these lines well. Read on in this order:
   and the recorder that writes it down;
 - calls.py, containers.py, sameness.py: the program, a list of calls on variables, which stand in
   nests, and when two values in these are the same;
-- slots.py, state.py, names.py, holders.py, libraries.py: what a training step closes over, and
-  how it is found, watched and put back;
+- slots.py, state.py, unread.py, names.py, holders.py, libraries.py: what a training step closes
+  over, and how it is found and put back;
 - devices.py: what is an array, also of a library that computes on a device;
-- standins.py: what stands in the place of generators, caches and classes meanwhile;
+- replacing.py, standins.py, optimizers.py: what stands in the place of arrays, generators, caches
+  and classes meanwhile, and where an optimizer's numbers come from;
 - tracing.py: one call of the function on recorded values, and the program that is made of it;
 - raising.py, backups.py: calls that may raise, which leads the function another way, and how a run
   is taken back;

@@ -199,7 +199,7 @@ class Binding:
 
     def enter_state(self) -> None:
         """Check what stands in the slots, and collect what the program reads there."""
-        state = self.made.state
+        state, replacing = self.made.state, self.made.replacing
         for module, _ in state.modules.values():
             self.require(f"{self.bind(module)}.training is {module.training}")
         for key, (tensor, _) in state.tensors.items():
@@ -218,7 +218,7 @@ class Binding:
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for ask, answer in state.answers:
             self.require(f"{self.bind(ask)}() == {self.bind(answer)}")
-        for table, keys in state.read:
+        for table, keys in replacing.read:
             for key in keys:
                 code = f"{self.bind(table)}.get({self.constant(key)}, MISSING)"
                 self.require(self.is_same(code, table.get(key, MISSING)))
@@ -229,10 +229,10 @@ class Binding:
         for kind, count in dict(state.parents.values()).items():
             self.require(f"len({self.bind(vars(kind))}) == {count}")
         changed = {id(slot) for slot, _ in self.made.effects}
-        for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
-            if slot.place in state.managed:
+        for slot, before, put in zip(state.slots, state.before, replacing.put, strict=True):
+            if slot.place in replacing.managed:
                 continue
-            is_cycled = slot.place in state.cycled
+            is_cycled = slot.place in replacing.cycled
             if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
                 if is_cycled:  # whether there is one at all decides on the rule

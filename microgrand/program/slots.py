@@ -104,3 +104,8 @@ def put_items_back(holder: Any, items: Any) -> None:
             holder.extend(items)
         else:
             holder[:] = items
+
+
+def dotted(name: str, key: Any) -> str:
+    """Return the name of something in something."""
+    return f"{name}.{key}" if name else str(key)

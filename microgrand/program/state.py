@@ -1,18 +1,16 @@
-"""What a function closes over: what is watched while it is recorded, and guarded afterwards.
+"""What a function closes over, and how it is found.
 
 Parameters, gradients, buffers, what an optimizer remembers, masks, generators and Python numbers
 are not among a training step's arguments. They are found by walking from the function through
 closures, global names, attributes, lists and dicts. Every place where something stands is a `Slot`.
-While the function is recorded, recorded values stand in the slots of arrays and floats; afterwards
-the slots tell what the function has changed, and they are the program's state. What the program
-takes for granted, the modes of modules and all other numbers, is compared before each run.
+Arrays and floats in slots are the program's state; all else, the modes of modules and other
+numbers, the program takes for granted, and it is compared before each run.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
-import inspect
 import threading
 import types
 import weakref
@@ -31,8 +29,6 @@ from ..random import default_generator
 from ..tensor import Tensor
 from .devices import is_array, is_devices_generator, is_plain_array
 from .holders import (
-    BUILTIN_METHODS,
-    ITERATORS,
     Chance,
     asked_for_bytes,
     chance_of,
@@ -41,34 +37,11 @@ from .holders import (
     is_holder,
     original_of,
 )
-from .labels import Labels
 from .libraries import functions_of, in_library, is_librarys_own, is_module_of_library
 from .names import imported_module, imports_in, names_in
-from .optimizers import (
-    CYCLED,
-    HostNumbers,
-    OwnNumbers,
-    known_or_asked,
-    options_of,
-    own_objects,
-)
-from .recorder import Recorder
-from .recording import is_recorded, paused, plain, recording
-from .sameness import STATIC, STATIC_OR_FLOAT, all_static, same_static, same_whole
-from .slots import MISSING, Slot, put_items_back, value_of_context
-from .standins import (
-    CACHED,
-    STAND_INS,
-    RecordingDevicesGenerator,
-    RecordingGenerator,
-    RecordingIterator,
-    TypeOf,
-    WatchedDict,
-    around_a_cache,
-    disguise_of,
-    method_of,
-    set_class,
-)
+from .recording import is_recorded
+from .sameness import STATIC_OR_FLOAT, all_static
+from .slots import MISSING, Slot, dotted, put_items_back, value_of_context
 from .unread import Unread, can_be_partly_read, is_of_dataclass
 
 #: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
@@ -90,8 +63,7 @@ class State:
         self.optimizers: dict[int, tuple[Optimizer, str]] = {}
         self.lists: list[tuple[Any, Any]] = []  # containers, and copies of them
         self.wholes: list[tuple[Any, Any]] = []  # those that are compared as a whole, and copies
-        self.tables: dict[int, tuple[Any, Any]] = {}  # long dicts, and what watches them
-        self.read: list[tuple[Any, Any]] = []  # long dicts, and the keys that are read
+        self.tables: dict[int, dict[Any, Any]] = {}  # long dicts
         self.functions: list[types.FunctionType] = []
         self.named: set[str] = set()  # the names in their code
         self.unnamed: dict[str, list[Any]] = {}  # in classes and modules, until the name is found
@@ -253,7 +225,7 @@ class State:
             self.wholes.append((value, value.copy()))
         if len(value) > MANY and all_static(value.values() if is_dict else value):
             if type(value) is dict:
-                self.tables[id(value)] = value, None
+                self.tables[id(value)] = value
             elif is_dict or is_list:
                 self.wholes.append((value, value.copy()))
             return
@@ -363,177 +335,6 @@ class State:
         self.tensors = {key: (tensor, short(name)) for key, (tensor, name) in self.tensors.items()}
         self.modules = {key: (module, short(name)) for key, (module, name) in self.modules.items()}
 
-    # ---- while it is recorded
-
-    def install(self, recorder: Recorder, labels: Labels) -> None:
-        """Put recorded values in the place of arrays and floats."""
-        self.recorder, self.labels = recorder, labels
-        self.disguised: list[Any] = []
-        self.put: list[Any] = []
-        self.managed: set[tuple[int, Any]] = set()
-        static_floats: set[Any] = set()
-        #: Momenta of the library's optimizers, which schedulers change: the rules are the same.
-        self.cycled: set[Any] = set()
-        for optimizer, _ in self.optimizers.values():
-            may_cycle = CYCLED if in_library(type(optimizer)) else ()
-            self.cycled |= {(id(x), key) for x in optimizer.param_groups for key in may_cycle}
-            may_change = {"lr", *may_cycle}
-            options = options_of(optimizer)
-            static_floats |= {slot.place for slot in options if slot.key not in may_change}
-        for value, name in self.fixed:
-            if id(value) not in recorder.known:
-                recorder.input(value, name)
-        for slot, value in zip(self.slots, self.before, strict=True):
-            keep = isinstance(value, float) and slot.place in static_floats
-            new = value if keep else self.recorded(value, slot.name)
-            self.put.append(new)
-            if new is not value:
-                slot.set(new)
-        for names in self.asking:
-            names["type"] = TypeOf
-        for module, name in self.modules.values():
-            if "forward" in vars(module):  # as with hooks: it stands before that of the class
-                continue
-            self.override(module, "forward", labels.in_module(module.forward, module, name))
-        for optimizer, _ in self.optimizers.values():
-            self.override(optimizer, "update", self.watched_update(optimizer))
-
-    def override(self, instance: Any, name: str, function: Callable[..., Any]) -> None:
-        """Give an object another method, by a class of its own.
-
-        Not by an attribute: another thread may be iterating over these.
-        """
-        self.disguised.append((instance, type(instance)))
-        set_class(instance, disguise_of(instance, name, function))
-
-    def recorded(self, value: Any, name: str) -> Any:
-        """Return the recorded value of an array, float or generator, also those in tuples."""
-        if is_plain_array(value):
-            known = self.recorder.known.get(id(value))
-            return self.recorder.input(value, name) if known is None else known
-        if type(value) is float or (isinstance(value, np.generic) and value.dtype.kind in "fc"):
-            return self.recorder.input(value, name)
-        if type(value) is np.random.Generator:
-            return RecordingGenerator(value, self.recorder, name)
-        if is_devices_generator(value):
-            return RecordingDevicesGenerator(value, self.recorder, name)
-        if value is type:
-            return TypeOf
-        if id(value) in self.tables:
-            table, watched = self.tables[id(value)]
-            self.tables[id(value)] = table, watched or WatchedDict(table)
-            return self.tables[id(value)][1]
-        if isinstance(value, CACHED):
-            return around_a_cache(value)
-        if isinstance(value, ITERATORS):
-            return RecordingIterator(value, self.recorder)
-        if isinstance(value, (types.MethodType, *BUILTIN_METHODS)):
-            owner = self.recorded(value.__self__, name)
-            return value if owner is value.__self__ else method_of(owner, value.__name__)
-        make: Any = tuple if type(value) is tuple else getattr(type(value), "_make", None)
-        if isinstance(value, tuple) and make is not None and len(value) <= MANY:
-            items = [
-                item if type(item) is float else self.recorded(item, dotted(name, i))
-                for i, item in enumerate(value)
-            ]
-            same = all(x is y for x, y in zip(items, value, strict=True))
-            return value if same else make(items)
-        return value
-
-    def watched_update(self, optimizer: Optimizer) -> Callable[[int], Any]:
-        """Make an optimizer's `update` whose numbers each run asks for anew."""
-        original = optimizer.update
-
-        def update(index: int) -> Any:
-            recorder = recording.get()
-            if recorder is None:
-                return original(index)
-            parameter = optimizer.parameters[index]
-            known = self.tensors.get(id(parameter))
-            self.labels.begin_update(known[1] if known else "parameter")
-            numbers_before = OwnNumbers(optimizer)
-            with paused(), own_objects(optimizer) as options:
-                rule, memory, numbers = original(index)
-            memory = tuple([self.recorded(array, "memory") for array in memory])
-            changed = numbers_before.changed()
-            self.managed |= changed
-            if changed or any(id(x) not in options for x in numbers):
-                asked = HostNumbers(optimizer, index)
-                made = recorder.write_down(asked, (), {}, tuple(plain(x) for x in numbers))
-                names = list(inspect.signature(rule).parameters)[-len(made) :]
-                for number, key in zip(made, names, strict=True):
-                    number._variable.name = f"{self.labels.parameter}_{key}"
-                numbers = tuple(
-                    [known_or_asked(options, x, y) for x, y in zip(numbers, made, strict=True)]
-                )
-            return rule, memory, numbers
-
-        return update
-
-    # ---- afterwards
-
-    def restore(self) -> tuple[list[tuple[Slot, Any]], list[str]]:
-        """Take the recorded values out again.
-
-        Returns what the function has put in the slots, and the names of those that hold something
-        other than arrays now.
-        """
-        for names in self.asking:
-            names.pop("type", None)
-        for instance, kind in self.disguised:
-            set_class(instance, kind)
-        effects: list[tuple[Slot, Any]] = []
-        changes: list[str] = []
-        # After an error in `install`, there are fewer put.
-        for slot, before, put in zip(self.slots, self.before, self.put, strict=False):
-            after = slot.get()
-            if after is put:
-                if put is not before:
-                    slot.set(before)
-                continue
-            if after is not MISSING:
-                slot.set(deeply_plain(after))
-            if after is before or slot.place in self.managed:
-                continue
-            if is_array_or_none(slot, after) and not isinstance(slot.holder, (type, ContextVar)):
-                effects.append((slot, after))
-            elif not (isinstance(after, STATIC) and same_static(after, before)):
-                changes.append(slot.name)
-        for container, items_before in self.lists:
-            if len(container) != len(items_before):
-                changes.append("the length of a list or dict")
-                items = container.items() if isinstance(container, dict) else enumerate(container)
-                for key, value in list(items):
-                    container[key] = deeply_plain(value)
-            elif isinstance(container, dict) and [*container] != [*items_before]:
-                changes.append("the order of a dict")
-        recorded = {id(rng.bit_generator) for rng, _ in self.generators}
-        changes += [
-            x.name for x in self.chances if x.has_changed() and id(x.source) not in recorded
-        ]
-        for ask, before in self.answers:
-            if ask() != before:
-                changes.append("what a record, a matrix, a memoryview or the like holds")
-        for table, watched in self.tables.values():
-            if watched is None or watched.is_read_as_a_whole:
-                self.wholes.append((table, table.copy() if watched is None else watched.before))
-            else:
-                self.read.append((table, sorted(watched.read, key=repr)))
-        for kind, count in self.parents.values():
-            if len(vars(kind)) != count:
-                changes.append(f"the attributes of {kind.__name__}")
-        changes += ["a set, or a long list" for x in self.wholes if not same_whole(*x)]
-        for attributes, before in self.attributes:
-            for key in attributes.keys() - before.keys():
-                after = attributes[key]
-                attributes[key] = deeply_plain(after)
-                name = dotted(self.names[id(attributes)], key)
-                if is_recorded(after):
-                    effects.append((Slot(attributes, key, name), after))
-                else:
-                    changes.append(name)
-        return effects, changes
-
     def undoing(self) -> Callable[[], None]:
         """Return what puts all back that was found, but for what is in arrays.
 
@@ -563,39 +364,10 @@ class State:
         return undo
 
 
-def is_array_or_none(slot: Slot, value: Any) -> bool:
-    """Tell whether a program can put in a slot what the function has put there."""
-    if is_recorded(value):
-        return is_array(value._value) or isinstance(value._value, np.floating)
-    is_new = is_plain_array(value) and type(value) is not np.memmap
-    return is_new or (value is None and isinstance(slot.holder, Tensor))
-
-
-def deeply_plain(value: Any) -> Any:
-    """Take the recorded values out of what a function has put somewhere."""
-    if is_recorded(value):
-        return value._value
-    if issubclass(type(value), STAND_INS):
-        return value.original
-    if isinstance(value, Tensor):
-        value._array, value._grad = plain(value._array), plain(value._grad)
-        return value
-    if type(value) in (list, tuple):
-        return type(value)([deeply_plain(item) for item in value])
-    if type(value) is dict:
-        return {key: deeply_plain(item) for key, item in value.items()}
-    return value
-
-
 def rank(found: Any) -> int:
     """Return where something comes: what is found first gives the name, best a module."""
     value = found.get() if isinstance(found, Slot) else found[0]
     return 0 if isinstance(value, Module) else 2 if isinstance(value, Optimizer) else 1
-
-
-def dotted(name: str, key: Any) -> str:
-    """Return the name of something in something."""
-    return f"{name}.{key}" if name else str(key)
 
 
 def is_empty(cell: Any) -> bool:

@@ -29,13 +29,14 @@ from .optimizers import HostNumbers
 from .raising import may_raise
 from .recorder import Recorder
 from .recording import is_recorded, recording
+from .replacing import Replacing, deeply_plain
 from .sameness import STATIC, STATIC_OR_FLOAT, is_static, same_constant
-from .slots import Slot
+from .slots import Slot, dotted
 from .standins import (
     RecordingSource,
     noting_threads,
 )
-from .state import State, deeply_plain, dotted
+from .state import State
 from .unread import Unread
 
 
@@ -47,6 +48,7 @@ class Tracing:
         self.args, self.kwargs = args, kwargs
         self.state = State()
         self.recorder = Recorder()
+        self.replacing = Replacing(self.state, self.recorder)
         self.grad_enabled = grad_enabled.get()
         self.key = (self.grad_enabled, describe((args, kwargs)))
 
@@ -61,7 +63,7 @@ class Tracing:
         except Exception as error:  # whatever the function raises: it is raised again, or refused
             failure = error
         finally:
-            self.effects, self.changes = state.restore()
+            self.effects, self.changes = self.replacing.restore()
         if failure is not None:
             self.fail(failure)
         self.changes += self.other_changes()
@@ -129,7 +131,7 @@ class Tracing:
     def call_recorded(self) -> Any:
         """Call the function while recorded values stand in the place of arrays."""
         recorder, labels = self.recorder, Labels(self.recorder)
-        self.state.install(recorder, labels)
+        self.replacing.install(labels)
         recorder.streams = [
             (generator.bit_generator, str(before)) for generator, before in self.state.generators
         ]
@@ -170,7 +172,7 @@ class Tracing:
         }
 
         def as_recorded(leaf: Any) -> Any:
-            return self.state.recorded(leaf, known.get(id(leaf), "x"))
+            return self.replacing.recorded(leaf, known.get(id(leaf), "x"))
 
         #: The copies of the containers among the arguments, with what was in them.
         self.copies: dict[int, tuple[Any, Any]] = {}
@@ -325,7 +327,8 @@ class Tracing:
         self.args, self.kwargs, self.given = (), {}, None
         self.copies, self.names = {}, []
         self.effects = []
-        self.state.before = self.state.put = self.state.slots = []
+        del self.replacing
+        self.state.before = self.state.slots = []
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
         self.state.functions = self.state.objects = []
         self.state.answers, self.state.chances = [], []
