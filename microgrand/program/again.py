@@ -14,7 +14,7 @@ from typing import Any
 from .calls import Program, Variable
 
 #: Of more bytes than this, nothing is kept beside what others hold.
-MOST = 1 << 18
+MOST_BYTES = 1 << 18
 
 references: Any = getattr(sys, "getrefcount", None)
 
@@ -35,4 +35,4 @@ ALONE = (
 def used_again(program: Program) -> list[Variable]:
     """Return the arrays that are made for others in each run, if they may be used again."""
     made = [call.result for call in program.fresh]
-    return made if ALONE and sum(v.nbytes for v in made) <= MOST else []
+    return made if ALONE and sum(v.nbytes for v in made) <= MOST_BYTES else []

@@ -17,7 +17,15 @@ from ..grad_mode import grad_enabled
 from ..tensor import Tensor
 from . import passes
 from .calls import Program, Variable
-from .containers import CONTAINERS, attributes_of, base_of, has_dict, is_plain, items_of, with_items
+from .containers import (
+    CONTAINERS,
+    attributes_of,
+    has_dict,
+    is_plain,
+    items_of,
+    python_class_of,
+    with_items,
+)
 from .devices import is_array
 from .names import asks_for_identity
 from .optimizers import Probe
@@ -142,7 +150,7 @@ class Binding:
             self.enter_leaf(value, given, code, place)
             return
         name = self.local(code)
-        kind, base = self.bind(type(value)), base_of(value)
+        kind, base = self.bind(type(value)), python_class_of(value)
         first = name
         if not isinstance(value, tuple):
             first = self.containers.setdefault(id(value), name)
@@ -168,7 +176,7 @@ class Binding:
         """Write `len` or `iter` of a container; a user's class may have others."""
         if is_plain(container):
             return f"{function.__name__}({name})"
-        method = getattr(base_of(container), f"__{function.__name__}__")
+        method = getattr(python_class_of(container), f"__{function.__name__}__")
         return f"{self.bind(method)}({name})"
 
     def enter_leaf(self, value: Any, given: Any, code: str, place: tuple[Any, ...]) -> None:

@@ -18,11 +18,11 @@ from .calls import (
     is_dense,
     is_elementwise,
 )
-from .passes import has_effect
+from .passes import is_view
 
 #: Functions beside ufuncs that compute into `out`, if it is as they would have made it.
 TAKE_OUT = {np.clip, np.dot, np.matmul}
-REDUCTIONS = ("reduce", "reduceat")
+REDUCING_METHODS = ("reduce", "reduceat")
 #: Those that make an array for others to fill.
 EMPTY = (np.empty, np.empty_like)
 
@@ -35,7 +35,7 @@ def takes_out(call: Call) -> bool:
     if call.function in UFUNC_OF and result not in call.writes:
         return True
     owner = getattr(call.function, "__self__", None)
-    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ in REDUCTIONS
+    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ in REDUCING_METHODS
     if isinstance(call.function, np.ufunc):
         return call.function.nout == 1 and "where" not in call.kwargs
     if call.function is np.dot:
@@ -169,11 +169,4 @@ def is_own(result: Variable, handed_out: set[Storage]) -> bool:
 
 def is_view_of_fixed(call: Call, fixed: Any) -> bool:
     """Tell whether a call makes a view of arrays that stay the same ones."""
-    operands = list(call.operands())
-    return (
-        isinstance(call.result, Variable)
-        and call.result.is_array
-        and not has_effect(call)
-        and all(v in fixed for v in operands)
-        and any(v.storage is call.result.storage for v in operands)
-    )
+    return is_view(call) and call.result.is_array and all(v in fixed for v in call.operands())

@@ -286,6 +286,14 @@ def is_elementwise(call: Call) -> bool:
     return isinstance(function, np.ufunc) and function.signature is None
 
 
+def shares_memory(call: Call) -> bool:
+    """Tell whether a call makes an array that lies in the memory of an operand."""
+    result = call.result
+    return isinstance(result, Variable) and any(
+        v.storage is result.storage for v in call.operands()
+    )
+
+
 def is_contiguous(variable: Variable) -> bool:
     """Tell whether an array lies in memory row by row."""
     stride = variable.dtype.itemsize

@@ -24,7 +24,7 @@ from .saving import save
 from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.
-MOST = 32
+MOST_PROGRAMS = 32
 #: After so many calls that had to run eagerly, the user is told.
 OFTEN = 20
 #: Recording puts recorded values in the place of arrays: one at a time.
@@ -229,10 +229,10 @@ class Compiled:
         for container in containers_in((args, kwargs)):
             checks.check_container(container, attributes_of(container), is_static)
         checks.check_arguments([x._array if isinstance(x, Tensor) else x for x in given])
-        if len(self.traces) >= MOST or self.recordings >= 4 * MOST:
+        if len(self.traces) >= MOST_PROGRAMS or self.recordings >= 4 * MOST_PROGRAMS:
             if not self.told:
                 self.told = True
-                checks.warn_of_many(self.function, MOST)
+                checks.warn_of_many(self.function, MOST_PROGRAMS)
             return self.function(*args, **kwargs)
         with one_at_a_time:
             return self.record(args, kwargs)

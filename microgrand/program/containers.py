@@ -15,12 +15,12 @@ from typing import Any
 
 CONTAINERS = (list, tuple, dict)
 #: The classes that know how items are kept; the first that fits counts.
-BASES = (OrderedDict, defaultdict, dict, list, tuple)
+PYTHON_CLASSES = (OrderedDict, defaultdict, dict, list, tuple)
 
 
-def base_of(container: Any) -> Any:
+def python_class_of(container: Any) -> Any:
     """Return the class of Python's that keeps a container's items."""
-    return next(base for base in BASES if isinstance(container, base))
+    return next(base for base in PYTHON_CLASSES if isinstance(container, base))
 
 
 def is_plain(container: Any) -> bool:
@@ -32,8 +32,8 @@ def items_of(container: Any) -> list[tuple[Any, Any]]:
     """List keys and items; a list's keys are its places."""
     if isinstance(container, dict):
         plain = is_plain(container)
-        return [*(container.items() if plain else base_of(container).items(container))]
-    return [*enumerate(base_of(container).__iter__(container))]
+        return [*(container.items() if plain else python_class_of(container).items(container))]
+    return [*enumerate(python_class_of(container).__iter__(container))]
 
 
 def attributes_of(container: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def with_items(container: Any, items: list[Any]) -> Any:
         return dict(zip(container, items, strict=True))
     if hasattr(kind, "n_sequence_fields"):  # as of time.struct_time
         return kind(items)
-    base = base_of(container)
+    base = python_class_of(container)
     made = base.__new__(kind, items) if base is tuple else base.__new__(kind)
     if base is list:
         list.extend(made, items)

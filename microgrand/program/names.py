@@ -13,9 +13,9 @@ ASKING_FOR_MODULES = {"import_module", "modules", "__import__"}
 #: What reads and writes global names, in Python's byte code.
 OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"}
 #: What asks an object for an attribute, or gives it one.
-OF_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"}
+ASKING_FOR_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"}
 #: What copies an object on the stack, as ``self.n += 1`` does.
-COPIES = {"COPY", "DUP_TOP"}
+STACK_COPIES = {"COPY", "DUP_TOP"}
 #: The names of functions and methods that tell one object from another.
 OF_IDENTITY = {"id", "is_", "is_not", "index", "count", "remove"}
 
@@ -77,11 +77,11 @@ def passed_on(code: Any) -> set[str]:
         if is_cell or not is_load:
             continue
         follower: Any = after[i]
-        if follower and follower.opname in COPIES and follower.arg in (None, 1):
+        if follower and follower.opname in STACK_COPIES and follower.arg in (None, 1):
             follower = after[i + 1]
             is_asked = follower and follower.opname == "LOAD_ATTR"
         else:
-            is_asked = follower and follower.opname in OF_ATTRIBUTES
+            is_asked = follower and follower.opname in ASKING_FOR_ATTRIBUTES
         loaded = value if isinstance(value, tuple) else (value,)
         is_special = (
             is_asked and follower.argval.startswith("__") and follower.argval != "__class__"

@@ -24,7 +24,7 @@ from .slots import MISSING, Slot
 #: What schedulers change beside the learning rate.
 CYCLED = ("momentum", "betas")
 #: The classes of Python's numbers.
-NUMBERS = (int, float)
+PYTHON_NUMBERS = (int, float)
 
 
 class HostNumbers:
@@ -51,7 +51,7 @@ def own_numbers(optimizer: Optimizer) -> list[Slot]:
         Slot(holder, key, "")
         for holder in own_holders(optimizer)
         for key, value in items_of(holder)
-        if type(value) in NUMBERS
+        if type(value) in PYTHON_NUMBERS
     ]
 
 
@@ -78,8 +78,8 @@ class OwnNumbers:
             then = itertools.chain(then, itertools.repeat(MISSING))
             for key in itertools.compress(keys, map(operator.is_not, now, then)):
                 slot, old = Slot(holder, key, ""), Slot(before, key, "").get()
-                is_same = type(old) in NUMBERS and old == slot.get()
-                if type(slot.get()) in NUMBERS and not is_same:
+                is_same = type(old) in PYTHON_NUMBERS and old == slot.get()
+                if type(slot.get()) in PYTHON_NUMBERS and not is_same:
                     found.add(slot.place)
         return found
 

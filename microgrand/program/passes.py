@@ -20,6 +20,7 @@ from .calls import (
     alike,
     mapped,
     raw_bytes,
+    shares_memory,
 )
 from .functions import OF_A_SHAPE
 from .optimizers import HostNumbers
@@ -46,6 +47,11 @@ def numbered(program: Program) -> dict[Call, int]:
 def has_effect(call: Call) -> bool:
     """Tell whether a call does something other than to make a value."""
     return bool(call.writes) or call.function in CHECKS or draws(call) or asks(call)
+
+
+def is_view(call: Call) -> bool:
+    """Tell whether a call makes a view of an operand, and does nothing else."""
+    return shares_memory(call) and not has_effect(call)
 
 
 def asks(call: Call) -> bool:
@@ -297,19 +303,19 @@ def share(program: Program) -> dict[Variable, Variable]:
             kept.append(call)
             continue
         storages = {v.storage for v in call.operands()}
-        is_view = isinstance(result, Variable) and result.storage in storages
+        of_operand = shares_memory(call)
         read = (
             ()
-            if is_view
+            if of_operand
             else tuple(
                 sorted((id(s), times.get("outside" if s.external else s, 0)) for s in storages)
             )
         )
         key = (call.function, frozen(call.args), frozen(call.kwargs), call.errstate, read)
         first = seen.get(key)
-        new_to_others = any(v.storage in handed_out for v in call.results()) and not is_view
+        new_to_others = any(v.storage in handed_out for v in call.results()) and not of_operand
         new_to_others |= any(v in shown for v in call.results())
-        may_be_one = is_view or all(v.storage not in written for v in call.results())
+        may_be_one = of_operand or all(v.storage not in written for v in call.results())
         if first is None or new_to_others or not may_be_one:
             if may_be_one:
                 seen[key] = call

@@ -39,12 +39,12 @@ from .calls import (
 )
 from .devices import is_array, is_on_device
 from .functions import (
+    ATTRIBUTES,
     FACTS,
     MAKING,
     METHODS,
     METHODS_IN_PLACE,
     METHODS_OF_VALUES,
-    VIEWS,
 )
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class Recorded:
             )
         if name == "base":
             return questions.base_of(recorder, self)
-        if name in VIEWS:
+        if name in ATTRIBUTES:
             return run(Attribute(name), self)
         if name in METHODS:
             return lambda *args, **kwargs: method(recorder, name, self, *args, **kwargs)

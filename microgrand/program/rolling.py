@@ -29,17 +29,17 @@ LONG, PIECE = 300, 60
 WINDOW = 48
 
 
-def is_of_numbers(call: Call) -> bool:
+def is_of_float64(call: Call) -> bool:
     """Tell whether a call computes a float64 number from others."""
     return (
         is_native_elementwise(call)
-        and is_float(call.result)
+        and is_float64(call.result)
         and call.result.dtype is not None
-        and all(map(is_float, call.operands()))
+        and all(map(is_float64, call.operands()))
     )
 
 
-def is_float(variable: Variable) -> bool:
+def is_float64(variable: Variable) -> bool:
     """Tell whether a variable is a number of 64 bits, NumPy's or Python's."""
     return not variable.is_array and variable.kind in (np.float64, float)
 
@@ -59,7 +59,7 @@ def arranged(group: list[Call]) -> tuple[list[Call], list[Call], list[Call]]:
     for call in group:
         operands = list(call.operands())
         late = any(v.storage in touched for v in (*operands, *call.writes))
-        if not late and is_of_numbers(call):
+        if not late and is_of_float64(call):
             run.append(call)
             numbers.add(call.result)
             continue

@@ -23,7 +23,7 @@ from .source import OF_SAVED_MODULES, Writer
 from .standalone import Sources, dtype_code, generator_lines, optimizer_lines, value_code
 from .tracing import Always, Output, parameter_names
 
-HEAD = '''\
+HEAD_OF_MODULE = '''\
 """{name}, as one NumPy program. Written by microgrand's compile; it needs NumPy only."""
 
 from pathlib import Path
@@ -166,7 +166,7 @@ def save(trace: Any, path: Any) -> None:
     lines.append(f"    return {returned}")
     name = getattr(made.function, "__name__", "a function")
     in_file, laid_out = laid_out_as_they_are(arrays)
-    text = HEAD.format(name=name) + "\n".join([*laid_out, *lines]) + "\n"
+    text = HEAD_OF_MODULE.format(name=name) + "\n".join([*laid_out, *lines]) + "\n"
     path.write_text(text, encoding="utf-8")
     np.savez(path.with_suffix(".npz"), **in_file)
 
@@ -341,12 +341,12 @@ class Arguments:
             self.lines.append(f"    _check_one({first!r}, {first}, {code!r}, {code})")
             return
         for other_code, other in self.arrays.values():
-            if other is not array and alike(array, other):
+            if other is not array and could_be_one(array, other):
                 given = f"{other_code!r}, {other_code}, {code!r}, {code}"
                 self.lines.append(f"    _check_two({given})")
 
 
-def alike(x: Any, y: Any) -> bool:
+def could_be_one(x: Any, y: Any) -> bool:
     """Tell whether two arrays may become one: all else is the same."""
     return bool(x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides)
 

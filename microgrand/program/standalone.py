@@ -32,7 +32,7 @@ SHORTER: dict[Any, str] = {
     library_of: "def library_of(*values):\n    return None",
 }
 #: What an optimizer's class may have beside methods: numbers, texts and tables of them.
-NUMBERS = (bool, int, float, str, list, tuple, dict)
+MEMBERS = (bool, int, float, str, list, tuple, dict)
 
 
 # ---------------------------------------------------------------------------------- values
@@ -229,7 +229,7 @@ def optimizer_lines(optimizer: Any, name: str, asked: list[HostNumbers]) -> list
                 elif inspect.isfunction(function) and kind is not Optimizer:
                     members[kind, key] = function
                     needed |= {*function.__code__.co_names}
-                elif type(member) in NUMBERS and kind is not Optimizer:
+                elif type(member) in MEMBERS and kind is not Optimizer:
                     members[kind, key] = member
     names = {kind: f"{kind.__name__}_{i}" if i else kind.__name__ for i, kind in enumerate(kinds)}
     counting = copy_of(optimizer)

@@ -162,7 +162,7 @@ class Tracing:
 
     def check_arguments(self) -> None:
         """Refuse changes of lists and dicts among the arguments: the function was given copies."""
-        if any(contents_of(new) != before for new, before in self.copies.values()):
+        if any(identities_in(new) != before for new, before in self.copies.values()):
             checks.refuse_changes(["a list or dict among its arguments"], self.first_line())
 
     def recorded_arguments(self) -> Any:
@@ -182,7 +182,7 @@ class Tracing:
                 return mapped(as_recorded, tree)
             if id(tree) not in self.copies:
                 copy = with_items(tree, [copy_of(item) for _, item in items_of(tree)])
-                self.copies[id(tree)] = copy, contents_of(copy)
+                self.copies[id(tree)] = copy, identities_in(copy)
             return self.copies[id(tree)][0]
 
         return copy_of((self.args, self.kwargs))
@@ -346,7 +346,7 @@ class Tracing:
         recorder.bases, recorder.unknown = {}, {}
 
 
-def contents_of(container: Any) -> Any:
+def identities_in(container: Any) -> Any:
     """Return what tells whether a container was changed: no value is compared."""
     items = [(key, id(item)) for key, item in items_of(container)]
     return items, {key: id(value) for key, value in attributes_of(container).items()}

@@ -28,7 +28,7 @@ PLAIN_BASES = (
     *(typing.Generic, typing.Protocol),
 )
 #: Methods that Python calls when an attribute is asked for.
-OF_ATTRIBUTES = {"__getattribute__", "__getattr__", "__setattr__", "__delattr__"}
+ATTRIBUTE_METHODS = {"__getattribute__", "__getattr__", "__setattr__", "__delattr__"}
 #: What is asked for an attribute and gives nothing but it.
 PLAIN_DESCRIPTORS = (
     *(classmethod, staticmethod, type),
@@ -102,7 +102,7 @@ class Unread:
             for base in type(value).__mro__
             if base not in PLAIN_BASES
             for key, attribute in vars(base).items()
-            if key in OF_ATTRIBUTES or (key in named and not is_special(key))
+            if key in ATTRIBUTE_METHODS or (key in named and not is_special(key))
         )
 
 
