@@ -464,6 +464,27 @@ def test_methods_of_generators_and_arrays_may_be_arguments():
     assert len(scaled.traces) == 2
 
 
+def test_private_attributes_in_slots():
+    class Scale:
+        __slots__ = ("__factor", "unset")
+
+        def __init__(self):
+            self.__factor = np.ones_like(X)
+
+        def grow(self):
+            self.__factor = self.__factor + 1
+
+        def __call__(self, x):
+            return x * self.__factor
+
+    scale = Scale()
+    compiled = compile(lambda x: scale(x))
+    for n in range(1, 5):
+        assert_same_bits(compiled(X), X * n)
+        scale.grow()
+    assert len(compiled.traces) == 1
+
+
 def steps_of_python(call):
     """Count the instructions of Python's byte code that a call takes."""
     count = 0

@@ -7,11 +7,11 @@ when items are added.
 
 from __future__ import annotations
 
-import types
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
+
+from .slots import slotted
 
 CONTAINERS = (list, tuple, dict)
 #: The classes that know how items are kept; the first that fits counts.
@@ -40,15 +40,8 @@ def attributes_of(container: Any) -> dict[str, Any]:
     """Return the attributes of a container, also those in slots."""
     if is_plain(container):
         return {}
-    found = dict(vars(container)) if has_dict(container) else {}
-    for kind in type(container).__mro__:
-        for name, member in vars(kind).items():
-            if isinstance(member, types.MemberDescriptorType):
-                with suppress(AttributeError):
-                    found[name] = member.__get__(container, kind)
-    if isinstance(container, defaultdict):
-        found["default_factory"] = container.default_factory
-    return found
+    in_dict = dict(vars(container)) if has_dict(container) else {}
+    return in_dict | slotted(container, type(container).__mro__)
 
 
 def has_dict(container: Any) -> bool:

@@ -6,7 +6,8 @@ import functools
 import threading
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -104,6 +105,17 @@ def put_items_back(holder: Any, items: Any) -> None:
             holder.extend(items)
         else:
             holder[:] = items
+
+
+def slotted(value: Any, kinds: Iterable[type]) -> dict[str, Any]:
+    """Return an object's attributes that some of its classes keep outside of its dict."""
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        for name, member in vars(kind).items():
+            if isinstance(member, types.MemberDescriptorType) and not name.startswith("__"):
+                with suppress(AttributeError):
+                    found[name] = member.__get__(value, kind)
+    return found
 
 
 def dotted(name: str, key: Any) -> str:

@@ -41,7 +41,7 @@ from .libraries import functions_of, in_library, is_librarys_own, is_module_of_l
 from .names import imported_module, imports_in, names_in
 from .recording import is_recorded
 from .sameness import STATIC_OR_FLOAT, all_static
-from .slots import MISSING, Slot, dotted, put_items_back, value_of_context
+from .slots import MISSING, Slot, dotted, put_items_back, slotted, value_of_context
 from .unread import Unread, can_be_partly_read, is_of_dataclass
 
 #: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
@@ -154,8 +154,9 @@ class State:
             yield from self.below_holder(value, name)
         if is_plain_object(value):
             yield from self.below_object(value, name)
-        for key in names_of_slots(value):
-            yield Slot(value, key, dotted(name, key))
+        if not (isinstance(value, type) or in_library(type(value))):
+            kinds = [kind for kind in type(value).__mro__ if "__slots__" in vars(kind)]
+            yield from (Slot(value, key, dotted(name, key)) for key in slotted(value, kinds))
         is_numpys = type(value).__module__.startswith("numpy")
         if has(value, "__wrapped__") and not (is_numpys or isinstance(value, type)):
             yield value.__wrapped__, ""
@@ -393,15 +394,6 @@ def under(value: Any) -> Any:
         return value.fget
     is_of_functools = isinstance(value, (functools.cached_property, functools.partialmethod))
     return value.func if is_of_functools else value
-
-
-def names_of_slots(value: Any) -> list[str]:
-    """List the attributes of an object that its class keeps in ``__slots__``."""
-    if isinstance(value, type) or in_library(type(value)):
-        return []
-    found = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
-    names = [name for slots in found for name in ([slots] if isinstance(slots, str) else slots)]
-    return [name for name in names if has(value, name) and not name.startswith("__")]
 
 
 def has(value: Any, name: str) -> bool:
