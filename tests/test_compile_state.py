@@ -507,7 +507,7 @@ def steps_of_python(call):
 @pytest.mark.parametrize("kind", [Adam, SGD])
 def test_recording_takes_as_long_for_each_of_many_parameters(kind):
     def recorded(parameters):
-        weights = [Parameter(X) for _ in range(parameters)]
+        weights = [Parameter(X.copy()) for _ in range(parameters)]
         optimizer = kind(weights, lr=0.1)
 
         @compile
