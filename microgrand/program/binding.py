@@ -465,12 +465,16 @@ class Binding:
             return repr(value)
         return self.bind(value)
 
-    def define(self, signature: str, lines: list[str]) -> Any:
-        """Make a function of lines."""
+    def define(self, signature: str, lines: list[str], **names: Any) -> Any:
+        """Make a function of lines, with what it alone needs as `names`."""
         text = f"def {signature}:\n" + "".join(f"    {line}\n" for line in lines)
-        names = self.namespace
-        exec(text, names)
-        return names[signature.split("(")[0]]
+        namespace = {**self.namespace, **names} if names else self.namespace
+        exec(text, namespace)
+        return namespace[signature.split("(")[0]]
+
+    def given_tensors(self) -> list[str]:
+        """Write how a run's own tensors get their names again."""
+        return [f"{name} = holder[{i}]" for i, name in enumerate(self.arg_tensors.values())]
 
     # ---- after
 
@@ -484,32 +488,24 @@ class Binding:
 
     def releaser(self, holder: list[Any]) -> Any:
         """Make the function that lets go of the old gradients, before there are new ones."""
-        lines = [f"{name} = holder[{i}]" for i, name in enumerate(self.arg_tensors.values())]
+        lines = self.given_tensors()
         lines += [f"{slot.code(self.bind)} = None" for slot in self.replaced_gradients()]
-        namespace = {**self.namespace, "holder": holder}
-        exec("def release():\n" + "".join(f"    {line}\n" for line in lines), namespace)
-        return namespace["release"]
+        return self.define("release()", lines, holder=holder)
 
     def publisher(self, holder: list[Any]) -> Any:
         """Make the function that shows others what a run has computed."""
         made = self.made
-        slots = made.early_slots
-        lines: list[str] = []
-        for i, name in enumerate(self.arg_tensors.values()):
-            lines.append(f"{name} = holder[{i}]")
+        lines = self.given_tensors()
         for key, (tensor, _) in made.state.tensors.items():
             more = made.version_changes.get(key, 0)
             if more:
                 lines.append(f"{self.bind(tensor)}.version += {more}")
         for tensor, required in made.requirements:
             lines.append(f"{self.bind(tensor)}._requires_grad = {required}")
-        names, assignments = self.assignments(slots)
+        names, assignments = self.assignments(made.early_slots)
         lines += assignments
         lines.append("holder.append(PUBLISHED)")
-        namespace = {**self.namespace, "holder": holder}
-        text = f"def publish({', '.join(names)}):\n" + "".join(f"    {line}\n" for line in lines)
-        exec(text, namespace)
-        return namespace["publish"]
+        return self.define(f"publish({', '.join(names)})", lines, holder=holder)
 
     def assignments(
         self, slots: Sequence[tuple[Slot, Variable | None]]
@@ -527,9 +523,7 @@ class Binding:
     def make_finish(self) -> Any:
         """Make the function that shows the rest, and builds what is returned."""
         made = self.made
-        lines = []
-        for i, name in enumerate(self.arg_tensors.values()):
-            lines.append(f"{name} = holder[{i}]")
+        lines = self.given_tensors()
         count = len(made.outputs)
         names, assignments = self.assignments(made.late_slots)
         if names:

@@ -13,6 +13,7 @@ down that a later run must give the same one. Outside of its recording it is wha
 
 from __future__ import annotations
 
+import functools
 import operator
 import weakref
 from collections.abc import Callable, Iterator
@@ -250,12 +251,8 @@ class Recorded:
             return questions.base_of(recorder, self)
         if name in ATTRIBUTES:
             return run(Attribute(name), self)
-        if name in METHODS:
-            return lambda *args, **kwargs: method(recorder, name, self, *args, **kwargs)
-        if name in METHODS_IN_PLACE:
-            return lambda *args, **kwargs: recorder.call(
-                Method(name), (self, *args), kwargs, (self,)
-            )
+        if name in METHODS or name in METHODS_IN_PLACE:
+            return functools.partial(method, recorder, name, self)
         if name == "setflags":
             return self.set_writeable
         if name in METHODS_OF_VALUES:
@@ -396,7 +393,13 @@ class RecordedArray(Recorded):
 
 def method(recorder: Recorder, name: str, self: Any, *args: Any, **kwargs: Any) -> Any:
     """Call a method of an array or a generator, and write it down."""
-    written = (kwargs["out"],) if kwargs.get("out") is not None else ()
+    written: tuple[Any, ...] = ()
+    if kwargs.get("out") is not None:
+        written = (kwargs["out"],)
+    elif name in METHODS_IN_PLACE:
+        written = (self,)
+    elif name == "shuffle":
+        written = args[:1]
     return recorder.call(Method(name), (self, *args), kwargs, written)
 
 

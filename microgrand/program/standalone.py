@@ -7,7 +7,6 @@ functions which these call. Of an optimizer, it has what computes numbers.
 from __future__ import annotations
 
 import ast
-import dis
 import inspect
 import itertools
 import sys
@@ -22,6 +21,7 @@ from ..nn.dropout import masks
 from ..optim.optimizer import Optimizer, Option
 from . import checks
 from .calls import leaves
+from .names import names_in
 from .optimizers import HostNumbers, copy_of
 from .sameness import same_static
 from .source import public_name
@@ -95,15 +95,6 @@ def generator_lines(name: str, generator: Any, written: dict[int, str]) -> list[
 # ---------------------------------------------------------------------------------- functions
 
 
-def global_names(code: Any) -> list[str]:
-    """List the global names in a function's code and in functions within it."""
-    found = [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
-    for inner in code.co_consts:
-        if inspect.iscode(inner):
-            found += global_names(inner)
-    return list(dict.fromkeys(found))
-
-
 def without_docstring(function: Any) -> str | None:
     """Return a function's source without its docstring and annotations, or None without source."""
     try:
@@ -175,7 +166,7 @@ class Sources:
         if not inspect.isfunction(function) or function.__closure__:
             return None
         lines: list[str] = []
-        for key in global_names(function.__code__):
+        for key in names_in(function.__code__)[1]:
             if key in function.__globals__:
                 more = self.lines(key, function.__globals__[key])
                 if more is None:
@@ -237,7 +228,7 @@ def optimizer_lines(optimizer: Any, name: str, asked: list[HostNumbers]) -> list
     rules = dict.fromkeys(rule for rule, _, _ in updates)
     sources, lines = Sources(), list[str]()
     for member in filter(inspect.isfunction, members.values()):
-        for key in global_names(member.__code__):
+        for key in names_in(member.__code__)[1]:
             value = member.__globals__.get(key)
             if value is None:
                 continue

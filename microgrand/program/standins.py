@@ -22,7 +22,7 @@ from ..engine import Node
 from ..nn.dropout.layers import DropoutBase, GaussianDropout
 from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from . import checks
-from .calls import Method, Variable, leaves, raw_bytes
+from .calls import Variable, leaves, raw_bytes
 from .recorder import Recorder
 from .recording import (
     Recorded,
@@ -79,10 +79,7 @@ def draw_by(name: str) -> Callable[..., Any]:
         recorder = recording.get()
         if recorder is None:
             return getattr(np.random.Generator, name)(self, *args, **kwargs)
-        written = args[:1] if name == "shuffle" else ()
-        if kwargs.get("out") is not None:
-            written = (kwargs["out"],)
-        return recorder.call(Method(name), (self, *args), kwargs, written)
+        return method(recorder, name, self, *args, **kwargs)
 
     return draw
 
