@@ -13,7 +13,7 @@ from typing import Any
 
 from .calls import Program, Variable
 
-#: Of more bytes than this, nothing is kept beside what others hold.
+#: If arrays take more bytes than this, none are kept besides what others hold.
 MOST_BYTES = 1 << 18
 
 references: Any = getattr(sys, "getrefcount", None)
@@ -26,7 +26,7 @@ def references_to_kept() -> int:
     return int(references(value))
 
 
-#: So many are there to what nobody else holds; 0 if nobody can tell.
+#: The number of references to what nobody else holds; 0 if that cannot be told.
 ALONE = (
     references_to_kept() if references and getattr(sys, "_is_gil_enabled", lambda: True)() else 0
 )

@@ -56,7 +56,7 @@ class Binding:
         }
         self.bound_names: dict[int, str] = {}
         self.generators: list[np.random.Generator] = []
-        #: The slots that inputs are read from, and whether there are gradients among them.
+        #: The slots that inputs are read from, and whether gradients are among them.
         self.slot_inputs: list[tuple[Slot, Variable]] = []
         self.read: set[tuple[int, Any]] = set()
         self.reads_gradients = False
@@ -65,7 +65,7 @@ class Binding:
         of_conditions = {v for call in made.conditions for v in call.operands()}
         of_facts = {v for _, variables, _ in made.recorder.facts for v in variables}
         self.used = self.in_program | of_conditions | of_facts
-        #: What must be as read-only as it was.
+        #: The memory that must be writeable if it was.
         self.written = {v.storage for call in program.calls for v in call.writes}
         self.written |= made.recorder.flags_asked
         #: The lists in which optimizers remember arrays.
@@ -136,11 +136,11 @@ class Binding:
         return name
 
     def require(self, condition: str) -> None:
-        """Let the program not apply unless a condition holds."""
+        """Require a condition: otherwise the program does not apply."""
         self.lines.append(must(condition))
 
     def require_writeable(self, code: str, variable: Variable) -> None:
-        """Check that an array is as read-only as it was: views of it may have been made before."""
+        """Check that an array is writeable if it was: views of it may have been made before."""
         if variable.storage in self.written and variable.kind is np.ndarray:
             self.require(f"{code}.flags.writeable is {variable.writeable}")
 
@@ -218,7 +218,7 @@ class Binding:
             else:
                 self.require(f"len({self.bind(holder)}) == {len(items)}")
         for holder, items in state.lists:
-            if isinstance(holder, dict) and len(items) > 1:  # their order is that of loops
+            if isinstance(holder, dict) and len(items) > 1:  # loops depend on their order
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for holder, items in state.wholes:
             self.require(f"{self.bind(holder)} == {self.bind(items)}")
@@ -243,7 +243,7 @@ class Binding:
             is_cycled = slot.place in replacing.cycled
             if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
-                if is_cycled:  # whether there is one at all decides on the rule
+                if is_cycled:  # the rule depends on whether it is zero
                     self.require(f"({slot.code(self.bind)} == 0) is {before == 0}")
             elif is_cycled and type(before) is tuple and set(map(type, before)) == {float}:
                 self.enter_floats(slot.code(self.bind), before)
@@ -288,7 +288,7 @@ class Binding:
         is_gradient = of_tensor and slot.key == "_grad"
         codes = self.unread, self.codes, self.bound_codes
         place = next((x[variable] for x in codes if variable in x), None)
-        if place is not None:  # what the function puts in one of two places may be in it already
+        if place is not None:  # what the function puts in a second slot may stand there already
             self.require(f"{code} is {place}")
             return
         if variable not in self.used:
@@ -388,7 +388,7 @@ class Binding:
     def unless_latest(
         self, place: int, name: str, codes: list[str], lines: list[str], keep: str = ""
     ) -> None:
-        """Write lines that are left out where objects are those of the last time."""
+        """Write lines that are skipped if the objects are the same as last time."""
         known = [f"{name}_{i}" for i in range(len(codes))]
         same = " and ".join(f"{code} is {x}" for code, x in zip(codes, known, strict=True))
         if not codes:
@@ -404,7 +404,7 @@ class Binding:
         ]
 
     def conditions_apart(self, of_bound: bool) -> list[str]:
-        """List that arrays do not overlap where the order of reading and writing has changed."""
+        """List that arrays do not overlap where reads and writes have changed their order."""
         codes = {**self.codes, **self.bound_codes}
         return [
             f"not overlap({codes[x]}, {codes[y]})"
@@ -413,7 +413,7 @@ class Binding:
         ]
 
     def enter_conditions(self) -> None:
-        """Check the answers that depend on Python's numbers, unless they are those of last time."""
+        """Check answers that depend on Python's numbers, unless these are the same as last time."""
         writer = Writer()
         writer.otherwise = "return None"
         writer.names = dict(self.codes)
@@ -449,7 +449,7 @@ class Binding:
         return f"{name}.__class__ is {self.bind(type(value))}"
 
     def is_same(self, code: str, value: Any) -> str:
-        """Write the condition that what is no array stands where it stood."""
+        """Write the condition that a value other than an array is the same."""
         if value is None or isinstance(value, bool):
             return f"{code} is {value}"
         if type(value) is str:
@@ -466,14 +466,14 @@ class Binding:
         return self.bind(value)
 
     def define(self, signature: str, lines: list[str], **names: Any) -> Any:
-        """Make a function of lines, with what it alone needs as `names`."""
+        """Make a function from lines; `names` is what it alone needs."""
         text = f"def {signature}:\n" + "".join(f"    {line}\n" for line in lines)
         namespace = {**self.namespace, **names} if names else self.namespace
         exec(text, namespace)
         return namespace[signature.split("(")[0]]
 
     def given_tensors(self) -> list[str]:
-        """Write how a run's own tensors get their names again."""
+        """Write lines that give a run's own tensors their names."""
         return [f"{name} = holder[{i}]" for i, name in enumerate(self.arg_tensors.values())]
 
     # ---- after
@@ -555,7 +555,7 @@ class Binding:
 
 
 def must(condition: str) -> str:
-    """Write that a program does not apply unless a condition holds."""
+    """Write that the program does not apply unless a condition holds."""
     return f"if not ({condition}): return None"
 
 
@@ -567,7 +567,7 @@ def distinct(codes: list[str]) -> str:
 
 
 def guarded(lines: list[str]) -> list[str]:
-    """Take what is no longer there, and numbers that lead to an error, for something else."""
+    """Let the program not apply if something is no longer there, or numbers lead to an error."""
     return [
         "try:",
         *(f"    {line}" for line in lines),

@@ -20,7 +20,7 @@ from .calls import (
 )
 from .passes import is_view
 
-#: Functions beside ufuncs that compute into `out`, if it is as they would have made it.
+#: Functions besides ufuncs that compute into `out`, if it is like the array they would make.
 TAKE_OUT = {np.clip, np.dot, np.matmul}
 REDUCING_METHODS = ("reduce", "reduceat")
 #: Those that make an array for others to fill.
@@ -28,7 +28,7 @@ EMPTY = (np.empty, np.empty_like)
 
 
 def takes_out(call: Call) -> bool:
-    """Tell whether the result of a call can be computed into memory that is there."""
+    """Tell whether the result of a call can be computed into existing memory."""
     result = call.result
     if not isinstance(result, Variable) or not result.is_array or "out" in call.kwargs:
         return False
@@ -85,11 +85,11 @@ class Room:
         self.program.once.append(Call(function, args, {}, result))
 
     def stand_for(self, result: Variable, array: Variable) -> None:
-        """Let a value be in an array that is there."""
+        """Let a value stand in an existing array."""
         self.make(in_the_memory_of, (array,), result)
 
     def give_back(self, storage: Storage) -> None:
-        """Take note that a value is dead."""
+        """Note that a value is dead."""
         arrays = self.living.pop(storage, None)
         if arrays is not None:
             self.free.setdefault(arrays[0].nbytes, []).append(arrays)

@@ -31,7 +31,7 @@ class Snapshot:
         self.undo_state = self.state.undoing()
 
     def put_back(self) -> None:
-        """Make everything what it was."""
+        """Put everything back to what it was."""
         for array, copy in self.arrays.values():
             if array.flags.writeable:
                 array[...] = copy
@@ -86,5 +86,5 @@ def run_both(
 
 
 def same_nest(a: Any, b: Any) -> bool:
-    """Tell whether there are as many values in two results, in the same places."""
+    """Tell whether two results are nests of the same structure."""
     return bool(mapped(lambda leaf: None, a) == mapped(lambda leaf: None, b))

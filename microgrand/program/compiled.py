@@ -25,9 +25,9 @@ from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.
 MOST_PROGRAMS = 32
-#: After so many calls that had to run eagerly, the user is told.
+#: The user is told after this many calls that had to run eagerly.
 OFTEN = 20
-#: Recording puts recorded values in the place of arrays: one at a time.
+#: Recording puts recorded values in the place of arrays, so only one thread may do it.
 one_at_a_time = threading.RLock()
 
 
@@ -250,7 +250,7 @@ class Compiled:
             checks.check_are_numpys(made.arrays(), self.backend)
         before = self.watched.get(made.key)
         if before is not None and before.made.state.not_imported != made.state.not_imported:
-            before = None  # the call has imported a module, in which there may be state
+            before = None  # the call has imported a module, which may hold state
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
         if made.recorder.raised:  # and the function has gone on: another call may not raise

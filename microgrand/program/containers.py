@@ -14,22 +14,22 @@ from typing import Any
 from .slots import slotted
 
 CONTAINERS = (list, tuple, dict)
-#: The classes that know how items are kept; the first that fits counts.
+#: The built-in classes that keep items; the first that fits counts.
 PYTHON_CLASSES = (OrderedDict, defaultdict, dict, list, tuple)
 
 
 def python_class_of(container: Any) -> Any:
-    """Return the class of Python's that keeps a container's items."""
+    """Return the built-in class that keeps a container's items."""
     return next(base for base in PYTHON_CLASSES if isinstance(container, base))
 
 
 def is_plain(container: Any) -> bool:
-    """Tell whether a container is of Python's own class: it has no attributes."""
+    """Tell whether a container is of a built-in class, and so has no attributes."""
     return container.__class__ in CONTAINERS
 
 
 def items_of(container: Any) -> list[tuple[Any, Any]]:
-    """List keys and items; a list's keys are its places."""
+    """List keys and items; the keys of a list are its indices."""
     if isinstance(container, dict):
         plain = is_plain(container)
         return [*(container.items() if plain else python_class_of(container).items(container))]
@@ -37,7 +37,7 @@ def items_of(container: Any) -> list[tuple[Any, Any]]:
 
 
 def attributes_of(container: Any) -> dict[str, Any]:
-    """Return the attributes of a container, also those in slots."""
+    """Return the attributes of a container, including those in ``__slots__``."""
     if is_plain(container):
         return {}
     in_dict = dict(vars(container)) if has_dict(container) else {}
@@ -45,7 +45,7 @@ def attributes_of(container: Any) -> dict[str, Any]:
 
 
 def has_dict(container: Any) -> bool:
-    """Tell whether a container can have any attributes; its class may answer to all names."""
+    """Tell whether a container has a dict of attributes, whatever its class answers."""
     return bool(type(container).__dictoffset__)
 
 

@@ -8,11 +8,11 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-#: Names in functions that ask for a module by a text.
+#: Names of functions that ask for a module by a string.
 ASKING_FOR_MODULES = {"import_module", "modules", "__import__"}
 #: What reads and writes global names, in Python's byte code.
 OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"}
-#: What asks an object for an attribute, or gives it one.
+#: What reads or changes an object's attributes.
 ASKING_FOR_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"}
 #: What copies an object on the stack, as ``self.n += 1`` does.
 STACK_COPIES = {"COPY", "DUP_TOP"}
@@ -65,7 +65,7 @@ def names_in(code: Any) -> tuple[dict[str, None], dict[str, None]]:
 
 
 def passed_on(code: Any) -> set[str]:
-    """Return the names in a function's code of what it does more with than ask for attributes."""
+    """Return the names in a function's code of things it does more with than ask for attributes."""
     found: set[str] = set()
     instructions = list(dis.get_instructions(code))
     after = [*instructions[1:], None, None]
@@ -111,7 +111,7 @@ def line_that_stores(code: Any, name: str) -> int:
 def asks_for_identity(functions: Sequence[Any]) -> bool:
     """Tell whether functions may ask if two values are one object, as ``x is y`` does."""
     codes = [function.__code__ for function in functions]
-    for code in codes:  # which grows
+    for code in codes:  # the list grows
         codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
         before = None
         for instruction in dis.get_instructions(code):

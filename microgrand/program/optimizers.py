@@ -1,8 +1,7 @@
 """The numbers of optimizers, which Python computes: each run asks for them anew.
 
-While a function is recorded, it is found which of the numbers that `update` returns are options, on
-which rules may branch; a program asks for the others. Before a run, a copy of the optimizer
-is asked where they will lead.
+Of the numbers that `update` returns, some are options, on which rules may branch; a program asks
+for the others. Before a run, a copy of the optimizer is asked where these will lead.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def own_numbers(optimizer: Optimizer) -> list[Slot]:
 class OwnNumbers:
     """An optimizer's own numbers as they are now, to tell later which of them have changed.
 
-    Each parameter's update asks this, and a list has a number for each parameter: so lists are
+    Each parameter's update asks this, and a list may hold a number for each parameter: so lists are
     copied and compared as a whole, without a step of Python's for each item.
     """
 
@@ -67,7 +66,7 @@ class OwnNumbers:
         self.before = {id(holder): (holder, holder.copy()) for holder in own_holders(optimizer)}
 
     def changed(self) -> set[tuple[int, Any]]:
-        """Return the places of numbers that are new or others."""
+        """Return the places of numbers that are new or have changed."""
         found = set()
         for holder in own_holders(self.optimizer):
             is_dict = isinstance(holder, dict)
@@ -92,7 +91,7 @@ def options_of(optimizer: Optimizer) -> list[Slot]:
 
 @contextlib.contextmanager
 def own_objects(optimizer: Optimizer) -> Iterator[set[int]]:
-    """Make each float among an optimizer's options an object that no other number is.
+    """Give each float among an optimizer's options an object of its own.
 
     Python makes one object of all 0.0 in a file, so a number might be taken for an option.
     """
@@ -109,9 +108,9 @@ def own_objects(optimizer: Optimizer) -> Iterator[set[int]]:
 
 
 def known_or_asked(options: set[int], number: Any, asked: Any) -> Any:
-    """Return an option as it is, for rules branch on it; any other number as runs are told it.
+    """Return an option as it is, as rules branch on it, and any other number as it was asked for.
 
-    A number may by chance be the object that an option is, such as False: runs compare these.
+    A number may happen to be the same object as an option, such as False: runs compare these.
     """
     asked = asked.allowed()
     is_option = id(number) in options
@@ -120,7 +119,7 @@ def known_or_asked(options: set[int], number: Any, asked: Any) -> Any:
 
 
 class Probe:
-    """Asks a copy of an optimizer whether its numbers will lead where they have led."""
+    """Asks a copy of an optimizer whether its numbers will lead where they led when recorded."""
 
     def __init__(self, probes: Any) -> None:
         self.probes = probes
@@ -140,7 +139,7 @@ class Probe:
         self.before: Any = None
 
     def __call__(self) -> bool:
-        """Ask, if numbers of an optimizer have changed since the last time."""
+        """Ask, if an optimizer's numbers have changed since the last time."""
         now = [slot.get() for slot in self.slots]
         for optimizer in self.counting:
             now += [(slot.place, slot.get()) for slot in own_numbers(optimizer)]
@@ -167,7 +166,7 @@ class Probe:
 
 
 def value_of(values: dict[Variable, Any], leaf: Any) -> Any:
-    """Return the value of a variable, or what is none as it is."""
+    """Return the value of a variable, or anything else as it is."""
     return values[leaf] if isinstance(leaf, Variable) else leaf
 
 

@@ -45,7 +45,7 @@ def numbered(program: Program) -> dict[Call, int]:
 
 
 def has_effect(call: Call) -> bool:
-    """Tell whether a call does something other than to make a value."""
+    """Tell whether a call does more than make a value."""
     return bool(call.writes) or call.function in CHECKS or draws(call) or asks(call)
 
 
@@ -80,7 +80,7 @@ def makers_of(call: Call, makers: dict[Variable, Call]) -> set[Call]:
 
 
 def dead_code(program: Program) -> None:
-    """Remove what nobody uses: calls whose results are not read, and do nothing else."""
+    """Remove calls that do nothing but make results that nobody reads."""
     used = program.shown
     read = {variable.storage for variable in used}
     kept = []
@@ -111,7 +111,7 @@ def checks_first(program: Program) -> list[tuple[Storage, Storage]]:
         needed = sorted(makers_of(call, makers), key=number.__getitem__)
         read = {v.storage: None for other in (*needed, call) for v in other.operands()}
         if any(map(has_effect, needed)) or read.keys() & written.keys():
-            continue  # it must stay in its place
+            continue  # it stays in its place, after a draw or a write
         outside = [w for w in written if w.external]
         apart |= {(r, w): None for r in read for w in outside if r.external}
         front |= dict.fromkeys([*needed, call])
@@ -122,7 +122,7 @@ def checks_first(program: Program) -> list[tuple[Storage, Storage]]:
 def pairs_apart(
     variables: Iterable[Variable], apart: list[tuple[Storage, Storage]]
 ) -> list[tuple[Variable, Variable]]:
-    """List the pairs of arrays that must not overlap, from those of their memory."""
+    """List the pairs of arrays that must not overlap, given the pairs of their storages."""
     of_storage: dict[Storage, list[Variable]] = {}
     for variable in variables:
         if variable.is_array:
@@ -264,7 +264,7 @@ def first_of_backward(program: Program) -> Call | None:
 
 
 def calls_after(program: Program, first: Call | None) -> list[Call]:
-    """Return the calls from a call on."""
+    """Return a call and all calls after it."""
     return [] if first is None else program.calls[program.calls.index(first) :]
 
 
@@ -443,7 +443,7 @@ def no_copies(program: Program) -> None:
 
 
 class Names:
-    """Where a program's variables stand, for renaming many of them."""
+    """The calls in which each variable occurs, so that many can be renamed."""
 
     def __init__(self, program: Program) -> None:
         #: The calls with each variable, by their numbers.
@@ -455,7 +455,7 @@ class Names:
                 self.in_memory.setdefault(variable.storage, {})[variable] = None
 
     def rename(self, old: Variable, new: Variable) -> None:
-        """Put a variable in the place of another one, and all views of it in its memory."""
+        """Put a variable in the place of another one, and move the views of that one."""
         exchange = functools.partial(exchanged, old, new)
         calls = self.calls_with.pop(old, {})
         for call in calls.values():
@@ -465,7 +465,7 @@ class Names:
         self.move(old.storage, new.storage)
 
     def move(self, before: Storage, after: Storage) -> None:
-        """Let all that was in one memory be in another one."""
+        """Move all variables of one memory to another one."""
         if before is not after:
             moved = self.in_memory.pop(before, {})
             for variable in moved:

@@ -50,12 +50,12 @@ OF_PRODUCTS = {
 }
 #: Draws of masks, which raise nothing either.
 MODULE_OF_MASKS = "microgrand.nn.dropout."
-#: Operators that raise where Python's numbers are too large, or zero.
+#: Operators that raise if Python's numbers are too large, or zero.
 RAISING_OPERATORS = {operator.truediv, operator.floordiv, operator.mod, operator.pow, divmod}
 
 
 def may_raise(call: Call) -> bool:
-    """Tell whether it depends on values if a call raises an error."""
+    """Tell whether a call may raise an error, depending on values."""
     function = call.function
     if any(how == "raise" for _, how in call.errstate):
         return True
@@ -86,7 +86,7 @@ def is_inexact(variable: Any) -> bool:
 
 
 def has_places(index: Any) -> bool:
-    """Tell whether an index has places in it that are values."""
+    """Tell whether there are values in an index that are used as places."""
     return any(x.dtype is None or x.dtype.kind in "iu" for x in variables_in(index))
 
 

@@ -45,7 +45,7 @@ from .raising import Treatment, may_raise, warns_by_itself
 from .recording import KNOWN, LOOKED, Recorded, is_recorded, paused, plain, recorded_value
 from .sameness import same_bits
 
-#: What a recorded call may make beside arrays.
+#: What a recorded call may make besides arrays.
 NUMBERS = (int, float, complex, np.generic)
 
 
@@ -55,12 +55,12 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.constants: dict[int, tuple[Any, Variable]] = {}
-        self.known: dict[int, Recorded] = {}  # from the id of an array that is state to its value
+        self.known: dict[int, Recorded] = {}  # recorded values, by the ids of arrays that are state
         self.storages: dict[int, Storage] = {}
         self.inputs: dict[Variable, None] = {}  # in order
-        self.alive: list[Any] = []  # an id stays that of one object
-        self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states before
-        self.streams: list[tuple[Any, str]] = []  # bit generators, as the latest draw has left them
+        self.alive: list[Any] = []  # so that no id is given to another object
+        self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states at the start
+        self.streams: list[tuple[Any, str]] = []  # bit generators after the latest draw
         self.reseeded = False
         self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
         self.refusal: checks.NotRecordable | None = None
@@ -68,16 +68,16 @@ class Recorder:
         self.handed_out: list[weakref.ref[Recorded]] = []
         self.raised = ""  # where a call has raised an error that depends on values
         self.flags_asked: set[Storage] = set()
-        #: What was asked about the memory of arrays: a question, of which, and the answer.
+        #: What was asked about the memory of arrays: the question, the arrays, the answer.
         self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
-        self.bases: dict[int, tuple[Recorded, Any]] = {}  # which were asked for
+        self.bases: dict[int, tuple[Recorded, Any]] = {}  # the bases that were asked for
         self.unknown: dict[int, Any] = {}  # bases that are no inputs
-        self.threads: set[threading.Thread] = set()  # that the function has started
+        self.threads: set[threading.Thread] = set()  # those that the function has started
 
     # ---- values
 
     def storage_of(self, value: Any, given: Sequence[Recorded] = ()) -> Storage:
-        """Return the memory that an array is in; of a device's, that of what it is a view of."""
+        """Return the memory that an array is in; a device's view is in that of one of `given`."""
         if is_on_device(value):
             shared = (x._variable.storage for x in given if share_memory(x._value, value))
             return next(shared, Storage())
@@ -90,7 +90,7 @@ class Recorder:
         return self.storages[id(owner)]
 
     def variable_of(self, value: Any, name: str = "", given: Sequence[Recorded] = ()) -> Variable:
-        """Make the variable of a value; it is what a function has returned for those given."""
+        """Make the variable of a value, which a function has returned for those given."""
         if is_array(value):
             self.alive.append(value)
             storage = self.storage_of(value, given)
@@ -102,7 +102,7 @@ class Recorder:
         return Variable(type(value), (), dtype, (), Storage(), name)
 
     def input(self, value: Any, name: str) -> Recorded:
-        """Make a value that each run is given."""
+        """Make a recorded value of something that each run is given."""
         variable = self.variable_of(value, name)
         variable.storage.external = True
         self.inputs[variable] = None
@@ -112,9 +112,9 @@ class Recorder:
         return recorded
 
     def constant(self, array: Any) -> Variable:
-        """Return the variable of an array that is none of the inputs, and was not computed here.
+        """Return the variable of an array that is neither an input nor computed here.
 
-        As it is now: it may be written into between two uses.
+        It has the array's values of this moment: these may change between two uses.
         """
         before, variable = self.constants.get(id(array), (None, None))
         if variable is None or before is not array or not same_bits(variable.value, array):
@@ -163,7 +163,7 @@ class Recorder:
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
             self.refuse(checks.refuse_question, "a text")
-        if result is None and not written and is_numpys(function):  # as np.save
+        if result is None and not written and is_numpys(function):  # like np.save
             self.refuse(checks.refuse_effect, function)
         of_objects = any(is_array(x) and x.dtype.hasobject for x in recorded)
         if of_objects and not (written or is_numeric(result)):
@@ -186,7 +186,7 @@ class Recorder:
         return self.write_down(function, args, kwargs, result, recorded, written)
 
     def tried(self, function: Any, args: Any, kwargs: Any, values: Any, options: Any) -> Any:
-        """Call a function; note an error that depends on values: the program goes another way."""
+        """Call a function, and note errors that depend on values: they lead it another way."""
         treatment = Treatment(self.treatment)
         if "call" in treatment.errors.values() or "log" in treatment.errors.values():
             self.refuse(checks.refuse_call_on_errors)
@@ -196,7 +196,7 @@ class Recorder:
         kept = treatment.number_kept()
         try:
             result = function(*values, **options)
-        except Exception as error:  # it is raised again in any case
+        except Exception as error:  # raised again in any case
             of_values = isinstance(error, (ArithmeticError, Warning))
             operands = mapped(self.operand, (args, kwargs))
             if of_values or may_raise(Call(function, *operands)):
@@ -215,13 +215,13 @@ class Recorder:
             raise
 
     def look_at_thread(self) -> None:
-        """Notice if a value is used in a thread that the function has started: nobody records."""
+        """Notice if a value is used in a thread of the function's: that is not recorded."""
         if threading.current_thread() in self.threads:
             with suppress(checks.NotRecordable):  # raised when the function is done
                 self.refuse(checks.refuse_thread)
 
     def save(self, array: Any) -> None:
-        """Keep a copy of an array from outside that is about to be written into."""
+        """Copy an array from outside before it is written into."""
         owner = plain(array)
         while isinstance(getattr(owner, "base", None), np.ndarray) and is_writeable(owner.base):
             owner = owner.base
@@ -229,25 +229,25 @@ class Recorder:
             self.saved[id(owner)] = owner, owner.copy()
 
     def look_at_streams(self) -> None:
-        """Notice if a generator has another state than its latest recorded draw has left."""
+        """Notice if a generator's state is not the one that its latest recorded draw has left."""
         self.reseeded |= any(str(bits.state) != before for bits, before in self.streams)
 
     def kept(self) -> list[Any]:
-        """Return values that someone has kept where nobody looks, after the recording."""
+        """Return values that are still kept somewhere after the recording, where nobody looks."""
         if all(known() is None for known in self.handed_out):
             return []
-        gc.collect()  # tracebacks may be left
+        gc.collect()  # tracebacks may still refer to values
         return [value for value in (known() for known in self.handed_out) if value is not None]
 
     def undoing(self) -> Callable[[], None]:
-        """Return what puts arrays and generators back to what they were before."""
+        """Return a function that puts arrays and generators back to what they were."""
         saved, generators = self.saved, self.generators
 
         def undo() -> None:
             for owner, copy in reversed(saved.values()):
                 owner[...] = copy
             for generator, _, state in generators.values():
-                if state is not None:  # a device's generators do not tell theirs
+                if state is not None:  # a device's generator does not tell its state
                     generator.bit_generator.state = state
 
         return undo
@@ -294,31 +294,30 @@ class Recorder:
             tuple([(kind, how) for kind, how in errors.items() if around.errors[kind] != how]),
         )
         self.calls.append(call)
+        of_any_shape = function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1)
+        of_any_shape |= not written and has_lengths(function, args, kwargs)
         of_nothing = function in MAKING and all(x is kwargs.get("like") for x in recorded)
-        is_varying = function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1)
-        is_varying |= not written and has_lengths(function, args, kwargs)
-        of_a_shape = function in OF_A_SHAPE and not is_varying
+        of_a_shape = function in OF_A_SHAPE and not of_any_shape
         if (of_nothing or of_a_shape) and is_on_device(result):
             call.result.value = result
-        if is_varying:
-            for x in leaves(wrapped):
-                if is_recorded(x) and is_array(x):
-                    self.expect_of(expect_shape, x, x._value.shape)
-        for x in leaves(wrapped):
-            dtype = getattr(x._value, "dtype", None) if is_recorded(x) else None
+        values = [x for x in leaves(wrapped) if is_recorded(x)]
+        for x in filter(is_array, values if of_any_shape else []):
+            self.expect_of(expect_shape, x, x._value.shape)
+        for x in values:
+            dtype = getattr(x._value, "dtype", None)
             of_texts = dtype is not None and dtype.kind in "SU" and not written
             if of_texts or (dtype is not None and function in OF_ANY_DTYPE):
                 self.expect_of(expect_dtype, x, dtype)
         return wrapped
 
     def expect_of(self, check: Any, *args: Any) -> None:
-        """Write down that a later run must see the same."""
+        """Write down a check that a later run sees the same."""
         operands = mapped(self.operand, args)
         self.calls.append(Call(check, operands, {}, None, (), line_of_user()))
 
 
 def has_nothing_to_do(function: Any, x: Recorded, given: list[Any]) -> bool:
-    """Tell whether a device's library returns its argument as it is, as of a squeeze of no axis."""
+    """Tell whether a device's library has returned its argument, as for a squeeze of no axis."""
     is_first_only = given[0] is x and not any(y is x for y in given[1:])
     return is_first_only and function is not np.nan_to_num
 
@@ -340,7 +339,7 @@ def has_lengths(function: Any, args: Any, kwargs: Any) -> bool:
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether numbers are whole ones."""
+    """Tell whether a value is an integer, or an array of integers."""
     dtype = getattr(value, "dtype", None)
     return isinstance(value, int) if dtype is None else dtype.kind in "iub"
 
@@ -353,18 +352,18 @@ def is_numpys(function: Any) -> bool:
 
 
 def is_numeric(result: Any) -> bool:
-    """Tell whether what is computed from objects is numbers, or an array of objects again."""
+    """Tell whether a result computed from objects is numeric, or again an array of objects."""
     if isinstance(result, np.ndarray):
         return result.dtype == object or result.dtype.kind in "biufc"
     return isinstance(result, (int, float, complex, np.number, np.bool))
 
 
-#: NumPy's flag: to ask for ``flags.writeable`` may warn.
+#: NumPy's flag; asking for ``flags.writeable`` may warn.
 WRITEABLE = 0x400
 
 
 def is_writeable(array: Any) -> bool:
-    """Tell whether an array may be written into; a device's always may."""
+    """Tell whether an array may be written into; a device's array always may."""
     if not isinstance(array, np.ndarray):
         return True
     return bool(array.flags.num & WRITEABLE)

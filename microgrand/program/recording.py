@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 #: The recorder of this thread or task, if it is recording.
 recording: ContextVar[Recorder | None] = ContextVar("recording", default=None)
-#: May the program depend on the answer to a question about a value? Not by default; but where it
-#: is computed from Python's own numbers only, and where the library has asked by `look`.
+#: May the program depend on the answer to a question about a value? Not by default, only if the
+#: value is computed from nothing but Python's own numbers, or the library has asked by `look`.
 KNOWN, LOOKED = 1, 2
 
 
@@ -68,7 +68,7 @@ def run(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def look_at_threads(args: Any) -> None:
-    """Notice if recorded values are used in threads that the functions have started."""
+    """Notice if recorded values are used in threads that the function has started."""
     for x in leaves(args):
         if is_recorded(x):
             x._recorder.look_at_thread()
@@ -85,12 +85,12 @@ def paused() -> Iterator[None]:
 
 
 def plain(value: Any) -> Any:
-    """Replace recorded values by what they hold."""
+    """Replace recorded values by the values that they hold."""
     return mapped(lambda x: x._value if is_recorded(x) else x, value)
 
 
 def is_recorded(value: Any) -> TypeGuard[Recorded]:
-    """Tell whether a value is recorded; its class would say that it is an array."""
+    """Tell whether a value is recorded; its ``__class__`` is that of what it holds."""
     return issubclass(type(value), Recorded)
 
 
@@ -135,7 +135,7 @@ def unary(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
-    """Make what Python calls to get at a value, ``bool(x)`` and the like."""
+    """Make a method that Python calls to get at a value, as ``bool(x)`` does."""
 
     def answer(self: Any, *args: Any) -> Any:
         recorder = recording.get()
@@ -173,11 +173,11 @@ class Recorded:
         self._free = int(free)
         recorder.handed_out.append(weakref.ref(self))
 
-    #: Code that asks for the class goes the way that it goes without a recording.
+    #: Code that asks for the class takes the same branch as without a recording.
     __class__ = property(lambda self: self._value.__class__)
 
     def traced_is_view(self) -> bool:
-        """Tell whether it is a view; of one made inside, shapes and strides decide that."""
+        """Tell whether it is a view; of an array made inside, shapes and strides decide."""
         recorder = recording.get()
         if recorder is None or self._variable not in recorder.inputs:
             return getattr(self._value, "base", None) is not None
@@ -320,11 +320,11 @@ class Recorded:
         parts = index if isinstance(index, tuple) else (index,)
         masks: list[Any] = [x for x in parts if is_recorded(x) and x.dtype == bool and x.ndim]
         on_device = is_on_device(self)
-        for mask in () if on_device else masks:  # how many are selected is a shape
+        for mask in () if on_device else masks:  # the number of selected elements is a shape
             count = recorder.call(np.count_nonzero, (mask,), {})
             recorder.expect_of(expect, operator.index, count, int(count._value))
         result = run(operator.getitem, self, index)
-        if masks and on_device:  # whose library counts them: once is enough
+        if masks and on_device:  # its library counts the elements: once is enough
             recorder.expect_of(expect_shape, result, result.shape)
         return result
 
@@ -372,14 +372,14 @@ class Recorded:
 
 
 class RecordedArray(Recorded):
-    """An array, or one of NumPy's scalars; NumPy's functions ask it, as they do not ask numbers."""
+    """A recorded array, or one of NumPy's scalars: NumPy's functions ask these, but not numbers."""
 
     __slots__ = ()
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if any(issubclass(kind, Node) for kind in types):
             return NotImplemented
-        if function in MAKING and is_on_device(self):  # NumPy has taken it out
+        if function in MAKING and is_on_device(self):  # NumPy has taken ``like`` out
             kwargs = {**kwargs, "like": self}
         recorder = recording.get()
         if recorder is None:

@@ -2,8 +2,8 @@
 
 Recorded values take the place of arrays and floats; generators, caches, iterators and long dicts
 are replaced by what stands in for them. When the function is done, the slots tell what it has
-changed: the arrays that it has put there are effects of the program, and all other changes are such
-as no program can make.
+changed: the arrays that it has put there are effects of the program; no program can make other
+changes.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Replacing:
         set_class(instance, disguise_of(instance, name, function))
 
     def recorded(self, value: Any, name: str) -> Any:
-        """Return what stands in for an array, a float or a generator, also for those in tuples."""
+        """Return what stands in for an array, a float or a generator; tuples may hold them, too."""
         if is_plain_array(value):
             known = self.recorder.known.get(id(value))
             return self.recorder.input(value, name) if known is None else known
@@ -196,9 +196,9 @@ class Replacing:
         return effects, changes
 
     def restore_slots(self, effects: list[tuple[Slot, Any]], changes: list[str]) -> None:
-        """Put back what stood in the slots, but for what the function has put there."""
+        """Put back what stood in the slots, except where the function has put something else."""
         state = self.state
-        # After an error in `install`, there are fewer put.
+        # After an error in `install`, fewer have been replaced.
         for slot, before, put in zip(state.slots, state.before, self.put, strict=False):
             after = slot.get()
             if after is put:
@@ -215,7 +215,7 @@ class Replacing:
                 changes.append(slot.name)
 
     def changed_containers(self) -> Iterator[str]:
-        """Take the recorded values out of containers that have grown or shrunk, and name these."""
+        """Name containers that have grown or shrunk, and take the recorded values out of them."""
         for container, items_before in self.state.lists:
             if len(container) != len(items_before):
                 yield "the length of a list or dict"

@@ -24,8 +24,8 @@ from .parts import PartWriter
 
 #: How many calls a run must have to be cut, and about how many a piece has.
 LONG, PIECE = 300, 60
-#: So many calls in a row must be the same as before for a period to be found: more than there are
-#: in the small repetitions within a large one.
+#: For a period to be found, this many calls in a row must be the same as before: more than in the
+#: small repetitions within a large one.
 WINDOW = 48
 
 
@@ -102,7 +102,7 @@ def pieces(run: list[Call]) -> list[list[Call]]:
 
 
 def code_of(call: Call) -> Any:
-    """Return what is the same of two calls that do the same with other numbers."""
+    """Return a key that calls share if they do the same with other numbers."""
     return call.function, tuple("v" if isinstance(a, Variable) else repr(a) for a in call.args)
 
 

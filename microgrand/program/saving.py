@@ -213,12 +213,12 @@ def namespace_lines(namespace: dict[str, Any], arrays: dict[str, Any]) -> list[s
 
 
 def condition_lines(trace: Any, codes: dict[Any, str]) -> list[str]:
-    """Write what must hold of the arguments beside their kinds: answers, and no overlap."""
+    """Write what must hold of the arguments besides their kinds: answers, and no overlap."""
     writer = Writer()
     writer.names = dict(codes)
     writer.taken |= dict.fromkeys(OF_SAVED_MODULES, 1)
     conditions = Program(trace.made.conditions, [], [])
-    # Numbers of the state that the program does not write stay: what they decide is decided.
+    # Numbers of the state that the program does not write stay what they are.
     fixed = {v: slot.get() for slot, v in trace.binding.slot_inputs if v not in codes}
     writer.names |= {variable: value_code(value) for variable, value in fixed.items()}
     known, calls = set(fixed), []
@@ -347,7 +347,7 @@ class Arguments:
 
 
 def could_be_one(x: Any, y: Any) -> bool:
-    """Tell whether two arrays may become one: all else is the same."""
+    """Tell whether two arrays could also be one: nothing else tells them apart."""
     return bool(x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides)
 
 

@@ -26,7 +26,7 @@ class Slot:
 
     @property
     def place(self) -> tuple[int, Any]:
-        """What is the same of all slots for this place."""
+        """What all slots for this place have in common."""
         return id(self.holder), self.key
 
     def get(self) -> Any:
@@ -38,7 +38,7 @@ class Slot:
             return holder.cell_contents
         if isinstance(holder, ContextVar):
             return value_of_context(holder)
-        if isinstance(holder, type):  # not what a base has
+        if isinstance(holder, type):  # not what a base class has
             return vars(holder).get(key, MISSING)
         if isinstance(holder, (list, deque)):
             return holder[key] if key < len(holder) else MISSING
@@ -53,7 +53,7 @@ class Slot:
             holder.set(value)
         elif isinstance(holder, type):
             type.__setattr__(holder, key, value)
-        elif isinstance(holder, dict):  # also where a class checks what is assigned
+        elif isinstance(holder, dict):  # even if its class checks what is assigned
             dict.__setitem__(holder, key, value)
         elif isinstance(holder, (list, deque)):
             holder[key] = value
@@ -63,7 +63,7 @@ class Slot:
             own = {"func": holder.func, "args": holder.args, self.key: value}
             state = own["func"], own["args"], holder.keywords, vars(holder)
             holder.__setstate__(state)  # type: ignore[attr-defined]
-        else:  # also where a class forbids it
+        else:  # even if its class forbids it
             object.__setattr__(holder, key, value)
 
     def code(self, bind: Callable[[Any], str]) -> str:
@@ -90,7 +90,7 @@ def value_of_context(variable: ContextVar[Any]) -> Any:
 
 
 def put_items_back(holder: Any, items: Any) -> None:
-    """Make a container what it was."""
+    """Make a container hold again what it held."""
     if isinstance(holder, set):
         holder.intersection_update(items)
         holder.update(items)
@@ -119,5 +119,5 @@ def slotted(value: Any, kinds: Iterable[type]) -> dict[str, Any]:
 
 
 def dotted(name: str, key: Any) -> str:
-    """Return the name of something in something."""
+    """Return the name of something inside something else."""
     return f"{name}.{key}" if name else str(key)

@@ -131,7 +131,7 @@ class Sources:
         self.written: dict[str, Any] = {}
 
     def lines(self, name: str, value: Any) -> list[str] | None:
-        """Write what a name stands for; return None if a module with NumPy alone cannot have it."""
+        """Write what a name stands for; return None if that takes more than NumPy."""
         if name == "np" and value is np:
             return []
         if name in self.written:
@@ -280,5 +280,5 @@ def gives(lines: list[str], name: str, asked: list[HostNumbers], expected: list[
             same_static(float(a), float(b)) and type(a) is type(b)
             for a, b in itertools.zip_longest(leaves(given), leaves(expected))
         )
-    except Exception:  # whatever it lacks there: it cannot be saved
+    except Exception:  # whatever the module lacks: the optimizer cannot be saved
         return False

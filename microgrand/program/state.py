@@ -44,9 +44,9 @@ from .sameness import STATIC_OR_FLOAT, all_static
 from .slots import MISSING, Slot, dotted, put_items_back, slotted, value_of_context
 from .unread import Unread, can_be_partly_read, is_of_dataclass
 
-#: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
+#: Python's flag for classes made by a ``class`` statement; others cannot be changed.
 OF_A_STATEMENT = 1 << 9
-#: A container of more numbers and texts than this is compared as a whole.
+#: A container with more numbers and texts than this is compared as a whole.
 MANY = 1000
 
 
@@ -67,23 +67,23 @@ class State:
         self.functions: list[types.FunctionType] = []
         self.named: set[str] = set()  # the names in their code
         self.unnamed: dict[str, list[Any]] = {}  # in classes and modules, until the name is found
-        self.asking: list[dict[str, Any]] = []  # the global names of functions that call `type`
+        self.asking: list[dict[str, Any]] = []  # the globals of functions that call `type`
         self.unread = Unread()  # objects of which some attributes are not looked at
         self.parents: dict[Any, tuple[type, int]] = {}  # classes, and how many attributes they have
         self.objects: list[Any] = []
-        self.library_modules: set[int] = set()  # their attributes: they set masks, and read none
+        self.library_modules: set[int] = set()  # their attributes: masks are set there, never read
         self.attributes: list[tuple[Any, Any]] = []  # those of objects, and copies of them
         self.generators: list[tuple[Any, Any]] = [
             (default_generator, default_generator.bit_generator.state)
         ]
         self.not_imported: set[Any] = set()  # modules that functions may import
-        self.answers: list[tuple[Any, Any]] = []  # what tells the state of an object, and it
+        self.answers: list[tuple[Any, Any]] = []  # what tells an object's state, and its answer
         self.chances: list[Chance] = chances_of_all()
         self.places: set[tuple[int, Any]] = set()
         self.in_slots: set[int] = set()
         self.fixed: list[tuple[Any, str]] = []  # arrays that cannot be replaced: defaults
         self.seen: dict[int, Any] = {}
-        self.recorded_found = False  # in what the function itself has made
+        self.recorded_found = False  # in something that the function itself has made
         self.names: dict[int, str] = {}
 
     # ---- the walk
@@ -98,7 +98,7 @@ class State:
                 stack += self.found_in(value, self.attributes_of(value))
 
     def walk_down(self, stack: list[tuple[Any, str]]) -> None:
-        """Find what can be reached from some objects, as far as it is known what is read."""
+        """Find what can be reached from these objects, as far as it is known what code reads."""
         while stack:
             value, name = stack.pop()
             value = original_of(value)
@@ -119,7 +119,7 @@ class State:
             stack += self.found_in(value, self.below(value, name))
 
     def found_in(self, parent: Any, below: Iterator[Any]) -> list[tuple[Any, str]]:
-        """Note the slots in an object, and return what is in it: the first comes last."""
+        """Note the slots in an object, and return what is in it, the first item last."""
         found = sorted(below, key=rank)
         for slot in found:
             # Two functions may share a variable.
@@ -134,7 +134,7 @@ class State:
         return inside
 
     def below(self, value: Any, name: str) -> Iterator[Any]:
-        """Yield the slots in a value, and values in it that have none."""
+        """Yield the slots in a value, and the values in it that stand in no slot."""
         if isinstance(value, Tensor):
             self.tensors[id(value)] = value, name
             self.versions[id(value)] = value.version
@@ -162,7 +162,7 @@ class State:
             yield value.__wrapped__, ""
 
     def below_holder(self, value: Any, name: str) -> Iterator[Any]:
-        """Yield what is in an object of Python's or NumPy's that holds something of the user's."""
+        """Yield what an object of Python's or NumPy's holds of the user's."""
         yield from ((inner, name) for inner in inside_holder(value))
         chance = chance_of(value)
         if chance is not None and all(chance.source is not x.source for x in self.chances):
@@ -211,7 +211,7 @@ class State:
         yield from self.below_class(type(value), "__init__")
 
     def attributes_of(self, value: Any) -> Iterator[Slot]:
-        """Yield the attributes of an object of which some are not looked at yet."""
+        """Yield all attributes of an object, including those not looked at yet."""
         attributes = vars(value)
         name = self.names[id(attributes)]
         yield from (Slot(attributes, key, dotted(name, key)) for key in attributes)
@@ -240,7 +240,7 @@ class State:
             yield from ((item, dotted(name, i)) for i, item in enumerate(value))
 
     def below_class(self, kind: type, without: str = "") -> Iterator[Any]:
-        """Yield what a user's class has that may be used: by Python, by us, by name."""
+        """Yield what of a user's class may be used: by Python, by the library, by name."""
         if issubclass(kind, enum.Enum):
             return
         if not in_library(type(kind)):
@@ -255,7 +255,7 @@ class State:
     def if_named(
         self, holder: Any, attributes: Any, ours: Any = (), without: str = ""
     ) -> Iterator[Any]:
-        """Yield what a class or module has as soon as its name occurs in a function's code."""
+        """Yield what a class or module has, each item once its name occurs in a function's code."""
         for key, value in list(attributes.items()):
             function = under(value)
             if key.startswith("__"):
@@ -321,7 +321,7 @@ class State:
             self.asking.append(known)
 
     def shorten_names(self) -> None:
-        """Leave the net's own name out of those of its parts, if there is only one net."""
+        """If there is only one net, leave its name out of the names of its parts."""
         tops = {name.split(".")[0] for tensor, name in self.tensors.values() if "." in name}
         if len(tops) != 1:
             return
@@ -366,7 +366,7 @@ class State:
 
 
 def rank(found: Any) -> int:
-    """Return where something comes: what is found first gives the name, best a module."""
+    """Return the order in which to look: what is found first gives the name, best a module."""
     value = found.get() if isinstance(found, Slot) else found[0]
     return 0 if isinstance(value, Module) else 2 if isinstance(value, Optimizer) else 1
 
@@ -387,7 +387,7 @@ def is_cache_of_functools(function: Any, held: Any) -> bool:
 
 
 def under(value: Any) -> Any:
-    """Return the function under a property or the like in a class."""
+    """Return the function inside a property, a class method or the like."""
     if isinstance(value, (classmethod, staticmethod)):
         return value.__func__
     if isinstance(value, property):
@@ -397,7 +397,7 @@ def under(value: Any) -> Any:
 
 
 def has(value: Any, name: str) -> bool:
-    """Tell whether an object has an attribute, also where its class answers with other errors."""
+    """Tell whether an object has an attribute; its class may raise other errors than Python's."""
     try:
         getattr(value, name)
     except Exception:
@@ -406,7 +406,7 @@ def has(value: Any, name: str) -> bool:
 
 
 def is_plain_object(value: Any) -> bool:
-    """Tell whether an object's attributes are looked into."""
+    """Tell whether to look into an object's attributes."""
     if isinstance(value, OTHER_OBJECTS) or not has(value, "__dict__"):
         return False
     is_of_compile = type(value).__module__.startswith(__package__)
@@ -414,7 +414,7 @@ def is_plain_object(value: Any) -> bool:
     return is_ours or is_holder(value) or not in_library(type(value))
 
 
-#: What has attributes and is searched in another way.
+#: What has attributes, but is searched in another way.
 OTHER_OBJECTS = (
     *(type, types.FunctionType, types.MethodType, types.ModuleType, functools.partial),
     threading.local,

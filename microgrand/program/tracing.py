@@ -99,7 +99,7 @@ class Tracing:
         checks.refuse_for_error(failure, line_of_error(failure))
 
     def find_state(self) -> None:
-        """Walk from the function, and from those of its arguments that are no arrays."""
+        """Walk from the function, and from those of its arguments that are not arrays."""
         state = self.state
         arguments = leaves((self.args, self.kwargs))
         for container in containers_in((self.args, self.kwargs)):
@@ -112,7 +112,7 @@ class Tracing:
                 state.walk(leaf, type(leaf).__name__.lower())
         state.walk(self.function, "")
         self.names = parameter_names(self.function, self.args, self.kwargs)
-        #: Tensors that each call may give anew.
+        #: Tensors that may be new in each call.
         self.own_tensors = {
             id(x) for x in arguments if isinstance(x, Tensor) and id(x) not in state.tensors
         }
@@ -155,7 +155,7 @@ class Tracing:
         return result
 
     def other_changes(self) -> list[str]:
-        """Name what the function has changed beside what stands in slots."""
+        """Name what the function has changed besides what stands in slots."""
         self.recorder.look_at_streams()
         changes = ["the state of a generator in a way that is not recorded"]
         return changes * self.recorder.reseeded
@@ -174,7 +174,7 @@ class Tracing:
         def as_recorded(leaf: Any) -> Any:
             return self.replacing.recorded(leaf, known.get(id(leaf), "x"))
 
-        #: The copies of the containers among the arguments, with what was in them.
+        #: Copies of the containers among the arguments, and what was in them.
         self.copies: dict[int, tuple[Any, Any]] = {}
 
         def copy_of(tree: Any) -> Any:
@@ -188,11 +188,11 @@ class Tracing:
         return copy_of((self.args, self.kwargs))
 
     def undo(self) -> None:
-        """Put all that the call has changed back."""
+        """Put back all that the call has changed."""
         self.undoing()()
 
     def undoing(self) -> Callable[[], None]:
-        """Return what puts all that the call has changed back, also when that is forgotten."""
+        """Return a function that puts back all that the call has changed, even after `forget`."""
         undo_arrays, undo_state = self.recorder.undoing(), self.state.undoing()
 
         def undo() -> None:
@@ -204,7 +204,7 @@ class Tracing:
     # ---- the program
 
     def make_program(self, result: Any) -> Program:
-        """Bring the recorded calls and what is handed out together, and shorten them."""
+        """Make a program of the recorded calls and of what is handed out, and shorten it."""
         recorder = self.recorder
         self.outputs: list[Variable] = []
         for container in containers_in(result):
@@ -223,7 +223,7 @@ class Tracing:
         passes.dead_code(program)
         passes.no_copies(program)
         passes.draws_first(program)
-        #: What the checks expect, which is no constant: another answer leads to another program.
+        #: What the checks expect. It is not a constant: another answer leads to another program.
         self.expected = [
             [x for x in leaves(call.args) if not isinstance(x, Variable)]
             for call in (*recorder.calls, *self.conditions)
@@ -299,7 +299,7 @@ class Tracing:
         return len(self.outputs) - 1
 
     def difference(self, other: Tracing) -> Any:
-        """Return where another recording has another constant, if it has."""
+        """Return where another recording has a different constant, if anywhere."""
         mine, others = self.constants, other.constants
         if len(mine) != len(others):
             return other.first_line(), "the number of calls", len(mine), len(others)
@@ -309,7 +309,7 @@ class Tracing:
         return None
 
     def line_that_changes(self) -> str:
-        """Return the line in which the function stores what it must not."""
+        """Return the line in which the function stores something that it must not."""
         for name in self.changes:
             for function in self.state.functions:
                 line = line_that_stores(function.__code__, name.rsplit(".", 1)[-1])
@@ -347,7 +347,7 @@ class Tracing:
 
 
 def identities_in(container: Any) -> Any:
-    """Return what tells whether a container was changed: no value is compared."""
+    """Return what changes with a container; no values are compared."""
     items = [(key, id(item)) for key, item in items_of(container)]
     return items, {key: id(value) for key, value in attributes_of(container).items()}
 
@@ -360,7 +360,7 @@ class Output:
 
 
 class Always:
-    """A number of which no array is made."""
+    """A number that is always the same, and no output of the program."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -403,7 +403,7 @@ def is_object(leaf: Any) -> bool:
 
 
 def named_leaves(value: Any, name: str) -> list[tuple[Any, str]]:
-    """List what is in an argument, with names."""
+    """List the values in an argument, with names."""
     if isinstance(value, CONTAINERS):
         return [x for key, item in items_of(value) for x in named_leaves(item, dotted(name, key))]
     return [(value, name)]
