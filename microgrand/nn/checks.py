@@ -77,31 +77,40 @@ def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         )
 
 
-def check_label_dtype(labels: Array, who: str = "cross_entropy") -> None:
+#: What losses of a classification call their first argument.
+SCORES = {
+    "cross_entropy": "logits",
+    "multi_margin_loss": "logits",
+    "nll_loss": "log_probabilities",
+}
+
+
+def check_label_dtype(who: str, labels: Array) -> None:
     """Raise if labels of a classification are no integers."""
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
-            f"{who}(logits, labels) needs integer labels, got dtype {labels.dtype} and shape "
-            f"{labels.shape}; if these are the logits, they come first; else convert them with "
-            "labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
+            f"{who}({SCORES[who]}, labels) needs integer labels, got dtype {labels.dtype} and "
+            f"shape {labels.shape}; if these are the {SCORES[who]}, they come first; else convert "
+            "them with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
         )
 
 
-def check_labels(logits: Any, labels: Array) -> None:
-    """Raise if the shapes of logits and labels do not fit."""
-    if logits.ndim == 0 or labels.shape != logits.shape[: logits.ndim > 1] + logits.shape[2:]:
+def check_labels(who: str, scores: Any, labels: Array) -> None:
+    """Raise if the shapes of scores and labels do not fit."""
+    if scores.ndim == 0 or labels.shape != scores.shape[: scores.ndim > 1] + scores.shape[2:]:
         raise ValueError(
-            "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), or logits "
-            "(n, classes, ...) and labels (n, ...), or (classes,) and (), got "
-            f"{logits.shape} and {labels.shape}{mend_labels(logits, labels)}"
+            f"{who} needs {SCORES[who]} of shape (n, classes) and labels of shape (n,), or "
+            f"(n, classes, ...) and (n, ...), or (classes,) and (), got {scores.shape} and "
+            f"{labels.shape}{mend_labels(who, scores, labels)}"
         )
 
 
-def mend_labels(logits: Any, labels: Array) -> str:
+def mend_labels(who: str, scores: Any, labels: Array) -> str:
     """Return what to do with labels that look like rows of zeros and a one, or like a column."""
-    if logits.shape == labels.shape:
-        return "; one-hot rows are made labels with labels.argmax(axis=1), probabilities are floats"
-    if logits.ndim == 2 and labels.shape == (len(logits), 1):
+    if scores.shape == labels.shape:
+        probabilities = ", probabilities are floats" if who == "cross_entropy" else ""
+        return f"; one-hot rows are made labels with labels.argmax(axis=1){probabilities}"
+    if scores.ndim == 2 and labels.shape == (len(scores), 1):
         return "; a column is made labels with labels[:, 0]"
     return ""
 

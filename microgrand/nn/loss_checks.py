@@ -49,7 +49,7 @@ def refuse_labels(labels: Array, one_hot: Mask, wrong: Mask) -> None:
     """Raise if some labels are wrong."""
     if look(np.count_nonzero(wrong)):
         raise ValueError(
-            f"label {look(labels[wrong])[0]} is not a class: logits of shape "
+            f"label {look(labels[wrong])[0]} is not a class: scores of shape "
             f"{(len(labels), one_hot.shape[1])} have the classes 0 to {one_hot.shape[1] - 1}"
         )
 

@@ -122,9 +122,9 @@ def cross_entropy(
     target, labels = labels, as_array(data_of(labels))
     if labels.dtype.kind == "f" and labels.ndim and labels.shape == np.shape(logits):
         return of_probabilities(logits, target, weight, reduction, label_smoothing)
-    checks.check_label_dtype(labels)
+    checks.check_label_dtype("cross_entropy", labels)
     logits = as_tensor(logits)
-    checks.check_labels(logits._array, labels)
+    checks.check_labels("cross_entropy", logits._array, labels)
     rows, flat = in_rows(logits), in_a_row(labels)
     one_hot, some_ignored = matches(flat, rows._array.shape[1], ignore_index)
     is_plain = weight is None and reduction == "mean" and not label_smoothing
@@ -238,8 +238,8 @@ def nll_loss(
     loss_checks.check_reduction("nll_loss", reduction)
     scores = as_tensor(log_probabilities)
     labels = as_array(data_of(labels))
-    checks.check_label_dtype(labels)
-    checks.check_labels(scores._array, labels)
+    checks.check_label_dtype("nll_loss", labels)
+    checks.check_labels("nll_loss", scores._array, labels)
     rows, flat = in_rows(scores), in_a_row(labels)
     one_hot, _ = matches(flat, rows._array.shape[1], ignore_index)
     counted = one_hot & np.not_equal(flat, ignore_index)[:, None]

@@ -304,7 +304,7 @@ def multi_margin_loss(
     margin = layer_checks.number("multi_margin_loss's margin", margin)
     logits = as_tensor(logits)
     labels = as_array(data_of(labels))
-    checks.check_label_dtype(labels, "multi_margin_loss")
+    checks.check_label_dtype("multi_margin_loss", labels)
     loss_checks.check_rows("multi_margin_loss", logits._array.shape, labels.shape)
     rows, flat = in_rows(logits), np.reshape(labels, -1)
     one_hot = np.equal(flat[:, None], np.arange(rows._array.shape[1], like=library_of(flat)))
