@@ -12,9 +12,7 @@ from ..kinds import Array
 BLOCK_BYTES = 1 << 18
 
 
-def in_blocks(
-    rule: Callable[..., None], arrays: Sequence[Array], numbers: Iterable[float]
-) -> None:
+def in_blocks(rule: Callable[..., None], arrays: Sequence[Array], numbers: Iterable[float]) -> None:
     """Apply an optimizer's rule to matching blocks of arrays of one shape.
 
     The rule is called as ``rule(*blocks, scratch, *numbers)``. What it writes into the blocks of
