@@ -2,7 +2,7 @@
 
 import pytest
 from harness import SOURCE, examined, first_fault, some, statuses
-from mutants import DROPPED, EPOCH, PARAMETERS, SGD_V
+from mutants.mutant import DROPPED, EPOCH, PARAMETERS, SGD_V
 
 IN_INIT = (
     "    training = True\n\n    def parameters",
