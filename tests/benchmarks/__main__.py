@@ -25,7 +25,7 @@ from report import as_text, draw
 from worker import Worker, WorkerError
 
 # Idle threads of OpenMP and BLAS spin for a while before they sleep, and take the time of whoever
-# comes next: in one process with NumPy, PyTorch looked up to twice as slow as it is.
+# comes next.
 PAUSE_SECONDS = 0.1
 BLOCK_SECONDS = 0.2
 #: How far arrays of two contenders may differ, relative to the largest element.
