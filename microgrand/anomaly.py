@@ -29,8 +29,8 @@ def detect_anomaly() -> Iterator[None]:
     blame. This is slow: use it for debugging, not training. Also a decorator,
     ``@detect_anomaly()``. Holds for the current thread or asyncio task only.
 
-    A forward result with infinities is no anomaly if an argument has some, too: scores are masked
-    by ``np.where(mask, scores, -np.inf)``. Values that record no gradient are not looked at.
+    A forward result with infinities is not an anomaly if an argument has some, too: scores are
+    masked by ``np.where(mask, scores, -np.inf)``. Values that record no gradient are not looked at.
 
     NumPy's own warnings point into microgrand, where the function is called. Inside
     ``np.errstate(all="raise", under="ignore")`` they are errors, and the traceback shows your line.

@@ -32,7 +32,7 @@ def ravel_pytree(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     Raises
     ------
     TypeError
-        If something in the nest is no array of numbers.
+        If something in the nest is not an array of numbers.
     ValueError
         In `unravel`, if the vector is of another length.
 

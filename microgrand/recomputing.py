@@ -100,7 +100,7 @@ class Call:
         self.arguments = args, kwargs
         self.masks = DropoutMasks()
         self.given = variables_in(self.arguments)
-        self.captured: list[Any] = []  # what the function uses beside its arguments
+        self.captured: list[Any] = []  # what the function uses besides its arguments
         self.inside: set[Node] = set()  # the values that it computes
         self.data: Any = None
 
@@ -163,7 +163,7 @@ class Call:
         return node
 
     def find_captured(self, outputs: list[Any], copies: set[Any]) -> list[Any]:
-        """List the tensors that the function has used beside its arguments: parameters, say."""
+        """List the tensors that the function has used besides its arguments: parameters, say."""
         found = []
         seen = set(outputs)
         stack = list(outputs)

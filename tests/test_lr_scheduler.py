@@ -272,7 +272,7 @@ L = lr_scheduler
         (
             lambda: L.SequentialLR(optimizer, [L.ReduceLROnPlateau(optimizer)], []),
             TypeError,
-            "no function of the step",
+            "not a function of the step",
         ),
         (
             lambda: L.SequentialLR(optimizer, [L.LinearLR(optimizer)], [3]),

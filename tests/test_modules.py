@@ -1,4 +1,4 @@
-"""Modules: what they are made of, modes, texts, saving, loading and copies."""
+"""Modules: what they are made of, modes, `repr`, saving, loading and copies."""
 
 import collections
 import copy
@@ -85,7 +85,7 @@ def test_a_tensor_that_would_not_be_trained_is_refused():
 
 
 class Plain:
-    """An object that is no module."""
+    """An object that is not a module."""
 
     def __init__(self, part):
         self.part = part

@@ -1,4 +1,4 @@
-"""What checkpoints refuse: values that cannot be saved, and files that are not to be trusted.
+"""What checkpoints refuse: values that cannot be saved, and files that cannot be trusted.
 
 A file is refused with a `Refused`, a ValueError that says why.
 """
@@ -24,7 +24,7 @@ class Refused(ValueError):  # noqa: N818
 
 
 def refuse_file(path: Any, reason: Any) -> NoReturn:
-    """Raise, as a file is not to be loaded."""
+    """Raise because a file cannot be loaded."""
     raise Refused(f"{path} was refused, nothing was changed: {reason}") from None
 
 
@@ -48,12 +48,12 @@ def check_has_state(who: str, value: Any, kind: str) -> None:
         )
 
 
-#: How deep lists and dicts may be in each other: Python's limit when a file is read, which may be
-#: from within many calls, is a thousand calls.
+#: How deep lists and dicts may be nested: when a file is read, maybe from within many calls,
+#: Python's limit is a thousand calls.
 DEEPEST = 100
 #: The longest integer: Python refuses to read those of more than 4300 digits.
 MOST_BITS = 12_000
-#: The longest name of an array in bytes: ``.npz`` files have no longer ones.
+#: The longest name of an array in bytes, which is that of ``.npz`` files.
 LONGEST = 60_000
 
 
@@ -99,7 +99,7 @@ def check_keys(name: str, items: Mapping[Any, Any]) -> None:
 
 
 def check_can_be_saved(name: str, value: Any) -> None:
-    """Raise if a value is no array of numbers."""
+    """Raise if a value is not an array of numbers."""
     if not isinstance(value, (np.ndarray, np.generic)):
         if library_of(value) is not None:
             raise TypeError(f"checkpoint: {name}: {where_to_bring(value)}")
@@ -168,7 +168,7 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_kind(kind: Any) -> NoReturn:
-    """Raise, as a value is of no kind that is known."""
+    """Raise because a value is of an unknown kind."""
     raise Refused(f"it holds a value of an unknown kind, {kind!r:.60}")
 
 
@@ -185,7 +185,7 @@ LARGEST = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1}
 
 
 def checked_like(given: Any, expected: Any, name: str) -> Any:
-    """Return a part of a generator's state, if it is built as another one's."""
+    """Return a part of a generator's state if it has the same structure as another one's."""
     if isinstance(expected, dict):
         if not isinstance(given, dict) or given.keys() != expected.keys():
             raise Refused(f"a generator's state has other parts than {', '.join(expected)}")
@@ -197,7 +197,7 @@ def checked_like(given: Any, expected: Any, name: str) -> Any:
             or len(given) != len(expected)
             or not all(type(x) is int and 0 <= x <= limits.max for x in given)
         ):
-            raise Refused(f"a generator's {name!r} is no list of {len(expected)} numbers")
+            raise Refused(f"a generator's {name!r} is not a list of {len(expected)} numbers")
         return np.array(given, expected.dtype)
     if isinstance(expected, str):
         if given != expected:

@@ -163,14 +163,14 @@ def check_beginning(door: Door, *lines: str, **inputs: Any) -> None:
 
 
 def leave_in_memory(inputs: dict[str, Any]) -> None:
-    """Leave numbers in the memory that `np.empty` may be given next, so that it is no zeros."""
+    """Leave numbers in the memory that `np.empty` may get next, so that it is not all zeros."""
     for given in inputs.values():
         if isinstance(given, np.ndarray):
             _ = [np.full(given.shape, 77.0) for _ in range(6)]
 
 
 def value_of(run: Any, where: str) -> Array:
-    """Return the values of ``z``; if it is no Tensor, say where it was made."""
+    """Return the values of ``z``; if it is not a Tensor, say where it was made."""
     try:
         return np.asarray(run.value("z"))
     except Fault as fault:

@@ -328,7 +328,7 @@ class Door:
         return getattr(found, "__code__", None)
 
     def note(self, sentence: str) -> None:
-        """Tell the student something that is no fault."""
+        """Tell the student something that is not a fault."""
         self.notes[sentence] = None
 
 

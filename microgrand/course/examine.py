@@ -288,7 +288,7 @@ class Examination:
         return Frozen(*found)  # type: ignore[return-value]
 
     def mind_substitutes(self, fault: Fault, door: Door) -> None:
-        """Raise if it is no fault of the student's that their code does not suit the course's."""
+        """Raise if it is not the student's fault that their code does not suit the course's."""
         if not door.substituted:
             return
         error = fault.data.get("error")

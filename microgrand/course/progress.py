@@ -74,7 +74,7 @@ class Progress:
         self.save()
 
     def save(self) -> None:
-        """Write the file as a whole; a folder that cannot be written to is no fault."""
+        """Write the file as a whole; a folder that cannot be written to is not a fault."""
         new = self.path.with_name(f"{NAME}.{os.getpid()}")
         try:
             new.write_text(json.dumps(self.data, indent=1), encoding="utf-8")

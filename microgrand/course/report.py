@@ -190,7 +190,7 @@ def first_faulty(result: dict[str, Any]) -> list[int]:
 
 
 def notes_of(stages: list[dict[str, Any]], lang: str) -> list[str]:
-    """Return the lines of what is no fault."""
+    """Return the lines of what is not a fault."""
     return [entry("note", say(text, lang), lang) for stage in stages for text in stage["notes"]]
 
 

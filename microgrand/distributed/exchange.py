@@ -1,4 +1,4 @@
-"""Speed: gradients are summed over the ranks in buckets, while the backward pass goes on.
+"""Speed: gradients are summed over the ranks in buckets, during the backward pass.
 
 The pass completes the gradients of the last layers first. So the parameters are put into buckets in
 reverse order, and a bucket's sum is begun when the last of its gradients is there. All ranks begin
@@ -91,7 +91,7 @@ class Exchange:
             while self.begun < len(self.buckets) - 1 and not self.buckets[self.begun].missing:
                 self.begin()
         elif self.begun:
-            self.buckets[self.begun - 1].request.Test()  # MPI goes on only while it is called
+            self.buckets[self.begun - 1].request.Test()  # MPI works only while it is called
 
     def begin(self) -> None:
         """Begin the sum of the next bucket."""

@@ -129,6 +129,6 @@ def activation(given: Any, by_name: dict[str, Any]) -> Any:
 
 
 def check_is_module(who: str, given: Any, module: type) -> None:
-    """Raise if it is no module."""
+    """Raise if it is not a module."""
     if not isinstance(given, module):
         raise TypeError(f"{who} is a module, got {given!r:.60}")

@@ -1,4 +1,4 @@
-"""Bags of words: one vector for several words, the sum, the mean or the maximum of theirs."""
+"""Bags of words: one vector for several words, the sum, mean or maximum of their vectors."""
 
 from __future__ import annotations
 

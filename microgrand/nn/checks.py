@@ -24,7 +24,7 @@ from ..tensor import Tensor
 
 
 def integer(who: str, value: Any, least: int) -> int:
-    """Return an integer as Python's own, or raise if it is none, or less than `least`."""
+    """Return an integer as Python's own; raise for anything else, or less than `least`."""
     if not is_integer(value):
         raise TypeError(f"{who} must be an integer, got {value!r}")
     if value < least:
@@ -78,7 +78,7 @@ def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 
 def check_label_dtype(labels: Array, who: str = "cross_entropy") -> None:
-    """Raise if labels of a classification are no integers."""
+    """Raise if labels of a classification are not integers."""
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
             f"{who}(logits, labels) needs integer labels, got dtype {labels.dtype} and shape "
@@ -285,7 +285,7 @@ def check_mode(mode: Any) -> None:
 
 
 def check_is_mapping(state: Any) -> None:
-    """Raise if a state is no mapping."""
+    """Raise if a state is not a mapping."""
     if not isinstance(state, Mapping):
         raise TypeError(
             "load_state_dict takes a mapping from names to arrays, got "
@@ -440,7 +440,7 @@ def when_to_scale(scaling: Any) -> str:
 
 
 def check_channels(shape: Shape, spatial_axes: int) -> None:
-    """Raise if an input does not have a channel axis before so many spatial ones."""
+    """Raise if an input does not have a channel axis before its spatial axes."""
     batched, single = spatial_axes + 2, spatial_axes + 1
     # (a, b, c) may be a batch of sequences or one image; we refuse to guess.
     ambiguous = spatial_axes == 2

@@ -173,7 +173,7 @@ class ModuleList(Numbered):
     """A list of modules, to be called by the module that has it.
 
     A plain list in an attribute does as well; this one has PyTorch's names and methods, and refuses
-    what is no module at once.
+    what is not a module at once.
 
     Parameters
     ----------
@@ -244,12 +244,12 @@ class ParameterList(Numbered):
         self.layers = self.checked(values)
 
     def checked(self, items: Iterable[Any]) -> list[Any]:
-        """Return parameters, made of arrays where they are none."""
+        """Return parameters, making them from arrays where necessary."""
         checks.check_parameter_list(type(self).__name__, items)
         return [as_parameter(item) for item in items]
 
     def put_module(self, name: str, module: Module | None) -> None:
-        """Refuse it: it is no parameter."""
+        """Refuse it: it is not a parameter."""
         checks.refuse_name(self, name, "append(parameter)")
 
     def __getitem__(self, index: int | slice) -> Any:
@@ -344,7 +344,7 @@ class Named(Module):
 class ModuleDict(Named):
     """Modules by name, to be called by the module that has them.
 
-    A name that is none of the dict's own methods is an attribute, too.
+    A name that is not one of the dict's own methods is an attribute, too.
 
     Parameters
     ----------
@@ -373,7 +373,7 @@ class ModuleDict(Named):
 class ParameterDict(Named):
     """Parameters by name, to be used by the module that has them.
 
-    A name that is none of the dict's own methods is an attribute, too.
+    A name that is not one of the dict's own methods is an attribute, too.
 
     Parameters
     ----------
@@ -398,12 +398,12 @@ class ParameterDict(Named):
     """
 
     def checked(self, items: Any) -> Mapping[str, Any]:
-        """Return parameters, made of arrays where they are none."""
+        """Return parameters, making them from arrays where necessary."""
         checks.check_names(type(self).__name__, "parameters", items)
         return {name: as_parameter(item) for name, item in items.items()}
 
     def put_module(self, name: str, module: Module | None) -> None:
-        """Refuse it: it is no parameter."""
+        """Refuse it: it is not a parameter."""
         checks.refuse_name(self, name, "parameters[name] = array")
 
     def extra_repr(self) -> str:

@@ -75,7 +75,7 @@ def l1_loss(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = "me
 
 
 def bowl(difference: Value, width: float) -> Value:
-    """Return ``d^2 / 2`` up to a distance, and go on in a straight line."""
+    """Return ``d^2 / 2`` up to a distance, and a straight line beyond."""
     distance = np.abs(difference)
     inside = np.where(np.less(distance, width), distance, width)
     return inside * (distance - 0.5 * inside)

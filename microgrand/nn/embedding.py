@@ -34,7 +34,7 @@ def embedding(
     weight
         Tensor or array of shape ``(vocabulary, features)``.
     padding_idx
-        A word that fills short texts up: its row gets no gradient. From the end if negative.
+        A word that pads short texts: its row gets no gradient. Counted from the end if negative.
     max_norm
         If given, rows that are looked up and longer are shortened to this length first. That
         changes `weight`, which must be a leaf, without a gradient; a graph that has used it before
@@ -54,7 +54,7 @@ def embedding(
     IndexError
         If a word is not in the vocabulary.
     ValueError
-        If the weight is no matrix, or an order or a length not positive.
+        If the weight is not a matrix, or an order or a length not positive.
 
     References
     ----------
@@ -150,7 +150,7 @@ class Embedding(Module):
     embedding_dim
         The length of a vector, at least 1.
     padding_idx
-        A word that fills short texts up: its vector is not learned. From the end if negative.
+        A word that pads short texts: its vector is not learned. Counted from the end if negative.
     max_norm, norm_type
         The largest length of a vector, or None, and the order of its norm; see
         `functional.embedding`.

@@ -124,7 +124,7 @@ class Gates:
         return g
 
     def end(self, g: Any) -> Any:
-        """Call the hooks with all cotangents; return what is to go on."""
+        """Call the hooks with all cotangents; return those to propagate further."""
         inner = self.call_hooks(spread(self.split(g), self.places, self.count))
         parts = [inner[i] for i in self.places]
         return as_one(parts)[0]

@@ -186,7 +186,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator = None,
 ) -> Tensor:
-    """Draw from the normal distribution on ``[a, b]``: what lies outside is drawn anew.
+    """Draw from the normal distribution on ``[a, b]``: values outside are drawn again.
 
     Parameters
     ----------
@@ -460,7 +460,7 @@ def sparse_(
     Raises
     ------
     ValueError
-        If it is no matrix, or `sparsity` is not from 0 to 1.
+        If it is not a matrix, or `sparsity` is not from 0 to 1.
 
     References
     ----------

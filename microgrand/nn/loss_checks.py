@@ -158,7 +158,7 @@ def check_variances(variances: Array) -> None:
 
 
 def check_probabilities(p: Array) -> None:
-    """Raise if probabilities are none."""
+    """Raise if probabilities are not from 0 to 1."""
     if look(np.any(np.less(p, 0) | np.greater(p, 1))):
         raise ValueError(
             "binary_cross_entropy takes probabilities from 0 to 1, got others; "

@@ -168,7 +168,7 @@ def of_labels(
     smoothing: float,
     shape: Shape,
 ) -> Any:
-    """Return the loss of rows of log-probabilities, each at its label; False all along is none."""
+    """Return the loss of rows of log-probabilities at their labels; a row without True has none."""
     weight = weight_of_classes(weight, log_probabilities)
     of_rows = sum_of(np.where(one_hot, weight, 0), axis=1)  # 0 for what is ignored
     losses = of_rows * np.sum(np.where(one_hot, -log_probabilities, 0), axis=1)

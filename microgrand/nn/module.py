@@ -340,7 +340,7 @@ class Module:
         Parameters
         ----------
         prefix
-            What stands before the names, with a dot.
+            What to put before the names, with a dot.
         recurse
             Whether those of the modules below are among them.
         remove_duplicate
@@ -439,7 +439,7 @@ class Module:
         Raises
         ------
         TypeError
-            If it is no dtype of floats: there are no devices.
+            If it is not a dtype of floats: there are no devices.
 
         Examples
         --------
@@ -644,7 +644,7 @@ class Module:
     # ---- as text
 
     def extra_repr(self) -> str:
-        """Return what stands between the parentheses of the `repr` of a module without parts."""
+        """Return what the `repr` of a module without parts shows between its parentheses."""
         return ""
 
     def __repr__(self) -> str:

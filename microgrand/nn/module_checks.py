@@ -77,7 +77,7 @@ def check_named_modules(who: str, modules: Any, module: type) -> None:
 
 
 def check_names_of_layers(net: Any, layers: Mapping[Any, Any], module: type) -> None:
-    """Raise if layers by name are no modules, or could not be attributes of these names."""
+    """Raise if layers by name are not modules, or could not be attributes of these names."""
     check_named_modules("Sequential", layers, module)
     for name in layers:
         if hasattr(type(net), name) or name in ("layers", "names"):
@@ -276,7 +276,7 @@ def check_finite_norm(finite: Any) -> None:
 
 
 def checked_vector(vector: Any, size: int) -> Array:
-    """Return the values of a vector of so many elements."""
+    """Return the values of a vector of the right number of elements."""
     values = vector.data if isinstance(vector, Tensor) else np.asarray(vector)
     if values.shape != (size,):
         raise ValueError(
@@ -320,7 +320,7 @@ def checked_padding(dtype: np.dtype[Any], batch_first: Any, value: Any, side: An
 
 
 def check_is_module(who: str, module: Any, kind: type) -> None:
-    """Raise if something is no module."""
+    """Raise if something is not a module."""
     if not isinstance(module, kind):
         raise TypeError(f"{who} takes a module, got {type(module).__name__}")
 

@@ -46,9 +46,9 @@ def pad(x: ArrayLike, pad: Sequence[int], mode: Mode = "constant", value: float 
     Raises
     ------
     TypeError
-        If the numbers are no integers.
+        If the numbers are not integers.
     ValueError
-        If they do not belong to axes, or if there are not so many elements to reflect or repeat.
+        If they do not belong to axes, or there are too few elements to reflect or repeat.
 
     Examples
     --------

@@ -19,7 +19,7 @@ from ..tensor import Tensor
 def checked_parameters(
     parameters: Iterable[Tensor], who: str = "parameters", others: Iterable[Tensor] = ()
 ) -> list[Tensor]:
-    """Return the parameters as a list, if an optimizer can change them all beside others."""
+    """Return the parameters as a list, if an optimizer can change all of them."""
     if isinstance(parameters, Tensor):
         raise TypeError("parameters must be an iterable of tensors, got one Tensor; write [tensor]")
     if callable(getattr(parameters, "parameters", None)):
@@ -422,7 +422,7 @@ def checked_part(name: str, value: Any) -> float:
 
 
 def one_of(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
-    """Return what a text stands for."""
+    """Return the value that a string names."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
     return choices[value]
@@ -468,8 +468,8 @@ def checked_schedulers(
     for i, scheduler in enumerate(schedulers):
         if not isinstance(scheduler, kind) or isinstance(scheduler, other):
             raise TypeError(
-                f"schedulers[{i}] is of type {type(scheduler).__name__}, which is no function of "
-                "the step"
+                f"schedulers[{i}] is of type {type(scheduler).__name__}, which is not a function "
+                "of the step"
             )
         if scheduler.optimizer is not optimizer:
             raise ValueError(f"schedulers[{i}] belongs to another optimizer; make it for this one")

@@ -208,7 +208,7 @@ class Optimizer(ABC):
         Raises
         ------
         TypeError
-            If `closure` is no function.
+            If `closure` is not a function.
         ValueError
             If the tensors in the groups are others than the optimizer was given.
         """
@@ -292,7 +292,7 @@ class Optimizer(ABC):
         ----------
         state
             From an optimizer of the same kind, with as many parameters in each group. They are told
-            by their order; parameters without an entry begin anew.
+            by their order; parameters without an entry start afresh.
 
         Raises
         ------

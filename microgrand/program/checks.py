@@ -112,7 +112,7 @@ def refuse_object(value: Any, line: str) -> NoReturn:
 def refuse_kind_of_array(array: Any, line: str) -> NoReturn:
     """Raise, as the operations of an array are not NumPy's own."""
     raise NotRecordable(
-        f"{line}: a {type(array).__name__} is no plain array; convert it with np.asarray"
+        f"{line}: a {type(array).__name__} is not a plain array; convert it with np.asarray"
     )
 
 
@@ -262,7 +262,7 @@ def refuse_result(function: Any, value: Any) -> NoReturn:
 
 
 def check_function(function: Any) -> None:
-    """Raise if what is to be compiled is no function."""
+    """Raise if what is to be compiled is not a function."""
     if not callable(function) and not isinstance(function, classmethod):
         raise TypeError(f"compile expects a function, got {function!r}")
 
@@ -372,7 +372,7 @@ def refuse_saving_value(value: Any) -> NoReturn:
 
 
 def refuse_saving_objects(name: str) -> NoReturn:
-    """Raise, as an array of Python's objects is no array of numbers."""
+    """Raise, as an array of Python's objects is not an array of numbers."""
     raise TypeError(
         f"the program reads {name}, an array of objects, which a module's .npz file does not hold; "
         "convert it to an array of numbers, as by array.astype(float)"
@@ -426,7 +426,7 @@ def refuse_saving_for_a_device() -> NoReturn:
 
 
 def refuse_saving_native() -> NoReturn:
-    """Raise, as native parts are no program of NumPy's."""
+    """Raise, as native parts are not a program of NumPy's."""
     raise TypeError(
         'a program with native parts cannot be saved; compile the function with backend="numpy", '
         "call it twice, and save that program"

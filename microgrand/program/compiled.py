@@ -25,7 +25,7 @@ from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.
 MOST = 32
-#: After so many calls that had to run eagerly, the user is told.
+#: After this many calls that had to run eagerly, the user is warned.
 OFTEN = 20
 #: Recording puts recorded values in the place of arrays: one at a time.
 one_at_a_time = threading.RLock()
@@ -85,14 +85,14 @@ def compile(
     Notes
     -----
     There is a program for each combination of the arguments' shapes, dtypes and memory layouts, of
-    training modes, and of Python's numbers that are no floats, among the arguments, in the closure
+    training modes, and of Python's numbers that are not floats, among the arguments, in the closure
     and in modules; of floats, the optimizer's ``lr``, the momenta of the library's optimizers, a
     dropout layer's ``p`` and those among the arguments, in closures and modules may change. More
     than 32 programs are not made.
 
     Arrays that the function closes over are read at each call, and numbers are compared: also where
     they stand in other modules of yours, in classes, in context variables, or under decorators.
-    Of an object of yours that is no module, such as a trainer, attributes that the code does not
+    Of an object of yours that is not a module, such as a trainer, attributes that the code does not
     name may change; all are compared where the code hands the object itself on, as ``vars(self)``.
     Comparing a long list takes time in each call, an array or a tuple in its place does not; of a
     long dict, only what is read is compared. Records, matrices, memoryviews and what else lends

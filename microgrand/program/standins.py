@@ -1,4 +1,4 @@
-"""What stands in the place of what is no array, while a function is recorded.
+"""What stands in the place of what is not an array, while a function is recorded.
 
 Generators write down what they draw, and dropout's masks how they were drawn. A cache must not keep
 recorded values. Of a long dict, it is noted what is read. And all that stands in for something
@@ -157,7 +157,7 @@ class RecordingSource(MaskSource):
             draw = None
         if draw is DropoutBase.draw:
             mask = self.bernoulli_mask(shape, 1 - layer.p, rng)
-        elif draw is GaussianDropout.draw and shape:  # a number of NumPy's is no mask
+        elif draw is GaussianDropout.draw and shape:  # a number of NumPy's is not a mask
             mask = layer.draw(shape, rng)
         else:
             mask = self.recorder.call(layer.draw, (shape, rng), {})

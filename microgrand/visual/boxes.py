@@ -322,7 +322,7 @@ def sorted_by_need(boxes: list[Box]) -> list[Box]:
 
 
 def fold_to(boxes: list[Box], most: int) -> list[Box]:
-    """Fold layers, and then stretches of values, until there are at most so many boxes."""
+    """Fold layers, and then runs of values, until there are at most `most` boxes."""
     for name in layers_of(boxes):
         if len(boxes) <= most:
             break

@@ -30,7 +30,7 @@ PAUSE_SECONDS = 0.1
 BLOCK_SECONDS = 0.2
 #: How far arrays of two contenders may differ, relative to the largest element.
 TOLERANCE = 1e-4
-#: A case with steps longer than this takes no more than so many rounds.
+#: A case with steps longer than this takes at most this many rounds.
 LONG_STEP_SECONDS, ROUNDS_OF_LONG_STEPS = 0.5, 5
 COMPILED, NATIVE = "microgrand-compiled", "microgrand-numba"
 

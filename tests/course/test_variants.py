@@ -1,4 +1,4 @@
-"""Right code that differs from the course's in what the contract leaves open is no fault."""
+"""Right code that differs from the course's in what the contract leaves open is not a fault."""
 
 import pytest
 from harness import SOURCE, examined, first_fault, some, statuses

@@ -30,7 +30,7 @@ class Cycle(LRScheduler):
 
     @abstractmethod
     def momentum(self, step: int) -> float:
-        """Return the momentum after so many steps."""
+        """Return the momentum after a number of steps."""
 
 
 class OneCycleLR(Cycle):

@@ -25,7 +25,7 @@ class LambdaLR(LRScheduler):
     Raises
     ------
     TypeError, ValueError
-        If it is not a function, or not one for each group, or returns what is no factor.
+        If it is not a function, or not one for each group, or returns what is not a factor.
 
     Examples
     --------
@@ -321,7 +321,7 @@ class PolynomialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Go down from the initial learning rate along half a cosine, and up again if it goes on.
+    """Go down from the initial learning rate along half a cosine, and then up again.
 
         eta_min + (initial - eta_min) (1 + cos(pi step / T_max)) / 2
 

@@ -56,7 +56,7 @@ class LRScheduler(ABC):
 
     @abstractmethod
     def rate(self, step: int, initial: float, index: int = 0) -> float:
-        """Return the learning rate of a group after so many steps, from its initial one."""
+        """Return the learning rate of a group after a number of steps, from its initial one."""
 
     def step(self) -> None:
         """Count a step, and set the learning rates of the next."""
