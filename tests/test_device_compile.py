@@ -350,7 +350,7 @@ REFUSED = {
         lambda: (DeviceArray(np.ones(3)), DeviceGenerator(0)),
         r"after a device's generator has drawn.*leave it out",
     ),
-    "an array that is another one in each call": (
+    "an array that differs from call to call": (
         lambda x: x + DeviceArray(np.random.default_rng().random(3)),
         {},
         lambda: (DeviceArray(np.ones(3)),),

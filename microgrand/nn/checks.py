@@ -551,7 +551,7 @@ def check_drawn_once(masks: Any) -> None:
 
 
 def refuse_order_of_blocks() -> None:
-    """Raise, as blocks ended in another order than they began."""
+    """Raise because blocks ended in another order than they began."""
     raise RuntimeError(
         "a block of DropoutMasks ended in another order than it began, or in another context, "
         "so that masks of several blocks were mixed up; that happens if a generator yields "

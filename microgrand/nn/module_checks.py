@@ -111,7 +111,7 @@ def check_has_no_names(names: Any) -> None:
 
 
 def refuse_name(container: Any, name: str, instead: str) -> NoReturn:
-    """Raise, as a container has no place for a module of a name."""
+    """Raise because a container has no place for a module of a name."""
     raise TypeError(
         f"{type(container).__name__} has no place for a module {name!r}; write {instead}"
     )

@@ -214,7 +214,7 @@ def check_rows(index: int, weight: Tensor) -> None:
 
 
 def refuse_infinite_norm(index: int) -> None:
-    """Raise, as a vector of infinite length has no nearest point."""
+    """Raise because a vector of infinite length has no nearest point."""
     raise ValueError(
         f"weights[{index}] holds an infinity, and has no norm to be shortened; the "
         "training has diverged: take smaller steps, or begin again"
@@ -337,7 +337,7 @@ def checked_step(step: Any) -> int:
 
 
 def refuse(who: str, problem: str) -> NoReturn:
-    """Raise, as a state does not fit."""
+    """Raise because a state does not fit."""
     raise ValueError(f"load_state_dict refused, nothing was changed in {who}; {problem}")
 
 
