@@ -206,7 +206,7 @@ def test_a_broken_progress_file_loses_nothing(folder, capsys, text):
     write(folder, "")
     write(folder, text, ".microgrand-course.json")
     assert main(["hint"]) == 0
-    assert "begun anew" in capsys.readouterr().err
+    assert "a new one is begun" in capsys.readouterr().err
     assert main(["hint"]) == 0
     assert capsys.readouterr().err == ""
 

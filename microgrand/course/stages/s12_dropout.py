@@ -359,7 +359,7 @@ def mask_gone(door, fault):
 
 
 @stage.suspect(
-    "the mask is drawn once and kept: draw one in each call, with a generator that goes on"
+    "the mask is drawn once and kept: draw one in each call, with one generator for all calls"
 )
 def drawn_once(door, fault):
     return fault.data.get("same") == "calls" and mask_is_kept(door)
@@ -379,7 +379,7 @@ def mask_is_kept(door):
 
 
 @stage.suspect(
-    "each call makes a generator of the same seed, which begins anew: make it once, in `__init__`"
+    "each call makes a generator from the same seed, which starts over: make it once, in `__init__`"
 )
 def new_generator(door, fault):
     return fault.data.get("same") == "calls" and begins_anew(door)

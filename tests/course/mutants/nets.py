@@ -396,7 +396,7 @@ NETS = [
         "    out = Tensor(value)\n    if RECORDING[-1]:",
         "    out = Tensor(value)\n    node.tape = (out, getattr(node, 'tape', None))\n"
         "    if RECORDING[-1]:",
-        "kept for ever",
+        "kept forever",
     ),
     Mutant(
         15,

@@ -185,7 +185,7 @@ OPERATORS = [
         "for tensor in [self, *self.parents]:\n"
         "            if tensor.vjp is not None and tensor is not self:\n"
         "                continue",
-        "do not go on",
+        "do not hand theirs on",
     ),
     # ------------------------------------------------------------------------ 3, many uses
     Mutant(3, "overwritten inside", PASS_ON, "", "overwrites"),
@@ -389,7 +389,7 @@ OPERATORS = [
         "keepdims lost",
         "self.data.sum(axis=axis, keepdims=keepdims)",
         "self.data.sum(axis=axis)",
-        "not handed on",
+        "not passed on",
     ),
     Mutant(
         6,
