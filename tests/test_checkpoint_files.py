@@ -248,8 +248,11 @@ BAD_SAFE = {
     ),
     "truncated": (safe_file({"w": entry()}, b"0" * 7), "have 8 bytes, and the file has 7"),
     "too long": (safe_file({"w": entry()}, b"0" * 9), "have 8 bytes, and the file has 9"),
-    "more keys": (safe_file({"w": {**entry(), "code": "x"}}, b"0" * 8), "none of an array"),
-    "no entry": (safe_file({"w": 3}), "none of an array"),
+    "more keys": (
+        safe_file({"w": {**entry(), "code": "x"}}, b"0" * 8),
+        "does not describe an array",
+    ),
+    "no entry": (safe_file({"w": 3}), "does not describe an array"),
     "places": (safe_file({"w": {**entry(), "data_offsets": [0]}}, b"0" * 8), "has the place"),
     "metadata": (safe_file({"__metadata__": {"a": 1}}), "metadata are not strings"),
 }

@@ -239,7 +239,7 @@ def test_a_module_dict_has_its_modules_as_attributes():
         modules.a = 1
     modules.training = False
     assert not modules.training
-    with pytest.raises(AttributeError, match="nothing of the name 'b'; it has a, keys"):
+    with pytest.raises(AttributeError, match="nothing called 'b'; it has a, keys"):
         modules.b  # noqa: B018
     assert copy.deepcopy(modules).a is not second
 
@@ -268,7 +268,7 @@ def test_identity_returns_the_very_input():
         (lambda: nn.Sequential({"forward": nn.ReLU()}), ValueError, "'forward' of its own"),
         (lambda: nn.Sequential({"a.b": nn.ReLU()}), ValueError, "Sequential's names"),
         (lambda: nn.ModuleDict([nn.ReLU()]), TypeError, "dict from names to modules, got list"),
-        (lambda: nn.ModuleDict({1: nn.ReLU()}), TypeError, "texts, got 1"),
+        (lambda: nn.ModuleDict({1: nn.ReLU()}), TypeError, "strings, got 1"),
         (lambda: nn.ModuleDict({"a.b": nn.ReLU()}), ValueError, "'a.b'"),
         (lambda: nn.ModuleDict({"a": np.tanh}), TypeError, "for 'a'"),
         (lambda: nn.Sequential({"append": nn.ReLU()}), ValueError, "'append' of its own"),

@@ -44,7 +44,7 @@ def check_has_state(who: str, value: Any, kind: str) -> None:
     if not (hasattr(value, "state_dict") and hasattr(value, "values_to_load")):
         raise TypeError(
             f"checkpoint's {who} is {kind}, got {type(value).__name__}; the state_dict() of a "
-            "further one may be saved in extra"
+            "further one can be saved in extra"
         )
 
 
@@ -61,7 +61,7 @@ def check_depth(name: str, depth: int) -> None:
     """Raise if a nest is so deep that it may not be read again, or holds itself."""
     if depth >= DEEPEST:
         raise ValueError(
-            f"checkpoint: {name.partition('.')[0]} has lists or dicts within each other more than "
+            f"checkpoint: {name.partition('.')[0]} has lists or dicts nested more than "
             f"{DEEPEST} deep, or one holds itself ({name:.60}...); save something flatter"
         )
 
@@ -71,7 +71,7 @@ def check_can_be_written(name: str, value: Any) -> None:
     if type(value) is int and value.bit_length() > MOST_BITS:
         raise ValueError(
             f"checkpoint: {name:.60} is, or has as a key, an integer of {value.bit_length()} bits, "
-            f"and {MOST_BITS} can be saved; save hex(number), a text"
+            f"and {MOST_BITS} can be saved; save a string, hex(number)"
         )
 
 
@@ -92,7 +92,7 @@ def check_keys(name: str, items: Mapping[Any, Any]) -> None:
     for key in items:
         if type(key) not in (str, int):
             raise TypeError(
-                f"checkpoint: the keys of {name} are texts or integers, got {key!r}; save other "
+                f"checkpoint: the keys of {name} are strings or integers, got {key!r}; save other "
                 "ones as a list of pairs"
             )
         check_can_be_written(name, key)
@@ -105,7 +105,7 @@ def check_can_be_saved(name: str, value: Any) -> None:
             raise TypeError(f"checkpoint: {name}: {where_to_bring(value)}")
         raise TypeError(
             f"checkpoint: {name} is of type {type(value).__name__}; a checkpoint holds None, "
-            "numbers, texts, lists, tuples, dicts, arrays and numpy.random.Generators: save what "
+            "numbers, strings, lists, tuples, dicts, arrays and numpy.random.Generators: save what "
             "it consists of"
         )
     try:
@@ -114,7 +114,7 @@ def check_can_be_saved(name: str, value: Any) -> None:
         raise TypeError(f"checkpoint: {name}: {error}") from None
     if value.dtype.kind not in KINDS:
         raise TypeError(
-            f"checkpoint: {name} is an array of dtype {value.dtype}; save numbers, or texts in a "
+            f"checkpoint: {name} is an array of dtype {value.dtype}; save numbers, or strings in a "
             "list"
         )
 
@@ -140,8 +140,8 @@ def check_names(names: Iterable[str], prefix: str) -> None:
     for name in names:
         if not isinstance(name, str) or not is_name(name):
             raise ValueError(
-                f"checkpoint: a parameter has the name {name!r:.80}; names are texts that are not "
-                f"empty, have no slashes, and are at most {LONGEST} bytes in UTF-8"
+                f"checkpoint: a parameter has the name {name!r:.80}; names are strings, not "
+                f"empty, without slashes, of at most {LONGEST} bytes in UTF-8"
             )
         if name.startswith(prefix):
             raise ValueError(f"checkpoint: names that begin with {prefix!r} are taken, {name!r}")

@@ -21,7 +21,7 @@ DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def write(file: BinaryIO, arrays: dict[str, Any], text: bytes) -> None:
-    """Write arrays by name, and a text."""
+    """Write arrays by name, and a string."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in {**arrays, TEXT: np.frombuffer(text, np.uint8)}.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy", DATE), "w", force_zip64=True) as entry:

@@ -51,7 +51,7 @@ def library() -> Any:
 
 
 def write(file: BinaryIO, arrays: dict[str, Any], text: bytes) -> None:
-    """Write arrays by name, and a text."""
+    """Write arrays by name, and a string."""
     if RESERVED in arrays:
         raise ValueError(f"checkpoint: in .safetensors files, no array has the name {RESERVED!r}")
     for name, array in arrays.items():
@@ -122,7 +122,7 @@ def check_places(header: dict[str, Any], size: int) -> None:
     places = []
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-            raise checks.Refused(f"the header's entry of {name!r} is none of an array")
+            raise checks.Refused(f"the header's entry of {name!r} does not describe an array")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(dtype, str) or dtype not in BYTES:
             raise checks.Refused(f"{name!r} is of dtype {dtype!r:.60}, which is not known here")

@@ -63,7 +63,7 @@ def check_names(who: str, what: str, items: Any) -> None:
         raise TypeError(f"{who} takes a dict from names to {what}, got {type(items).__name__}")
     for name in items:
         if not isinstance(name, str):
-            raise TypeError(f"{who}'s names are texts, got {name!r}")
+            raise TypeError(f"{who}'s names are strings, got {name!r}")
         if not name or "." in name:
             raise ValueError(f"{who}'s names are parts of dotted names, got {name!r}")
 
@@ -98,7 +98,7 @@ def check_has_name(container: Any, name: str, by_name: Mapping[str, Any]) -> Non
     """Raise if a container has nothing of this name."""
     if name not in by_name:
         who = type(container).__name__
-        raise AttributeError(f"{who} has nothing of the name {name!r}; it has {', '.join(by_name)}")
+        raise AttributeError(f"{who} has nothing called {name!r}; it has {', '.join(by_name)}")
 
 
 def check_has_no_names(names: Any) -> None:
@@ -142,7 +142,7 @@ def check_same(name: str, first: Any, value: Any) -> None:
 def check_name_of_part(kind: str, module: Any, name: Any) -> None:
     """Raise if an attribute cannot have such a name, or there is one."""
     if not isinstance(name, str):
-        raise TypeError(f"a {kind}'s name is a text, got {name!r}")
+        raise TypeError(f"a {kind}'s name is a string, got {name!r}")
     if not name or "." in name:
         raise ValueError(
             f"a {kind}'s name is that of an attribute, without a dot, got {name!r}; register it in "

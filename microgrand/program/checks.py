@@ -275,7 +275,7 @@ def check_container(container: Any, attributes: dict[str, Any], is_static: Any) 
             raise TypeError(
                 f"a {kind} among the arguments has an attribute {name!r}, a "
                 f"{type(value).__name__}; compile traces what is in lists, tuples and dicts, and "
-                "compares numbers and texts among their attributes. Give the "
+                "compares numbers and strings among their attributes. Give the "
                 f"{type(value).__name__} as an argument of its own, or as an item"
             )
 
@@ -348,7 +348,7 @@ def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoR
     raise RuntimeError(
         f"the program of {name_of(function)} and eager code differ in {name}: {program!r:.80} and "
         f"{eager!r:.80}. The function depends on something that cannot be seen, such as a file, a "
-        "clock, or what code in a text asks for; give it to the function as an argument"
+        "clock, or what code given as a string reads; give it to the function as an argument"
     )
 
 
@@ -366,8 +366,8 @@ def refuse_saving_value(value: Any) -> NoReturn:
     raise TypeError(
         f"among the function's arguments, results and their keys is {value!r:.60}, a "
         f"{type(value).__name__}, which a module that needs NumPy only cannot write. Save a "
-        "function that takes and returns arrays, Python's numbers and texts, and tuples, lists and "
-        "dicts of them"
+        "function that takes and returns arrays, Python's numbers and strings, and tuples, lists "
+        "and dicts of them"
     )
 
 
@@ -384,7 +384,7 @@ def refuse_saving_optimizer(kind: type) -> NoReturn:
     raise TypeError(
         f"the numbers of {kind.__name__}.update cannot be computed in a module that needs NumPy "
         "only: it may call Python's and NumPy's functions, and read the optimizer's own numbers "
-        "and texts; its source must be in a file"
+        "and strings; its source must be in a file"
     )
 
 

@@ -312,7 +312,7 @@ class Compiled:
 
     @property
     def origins(self) -> dict[int, tuple[str, str]]:
-        """What the lines of `source` belong to: from a line's number, from 0, to two texts.
+        """What the lines of `source` belong to: from a line's number, from 0, to two strings.
 
         They are its section, such as "backward", and the primitive, VJP or parameter that it is of.
         """
@@ -334,7 +334,7 @@ class Compiled:
             the latest program was traced, as after ``net.eval()`` or ``p.grad = None``.
         TypeError
             If the program calls functions that are not NumPy's, as native parts are, computes on a
-            device, or reads or returns what is neither an array nor a number or text of Python's.
+            device, or reads or returns what is neither an array nor a Python number or string.
         """
         checks.check_is_compiled(self.traces)
         save(self.traces[0], path)

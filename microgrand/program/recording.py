@@ -178,7 +178,7 @@ class Recorder:
         given = leaves((args, kwargs))
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
-            self.refuse(checks.refuse_question, "a text")
+            self.refuse(checks.refuse_question, "a string")
         if result is None and not written and is_numpys(function):  # as np.save
             self.refuse(checks.refuse_effect, function)
         of_objects = any(is_array(x) and x.dtype.hasobject for x in recorded)
@@ -712,8 +712,8 @@ class Recorded:
     __index__ = question(operator.index, "an index or a shape")
     __round__ = question(round, "round()")
     __hash__ = question(hash, "hash() (for a key of a dict, a set or a cache)")
-    __format__ = question(format, "a text")
-    __str__ = question(str, "a text")
+    __format__ = question(format, "a string")
+    __str__ = question(str, "a string")
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self._recorder.refuse(checks.refuse_attribute, "pickling")
