@@ -130,8 +130,8 @@ def check_group(group: Any, defaults: Mapping[str, Any]) -> None:
     unknown = [name for name in group if name not in {*defaults, "params", "initial_lr"}]
     if unknown:
         raise TypeError(
-            f"a group has the option {unknown[0]!r}, which the optimizer does not have; its options "
-            f"are {', '.join(defaults)}"
+            f"a group has the option {unknown[0]!r}, which the optimizer does not have; its "
+            f"options are {', '.join(defaults)}"
         )
 
 
