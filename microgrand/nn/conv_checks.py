@@ -15,7 +15,7 @@ from .layer_checks import one_of
 
 Pairs = Sequence[tuple[int, int]]
 
-#: How the spatial axes of a function are called, by their number.
+#: What the spatial axes of a function are called, by how many there are.
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 # --------------------------------------------------------------------------------- options
@@ -415,7 +415,7 @@ def axes_to_flatten(layer: Any, shape: Shape, start_dim: int, end_dim: int) -> t
 
 
 def check_sizes_to_unflatten(dim: Any, sizes: Any) -> None:
-    """Raise if an axis is not an integer, or what it becomes not the lengths of axes."""
+    """Raise if an axis is not an integer, or its parts are not lengths of axes."""
     if not is_integer(dim):
         raise TypeError(f"Unflatten's dim is the number of an axis, got {dim!r}")
     if not isinstance(sizes, (tuple, list)) or not all(map(is_integer, sizes)):

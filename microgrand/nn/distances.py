@@ -143,7 +143,7 @@ def kl_div(
     reduction: Literal["mean", "batchmean", "sum", "none"] = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """Average ``t (log t - log p)`` over all elements: what a distribution ``p`` lacks of ``t``.
+    """Average ``t (log t - log p)`` over all elements: how far ``p`` is from ``t``.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ class SmoothL1Loss(Loss):
 
 
 class KLDivLoss(Loss):
-    """What one distribution lacks of another; see `functional.kl_div`.
+    """How far one distribution is from another; see `functional.kl_div`.
 
     Examples
     --------

@@ -60,7 +60,7 @@ def positive(who: str, given: Any) -> float:
 
 
 def refuse_inplace(who: str, inplace: Any) -> None:
-    """Raise if something is to be computed in the memory of its input."""
+    """Raise if a result is to be written into its input."""
     if inplace is not False:
         raise ValueError(
             f"{who} computes a new tensor, as tensors are not changed in place; got inplace="

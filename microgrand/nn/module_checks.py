@@ -26,7 +26,7 @@ from .padding_checks import number_in
 
 
 def check_modules(who: str, layers: Iterable[Any], module: type) -> None:
-    """Raise if a container is given something else than modules."""
+    """Raise if a container is given anything but modules."""
     for i, layer in enumerate(layers):
         if isinstance(layer, module):
             continue
@@ -58,7 +58,7 @@ def check_parameter_list(who: str, values: Any) -> None:
 
 
 def check_names(who: str, what: str, items: Any) -> None:
-    """Raise if a container is given something else than a dict with names."""
+    """Raise if a container is given anything but a dict with names."""
     if not isinstance(items, Mapping):
         raise TypeError(f"{who} takes a dict from names to {what}, got {type(items).__name__}")
     for name in items:
@@ -69,7 +69,7 @@ def check_names(who: str, what: str, items: Any) -> None:
 
 
 def check_named_modules(who: str, modules: Any, module: type) -> None:
-    """Raise if a container is given something else than modules by name."""
+    """Raise if a container is given anything but modules by name."""
     check_names(who, "modules", modules)
     for name, layer in modules.items():
         if not isinstance(layer, module):
@@ -140,7 +140,7 @@ def check_same(name: str, first: Any, value: Any) -> None:
 
 
 def check_name_of_part(kind: str, module: Any, name: Any) -> None:
-    """Raise if an attribute cannot have such a name, or there is one."""
+    """Raise if an attribute cannot have this name, or one has it already."""
     if not isinstance(name, str):
         raise TypeError(f"a {kind}'s name is a string, got {name!r}")
     if not name or "." in name:
@@ -171,7 +171,7 @@ def found_by_name(module: Any, kind: str, name: Any, parts: Iterable[tuple[str, 
     return by_name[name]
 
 
-#: What a module has no method for, and what to do.
+#: What modules have no method for, and what to do instead.
 WHERE = (
     "there are no devices: a module computes where its parameters' arrays are, and p.data = array "
     "puts one there"
@@ -217,7 +217,7 @@ def check_output_has_gates(module: Any, items: list[Any]) -> None:
 
 
 def checked_gradients(changed: Any, before: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what a backward hook has put in the place of gradients."""
+    """Return what a backward hook has replaced gradients with."""
     new = tuple(changed) if isinstance(changed, (list, tuple)) else (changed,)
     if len(new) != len(before):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Padding: more elements around an array, of one value, or of its own elements again.
+"""Padding: more elements around an array, of one value, or repeating its own.
 
 Each axis is joined from three parts, what comes before, the elements themselves, and what comes
 after, all of them slices; so the gradient of an element is the sum over all its places.
