@@ -143,7 +143,7 @@ def test_states_of_pytorch_with_what_its_schedulers_keep():
         chain.load_state_dict({"_schedulers": []})
 
 
-def test_compiled_steps_read_the_learning_rate_anew():
+def test_compiled_steps_read_the_learning_rate_at_each_call():
     schedulers = {}
 
     def between(training, number):

@@ -382,10 +382,10 @@ def mask_is_kept(door):
     "each call makes a generator from the same seed, which starts over: make it once, in `__init__`"
 )
 def new_generator(door, fault):
-    return fault.data.get("same") == "calls" and begins_anew(door)
+    return fault.data.get("same") == "calls" and starts_over(door)
 
 
-def begins_anew(door):
+def starts_over(door):
     """Tell whether a smaller mask is the beginning of a larger one, as one seed would have it."""
     run = door.start(x=np.ones((6, 40)), x2=np.ones((3, 40)))("layer = Dropout(0.5, rng=1)")
     run("y = layer(x)", "w = layer(x2)")
