@@ -9,6 +9,7 @@ drawn once, and used twice, in the forward pass and on the way back.
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -62,6 +63,8 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--save", metavar="FILE", help="write the program as a module, too")
     options = parser.parse_args(argv)
+    if options.save and not Path(options.save).parent.is_dir():
+        parser.error(f"--save: there is no folder {Path(options.save).parent}; make it first")
     rng = np.random.default_rng(0)
     batch = rng.normal(size=(BATCH, FEATURES)).astype(np.float32), rng.integers(0, CLASSES, BATCH)
 

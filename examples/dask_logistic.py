@@ -14,13 +14,17 @@ import resource
 import sys
 import time
 
-import dask
-import dask.array as da
 import numpy as np
-from dask.distributed import Client, LocalCluster
-from scipy.optimize import minimize
 
 from microgrand import Tensor
+
+try:
+    import dask
+    import dask.array as da
+    from dask.distributed import Client, LocalCluster
+    from scipy.optimize import minimize
+except ImportError as error:
+    sys.exit(f'This example needs Dask and SciPy ({error}): pip install ".[dask]" in a clone')
 
 MIB = 2**20
 CHUNK = 16 * MIB  # the memory of a chunk, of which a few copies exist at a time

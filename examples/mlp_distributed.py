@@ -42,6 +42,12 @@ def main(argv=None):
     )
     parser.add_argument("--p", type=float, default=0.0, help="probability of dropping a unit")
     options = parser.parse_args(argv)
+    if not 0 <= options.p <= 1:
+        parser.error(f"--p is a probability, from 0 to 1, got {options.p}")
+    for count in ("epochs", "batch_size", "width"):
+        if getattr(options, count) < 1:
+            option = count.replace("_", "-")
+            parser.error(f"--{option} is at least 1, got {getattr(options, count)}")
     try:
         name, (images, labels), _ = load(options.data)
     except (OSError, ValueError) as error:

@@ -36,5 +36,5 @@ Axis: TypeAlias = Any
 #: The classes of NumPy's arrays and scalars, and those of its floats and complex numbers.
 NUMPY_CLASSES = frozenset([np.ndarray, *np.sctypeDict.values()])
 FLOAT_CLASSES = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
-#: The classes of most arguments that are not tensors and hold none.
+#: The classes of most arguments that neither are tensors nor hold any.
 PLAIN_CLASSES = NUMPY_CLASSES | {bool, int, float, complex, NoneType}

@@ -33,7 +33,7 @@ def counted():
     )
     product.calls = calls
     yield product
-    del rules_of[product.raw]
+    del rules_of[product]
 
 
 @pytest.fixture

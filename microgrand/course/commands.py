@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog=COMMAND,
-        description=__doc__,
+        description="Build your own framework, stage by stage: each check names its first fault.",
         parents=[common_options()],
         epilog="Exit status: 0 all passed, "
         "1 a fault in your file or not all written, 2 wrong usage or no file, 3 the grader itself "

@@ -93,15 +93,17 @@ def check_labels(logits: Any, labels: Array) -> None:
         raise ValueError(
             "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), or logits "
             "(n, classes, ...) and labels (n, ...), or (classes,) and (), got "
-            f"{logits.shape} and {labels.shape}{if_one_hot(logits, labels)}"
+            f"{logits.shape} and {labels.shape}{mend_labels(logits, labels)}"
         )
 
 
-def if_one_hot(logits: Any, labels: Array) -> str:
-    """Return what to do with labels that look like rows of zeros and a one."""
-    if logits.shape != labels.shape:
-        return ""
-    return "; one-hot rows are made labels with labels.argmax(axis=1), probabilities are floats"
+def mend_labels(logits: Any, labels: Array) -> str:
+    """Return what to do with labels that look like rows of zeros and a one, or like a column."""
+    if logits.shape == labels.shape:
+        return "; one-hot rows are made labels with labels.argmax(axis=1), probabilities are floats"
+    if logits.ndim == 2 and labels.shape == (len(logits), 1):
+        return "; a column is made labels with labels[:, 0]"
+    return ""
 
 
 def check_same_shape(prediction: Any, target: Any, who: str) -> None:

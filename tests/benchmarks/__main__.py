@@ -105,28 +105,38 @@ def parse_command_line():
         "benchmarks",
         nargs="*",
         metavar="BENCHMARK",
-        help=f"what to measure: {', '.join(BENCHMARKS)}; everything by default",
+        help=f"what to measure: {', '.join(BENCHMARKS)} (default: everything)",
     )
     parser.add_argument(
         "--against",
         default=",".join(PEERS),
         metavar="NAMES",
-        help='peers beside NumPy, with commas between, or "none"; %(default)s',
+        help='peers beside NumPy, with commas between, or "none" (default: %(default)s)',
     )
     parser.add_argument(
         "--threads",
         default="1,2",
         metavar="NUMBERS",
-        help="for OpenMP and BLAS, with commas between; %(default)s",
+        help="for OpenMP and BLAS, with commas between (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=int, help="blocks for each contender; 15, or 3 if quick")
+    parser.add_argument(
+        "--rounds", type=int, help="blocks for each contender (default: 15, 3 with --quick)"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="short blocks, only to try it out; writes no file"
     )
     parser.add_argument(
-        "--json", type=Path, help="file to write; benchmarks.json, or none if quick"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="results to write (default: benchmarks.json; with --quick, no file is written)",
     )
-    parser.add_argument("--picture", type=Path, help="file to draw, .png or .svg; none")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="picture to draw, .png or .svg (default: no file is drawn)",
+    )
     options = parser.parse_args()
     unknown = [name for name in options.benchmarks if name not in BENCHMARKS]
     if unknown:
