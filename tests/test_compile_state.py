@@ -14,7 +14,8 @@ from compiled import assert_same_bits
 from test_compile_changes import Scaled, X
 
 from microgrand import Tensor, compile, manual_seed, no_grad
-from microgrand.nn import Dropout, DropoutMasks, Parameter
+from microgrand.nn import Dropout, DropoutMasks, GaussianDropout, Parameter
+from microgrand.nn.dropout.layers import DropoutBase
 from microgrand.optim import SGD, project_max_norm
 
 
@@ -461,3 +462,23 @@ def test_methods_of_generators_and_arrays_may_be_arguments():
     drawn = [scaled(draw, np.ones(2))[0] for _ in range(4)]
     assert len(set(drawn)) == 4
     assert len(scaled.traces) == 2
+
+
+@pytest.mark.parametrize("kind", [Dropout, GaussianDropout])
+@pytest.mark.parametrize("calls_before", [0, 3])
+def test_masks_that_the_user_draws_otherwise(kind, calls_before, monkeypatch):
+    layer = kind(0.5)
+    compiled = compile(lambda x: layer(x))
+
+    def draw(*given):
+        return X < 3 if kind is Dropout else X.copy()
+
+    if calls_before:
+        for _ in range(calls_before):
+            compiled(X)
+        layer.draw = draw
+    else:
+        monkeypatch.setattr(DropoutBase if kind is Dropout else kind, "draw", draw)
+    for _ in range(3):
+        assert_same_bits(compiled(X), layer(X))
+        assert_same_bits(layer.mask, draw())

@@ -24,7 +24,7 @@ from ..tensor import Tensor
 
 
 def integer(who: str, value: Any, least: int) -> int:
-    """Return an integer as Python's own, or raise if it is none, or less than `least`."""
+    """Return an integer as Python's own; raise for anything else, or less than `least`."""
     if not is_integer(value):
         raise TypeError(f"{who} must be an integer, got {value!r}")
     if value < least:
@@ -86,7 +86,7 @@ SCORES = {
 
 
 def check_label_dtype(who: str, labels: Array) -> None:
-    """Raise if labels of a classification are no integers."""
+    """Raise if labels of a classification are not integers."""
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
             f"{who}({SCORES[who]}, labels) needs integer labels, got dtype {labels.dtype} and "
@@ -296,7 +296,7 @@ def check_mode(mode: Any) -> None:
 
 
 def check_is_mapping(state: Any) -> None:
-    """Raise if a state is no mapping."""
+    """Raise if a state is not a mapping."""
     if not isinstance(state, Mapping):
         raise TypeError(
             "load_state_dict takes a mapping from names to arrays, got "
@@ -451,7 +451,7 @@ def when_to_scale(scaling: Any) -> str:
 
 
 def check_channels(shape: Shape, spatial_axes: int) -> None:
-    """Raise if an input does not have a channel axis before so many spatial ones."""
+    """Raise if an input does not have a channel axis before its spatial axes."""
     batched, single = spatial_axes + 2, spatial_axes + 1
     # (a, b, c) may be a batch of sequences or one image; we refuse to guess.
     ambiguous = spatial_axes == 2
@@ -562,7 +562,7 @@ def check_drawn_once(masks: Any) -> None:
 
 
 def refuse_order_of_blocks() -> None:
-    """Raise, as blocks ended in another order than they began."""
+    """Raise because blocks ended in another order than they began."""
     raise RuntimeError(
         "a block of DropoutMasks ended in another order than it began, or in another context, "
         "so that masks of several blocks were mixed up; that happens if a generator yields "

@@ -33,7 +33,7 @@ def reduced(losses: Value, reduction: Reduction, weight: Value = None) -> Value:
 
 
 def product(share: Value, x: Value) -> Value:
-    """Multiply; what has no share counts nothing, even if it is infinite."""
+    """Multiply; where the share is 0, so is the product, even with infinity."""
     return share * np.where(np.equal(share, 0) & ~np.isfinite(x), 0, x)
 
 
@@ -168,7 +168,7 @@ def of_labels(
     smoothing: float,
     shape: Shape,
 ) -> Any:
-    """Return the loss of rows of log-probabilities, each at its label; False all along is none."""
+    """Return the loss of rows of log-probabilities at their labels; a row without True has none."""
     weight = weight_of_classes(weight, log_probabilities)
     of_rows = sum_of(np.where(one_hot, weight, 0), axis=1)  # 0 for what is ignored
     losses = of_rows * np.sum(np.where(one_hot, -log_probabilities, 0), axis=1)
@@ -344,8 +344,8 @@ def binary_cross_entropy_with_logits(
     reduction
         ``"mean"``, ``"sum"``, or ``"none"`` for a loss each.
     pos_weight
-        A factor for the first term, as if positive examples were more, of a shape that broadcasts
-        to the losses'.
+        A factor for the first term, as if there were more positive examples, of a shape that
+        broadcasts to the losses'.
 
     Raises
     ------

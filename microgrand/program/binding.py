@@ -444,7 +444,7 @@ class Binding:
         return f"{name}.__class__ is {self.bind(type(value))}"
 
     def is_same(self, code: str, value: Any) -> str:
-        """Write the condition that what is no array stands where it stood."""
+        """Write the condition that what is not an array stands where it stood."""
         if value is None or isinstance(value, bool):
             return f"{code} is {value}"
         if type(value) is str:

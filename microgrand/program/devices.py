@@ -52,7 +52,7 @@ def same_bytes(x: Any, y: Any) -> bool:
 
 
 def is_devices_generator(value: Any) -> bool:
-    """Tell whether a value draws random arrays as NumPy's generators do, and is none of them."""
+    """Tell whether a value draws random arrays as NumPy's generators do, but is not one."""
     kind = type(value)
     return (
         all(hasattr(kind, name) for name in DRAWS)

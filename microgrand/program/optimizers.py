@@ -1,4 +1,4 @@
-"""The numbers of optimizers, which Python computes: each run asks for them anew.
+"""The numbers of optimizers, which Python computes: each run asks for them again.
 
 While a function is recorded, it is found which of the numbers that `update` returns are options, on
 which rules may branch; a program asks for the others. Before a run, a copy of the optimizer
@@ -136,7 +136,7 @@ class Probe:
 
 
 def value_of(values: dict[Variable, Any], leaf: Any) -> Any:
-    """Return the value of a variable, or what is none as it is."""
+    """Return the value of a variable, and anything else as it is."""
     return values[leaf] if isinstance(leaf, Variable) else leaf
 
 

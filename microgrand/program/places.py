@@ -1,4 +1,4 @@
-"""Where arrays lie that native parts read and write: views are no arrays of their own there.
+"""Where arrays lie that native parts read and write: views are not arrays of their own there.
 
 A view is its root, an array that is none, from another element on and in other steps:
 

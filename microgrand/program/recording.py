@@ -87,7 +87,7 @@ class Recorder:
         #: What was asked about the memory of arrays: a question, of which, and the answer.
         self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
         self.bases: dict[int, tuple[Recorded, Any]] = {}  # which were asked for
-        self.unknown: dict[int, Any] = {}  # bases that are no inputs
+        self.unknown: dict[int, Any] = {}  # bases that are not inputs
         self.threads: set[threading.Thread] = set()  # that the function has started
 
     # ---- values
@@ -128,7 +128,7 @@ class Recorder:
         return recorded
 
     def constant(self, array: Any) -> Variable:
-        """Return the variable of an array that is none of the inputs, and was not computed here.
+        """Return the variable of an array that is neither an input nor computed here.
 
         As it is now: it may be written into between two uses.
         """
@@ -178,7 +178,7 @@ class Recorder:
         given = leaves((args, kwargs))
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
-            self.refuse(checks.refuse_question, "a text")
+            self.refuse(checks.refuse_question, "a string")
         if result is None and not written and is_numpys(function):  # as np.save
             self.refuse(checks.refuse_effect, function)
         of_objects = any(is_array(x) and x.dtype.hasobject for x in recorded)
@@ -471,7 +471,7 @@ def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def operate(self: Any, other: Any) -> Any:
         if not is_array(self._value):
-            return NotImplemented  # Python goes on with ``x = x + y``
+            return NotImplemented  # Python then tries ``x = x + y``
         recorder = recording.get()
         if recorder is None:
             function(self._value, plain(other))
@@ -712,8 +712,8 @@ class Recorded:
     __index__ = question(operator.index, "an index or a shape")
     __round__ = question(round, "round()")
     __hash__ = question(hash, "hash() (for a key of a dict, a set or a cache)")
-    __format__ = question(format, "a text")
-    __str__ = question(str, "a text")
+    __format__ = question(format, "a string")
+    __str__ = question(str, "a string")
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self._recorder.refuse(checks.refuse_attribute, "pickling")

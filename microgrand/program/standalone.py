@@ -32,7 +32,7 @@ SHORTER: dict[Any, str] = {
     masks.read_only: "def read_only(mask):\n    mask.setflags(write=False)\n    return mask",
     library_of: "def library_of(*values):\n    return None",
 }
-#: What an optimizer's class may have beside methods: numbers, texts and tables of them.
+#: What an optimizer's class may have besides methods: numbers, strings and tables of them.
 NUMBERS = (bool, int, float, str, list, tuple, dict)
 
 
@@ -193,7 +193,7 @@ class Sources:
 
 
 def held_code(value: Any) -> str:
-    """Write a nest of numbers and texts, with None in the place of all else."""
+    """Write a nest of numbers and strings, with None in place of everything else."""
     if isinstance(value, dict):
         items = [(k, v) for k, v in value.items() if type(k) in (int, str)]
         return f"{{{', '.join(f'{k!r}: {held_code(v)}' for k, v in items)}}}"

@@ -71,7 +71,7 @@ from .unread import Unread, can_be_partly_read, is_of_dataclass
 
 #: Python's flag of classes that are made by a ``class`` statement: others cannot be changed.
 OF_A_STATEMENT = 1 << 9
-#: A container of more numbers and texts than this is compared as a whole.
+#: A container of more numbers and strings than this is compared as a whole.
 MANY = 1000
 #: Python's values that are compared.
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
@@ -448,7 +448,7 @@ class State:
         return value
 
     def watched_update(self, optimizer: Optimizer) -> Callable[[int], Any]:
-        """Make an optimizer's `update` whose numbers each run asks for anew."""
+        """Make an optimizer's `update` whose numbers each run asks for again."""
         original = optimizer.update
 
         def update(index: int) -> Any:
@@ -648,7 +648,7 @@ def under(value: Any) -> Any:
 
 
 def all_static(values: Any) -> bool:
-    """Tell whether there are numbers, texts and the like only."""
+    """Tell whether there are only numbers, strings and the like."""
     return all(isinstance(item, (*STATIC, float)) for item in values)
 
 

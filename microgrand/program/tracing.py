@@ -101,7 +101,7 @@ class Tracing:
         checks.refuse_for_error(failure, line_of_error(failure))
 
     def find_state(self) -> None:
-        """Walk from the function, and from those of its arguments that are no arrays."""
+        """Walk from the function, and from those of its arguments that are not arrays."""
         state = self.state
         arguments = leaves((self.args, self.kwargs))
         for container in containers_in((self.args, self.kwargs)):
@@ -114,7 +114,7 @@ class Tracing:
                 state.walk(leaf, type(leaf).__name__.lower())
         state.walk(self.function, "")
         self.names = parameter_names(self.function, self.args, self.kwargs)
-        #: Tensors that each call may give anew.
+        #: Tensors among the arguments: a call may be given other ones.
         self.own_tensors = {
             id(x) for x in arguments if isinstance(x, Tensor) and id(x) not in state.tensors
         }
@@ -225,7 +225,7 @@ class Tracing:
         passes.dead_code(program)
         passes.no_copies(program)
         passes.draws_first(program)
-        #: What the checks expect, which is no constant: another answer leads to another program.
+        #: What the checks expect, which is not a constant: another answer leads to another program.
         self.expected = [
             [x for x in leaves(call.args) if not isinstance(x, Variable)]
             for call in (*recorder.calls, *self.conditions)
@@ -237,7 +237,7 @@ class Tracing:
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
-        #: Whether a call may fail when it is too late for eager code to start anew.
+        #: Whether a call may fail when it is too late for eager code to start over.
         asked = "raise" in recorder.treatment.errors.values()  # by the caller
         self.fails_late = any(asked or may_raise(call) for call in after)
         for call in after:
