@@ -301,15 +301,26 @@ document.getElementById("p").textContent=rates[slider.value];}};
 
 def main(argv=None):
     """Draw all pictures and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=Path, default=Path("gallery"), help="made if missing")
-    parser.add_argument("--steps", type=int, default=1500, help="of training on the two moons")
-    parser.add_argument("--epochs", type=int, default=60, help="of training on digits")
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("gallery"),
+        help="where the page is written; made if missing",
+    )
+    parser.add_argument("--steps", type=int, default=1500, help="training steps on the two moons")
+    parser.add_argument("--epochs", type=int, default=60, help="passes over the digits")
     options = parser.parse_args(argv)
     if options.steps < 1 or options.epochs < 1:
         parser.error("--steps and --epochs are at least 1")
     folder = options.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--folder: {error}")
     points, labels = two_moons(160, 0.25, np.random.default_rng(1))
     difference = draw_thinned_nets(folder, points, labels, options.steps)
     draw_rates(folder, points, labels, options.steps)

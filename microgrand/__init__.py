@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import checks, vjps
+from . import checks, tensor, vjps
 from .anomaly import detect_anomaly
 from .engine import defvjp, primitive
 from .flatten_util import ravel_pytree
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .recomputing import remat
 
 keep_freed_memory()
+tensor.__class__ = checks.TensorModule
 
 __all__ = [
     "Tensor",
@@ -49,9 +50,11 @@ __all__ = [
 ]
 
 
-#: Imported when they are first asked for: who differentiates functions only does without them.
+#: Imported when first used: those who only differentiate functions never load them.
 MODULES = "checkpoint", "data", "nn", "optim"
 MODULE_OF = {"compile": "program", "remat": "recomputing"}
+#: Where names of PyTorch's are looked for that this package lacks.
+HOMES = "nn.functional", "nn", "optim", "data"
 
 
 def __getattr__(name: str) -> Any:
@@ -63,8 +66,8 @@ def __getattr__(name: str) -> Any:
         return found
     if name.startswith("_"):  # which Python asks for
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    functional = importlib.import_module(f"{__name__}.nn.functional")
-    raise AttributeError(checks.missing_from_package(name, functional))
+    homes = (importlib.import_module(f"{__name__}.{home}") for home in HOMES)
+    raise AttributeError(checks.missing_from_package(name, list(homes)))
 
 
 def __dir__() -> list[str]:

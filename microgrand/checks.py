@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, Array, Shape
+from .traced import is_view
 
 # ------------------------------------------------------------------------------ what things are
 
@@ -220,6 +222,19 @@ def refuse_changed(node: Any) -> NoReturn:
         "call (by an optimizer's step, say), or has begun to require a gradient since, so the "
         "gradients would be wrong; call backward() before the change, or recompute the loss"
     )
+
+
+def check_views_are_unchanged(nodes: Iterable[Any]) -> None:
+    """Raise if a value that shares the array of a tensor has changed with it since.
+
+    The backward pass checks the arguments of the nodes that it visits. These are the others, and
+    those at which it ends.
+    """
+    for node in nodes:
+        tensors = [arg for arg in node.args or () if is_tensor(arg)]
+        may_share = is_view(node._array) or any(node._array is arg._array for arg in tensors)
+        if tensors and may_share and sum(arg.version for arg in tensors) != node.saved_version:
+            refuse_changed(node)
 
 
 def check_joint(function: Any, contributions: Any, args: Sequence[Any]) -> None:
@@ -817,19 +832,36 @@ ELSEWHERE = {
     "cuda": "nothing: there are no devices",
     "device": "nothing: there are no devices",
     "inference_mode": "microgrand.no_grad()",
-    "autograd": "microgrand.grad(function)",
+    "set_grad_enabled": "microgrand.no_grad() or microgrand.enable_grad()",
+    "autograd": "microgrand.grad(function), or microgrand.defvjp for a function of your own",
+    "Variable": "Tensor(data, requires_grad=True)",
+    "utils": "microgrand.data.batches(x, labels, batch_size=32, rng=rng) for a DataLoader",
+    "gradcheck": "microgrand.testing.gradcheck(function, x)",
+    **{name: f"from microgrand import {name}" for name in ("distributed", "testing", "visual")},
 }
 
 
-def missing_from_package(name: str, functional: Any) -> str:
+def missing_from_package(name: str, modules: Sequence[Any]) -> str:
     """Tell that the package has no attribute, and where one of this name of PyTorch's is."""
+    home = next((module.__name__ for module in modules if name in module.__all__), None)
     if name in ELSEWHERE:
         hint = f"; write {ELSEWHERE[name]}"
-    elif name in functional.__all__:
-        hint = f"; it is microgrand.nn.functional.{name}"
+    elif home:
+        hint = f"; it is {home}.{name}"
     else:
         hint = f"; NumPy's works on tensors: np.{name}" if hasattr(np, name) else ""
     return f"module 'microgrand' has no attribute {name!r}{hint}"
+
+
+class TensorModule(ModuleType):
+    """The module tensor.py, which has the name of PyTorch's function that makes tensors."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise, as a module makes no tensor."""
+        raise TypeError(
+            f"{self.__name__} is a module, and was called as PyTorch's function of that name; "
+            "write microgrand.Tensor(data), with requires_grad=True for one with a gradient"
+        )
 
 
 #: What PyTorch and NumPy call the same argument.

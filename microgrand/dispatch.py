@@ -7,7 +7,7 @@ file looks the function up in tables, which the folder ``vjps`` fills:
   recorded;
 - `formulas`: one that NumPy composes of other functions has a *formula* made of those. Its value is
   NumPy's own, its derivative is the formula's;
-- `constant_functions`: one whose result is piecewise constant, or no number, returns a plain array.
+- `constant_functions`: one whose result is piecewise constant or not numeric returns a plain array.
 
 Any other function is called on the data, and returns what NumPy returns; it is refused where a
 gradient would be lost.
@@ -23,9 +23,35 @@ import numpy as np
 
 from . import checks
 from .engine import Node, Rules, apply, defvjp, new_tensor, primitive, rules_of, unshared
-from .grad_mode import is_grad_enabled
+from .grad_mode import grad_enabled
 from .kinds import NUMPY_CLASSES, Array, Function, Value, Values
 from .traced import is_traced
+
+# --------------------------------------------------------------------------- tensors in arguments
+
+
+def data_of(value: Any) -> Any:
+    """Replace tensors with their data, also inside lists and tuples."""
+    if isinstance(value, Node):
+        return value._array
+    if isinstance(value, (list, tuple)):
+        return in_container(value, [data_of(item) for item in value])
+    return value
+
+
+def tensors_in(value: Any) -> Iterator[Node]:
+    """Yield the tensors in `value`, also within lists and tuples."""
+    if isinstance(value, Node):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def needs_recording(value: Any) -> bool:
+    """Tell whether recording is on and a tensor in `value`, at any depth, requires a gradient."""
+    return grad_enabled.get() and any(tensor._requires_grad for tensor in tensors_in(value))
+
 
 # ---------------------------------------------------------------------------------- tables
 
@@ -45,7 +71,7 @@ class Formula:
 #: From a NumPy function, or a ufunc's method such as ``np.add.reduce``, to its formula.
 formulas: dict[Function, Formula] = {}
 
-#: NumPy functions whose results are piecewise constant, or no numbers.
+#: NumPy functions whose results are piecewise constant, or not numeric.
 constant_functions: set[Function] = set()
 
 #: Those of them that are piecewise constant for real numbers only.
@@ -62,13 +88,13 @@ def formula(
     *functions
         NumPy functions or methods of ufuncs. One that NumPy 2.0 lacks is given by its name.
     exact
-        Whether the formula's value is NumPy's to the bit, because it only moves elements or calls
-        the same function, and whether it refuses what NumPy refuses. Then, where a gradient is
-        recorded, only the formula is called. Not together with `constant_results`.
+        The formula's value is NumPy's bit for bit, as it only moves elements or calls the same
+        function, and it refuses what NumPy refuses. Then, where the call is recorded, only the
+        formula is called. Not together with `constant_results`.
     constant_results
         Which of several results are piecewise constant, and stay plain arrays. The formula returns
         None in their place. They are named here, too, because the formula is not called where no
-        gradient is recorded.
+        call is recorded.
     """
 
     def register(compose: Function) -> Function:
@@ -87,7 +113,7 @@ def formula(
 def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
     """Call a NumPy function whose arguments hold tensors."""
     kwargs = {
-        name: copy_of_list(value)  # the graph keeps it
+        name: copy_of_list(value)  # the graph keeps it, and the caller may change it
         for name, value in kwargs.items()
         if name != "out" or value is not None
     }
@@ -107,7 +133,9 @@ def dispatch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Va
         checks.refuse(function, args, kwargs, has_formula=function in formulas)
     values = call_on_data(function, args, kwargs)
     protected = protected_arrays(given)
-    return all_unshared(values, protected) if protected and "out" not in kwargs else values
+    if not protected or "out" in kwargs:  # with `out`, the result is the caller's own array
+        return values
+    return all_unshared(values, protected)
 
 
 def call_on_data(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Values:
@@ -148,17 +176,18 @@ def tensors_by_position(
 
 
 def check_no_gradient(function: Any, options: Mapping[str, Any]) -> None:
-    """Refuse a keyword argument whose gradient would be recorded: it is no operand."""
+    """Refuse a keyword argument that would need a VJP: only operands have one."""
     for name, value in options.items():
         if needs_recording(value):
             checks.refuse_gradient_of(function, name)
 
 
 def as_operands(function: Any, args: tuple[Any, ...], rules: Rules) -> tuple[Any, ...]:
-    """Turn operands, the arguments with VJPs, from lists into arrays.
+    """Turn lists among the operands, the arguments with VJPs, into arrays.
 
-    VJPs compute with them: that of `numpy.power` needs ``y - 1``. Tuples too, but only for ufuncs;
-    elsewhere a tuple is a shape or a set of axes. Other lists are copied: the graph keeps them.
+    VJPs compute with them: that of `numpy.power` needs ``y - 1``. Tuples are converted for ufuncs
+    only; elsewhere a tuple is a shape or a set of axes. Other lists are copied: the graph keeps
+    them, and the caller may change them.
     """
     sequences = (list, tuple) if isinstance(function, np.ufunc) else (list,)
     count = len(args) if rules.joint else len(rules.vjps)
@@ -171,14 +200,17 @@ def as_operands(function: Any, args: tuple[Any, ...], rules: Rules) -> tuple[Any
 
 
 def as_operand(x: Any, others: tuple[Any, ...], sequences: tuple[type, ...] = (list, tuple)) -> Any:
-    """Turn `sequences` into arrays of the library of the others, labelled data into NumPy's."""
+    """Make lists and tuples arrays of the library of `others`; take the labels off labelled data.
+
+    `sequences` says which of lists and tuples count as operands.
+    """
     if isinstance(x, sequences):
         return np.asarray(x, like=library_of(*others))
     return without_labels(x)
 
 
 def without_labels(x: Any) -> Any:
-    """Make an array of what pandas and its like hold; leave the rest as it is.
+    """Make an array of a pandas object and the like; leave the rest as it is.
 
     Their operators match rows by labels, those of arrays by position: derivatives would be wrong.
     """
@@ -197,7 +229,7 @@ def copy_of_list(x: Any) -> Any:
 def library_of(*values: Any) -> Any:
     """Return the array to pass as ``like=``, which makes a new one in the library of the values.
 
-    None stands for NumPy: for its arrays, and what is no array.
+    None means NumPy: all values are its arrays, or no arrays at all.
     """
     for value in values:
         array = data_of(value)
@@ -210,24 +242,24 @@ def library_of(*values: Any) -> Any:
 
 
 def call_with_formula(
-    function: Any, known: Formula, args: tuple[Any, ...], kwargs: dict[str, Any]
+    function: Any, entry: Formula, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Values:
     """Return NumPy's own value with the derivative of a formula.
 
     The formula may round differently, overflow elsewhere or know fewer options. So unless it is
     exact, its value is not used, and NumPy itself refuses a wrong call.
     """
-    kwargs.pop("overwrite_input", None)  # NumPy may overwrite what `np.median` is given; not here
+    kwargs.pop("overwrite_input", None)  # it would let `np.median` overwrite a tensor's data
     given = args, tuple(kwargs.values())
     recorded = needs_recording(given)
-    # A function among the arguments, as of `numpy.apply_along_axis`, may use tensors of its own.
-    if known.exact and (recorded or any(map(callable, args))):
-        return known.compose(*args, **kwargs)
+    # A function among the arguments, as in `numpy.apply_along_axis`, may use tensors of its own.
+    if entry.exact and (recorded or any(map(callable, args))):
+        return entry.compose(*args, **kwargs)
     values = call_on_data(function, args, kwargs)
     if not recorded:
-        return as_tensors(values, protected_arrays(given), known.constant_results)
+        return as_tensors(values, protected_arrays(given), entry.constant_results)
     with np.errstate(all="ignore"):  # NumPy's call has given its warnings
-        return attach_derivatives(known.compose(*args, **kwargs), values)
+        return attach_derivatives(entry.compose(*args, **kwargs), values)
 
 
 def attach_derivatives(composed: Values, values: Values) -> Values:
@@ -274,29 +306,3 @@ def as_tensors(
 def in_container(like: Values, items: list[Value]) -> Values:
     """Put items into a list, tuple or named tuple of the same kind."""
     return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
-
-
-# --------------------------------------------------------------------------- tensors in arguments
-
-
-def data_of(value: Any) -> Any:
-    """Replace tensors with their data, also inside lists and tuples."""
-    if isinstance(value, Node):
-        return value._array
-    if isinstance(value, (list, tuple)):
-        return in_container(value, [data_of(item) for item in value])
-    return value
-
-
-def tensors_in(value: Any) -> Iterator[Node]:
-    """Yield the tensors in `value`, also within lists and tuples."""
-    if isinstance(value, Node):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
-
-
-def needs_recording(value: Any) -> bool:
-    """Tell whether `value` holds, at any depth, a tensor whose gradient is being recorded."""
-    return is_grad_enabled() and any(tensor._requires_grad for tensor in tensors_in(value))

@@ -29,7 +29,6 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
-from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,6 +43,7 @@ from .checks import (
     check_result,
     check_rules,
     check_sequence,
+    check_views_are_unchanged,
     refuse_changed,
     refuse_freed,
 )
@@ -76,9 +76,11 @@ class Node:
 
     Only updates of a leaf, such as an optimizer step, may write into its array or replace it; they
     increment `version`. Recorded results may be views of the array: the backward pass notices the
-    new version and refuses to run. Nothing checks values outside the graph, so they are copied when
-    they are created from a leaf that requires a gradient (`unshared`, ``detach``). A leaf shares
-    the array it was constructed from, so a step writes into the caller's array, too.
+    new version and refuses to run. Nothing checks plain arrays and tensors outside the graph. Where
+    they could share the array of a leaf that requires a gradient, they get a copy when they are
+    created (`unshared`, ``detach``). A leaf shares the array it was constructed from, so a step
+    writes into the caller's array, too, until the leaf's data is replaced or it begins to require a
+    gradient.
     """
 
     #: `Tensor.data`: an array, or a NumPy scalar as NumPy returns for 0-d results. (Not ``_data``,
@@ -123,7 +125,7 @@ def new_tensor(
 ) -> Any:
     """Make the tensor of a recorded call, or a leaf that requires no gradient.
 
-    It sets what ``Tensor.__init__`` sets, without the checks of what a user gives.
+    It sets the attributes that ``Tensor.__init__`` sets, without its checks.
     """
     node = object.__new__(Node.result_class)
     node._array = data
@@ -138,7 +140,7 @@ def new_tensor(
     return node
 
 
-#: While something watches, called with each recorded value of any thread; it returns the value.
+#: If set, called with each node that is recorded, by any thread; what it returns takes its place.
 on_record: Callable[[Node], Node] | None = None
 
 
@@ -150,8 +152,8 @@ def apply(
 ) -> Value:
     """Call a primitive on its arguments' data, and record the call if a gradient may flow.
 
-    Without tensors among the arguments, the result is an array. For an operator, `compute` is
-    Python's own: it gives the value, while the derivative is that of the ufunc `function`.
+    Without tensors among the arguments, the result is an array. The derivative is that of
+    `function`; `compute`, if given, computes the value. For an operator, it is Python's own.
     """
     operands = []
     version = 0
@@ -219,9 +221,9 @@ def defvjp(function: Function, *vjps: Function | None, joint: Function | None = 
         may be left out. Each is called as ``vjp(g, out, *args, **kwargs)`` with the cotangent ``g``
         of the result, the result ``out`` and what the function was called with, and returns what
         this use contributes to the argument's cotangent. Where NumPy broadcast the argument, the
-        engine sums that back to its shape.
+        engine sums the contribution back to the argument's shape.
     joint
-        Instead of `vjps`, where these share work, or their number varies: one function, called as
+        Instead of `vjps`, where these would share work or arguments vary in number: one, called as
         ``joint(g, out, needed, *args, **kwargs)``, that returns a sequence with a contribution to
         each argument's cotangent. ``needed`` holds a bool for each: where it is False, return
         ``None``.
@@ -229,7 +231,7 @@ def defvjp(function: Function, *vjps: Function | None, joint: Function | None = 
     Raises
     ------
     TypeError
-        Without VJPs, with both kinds, or if one is not a function of such arguments.
+        If no VJP is given, or both kinds are, or if one cannot take these arguments.
 
     Notes
     -----
@@ -249,15 +251,15 @@ def defvjp(function: Function, *vjps: Function | None, joint: Function | None = 
     array(0.5)
     """
     check_rules(function, vjps, joint)
-    rules_of[getattr(function, "raw", function)] = Rules(vjps, joint)
+    rules_of[function] = Rules(vjps, joint)
 
 
 def primitive(function: Function) -> Function:
     """Let a function of arrays take tensors; a decorator.
 
     Inside the function, tensors are plain arrays; only the call itself is recorded. `defvjp` gives
-    it its derivative. Tensors must be positional arguments. The original function is kept as
-    ``raw``.
+    it its derivative; that of the original function, if it has one, stays as it is. Tensors must be
+    positional arguments. The original function is kept as ``__wrapped__``.
 
     Raises
     ------
@@ -278,17 +280,13 @@ def primitive(function: Function) -> Function:
     array([ 3., 12.])
     """
     check_function("primitive", function)
-    # If `function` already has a derivative, another object stands for it in the table, so that
-    # defvjp does not overwrite that.
-    raw = functools.partial(function) if function in rules_of else function
 
     @functools.wraps(function)
     def on_tensors(*args: Any, **kwargs: Any) -> Value:
         if kwargs:
-            check_keywords(raw, kwargs)
-        return apply(raw, args, kwargs)
+            check_keywords(function, kwargs)
+        return apply(on_tensors, args, kwargs, compute=function)
 
-    on_tensors.raw = raw  # type: ignore[attr-defined]
     return on_tensors
 
 
@@ -322,12 +320,18 @@ def backpropagate(
     create_graph
         Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
     """
-    uses = count_uses(output, ends)
-    if ends:  # visit only what depends on one; all uses of such a node do, so its count is right
-        uses = {node: uses[node] for node in dependents(ends, uses)}
+    uses = count_uses(output, ends)  # of the nodes to visit; a visit counts its arguments' down
+    if ends:
+        # Visit only nodes that depend on an end. Whatever uses such a node depends on the end, too,
+        # so the node's count stays right.
+        visited = dependents(ends, uses)
+        # The loop checks the arguments of the nodes that it leaves; of the others, check the views.
+        check_views_are_unchanged((uses.keys() - visited) | ends)
+        uses = {node: uses[node] for node in visited}
     observe = observer.get()
     cotangents = {output: cotangent}
-    ready = [output] if output in uses else []  # nodes that have their whole cotangent
+    # The nodes that have their whole cotangent; none if the output does not depend on an end.
+    ready = [output] if output in uses else []
     found = {}
     while ready:
         node = ready.pop()
@@ -346,7 +350,9 @@ def backpropagate(
         if rules.joint:
             contributions = rules.joint(g, out, needed, *operands, **node.kwargs)
             check_joint(node.primitive, contributions, args)
-        for i, arg in compress(enumerate(args), needed):
+        for i, arg in enumerate(args):
+            if not needed[i]:
+                continue
             if rules.joint:
                 contribution = contributions[i]
             else:  # one at a time, so that each is freed as soon as it has been added
@@ -457,12 +463,16 @@ MANY_TERMS = 1024
 
 
 def wider(dtype: DTypeLike, count: int) -> Any:
-    """Return the dtype in which `count` numbers add up with little rounding; None for their own."""
-    return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype.itemsize == 2 else None
+    """Return a dtype wide enough to add `count` numbers with little rounding; None for their own.
+
+    A sum of even a few float16 numbers may leave their range.
+    """
+    return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype == np.float16 else None
 
 
 def sum_of(x: Value, axis: Axis, **options: Any) -> Value:
     """Sum as `numpy.sum` does; for NumPy's own arrays by the ufunc's method, which is faster."""
+    # What `compile` traces has the `__class__` of an array, but a type of its own.
     return (np.add.reduce if x.__class__ in NUMPY_CLASSES else np.sum)(x, axis, **options)
 
 
@@ -489,7 +499,7 @@ def unbroadcast(cotangent: Value, data: Array, node: Node, i: int) -> Value:
         axes = (*range(new_axes), *stretched)
         count = math.prod([cotangent.shape[axis] for axis in axes])
         dtype = wider(cotangent.dtype, count)
-        cotangent = sum_of(cotangent, axis=axes, dtype=dtype, keepdims=True)
+        cotangent = sum_of(cotangent, axis=axes, dtype=dtype)
         cotangent = np.reshape(cotangent, data.shape)
     if cotangent.dtype != data.dtype:
         if data.dtype.kind != "c":

@@ -24,7 +24,7 @@ Function: TypeAlias = Callable[..., Any]
 DTypeLike: TypeAlias = Any
 #: What NumPy is told by keyword and only passed on: a mode, a norm, the name of a method.
 Option: TypeAlias = Any
-#: What stands in the brackets of an array: numbers, slices, arrays, or a tuple of them.
+#: What may stand in the brackets of an array: numbers, slices, arrays, or a tuple of them.
 Index: TypeAlias = Any
 #: A boolean array, True where something is kept; for Gaussian dropout, an array of factors.
 Mask: TypeAlias = Any
@@ -36,5 +36,5 @@ Axis: TypeAlias = Any
 #: The classes of NumPy's arrays and scalars, and those of its floats and complex numbers.
 NUMPY_CLASSES = frozenset([np.ndarray, *np.sctypeDict.values()])
 FLOAT_CLASSES = frozenset(np.dtype(code).type for code in np.typecodes["AllFloat"])
-#: The classes of most arguments that are no tensors: neither do they hold any.
+#: The classes of most arguments that neither are tensors nor hold any.
 PLAIN_CLASSES = NUMPY_CLASSES | {bool, int, float, complex, NoneType}

@@ -1,9 +1,8 @@
 """The Tensor: an array with a gradient, which NumPy's own functions accept.
 
-NumPy asks its operands whether they want to handle a call themselves: ufuncs such as ``np.exp``
-through ``__array_ufunc__``, other functions such as ``np.concatenate`` through
-``__array_function__``. A `Tensor` says yes, and the call is dispatched. Operators and methods are
-shorthands for the NumPy function of the same meaning.
+A `Tensor` answers NumPy's protocols by `dispatch`: ufuncs such as ``np.exp`` ask it through
+``__array_ufunc__``, other functions such as ``np.concatenate`` through ``__array_function__``.
+Operators and methods are shorthands for the NumPy function of the same meaning.
 """
 
 from __future__ import annotations
@@ -73,9 +72,10 @@ def constant_operator(ufunc: Function) -> tuple[Function, Function]:
 def in_place_operator(ufunc: np.ufunc, in_place: Function) -> Function:
     """Make ``x += y``.
 
-    It returns a new tensor if ``x`` is a recorded result, or if recording ``y`` makes it one;
-    otherwise it replaces the data of the leaf ``x``. As with arrays, shape and dtype stay the same,
-    except that a recorded 0-d result takes those of ``x + y``.
+    It returns a new tensor if ``x`` was computed, or if ``y`` requires a gradient, recording is on
+    and ``x`` requires none; otherwise it replaces the data of the leaf ``x``. As with arrays, shape
+    and dtype stay the same; but a computed 0-d ``x`` takes those of ``x + y``, as NumPy's scalars
+    do.
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
@@ -88,7 +88,7 @@ def in_place_operator(ufunc: np.ufunc, in_place: Function) -> Function:
             in_place(np.copy(self._array), operand)  # only for NumPy's error if it does not fit x
             return cast(new, self.dtype)
         checks.check_change_in_place(recorded=needs_recording(self))
-        # Replace the array rather than write into it: views, and who gave it, keep their values.
+        # Replace the array rather than write into it: its views, and the caller's array, stay.
         new = in_place(np.copy(self._array), operand)
         self.version += 1
         self._array = new
@@ -122,7 +122,7 @@ class Tensor(Node):
     data
         Array, number or nested list. An array is wrapped without a copy: an optimizer's step
         writes into it. Between computing a loss and its ``backward()``, do not write into it
-        yourself, or into any other array that was used: no check notices. Anything else gets the
+        yourself, or into any other array that was used: nothing detects it. Anything else gets the
         dtype that ``np.asarray`` gives it.
     dtype
         Convert the data to this NumPy dtype.
@@ -137,8 +137,8 @@ class Tensor(Node):
     Notes
     -----
     The methods are those of arrays. PyTorch's of the same name differ: here, ``transpose`` takes
-    the order of all axes, ``repeat`` repeats each element, ``max(axis)`` returns no places, ``var``
-    and ``std`` divide by n, and ``size`` is a number.
+    the order of all axes, ``repeat`` repeats each element, ``max(axis)`` returns no indices,
+    ``var`` and ``std`` divide by n, and ``size`` is a number.
 
     Examples
     --------
@@ -208,8 +208,9 @@ class Tensor(Node):
         Assigning to a leaf's ``data`` stores a copy of the new array, which must have the same
         shape and dtype.
 
-        No check notices a write into it, such as ``x.data[0] = 1``: do not do so between
-        computing a loss and its ``backward()``.
+        Nothing detects a write into it, such as ``x.data[0] = 1``, nor that ``x.data += 1`` changes
+        the views of a tensor outside the graph: do neither between computing a loss and its
+        ``backward()``.
         """
         return self._array
 
@@ -249,7 +250,7 @@ class Tensor(Node):
         return np.asarray(self)
 
     def detach(self) -> Tensor:
-        """Return a leaf outside the graph, with a copy: a step would change the original values."""
+        """Return a leaf outside the graph, with a copy: a view would change with the next step."""
         return new_tensor(self._array.copy())
 
     def item(self) -> Any:
@@ -280,7 +281,7 @@ class Tensor(Node):
         if requires_grad:
             checks.check_differentiable_dtype(self.dtype)
             if not self._requires_grad:
-                self.version += 1  # earlier calls did not record it, so their gradient lacks a part
+                self.version += 1  # earlier results lack this gradient: `backward` refuses them
                 self._array = np.copy(self._array)
         self._requires_grad = bool(requires_grad)
 
@@ -363,9 +364,9 @@ class Tensor(Node):
     __xor__, __rxor__ = constant_operator(np.bitwise_xor)
     __lshift__, __rlshift__ = constant_operator(np.left_shift)
     __rshift__, __rrshift__ = constant_operator(np.right_shift)
-    __lt__, __gt__ = constant_operator(np.less)
+    __lt__, __gt__ = constant_operator(np.less)  # reflected, `less(other, x)` is x > other
     __le__, __ge__ = constant_operator(np.less_equal)
-    __eq__ = constant_operator(operator.eq)[0]  # unlike np.equal, it compares with None, too
+    __eq__ = constant_operator(operator.eq)[0]  # unlike np.equal, it compares with strings, too
     __ne__ = constant_operator(operator.ne)[0]
     # By identity: the engine keeps tensors in sets and dicts. These compare the hashes, which are
     # unequal for different tensors, before they would ask ``__eq__``.

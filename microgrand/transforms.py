@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .dispatch import data_of, library_of
 from .engine import Node, apply, backpropagate, count_uses
 from .grad_mode import enable_grad, is_grad_enabled
@@ -85,7 +86,7 @@ def make_variable(x: ArrayLike) -> Any:
 def depends_on_others(output: Tensor, variables: Sequence[Tensor]) -> bool:
     """Tell whether a derivative of `output` is itself to be differentiated by someone else.
 
-    This is the case if the graph has leaves beside our `variables`: a parameter that the function
+    This is the case if the graph has leaves besides our `variables`: a parameter that the function
     closes over, or the variable of a transform around us that is still at work.
     """
     own = set(variables)
@@ -207,16 +208,32 @@ def check_cotangent(value: Tensor, cotangent: ArrayLike) -> Value:
 ArgNums = int | tuple[int, ...]
 
 
+def check_transformed(who: str, f: Function, argnums: ArgNums) -> None:
+    """Raise if a transform was not given a function, and numbers of its arguments."""
+    checks.check_function(who, f)
+    numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    if not all(isinstance(number, (int, np.integer)) for number in numbers):
+        raise TypeError(
+            f"argnums is the number of a positional argument or a tuple of such numbers, got "
+            f"{argnums!r}; arguments are given to what {who} returns, {who}(f)(x), and for one "
+            f"that is given by its name, differentiate a function of it: {who}(lambda x: f(name=x))"
+        )
+
+
+def check_sequences(who: str, primals: Sequence[Tree], tangents: Sequence[Tree]) -> None:
+    """Raise if the arguments, or their directions, do not stand in a list, as a lone array."""
+    for name, given in ("primals", primals), ("tangents", tangents):
+        if not isinstance(given, (list, tuple)):
+            raise TypeError(
+                f"{who} takes {name} as a list or tuple, got {type(given).__name__}; write [x], "
+                "also for a single argument"
+            )
+
+
 def at_positions(f: Function, argnums: ArgNums, args: Any, kwargs: Any) -> Any:
     """Make `f` a function of the arguments at `argnums` alone; also return those arguments."""
     numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
     for number in numbers:
-        if not isinstance(number, (int, np.integer)):
-            raise TypeError(
-                f"argnums is the number of a positional argument or a tuple of such numbers, got "
-                f"{argnums!r}; for an argument given by its name, differentiate a function of it: "
-                "grad(lambda x: f(name=x))"
-            )
         if not -len(args) <= number < len(args):
             raise ValueError(
                 f"argnums={argnums} names argument {number}, but the function was called with "
@@ -276,6 +293,7 @@ def value_and_grad(f: Function, argnums: ArgNums = 0) -> Function:
     >>> value_and_grad(lambda p: np.sum(p["x"] ** 2))({"x": np.array([1.0, 2.0])})
     (np.float64(5.0), {'x': array([2., 4.])})
     """
+    check_transformed("value_and_grad", f, argnums)
 
     @functools.wraps(f)
     def value_and_gradient(*args: Tree, **kwargs: Any) -> tuple[Tree, Tree]:
@@ -308,6 +326,7 @@ def grad(f: Function, argnums: ArgNums = 0) -> Function:
     >>> grad(grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
+    check_transformed("grad", f, argnums)
     both = value_and_grad(f, argnums)
 
     @functools.wraps(f)
@@ -337,9 +356,7 @@ def jvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple
     >>> jvp(np.square, [np.array([1.0, 2.0])], [np.array([1.0, 10.0])])
     (array([1., 4.]), array([ 2., 40.]))
     """
-    for name, given in ("primals", primals), ("tangents", tangents):
-        if not isinstance(given, (list, tuple)):
-            raise TypeError(f"jvp takes {name} as a list or tuple, got {type(given).__name__}")
+    check_sequences("jvp", primals, tangents)
     value, pullback = vjp(f, *primals)
     check_real(value)
     zeros = map_tree(lambda part: np.zeros(part.shape, part.dtype, like=library_of(part)), value)
@@ -361,6 +378,7 @@ def jacobian(f: Function, argnums: ArgNums = 0) -> Function:
     array([[2., 0.],
            [0., 4.]])
     """
+    check_transformed("jacobian", f, argnums)
 
     @functools.wraps(f)
     def jacobian_of_f(*args: Tree, **kwargs: Any) -> Tree:
@@ -403,6 +421,7 @@ def hessian(f: Function, argnums: ArgNums = 0) -> Function:
     array([[0., 1.],
            [1., 0.]])
     """
+    check_transformed("hessian", f, argnums)
     return jacobian(grad(f, argnums), argnums)
 
 
@@ -430,6 +449,7 @@ def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
     >>> hvp(lambda x: np.sum(x**3), [np.array([1.0, 2.0])], [np.array([1.0, 1.0])])
     (array([ 6., 12.]),)
     """
+    check_sequences("hvp", primals, tangents)
     gradient = grad(f, tuple(range(len(primals))))
     _, pullback = vjp(gradient, *primals)
     return pullback(tuple(tangents))

@@ -15,7 +15,8 @@ from compiled import assert_same_bits
 from test_compile_changes import Scaled, X
 
 from microgrand import Tensor, compile, manual_seed, no_grad
-from microgrand.nn import Dropout, DropoutMasks, Parameter
+from microgrand.nn import Dropout, DropoutMasks, GaussianDropout, Parameter
+from microgrand.nn.dropout.layers import DropoutBase
 from microgrand.optim import SGD, Adam, project_max_norm
 
 
@@ -521,3 +522,23 @@ def test_recording_takes_as_long_for_each_of_many_parameters(kind):
 
     few, more, many = map(recorded, (5, 10, 15))
     assert abs((many - more) - (more - few)) < (many - more) / 1000
+
+
+@pytest.mark.parametrize("kind", [Dropout, GaussianDropout])
+@pytest.mark.parametrize("calls_before", [0, 3])
+def test_masks_that_the_user_draws_otherwise(kind, calls_before, monkeypatch):
+    layer = kind(0.5)
+    compiled = compile(lambda x: layer(x))
+
+    def draw(*given):
+        return X < 3 if kind is Dropout else X.copy()
+
+    if calls_before:
+        for _ in range(calls_before):
+            compiled(X)
+        layer.draw = draw
+    else:
+        monkeypatch.setattr(DropoutBase if kind is Dropout else kind, "draw", draw)
+    for _ in range(3):
+        assert_same_bits(compiled(X), layer(X))
+        assert_same_bits(layer.mask, draw())

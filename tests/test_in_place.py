@@ -61,6 +61,30 @@ def test_a_change_in_place_between_loss_and_backward_is_an_error(change, require
     assert w.grad is None
 
 
+VIEWS = {
+    "x[1:]": lambda x: x[1:],
+    "x[1:][::-1]": lambda x: x[1:][::-1],
+    "x.reshape": lambda x: x.reshape(3, 1)[1:, 0],
+    "np.real": lambda x: np.real(x)[1:],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_of_a_changed_leaf_is_noticed_where_the_gradient_does_not_reach_it(view):
+    x = leaf(1.0, 2.0, 3.0)
+    _, pull_back = vjp(lambda w: (w * VIEWS[view](x)).sum(), np.ones(2))
+    x.data += 100
+    with pytest.raises(RuntimeError, match="changed in place"):
+        pull_back(np.ones(()))
+
+
+def test_a_new_array_computed_from_a_changed_leaf_is_no_error_where_no_gradient_reaches_it():
+    x = leaf(1.0, 2.0)
+    _, pull_back = vjp(lambda w: (w * (2 * x)).sum(), np.ones(2))
+    x.data += 100
+    np.testing.assert_array_equal(pull_back(np.ones(()))[0].detach(), [2.0, 4.0])
+
+
 def add(x, y):
     x += y
     return x

@@ -418,6 +418,13 @@ def test_cross_entropy_refuses_shapes_that_do_not_fit(logits, labels):
         F.cross_entropy(np.zeros(logits), np.zeros(labels, int))
 
 
+def test_a_column_of_labels_is_told_how_to_become_labels():
+    logits, column = np.zeros((2, 3)), np.array([[0], [1]])
+    with pytest.raises(ValueError, match=r"labels\[:, 0\]$"):
+        F.cross_entropy(logits, column)
+    assert F.cross_entropy(logits, column[:, 0]).item() == pytest.approx(np.log(3))
+
+
 @pytest.mark.parametrize(
     ("prediction", "target"), [((3, 1), (3,)), ((3,), (3, 1)), ((3,), ()), ((2, 3), (3, 2))]
 )

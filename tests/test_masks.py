@@ -153,3 +153,9 @@ def test_the_second_derivative_goes_through_the_same_mask():
     (first,) = backpropagate(loss, Tensor(1.0), {x}, create_graph=True).values()
     np.sum(first).backward()
     np.testing.assert_allclose(x.grad, np.where(module.mask, 6 * 8 * x.data, 0))
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u1", "i8", ">f4", ">c8", "g"])
+def test_numbers_of_any_other_dtype_are_chosen_by_the_mask(dtype):
+    x, mask = np.array([3, 5, 7], dtype), np.array([True, False, True])
+    assert_array_equal(apply_mask(x, mask, 2.5), [7.5, 0, 17.5])

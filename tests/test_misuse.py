@@ -242,12 +242,21 @@ def test_what_is_written_instead_of_pytorchs_methods(method, expected):
         ("cat", r"; write np\.concatenate\(tensors, axis\)"),
         ("softmax", r"; it is microgrand\.nn\.functional\.softmax"),
         ("cuda", "; write nothing: there are no devices"),
+        ("Linear", r"; it is microgrand\.nn\.Linear"),
+        ("Adam", r"; it is microgrand\.optim\.Adam"),
+        ("batches", r"; it is microgrand\.data\.batches"),
+        ("utils", r"; write microgrand\.data\.batches\(.* for a DataLoader"),
         ("nonsense", ""),
     ],
 )
 def test_functions_of_pytorchs_namespace_are_named_elsewhere(name, hint):
     with pytest.raises(AttributeError, match=f"'microgrand' has no attribute '{name}'{hint}$"):
         getattr(microgrand, name)
+
+
+def test_the_module_of_the_tensor_is_not_pytorchs_function():
+    with pytest.raises(TypeError, match=r"is a module, .*; write microgrand\.Tensor\(data\)"):
+        microgrand.tensor([1.0], requires_grad=True)
 
 
 TIMES = 3.0

@@ -9,6 +9,14 @@ from microgrand.checks import name_of
 from microgrand.engine import NO_KEYWORDS, Rules, rules_of
 
 
+@pytest.fixture(autouse=True)
+def same_table_afterwards():
+    saved = dict(rules_of)
+    yield
+    rules_of.clear()
+    rules_of.update(saved)
+
+
 def identity_vjp(g, out, *args):
     return g
 
@@ -76,6 +84,34 @@ def test_a_primitive_made_of_a_known_function_has_a_derivative_of_its_own():
     x, y = leaf(0.0), leaf(0.0)
     (np.sin(x) + wrong(y)).sum().backward()
     assert (x.grad.item(), y.grad.item()) == (1.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    "function", [np.sign, np.sinc, np.sin], ids=["constant", "formula", "rule"]
+)
+def test_a_primitive_made_of_a_function_of_numpys_leaves_that_as_it_is(function):
+    points = np.array([-1.5, 0.25, 2.0])
+
+    def gradient(f):
+        x = Tensor(points, requires_grad=True)
+        (x * f(x)).sum().backward()
+        return x.grad
+
+    before = gradient(function)
+    straight_through = make(function, lambda g, out, x: 7 * g)
+    np.testing.assert_array_equal(gradient(function), before)
+    np.testing.assert_array_equal(gradient(straight_through), function(points) + 7 * points)
+
+
+def test_two_primitives_of_one_function_have_derivatives_of_their_own():
+    def identity(x):
+        return x * 1
+
+    first, second = make(identity, lambda g, out, x: g), make(identity, lambda g, out, x: 7 * g)
+    x, y = leaf(1.0), leaf(1.0)
+    (first(x) + second(y)).sum().backward()
+    assert (x.grad.item(), y.grad.item()) == (1.0, 7.0)
+    assert first.__wrapped__ is identity
 
 
 def test_tensors_must_be_arguments_of_their_own():
@@ -165,16 +201,11 @@ def test_defvjp_and_primitive_refuse_what_they_cannot_use():
 
 def test_a_user_may_differentiate_a_numpy_function_in_their_own_way():
     # A straight-through estimator: round in the forward pass, identity in the backward pass.
-    saved = dict(rules_of)
-    try:
-        defvjp(np.rint, lambda g, out, x: g)
-        defvjp(np.prod, lambda g, out, x: g * np.ones_like(x))  # instead of the stand-in
-        x = leaf(1.4, 2.0)
-        np.prod(np.rint(x)).backward()
-        assert x.grad.tolist() == [1, 1]
-    finally:
-        rules_of.clear()
-        rules_of.update(saved)
+    defvjp(np.rint, lambda g, out, x: g)
+    defvjp(np.prod, lambda g, out, x: g * np.ones_like(x))  # instead of the stand-in
+    x = leaf(1.4, 2.0)
+    np.prod(np.rint(x)).backward()
+    assert x.grad.tolist() == [1, 1]
 
 
 def test_lists_are_operands_of_a_joint_vjp_too(monkeypatch):

@@ -325,6 +325,8 @@ def test_outside_the_domain(mode):
     ("given", "options", "error", "message"),
     [
         (np.arange(3), {}, TypeError, "input 0 has dtype int64, expected float64"),
+        ((np.ones(2), np.ones(3)), {}, TypeError, r"tuple of arrays, .* gradcheck\(f, \*inputs\)"),
+        ([np.ones(2), np.ones(2)], {}, TypeError, r"list of arrays, .* gradcheck\(f, \*inputs\)"),
         (Tensor([1.0]), {}, TypeError, "an array"),
         (np.array([1.0, np.inf]), {}, ValueError, "input 0 is not finite"),
         (np.ones(2), {"order": 3}, ValueError, "order 1 or 2"),

@@ -265,6 +265,8 @@ def test_dtype_of_the_argument_is_kept():
         (lambda: vjp(lambda x: (x, x), 1.0)[1]((1.0,)), ValueError, "expected 2 arrays .* got 1"),
         (lambda: jvp(np.sin, [1.0], [1.0, 1.0]), ValueError, "expected 1 arrays .* got 2"),
         (lambda: jvp(np.sin, 1.0, 1.0), TypeError, "list or tuple"),
+        (lambda: hvp(np.sum, np.ones(1), [np.ones(1)]), TypeError, r"primals as a list .*\[x\]"),
+        (lambda: hvp(np.sum, [np.ones(1)], np.ones(1)), TypeError, r"tangents as a list .*\[x\]"),
         (lambda: grad(lambda x: x * 1j)(1.0), TypeError, "complex128; take np.real"),
         (lambda: jacobian(lambda x: [x, x * 1j])(1.0), TypeError, "complex128; take np.real"),
     ],
@@ -274,8 +276,12 @@ def test_misuse(call, error, words):
         call()
 
 
-@pytest.mark.parametrize("argnums", ["x", ("x",), None, 1.0])
-def test_argnums_that_are_no_numbers_are_refused(argnums):
-    for transform in (grad, value_and_grad, jacobian):
-        with pytest.raises(TypeError, match="argnums is the number of a positional argument"):
-            transform(np.sin, argnums)(1.0)
+@pytest.mark.parametrize("transform", [grad, value_and_grad, jacobian, hessian])
+def test_what_is_no_function_or_no_number_of_an_argument_is_refused_before_any_call(transform):
+    name = transform.__name__
+    for argnums in ("x", ("x",), None, 1.0, np.ones(3)):
+        with pytest.raises(TypeError, match=rf"argnums is the number .*, {name}\(f\)\(x\)"):
+            transform(np.sin, argnums)
+    for value in (np.ones(3), Tensor(1.0), 3):
+        with pytest.raises(TypeError, match=f"^{name} expects a function, got"):
+            transform(value)

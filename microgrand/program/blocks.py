@@ -37,7 +37,7 @@ from .calls import (
 )
 from .passes import has_effect, is_view
 
-#: Before the update, arrays of up to so many blocks are as fast without a loop.
+#: Before the update, arrays of up to this many blocks are as fast without a loop.
 FEW = 4
 
 

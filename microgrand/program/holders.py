@@ -82,13 +82,13 @@ def original_of(value: Any) -> Any:
 
 
 class Chance:
-    """A source of random numbers that is no `numpy.random.Generator`, and its state before."""
+    """A source of random numbers that is not a `numpy.random.Generator`, and its state before."""
 
     def __init__(self, source: Any) -> None:
         self.source = source
         self.before = self.state()
         self.text = pickle.dumps(self.before)
-        self.name = f"the state of a {type(source).__name__}, which is no numpy.random.Generator"
+        self.name = f"the state of a {type(source).__name__}, which is not a numpy.random.Generator"
 
     def state(self) -> Any:
         """Return the state."""

@@ -21,7 +21,7 @@ from .passes import asks, has_effect
 from .places import Places, is_placed_view
 from .rolling import Rolled, arranged
 
-#: Below so many calls, going from Python to native code and back costs more than it saves.
+#: Below this many calls, going from Python to native code and back costs more than it saves.
 FEWEST = 3
 #: Numba's time for compiling a function grows faster than the function.
 MOST_CALLS = 2000

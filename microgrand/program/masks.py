@@ -27,7 +27,7 @@ from .calls import (
 from .operands import SMALL, make_room
 from .passes import Names, made_by
 
-#: A mask of so many bytes is worth a view as int8, which is converted faster than bool.
+#: A mask of this many bytes is worth a view as int8, which is converted faster than bool.
 WORTH_A_VIEW = 1 << 12
 
 

@@ -1,4 +1,4 @@
-"""The numbers of optimizers, which Python computes: each run asks for them anew.
+"""The numbers of optimizers, which Python computes: each run asks for them again.
 
 Of the numbers that `update` returns, some are options, on which rules may branch; a program asks
 for the others. Before a run, a copy of the optimizer is asked where these will lead.

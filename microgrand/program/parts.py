@@ -10,7 +10,7 @@ Elementwise calls on one shape become one loop, which is a function of its own:
 
 Arrays are known there by where they begin, and by steps, which are constants. A value that nobody
 reads outside of its loop is never an array. What a loop writes into lies apart from all else that
-it reads. Equal loops of a part are one function, and equal parts have equal texts.
+it reads. Equal loops of a part are one function, and equal parts have equal source.
 """
 
 from __future__ import annotations

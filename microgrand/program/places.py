@@ -1,6 +1,6 @@
-"""Where arrays lie that native parts read and write: views are no arrays of their own there.
+"""Where arrays lie that native parts read and write: views are not arrays of their own there.
 
-A view is its root, an array that is none, from another element on and in other steps:
+A view is its root, an array that is not a view, from another element on and in other steps:
 
     qkv[:, :, 1].swapaxes(1, 2)      root qkv, from element 128 on, in steps 24576, 32, 384, 1
 """

@@ -71,7 +71,7 @@ class Recorder:
         #: What was asked about the memory of arrays: the question, the arrays, the answer.
         self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
         self.bases: dict[int, tuple[Recorded, Any]] = {}  # the bases that were asked for
-        self.unknown: dict[int, Any] = {}  # bases that are no inputs
+        self.unknown: dict[int, Any] = {}  # bases that are not inputs
         self.threads: set[threading.Thread] = set()  # those that the function has started
 
     # ---- values
@@ -162,7 +162,7 @@ class Recorder:
         given = leaves((args, kwargs))
         recorded = [x for x in given if is_recorded(x)]
         if isinstance(result, str):
-            self.refuse(checks.refuse_question, "a text")
+            self.refuse(checks.refuse_question, "a string")
         if result is None and not written and is_numpys(function):  # like np.save
             self.refuse(checks.refuse_effect, function)
         of_objects = any(is_array(x) and x.dtype.hasobject for x in recorded)

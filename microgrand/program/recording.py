@@ -118,7 +118,7 @@ def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def operate(self: Any, other: Any) -> Any:
         if not is_array(self._value):
-            return NotImplemented  # Python goes on with ``x = x + y``
+            return NotImplemented  # Python then tries ``x = x + y``
         recorder = recording.get()
         if recorder is None:
             function(self._value, plain(other))
@@ -358,8 +358,8 @@ class Recorded:
     __index__ = question(operator.index, "an index or a shape")
     __round__ = question(round, "round()")
     __hash__ = question(hash, "hash() (for a key of a dict, a set or a cache)")
-    __format__ = question(format, "a text")
-    __str__ = question(str, "a text")
+    __format__ = question(format, "a string")
+    __str__ = question(str, "a string")
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self._recorder.refuse(checks.refuse_attribute, "pickling")

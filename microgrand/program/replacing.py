@@ -147,7 +147,7 @@ class Replacing:
         return value
 
     def watched_update(self, optimizer: Optimizer, labels: Labels) -> Callable[[int], Any]:
-        """Make an optimizer's `update` whose numbers each run asks for anew."""
+        """Make an optimizer's `update` whose numbers each run asks for again."""
         original = optimizer.update
 
         def update(index: int) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from .devices import is_on_device, same_bytes
 from .recording import is_recorded
 
-#: What is compared: all but floats, which each run is given anew where they may change.
+#: What is compared: all but floats, which each run may be given with other values.
 STATIC = (bool, int, str, bytes, complex, types.NoneType, np.generic, np.dtype)
 STATIC_OR_FLOAT = (*STATIC, float)
 
@@ -28,12 +28,12 @@ def is_static(value: Any) -> bool:
 
 
 def all_static(values: Any) -> bool:
-    """Tell whether there is nothing but numbers, texts and the like."""
+    """Tell whether there are only numbers, strings and the like."""
     return all(isinstance(item, STATIC_OR_FLOAT) for item in values)
 
 
 def same_static(a: Any, b: Any) -> bool:
-    """Tell whether two numbers, texts or tuples of them are the same, down to the sign of zero."""
+    """Tell whether two numbers, strings or tuples are the same, down to the sign of zero."""
     if a is b or type(a) is not type(b):
         return a is b
     if type(a) is tuple:

@@ -31,7 +31,7 @@ SHORTER: dict[Any, str] = {
     masks.read_only: "def read_only(mask):\n    mask.setflags(write=False)\n    return mask",
     library_of: "def library_of(*values):\n    return None",
 }
-#: What an optimizer's class may have beside methods: numbers, texts and tables of them.
+#: What an optimizer's class may have besides methods: numbers, strings and tables of them.
 MEMBERS = (bool, int, float, str, list, tuple, dict)
 
 
@@ -183,7 +183,7 @@ class Sources:
 
 
 def held_code(value: Any, known: dict[int, str]) -> str:
-    """Write a nest of numbers and texts, with None in the place of all else.
+    """Write a nest of numbers and strings, with None in place of everything else.
 
     `known` has code for some of its lists and dicts, by their ids.
     """

@@ -23,6 +23,7 @@ from ..nn.dropout.layers import DropoutBase, GaussianDropout
 from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from . import checks
 from .calls import Variable, leaves, raw_bytes
+from .libraries import in_library
 from .recorder import Recorder
 from .recording import (
     Recorded,
@@ -147,9 +148,12 @@ class RecordingSource(MaskSource):
             if all(rng.bit_generator is not bits for bits, _ in self.recorder.streams):
                 return layer.draw(shape, rng)
             rng = RecordingGenerator(rng, self.recorder, "rng")
-        if type(layer).draw is DropoutBase.draw:
+        draw = getattr(layer.draw, "__func__", None)
+        if not in_library(draw):  # a user's, of a layer or of a class
+            draw = None
+        if draw is DropoutBase.draw:
             mask = self.bernoulli_mask(shape, 1 - layer.p, rng)
-        elif type(layer).draw is GaussianDropout.draw and shape:  # numbers of NumPy's are no masks
+        elif draw is GaussianDropout.draw and shape:  # a number of NumPy's is not a mask
             mask = layer.draw(shape, rng)
         else:
             mask = self.recorder.call(layer.draw, (shape, rng), {})

@@ -46,7 +46,7 @@ from .unread import Unread, can_be_partly_read, is_of_dataclass
 
 #: Python's flag for classes made by a ``class`` statement; others cannot be changed.
 OF_A_STATEMENT = 1 << 9
-#: A container with more numbers and texts than this is compared as a whole.
+#: A container with more numbers and strings than this is compared as a whole.
 MANY = 1000
 
 

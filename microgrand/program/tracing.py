@@ -235,7 +235,7 @@ class Tracing:
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
-        #: Whether a call may fail when it is too late for eager code to start anew.
+        #: Whether a call may fail when it is too late for eager code to start over.
         asked = "raise" in recorder.treatment.errors.values()  # by the caller
         self.fails_late = any(asked or may_raise(call) for call in after)
         for call in after:

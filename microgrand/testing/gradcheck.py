@@ -182,6 +182,11 @@ def check_input(k: int, given: Any) -> Array:
     """Return a copy of input `k`; raise if there is nothing to differentiate in it."""
     if isinstance(given, Tensor):
         raise TypeError(f"gradcheck makes the tensors itself: give input {k} as x.data, an array")
+    if isinstance(given, (list, tuple)) and any(isinstance(x, (np.ndarray, Tensor)) for x in given):
+        raise TypeError(
+            f"input {k} is a {type(given).__name__} of arrays, as PyTorch's gradcheck takes; here "
+            "each is an input of its own: gradcheck(f, *inputs)"
+        )
     array = np.array(given)
     if array.dtype.kind != "f":
         raise TypeError(

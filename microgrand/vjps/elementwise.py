@@ -25,16 +25,16 @@ LOG_10 = math.log(10.0)
 defvjp(np.negative, lambda g, out, x: -g)
 defvjp(np.positive, lambda g, out, x: g)
 defvjp(np.fabs, lambda g, out, x: g * np.sign(x))
-defvjp(np.square, lambda g, out, x: g * 2 * x)
+defvjp(np.square, lambda g, out, x: g * (2 * x))
 defvjp(np.sqrt, lambda g, out, x: g / (2 * out))
 defvjp(np.cbrt, lambda g, out, x: g / (3 * out**2))
 defvjp(np.reciprocal, lambda g, out, x: -g * out * out)
 
 defvjp(np.exp, lambda g, out, x: g * out)
-defvjp(np.exp2, lambda g, out, x: g * out * LOG_2)
+defvjp(np.exp2, lambda g, out, x: g * (out * LOG_2))
 defvjp(np.expm1, lambda g, out, x: g * np.exp(x))
 defvjp(np.log, lambda g, out, x: g / x)
-defvjp(np.log2, lambda g, out, x: g / LOG_2 / x)
+defvjp(np.log2, lambda g, out, x: g / x / LOG_2)
 defvjp(np.log10, lambda g, out, x: g / LOG_10 / x)  # LOG_10 * x might overflow
 defvjp(np.log1p, lambda g, out, x: g / (1 + x))
 
@@ -42,8 +42,8 @@ defvjp(np.log1p, lambda g, out, x: g / (1 + x))
 def root_of_1_minus_square(x: Value) -> Value:
     """Return ``sqrt(1 - x**2)`` from its factors, which are exact near -1 and 1.
 
-    Of a complex ``x`` on a branch cut, the sign of the zero imaginary part tells the side:
-    ``-(x - 1)`` and ``x - (-1)`` keep it, ``1 - x`` and ``1 + x`` do not.
+    For a complex ``x`` on a branch cut, the sign of the zero imaginary part tells which side it is
+    on: ``-(x - 1)`` and ``x - (-1)`` keep it, ``1 - x`` and ``1 + x`` do not.
     """
     return np.sqrt(-(x - 1)) * np.sqrt(x - (-1))
 
@@ -80,11 +80,17 @@ def not_zero(x: Value) -> Value:
 
 
 def scaled_to_fit(x: Value, y: Value) -> tuple[Value, Value, Value]:
-    """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` does not overflow; return the scale, too."""
+    """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` fits into the dtype; return the scale, too.
+
+    It fits if it neither overflows nor is subnormal: a subnormal number has fewer digits.
+    """
     x, y = map(wide, as_arrays(x, y))
     # hypot, as the squares themselves might overflow or underflow
     distance = np.hypot(data_of(x), data_of(y))
-    scale = np.where(np.isinf(distance), distance.dtype.type(0.5), distance.dtype.type(1))
+    dtype = distance.dtype.type
+    info = np.finfo(dtype)
+    up = np.where(np.less(distance, info.tiny), dtype(1 / info.eps), dtype(1))
+    scale = np.where(np.isinf(distance), dtype(0.5), up)
     return x * scale, y * scale, scale
 
 
@@ -134,8 +140,8 @@ defvjp(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi
 
 @formula(np.sinc)
 def _sinc(x: ArrayLike) -> Value:
-    # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, its Taylor series:
-    # up to y^18, as the next term is below rounding, and from there down by Horner's scheme.
+    # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, use its Taylor series
+    # up to y^18, by Horner's scheme from the last term. The next term is below rounding.
     y = x * math.pi
     near = np.less(np.abs(data_of(y)), 1)
     square = np.where(near, y, 0) ** 2
@@ -182,13 +188,13 @@ def _angle(z: ArrayLike, deg: bool = False) -> Value:
 
 def power_vjp_base(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``y x^(y-1)``, which is 0 for ``y = 0`` also at ``x = 0``, where 0 * x^-1 would be nan."""
-    if isinstance(y, (int, float)):  # as in x**2; it takes the dtype of x
-        return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
+    if isinstance(y, (int, float)):  # as in x**2
+        return g * (y * wide(as_in(out, x)) ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     x, y = wide(as_in(out, as_array(x, g))), as_in(out, y)
-    # Where y is 0, any power will do that is finite. But x^-1, where it is finite, is needed for
+    # Where y is 0, any finite power will do. But x^-1, where it is finite, is needed for
     # the derivative of this with respect to y.
     has_reciprocal = (np.abs(x) >= np.finfo(x.dtype).tiny) & np.isfinite(x)
-    return g * y * x ** np.where(np.equal(y, 0) & ~has_reciprocal, 0, y - 1)
+    return g * (y * x ** np.where(np.equal(y, 0) & ~has_reciprocal, 0, y - 1))
 
 
 def power_vjp_exponent(g: Value, out: Value, x: Value, y: Value) -> Value:
@@ -206,7 +212,7 @@ def share_ties(g: Value, wins: Value, ties: Value) -> Value:
 defvjp(np.add, lambda g, out, x, y: g, lambda g, out, x, y: g)
 defvjp(np.subtract, lambda g, out, x, y: g, lambda g, out, x, y: -g)
 defvjp(np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
-defvjp(np.true_divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+defvjp(np.true_divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * (wide(out) / y))
 defvjp(np.power, power_vjp_base, power_vjp_exponent)
 defvjp(np.float_power, power_vjp_base, power_vjp_exponent)
 defvjp(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
@@ -223,7 +229,7 @@ defvjp(
     lambda g, out, x, y: share_ties(g, np.less(x, y) | np.isnan(x), np.equal(x, y)),
     lambda g, out, x, y: share_ties(g, np.less(y, x) | np.isnan(y), np.equal(x, y)),
 )
-# fmax and fmin pass over a nan, unless both are.
+# fmax and fmin pass over a nan, unless both arguments are nan: then both get all of g.
 defvjp(
     np.fmax,
     lambda g, out, x, y: share_ties(g, np.greater(x, y) | np.isnan(y), np.equal(x, y)),
@@ -239,7 +245,7 @@ defvjp(
 def over_square_distance(g: Value, x: Value, y: Value) -> Value:
     """Return ``g x / (x^2 + y^2)``, as the cosine over the distance: the squares may overflow."""
     scaled_x, scaled_y, scale = scaled_to_fit(x, y)
-    return g * cosine(x, y) / not_zero(np.hypot(scaled_x, scaled_y)) * scale
+    return g * (cosine(x, y) / not_zero(np.hypot(scaled_x, scaled_y)) * scale)
 
 
 defvjp(np.hypot, lambda g, out, x, y: g * cosine(x, y), lambda g, out, x, y: g * cosine(y, x))

@@ -25,12 +25,12 @@ from report import as_text, draw
 from worker import Worker, WorkerError
 
 # Idle threads of OpenMP and BLAS spin for a while before they sleep, and take the time of whoever
-# comes next: in one process with NumPy, PyTorch looked up to twice as slow as it is.
+# comes next.
 PAUSE_SECONDS = 0.1
 BLOCK_SECONDS = 0.2
 #: How far arrays of two contenders may differ, relative to the largest element.
 TOLERANCE = 1e-4
-#: A case with steps longer than this takes no more than so many rounds.
+#: A case with steps longer than this takes at most this many rounds.
 LONG_STEP_SECONDS, ROUNDS_OF_LONG_STEPS = 0.5, 5
 COMPILED, NATIVE = "microgrand-compiled", "microgrand-numba"
 
@@ -105,28 +105,38 @@ def parse_command_line():
         "benchmarks",
         nargs="*",
         metavar="BENCHMARK",
-        help=f"what to measure: {', '.join(BENCHMARKS)}; everything by default",
+        help=f"what to measure: {', '.join(BENCHMARKS)} (default: everything)",
     )
     parser.add_argument(
         "--against",
         default=",".join(PEERS),
         metavar="NAMES",
-        help='peers beside NumPy, with commas between, or "none"; %(default)s',
+        help='peers beside NumPy, with commas between, or "none" (default: %(default)s)',
     )
     parser.add_argument(
         "--threads",
         default="1,2",
         metavar="NUMBERS",
-        help="for OpenMP and BLAS, with commas between; %(default)s",
+        help="for OpenMP and BLAS, with commas between (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=int, help="blocks for each contender; 15, or 3 if quick")
+    parser.add_argument(
+        "--rounds", type=int, help="blocks for each contender (default: 15, 3 with --quick)"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="short blocks, only to try it out; writes no file"
     )
     parser.add_argument(
-        "--json", type=Path, help="file to write; benchmarks.json, or none if quick"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="results to write (default: benchmarks.json; with --quick, no file is written)",
     )
-    parser.add_argument("--picture", type=Path, help="file to draw, .png or .svg; none")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="picture to draw, .png or .svg (default: no file is drawn)",
+    )
     options = parser.parse_args()
     unknown = [name for name in options.benchmarks if name not in BENCHMARKS]
     if unknown:

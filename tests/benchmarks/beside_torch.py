@@ -6,6 +6,8 @@ process of its own, with one thread; they take turns, and the CPU time of their 
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -169,14 +171,16 @@ CASES = {
 # --------------------------------------------------------------------------- the two libraries
 
 
+def forget(*tensors):
+    """Clear the gradients: both libraries' tensors have them in ``grad``."""
+    for tensor in tensors:
+        tensor.grad = None
+
+
 def microgrand_library():
     """Return what the nets need of microgrand."""
     import microgrand
     from microgrand.nn import functional
-
-    def forget(*tensors):
-        for tensor in tensors:
-            tensor.grad = None
 
     return SimpleNamespace(
         nn=microgrand.nn,
@@ -196,10 +200,6 @@ def torch_library():
     import torch
 
     torch.set_num_threads(1)
-
-    def forget(*tensors):
-        for tensor in tensors:
-            tensor.grad = None
 
     return SimpleNamespace(
         nn=torch.nn,
@@ -231,8 +231,24 @@ def serve(library):
         print((time.process_time() - start) / int(count), flush=True)
 
 
-def main(parts):
-    """Measure the cases whose names have one of these parts; all by default."""
+def main():
+    """Measure the cases that the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.beside_torch",
+        description="Compare layers' forward and backward passes with PyTorch's, in turns.",
+    )
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="of the names of cases to measure (default: all of them)",
+    )
+    parts = parser.parse_args().parts
+    unknown = [part for part in parts if not any(part in name for name in CASES)]
+    if unknown:
+        parser.error(f"no case has {unknown[0]!r} in its name; there are {'; '.join(CASES)}")
+    if importlib.util.find_spec("torch") is None:
+        parser.error("there is no PyTorch to compare with: pip install torch")
     workers = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.beside_torch", "--serve", library],
@@ -266,4 +282,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
         serve(sys.argv[2])
     else:
-        main(sys.argv[1:])
+        main()

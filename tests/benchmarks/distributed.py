@@ -83,10 +83,15 @@ def time_of_sums() -> list[tuple[int, float]]:
     return found
 
 
+def mpiexec() -> str | None:
+    """Find the program that starts processes: beside this Python's first, as pip puts it there."""
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return shutil.which("mpiexec", path=folders)
+
+
 def launch(processes: int, *options: object) -> object:
     """Run this program by mpiexec; return what rank 0 prints."""
-    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [shutil.which("mpiexec", path=folders) or "mpiexec", "-n", str(processes)]
+    command = [mpiexec(), "-n", str(processes)]
     command += [sys.executable, "-m", __spec__.name, *map(str, options)]
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, env=os.environ | threads, capture_output=True, text=True)
@@ -107,11 +112,17 @@ def efficiency(ranks: int, step: float, size: float, latency: float, bandwidth: 
 
 def main() -> None:
     """Measure, and print tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=12)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.distributed",
+        description=__doc__.split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each variant")
+    parser.add_argument("--steps", type=int, default=12, help="of training in a turn")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.rounds < 1 or options.steps < 3:
+        parser.error("--rounds is at least 1, and --steps at least 3: the first two are no measure")
     if options.worker is not None:
         found = time_of_sums() if options.worker < 0 else measure(options.worker, options.steps)
         from mpi4py import MPI
@@ -119,6 +130,8 @@ def main() -> None:
         if MPI.COMM_WORLD.Get_rank() == 0:
             print(json.dumps(found))
         return
+    if mpiexec() is None:
+        parser.error('there is no mpiexec, which starts the processes: pip install ".[mpi]"')
     times: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(options.rounds):
         for name, (processes, bucket_bytes) in VARIANTS.items():

@@ -6,7 +6,7 @@ large numbers differences cancel: there a formula may fail that is right elsewhe
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from microgrand import Tensor
@@ -50,15 +50,15 @@ UNARY = {
 BINARY = [np.hypot, np.arctan2, np.logaddexp, np.logaddexp2, np.multiply, np.true_divide, np.power]
 
 
-def slopes(function, *inputs):
+def slopes(function, *inputs, g=1):
     leaves = [Tensor(np.asarray(x), requires_grad=True) for x in inputs]
     out = function(*leaves)
-    found = backpropagate(out, np.ones_like(out.data), set(leaves))
+    found = backpropagate(out, np.full_like(out.data, g), set(leaves))
     return [np.asarray(found[leaf]) for leaf in leaves]
 
 
 def check(function, dtype, *inputs, units=40, of_largest=False):
-    """Compare derivatives, with so many units in the last place allowed, each its own or not."""
+    """Compare derivatives to `units` in the last place: of each number, or of the largest."""
     with np.errstate(all="ignore"):
         found = slopes(function, *inputs)
         expected = slopes(function, *(x.astype(WIDER[dtype]) for x in inputs))
@@ -93,6 +93,36 @@ def test_of_two_numbers(function, dtype, data):
     x, y = data.draw(numbers(dtype, low)), data.draw(numbers(dtype))
     # The power of a large number is as inexact as its logarithm is large.
     check(function, dtype, np.asarray(x), np.asarray(y), units=4000 if low == 0 else 40)
+
+
+POWERS = {
+    "x ** 15": lambda x: x**15,
+    "x ** float64(3)": lambda x: x ** np.float64(3),
+    "float_power": lambda x: np.float_power(x, 3),
+}
+
+
+@pytest.mark.parametrize("dtype", WIDER)
+@pytest.mark.parametrize("name", [*UNARY, *BINARY, *POWERS], ids=label)
+@few
+@given(data=st.data())
+def test_a_cotangent_of_any_size_leads_to_a_gradient_wherever_it_fits(name, dtype, data):
+    function = POWERS.get(name, name)
+    if name in BINARY:
+        low = 0 if name is np.power else -INF
+        inputs = [data.draw(numbers(dtype, low)), data.draw(numbers(dtype))]
+    else:
+        inputs = [data.draw(numbers(dtype, *UNARY.get(name, (-INF, INF))))]
+    g = data.draw(numbers(dtype))
+    wide, info = WIDER[dtype], np.finfo(dtype)
+    inputs = [np.asarray(x) for x in inputs]
+    with np.errstate(all="ignore"):
+        assume(np.isfinite(function(*inputs)))
+        derivatives = slopes(function, *(x.astype(wide) for x in inputs))
+        for ours, derivative in zip(slopes(function, *inputs, g=g), derivatives, strict=True):
+            gradient = wide(g) * derivative
+            if all(4 * info.tiny < np.abs(x) < info.max / 4 for x in (derivative, gradient)):
+                assert 0 < np.abs(ours) < INF, f"{function} at {inputs}, {g}: {gradient}"
 
 
 def norm(order):

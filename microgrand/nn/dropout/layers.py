@@ -16,7 +16,7 @@ And they apply the same mask on the way back, because what was dropped had no pa
 The relatives differ in what an element of the mask stands for: a unit, a channel, a whole time
 series, a weight, a word, a branch of the net. In evaluation none of them drops anything; only
 ``scaling="classic"`` scales there, and not in training. Two relatives differ more:
-`GaussianDropout` draws factors instead of a mask, and `AlphaDropout` puts another value than zero
+`GaussianDropout` draws factors instead of a mask, and `AlphaDropout` puts a value other than zero
 in a dropped unit's place.
 """
 
@@ -55,7 +55,7 @@ class DropoutBase(Module):
         Draws the masks; the library's generator by default.
     """
 
-    # `Checked` checks what is assigned, also after the layer is made; its values have that type.
+    # `Checked` checks each value that is assigned, also after the layer is made.
     p: Any = Checked(checks.probability)
     rng: Any = Checked(checks.generator_or_none)
     mask: Mask | None = None
@@ -100,8 +100,8 @@ class DropoutBase(Module):
     def evaluate(self, x: Tensor) -> Tensor:
         """Return the input.
 
-        Of a leaf that is trained, return a copy where nothing is recorded, because an optimizer
-        step would change the original.
+        Where nothing is recorded, return a copy of a leaf that is trained: an optimizer step would
+        change the original.
         """
         is_trainable = x.is_leaf and x.requires_grad
         return x.detach() if is_trainable and not is_grad_enabled() else x
@@ -144,7 +144,7 @@ class Dropout(DropoutBase):
     Attributes
     ----------
     mask
-        Boolean array, one byte an element, True where the latest call in training kept a unit;
+        Boolean array, one byte per element, True where the latest call in training kept a unit;
         None before the first. Read-only.
 
     Raises

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...engine import defvjp, primitive
-from ...kinds import NUMPY_CLASSES, Array, Mask, Shape, Value
+from ...kinds import NUMPY_CLASSES, Array, DTypeLike, Mask, Shape, Value
 from ...random import default_generator
 from ...traced import to_array
 from ..checks import check_mask
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 # ----------------------------------------------------------------------------- applying a mask
 
-#: Integer type of each float's width, keyed by itemsize. (A complex64 is as wide as a float64.)
-INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
+#: The integers that are as wide as the numbers of a dtype.
+INTEGERS: dict[DTypeLike, type] = {
+    np.dtype(np.float16): np.int16,
+    np.dtype(np.float32): np.int32,
+    np.dtype(np.float64): np.int64,
+    np.dtype(np.complex64): np.int64,
+}
 
 
 @primitive
@@ -44,11 +49,11 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     Parameters
     ----------
     x
-        Array or tensor of any float or complex dtype and shape.
+        Array or tensor of numbers, of any shape.
     mask
-        Boolean array, one byte an element, of a shape that broadcasts with that of `x`.
+        Boolean array, one byte per element, of a shape that broadcasts with that of `x`.
     scale
-        Factor for what is kept.
+        Factor for what is kept, positive and finite in the dtype of `x`.
 
     Raises
     ------
@@ -64,8 +69,8 @@ def apply_mask(x: Value, mask: Mask, scale: float = 1.0) -> Value:
     check_mask(mask)
     if x.__class__ not in NUMPY_CLASSES:  # of another library: move a mask of NumPy's there
         mask = np.asarray(mask, like=x)
-    integer = INTEGERS.get(x.dtype.itemsize)
-    if integer is None:  # complex128 or longdouble: no integer is as wide
+    integer = INTEGERS.get(x.dtype)
+    if integer is None:
         return np.where(mask, x * scale, 0)
     zeroed = (x.view(integer) * mask).view(x.dtype)
     if scale == 1:
@@ -84,10 +89,10 @@ defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale)
 def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generator) -> Mask:
     """Draw a boolean mask whose elements are True with exactly the given probability.
 
-    A random byte decides each unit. 256 times the probability is a whole number plus a rest: a byte
-    below the whole number keeps its unit, a byte above drops it. A byte equal to it is a tie, which
-    a second draw decides by the rest. Without that, the probability would be rounded to a multiple
-    of 1/256.
+    A random byte decides each unit: bytes are faster to draw than floats. 256 times the probability
+    is a whole number plus a fraction: a byte below the whole number keeps its unit, a byte above it
+    drops it. A byte equal to it is a tie, which a second draw decides by the fraction. Without
+    that, the probability would be rounded to a multiple of 1/256.
 
     Examples
     --------
@@ -95,20 +100,20 @@ def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generat
     >>> bernoulli_mask((2, 4), 0.5, np.random.default_rng(0)).shape
     (2, 4)
     """
-    if not isinstance(rng, np.random.Generator):  # another library's: all have `random`
+    if not isinstance(rng, np.random.Generator):  # another library's: they all have `random`
         return rng.random(shape) < keep_probability
     whole = int(256 * keep_probability)
-    rest = 256 * keep_probability - whole
+    fraction = 256 * keep_probability - whole
     draws = random_bytes(math.prod(shape), rng)
     mask = draws < whole
-    if rest:
+    if fraction:
         ties = np.flatnonzero(draws == whole)
-        mask[ties] = rng.random(ties.size) < rest
-    return read_only(mask.reshape(shape))
+        mask[ties] = rng.random(ties.size) < fraction
+    return read_only(mask).reshape(shape)
 
 
 def random_bytes(size: int, rng: np.random.Generator) -> Array:
-    """Draw uniform bytes, eight from each word of the generator: fewer draws than one a byte."""
+    """Draw uniform bytes, eight from each word of the generator: fewer draws than one per byte."""
     count = (size + 7) // 8
     if isinstance(rng.bit_generator, np.random.MT19937):  # its raw words have only 32 bits
         words = rng.integers(0, 2**64, size=count, dtype=np.uint64)
@@ -130,11 +135,13 @@ def read_only(mask: Mask) -> Mask:
 
 
 class MaskSource:
-    """What gives dropout its masks. This one draws them, each with its layer's generator.
+    """What gives dropout its masks. This one lets each layer draw, with the layer's generator.
 
-    Blocks put others in its place: ``with DropoutMasks():`` replays masks, `mc_dropout` draws them
-    with one generator, `compile` writes down how they are drawn. A block within another asks the
-    outer source for what it does not decide itself.
+    `mask_of_call` asks it for a layer's next mask: `next_mask` chooses the generator, `draw_mask`
+    passes it on, and ``layer.draw`` draws a mask of the layer's kind. Blocks put other sources in
+    its place: ``with DropoutMasks():`` (replay.py) replays masks, `mc_dropout` draws them with one
+    generator, `compile` writes down how they are drawn. A block within another asks the outer
+    source for what it does not decide itself.
     """
 
     #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.
@@ -160,7 +167,7 @@ source: ContextVar[MaskSource] = ContextVar("source", default=chance)
 
 
 def mask_of_call(layer: DropoutBase, shape: Shape) -> Mask | None:
-    """Return the mask of one call of a layer, of any kind, or None if nothing is to be dropped."""
+    """Return the mask for one call of a layer of any kind, or None if nothing is to be dropped."""
     current = source.get()
     if layer.training or current.drops_in_evaluation:
         return current.next_mask(layer, shape)
