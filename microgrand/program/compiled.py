@@ -14,20 +14,20 @@ from ..nn.dropout import masks
 from ..tensor import Tensor
 from ..transforms import Variable as TransformVariable
 from . import checks
-from .calls import Call, Deviation
+from .calls import Call, Deviation, leaves
 from .comparison import run_both
 from .containers import attributes_of, containers_in
-from .recording import leaves, recording
+from .recording import recording
 from .running import Trace
+from .sameness import is_static
 from .saving import save
-from .state import is_static
 from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.
-MOST = 32
-#: After this many calls that had to run eagerly, the user is warned.
+MOST_PROGRAMS = 32
+#: The user is told after this many calls that had to run eagerly.
 OFTEN = 20
-#: Recording puts recorded values in the place of arrays: one at a time.
+#: Recording puts recorded values in the place of arrays, so only one thread may do it.
 one_at_a_time = threading.RLock()
 
 
@@ -224,10 +224,10 @@ class Compiled:
         for container in containers_in((args, kwargs)):
             checks.check_container(container, attributes_of(container), is_static)
         checks.check_arguments([x._array if isinstance(x, Tensor) else x for x in given])
-        if len(self.traces) >= MOST or self.recordings >= 4 * MOST:
+        if len(self.traces) >= MOST_PROGRAMS or self.recordings >= 4 * MOST_PROGRAMS:
             if not self.told:
                 self.told = True
-                checks.warn_of_many(self.function, MOST)
+                checks.warn_of_many(self.function, MOST_PROGRAMS)
             return self.function(*args, **kwargs)
         with one_at_a_time:
             return self.record(args, kwargs)
@@ -245,7 +245,7 @@ class Compiled:
             checks.check_are_numpys(made.arrays(), self.backend)
         before = self.watched.get(made.key)
         if before is not None and before.made.state.not_imported != made.state.not_imported:
-            before = None  # the call has imported a module, in which there may be state
+            before = None  # the call has imported a module, which may hold state
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
         if made.recorder.raised:  # and the function has gone on: another call may not raise

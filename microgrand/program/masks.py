@@ -87,7 +87,7 @@ def join_masks(program: Program) -> None:
 
 
 def zeroing(call: Call | None, makers: dict[Variable, Call]) -> Zeroing | None:
-    """Return what a call is as a product of bits with a mask of the same shape, if it is one."""
+    """Return a call as a product of bits with a mask of the same shape, if it is one."""
     if call is None or call.function not in (operator.mul, np.multiply) or call.kwargs:
         return None
     for mask, bits in (call.args, call.args[::-1]):
