@@ -29,7 +29,7 @@ from .watching import watch_recording
 
 
 def remat(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function keep nothing for the backward pass but its arguments; a decorator.
+    """Let a function keep only its arguments for the backward pass; a decorator.
 
     What it computes on the way is computed once more in ``backward``: memory is saved for time. A
     net of many blocks, each wrapped, keeps what is between the blocks, and the inside of one block
@@ -100,7 +100,7 @@ class Call:
         self.arguments = args, kwargs
         self.masks = DropoutMasks()
         self.given = variables_in(self.arguments)
-        self.captured: list[Any] = []  # what the function uses beside its arguments
+        self.captured: list[Any] = []  # what the function uses besides its arguments
         self.inside: set[Node] = set()  # the values that it computes
         self.data: Any = None
 
@@ -117,7 +117,7 @@ class Call:
         one, split = as_one(outputs)
         self.data = one._array
         tree = map_tree(lambda leaf: RESULT if is_variable(leaf) else leaf, tree)
-        # With these goes the graph of the call, and the memory that it holds.
+        # With these, the graph of the call and its memory are freed.
         del outputs, one, copies
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
@@ -125,7 +125,7 @@ class Call:
         return map_tree(lambda leaf: next(parts) if leaf is RESULT else leaf, tree)
 
     def second_time(self, g: Any, out: Any, needed: Any) -> list[Any]:
-        """Compute the function again, and its VJP with the graph that it has now."""
+        """Compute the function again, and its VJP on the new graph."""
         create_graph = isinstance(out, Node)
         token = engine.observer.set(None)  # what observes this backward pass knows one node only
         try:
@@ -157,13 +157,13 @@ class Call:
             open_calls.reset(token)
 
     def watch(self, node: Node) -> Node:
-        """Take note of a value that is computed in this call."""
+        """Note a value that is computed in this call."""
         if self in open_calls.get():
             self.inside.add(node)
         return node
 
     def find_captured(self, outputs: list[Any], copies: set[Any]) -> list[Any]:
-        """List the tensors that the function has used beside its arguments: parameters, say."""
+        """List the tensors that the function has used besides its arguments: parameters, say."""
         found = []
         seen = set(outputs)
         stack = list(outputs)
@@ -192,7 +192,7 @@ defvjp(
 
 
 def is_variable(leaf: Any) -> bool:
-    """Tell whether a gradient is wanted of something."""
+    """Tell whether something requires a gradient."""
     return isinstance(leaf, Tensor) and leaf.requires_grad
 
 

@@ -288,3 +288,13 @@ def test_weights_are_saved_with_their_module_as_pytorch_does():
 def test_what_is_refused(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1], [[0], [1], [1]], [[1, 0], [0, 1], [0, 1]], [0.0, 1.0, 1.0]]
+)
+def test_wrong_labels_of_nll_loss_are_told_in_its_own_words(labels):
+    with pytest.raises((TypeError, ValueError), match=r"nll_loss.*log_probabilities") as caught:
+        F.nll_loss(np.zeros((3, 2)), np.array(labels))
+    assert "cross_entropy" not in str(caught.value)
+    assert "logits" not in str(caught.value)

@@ -141,7 +141,7 @@ def test_a_nan_wins_and_has_the_gradient():
     assert x.grad.tolist() == [[0.0, 1.0, 0.0, 1.0]]
 
 
-def test_who_does_not_win_has_no_part_in_infinite_gradients():
+def test_losers_have_no_part_in_infinite_gradients():
     x = Tensor([[1.0, 2.0, 4.0, 3.0]], requires_grad=True)
     F.max_pool1d(x, 2).backward(np.array([[np.inf, np.nan]]))
     np.testing.assert_array_equal(x.grad, [[0.0, np.inf, np.nan, 0.0]])

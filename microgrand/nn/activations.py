@@ -23,7 +23,7 @@ def relu_mask(x: Array) -> Mask:
 def relu(x: ArrayLike, inplace: bool = False) -> Tensor:
     """Replace negative elements by zero; the derivative at zero is zero.
 
-    A ``nan`` stays ``nan``. As of all activations, `inplace` is False: tensors are not changed in
+    A ``nan`` stays ``nan``. As for all activations, `inplace` is False: tensors are not changed in
     place.
 
     Examples

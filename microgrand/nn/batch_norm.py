@@ -42,7 +42,7 @@ def batch_norm(
         is cast to that of `weight`.
     running_mean, running_var
         Tensors of shape ``(channels,)`` that require no gradient, such as an `nn.Buffer`, or None
-        if always the batch's are used.
+        to always use the batch's.
     weight, bias
         Tensors or arrays of shape ``(channels,)``, or None.
     training
@@ -192,7 +192,7 @@ class BatchNorm2d(BatchNorm):
         Whether there are running averages; without them, evaluation uses the batch's statistics,
         too.
     bias
-        Whether there is a bias beside the weight.
+        Whether there is a bias besides the weight.
     dtype
         Floating dtype of parameters and buffers; the input is cast to it.
 

@@ -77,7 +77,7 @@ def l1_loss(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = "me
 
 @primitive
 def bowl(difference: Value, width: float, unit: float) -> Value:
-    """Compute ``d^2 / 2 / unit`` up to a distance, and go on in a straight line."""
+    """Compute ``d^2 / 2 / unit`` up to a distance, and a straight line beyond."""
     distance = np.abs(difference)
     inside = np.minimum(distance, width)
     return inside / unit * (distance - 0.5 * inside)
@@ -151,7 +151,7 @@ def kl_div(
     reduction: Literal["mean", "batchmean", "sum", "none"] = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """Average ``t (log t - log p)`` over all elements: what a distribution ``p`` lacks of ``t``.
+    """Average ``t (log t - log p)`` over all elements: how far ``p`` is from ``t``.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ class SmoothL1Loss(Loss):
 
 
 class KLDivLoss(Loss):
-    """What one distribution lacks of another; see `functional.kl_div`.
+    """How far one distribution is from another; see `functional.kl_div`.
 
     Examples
     --------

@@ -55,8 +55,8 @@ def gaussian_nll_loss(
     full
         Whether the constant ``log(2 pi) / 2`` is added.
     eps
-        What smaller variances count as, more than 0. They get the gradient as if they were that
-        large, as in PyTorch, so that they can grow.
+        What smaller variances count as, more than 0. They get the gradient of that value, as in
+        PyTorch, so that they can grow.
     reduction
         ``"mean"``, ``"sum"``, or ``"none"`` for a loss each.
 

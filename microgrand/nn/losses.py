@@ -33,7 +33,7 @@ def reduced(losses: Value, reduction: Reduction, weight: Value = None) -> Value:
 
 
 def product(share: Value, x: Value) -> Value:
-    """Multiply; what has no share counts nothing, even if it is infinite."""
+    """Multiply; where the share is 0, so is the product, even with infinity."""
     return share * np.where(np.equal(share, 0) & np.isinf(x), 0, x)
 
 
@@ -122,9 +122,9 @@ def cross_entropy(
     target, labels = labels, as_array(data_of(labels))
     if labels.dtype.kind == "f" and labels.ndim and labels.shape == np.shape(logits):
         return of_probabilities(logits, target, weight, reduction, label_smoothing)
-    checks.check_label_dtype(labels)
+    checks.check_label_dtype("cross_entropy", labels)
     logits = as_tensor(logits)
-    checks.check_labels(logits._array, labels)
+    checks.check_labels("cross_entropy", logits._array, labels)
     rows, flat = in_rows(logits), in_a_row(labels)
     one_hot, some_ignored = matches(flat, rows._array.shape[1], ignore_index)
     is_plain = weight is None and reduction == "mean" and not label_smoothing
@@ -168,7 +168,7 @@ def of_labels(
     smoothing: float,
     shape: Shape,
 ) -> Any:
-    """Return the loss of rows of log-probabilities, each at its label; False all along is none."""
+    """Return the loss of rows of log-probabilities at their labels; a row without True has none."""
     weight = weight_of_classes(weight, log_probabilities)
     of_rows = sum_of(np.where(one_hot, weight, 0), axis=1)  # 0 for what is ignored
     losses = of_rows * np.sum(np.where(one_hot, -log_probabilities, 0), axis=1)
@@ -238,8 +238,8 @@ def nll_loss(
     loss_checks.check_reduction("nll_loss", reduction)
     scores = as_tensor(log_probabilities)
     labels = as_array(data_of(labels))
-    checks.check_label_dtype(labels)
-    checks.check_labels(scores._array, labels)
+    checks.check_label_dtype("nll_loss", labels)
+    checks.check_labels("nll_loss", scores._array, labels)
     rows, flat = in_rows(scores), in_a_row(labels)
     one_hot, _ = matches(flat, rows._array.shape[1], ignore_index)
     counted = one_hot & np.not_equal(flat, ignore_index)[:, None]
@@ -359,8 +359,8 @@ def binary_cross_entropy_with_logits(
     reduction
         ``"mean"``, ``"sum"``, or ``"none"`` for a loss each.
     pos_weight
-        A factor for the first term, as if positive examples were more, of a shape that broadcasts
-        to the losses'.
+        A factor for the first term, as if there were more positive examples, of a shape that
+        broadcasts to the losses'.
 
     Raises
     ------

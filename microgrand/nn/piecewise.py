@@ -270,7 +270,7 @@ class PReLU(Module):
     num_parameters
         How many slopes there are: 1, or as many as the input ``(n, channels, ...)`` has channels.
     init
-        The slopes to begin with.
+        The initial slopes.
     dtype
         Floating dtype of the slopes; the input is cast to it.
 

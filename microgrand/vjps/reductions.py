@@ -275,7 +275,7 @@ def weighted_products_after(x: Value, g: Value) -> tuple[Value, Value]:
     while step < len(h):
         here, here_e = h[:-step], f[:-step]
         later, later_e = m[:-step] * h[step:], e[:-step] + f[step:]
-        # Two numbers are added in units of the larger one; a 0 is no large number.
+        # Two numbers are added in units of the larger one; a 0 is not a large number.
         common = np.maximum(here_e, later_e)
         common = np.where(data_of(here) == 0, later_e, common)
         common = np.where(data_of(later) == 0, here_e, common)

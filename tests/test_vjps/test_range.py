@@ -60,7 +60,7 @@ def slopes(function, *inputs, g=1):
 
 
 def check(function, dtype, *inputs, units=40, of_largest=False):
-    """Compare derivatives, with so many units in the last place allowed, each its own or not."""
+    """Compare derivatives to `units` in the last place: of each number, or of the largest."""
     with np.errstate(all="ignore"):
         found = slopes(function, *inputs)
         expected = slopes(function, *(x.astype(WIDER[dtype]) for x in inputs))
