@@ -113,6 +113,11 @@ def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor
         Where ``beta x`` is larger, the result is ``x`` itself, as in PyTorch. The exact function
         overflows nowhere: ``threshold=float("inf")`` gives it.
 
+    Raises
+    ------
+    ValueError
+        If `beta` is 0.
+
     References
     ----------
     Dugas, Bengio, Belisle, Nadeau, Garcia, "Incorporating Second-Order Functional Knowledge for
