@@ -321,6 +321,12 @@ def test_powers_do_not_overflow_and_have_no_gradient_at_zero(dtype):
     np.testing.assert_allclose(x.grad.astype(float), [[0.6, 0.8, 0, 0]], rtol=1e-3)
 
 
+def test_a_power_below_one_has_no_gradient_at_zero_either():
+    x = Tensor([[0.0, 0.0, 0.0, 4.0]], requires_grad=True)
+    F.lp_pool1d(x, 0.5, 2).sum().backward()
+    np.testing.assert_array_equal(x.grad, [[0, 0, 0, 1]])
+
+
 def test_a_divisor_of_ones_own():
     x = image(0, (1, 2, 4, 5))
     sums = F.avg_pool2d(x, 2, 1, 1).data * 4

@@ -251,7 +251,7 @@ def xlogy(x: Value, y: Value) -> Value:
 defvjp(
     xlogy,
     lambda g, out, x, y: g * np.log(np.where(np.equal(x, 0) & np.less_equal(y, 0), 1, y)),
-    lambda g, out, x, y: g * x / np.where(np.equal(x, 0) & ~np.isnan(y), 1, y),
+    lambda g, out, x, y: g * (x / np.where(np.equal(x, 0) & ~np.isnan(y), 1, y)),
 )
 
 

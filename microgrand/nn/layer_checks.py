@@ -68,10 +68,11 @@ def refuse_inplace(who: str, inplace: Any) -> None:
         )
 
 
-def check_limits(low: Any, high: Any) -> None:
-    """Raise if `hardtanh` has no room between its limits."""
+def limits(low: Any, high: Any) -> tuple[float, float]:
+    """Return the limits of `hardtanh`, or raise if there is no room between them."""
     if not number("hardtanh's min_val", low) < number("hardtanh's max_val", high):
         raise ValueError(f"hardtanh needs min_val < max_val, got {low} and {high}")
+    return float(low), float(high)
 
 
 def check_has_channels(who: str, shape: Shape) -> None:

@@ -28,10 +28,11 @@ def check_reduction(who: str, reduction: Any) -> None:
     layer_checks.one_of(f"{who}'s reduction", reduction, allowed)
 
 
-def check_smoothing(smoothing: Any) -> None:
-    """Raise if label smoothing is not a share."""
-    if not 0 <= layer_checks.number("label_smoothing", smoothing) <= 1:
-        raise ValueError(f"label_smoothing is a number from 0 to 1, got {smoothing!r}")
+def smoothing(given: Any) -> float:
+    """Return label smoothing, or raise if it is not a share."""
+    if not 0 <= layer_checks.number("label_smoothing", given) <= 1:
+        raise ValueError(f"label_smoothing is a number from 0 to 1, got {given!r}")
+    return float(given)
 
 
 def any_ignored(labels: Array, one_hot: Mask, ignore_index: Any) -> bool:

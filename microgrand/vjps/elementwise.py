@@ -201,7 +201,7 @@ def power_vjp_exponent(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``x^y log x``, with the limit 0 where ``x^y`` is 0; 0 for ``0^0``, too."""
     x = wide(as_in(out, as_array(x, g)))
     vanishes = np.equal(out, 0) | (np.equal(x, 0) & np.equal(y, 0))
-    return g * out * np.log(np.where(vanishes, 1, x))
+    return g * (out * np.log(np.where(vanishes, 1, x)))
 
 
 def share_ties(g: Value, wins: Value, ties: Value) -> Value:
