@@ -11,8 +11,8 @@ windows of the same text in the same order. Their text is short, so that a net c
     python examples/char_gpt.py                            # a few nets: it runs, and shows how
     python examples/char_gpt.py --long --checkpoint run.npz  # enough for a verdict
 
-Stop it at any moment: with ``--checkpoint``, the same command goes on where it was, to the bit; or
-add seeds later.
+Stop it at any moment, or add seeds later: with ``--checkpoint``, the same command resumes where it
+stopped, to the bit.
 """
 
 import argparse
@@ -186,7 +186,7 @@ class Training:
         self.curve: list[list[float]] = []  # of train and validation loss
 
     def train(self, steps: int, step: Callable[..., Any] | None = None) -> list[float]:
-        """Take so many steps; return the losses."""
+        """Take a number of steps; return the losses."""
         step = step or self.step
         context, text = self.options.context, self.text.train
         self.net.train()
@@ -234,8 +234,8 @@ class Training:
 def make_step(net: nn.Module, optimizer: Any) -> Callable[..., Any]:
     """Return a function that changes the weights by one batch, and returns the loss.
 
-    It closes over the net and the optimizer alone: a compiled step is made anew when a number that
-    it could read has changed, as a scheduler's count does.
+    It closes over the net and the optimizer alone: a compiled step is traced again when a number
+    that it could read has changed, such as a scheduler's count.
     """
 
     def step(x: Any, following: Any) -> Any:

@@ -1,6 +1,6 @@
 """What a training step is, when all of it is written down: a net of two layers with dropout.
 
-The program that `microgrand.compile` makes of the step is printed. Look for the one mask: it is
+This prints the program that `microgrand.compile` makes of the step. Look for the one mask: it is
 drawn once, and used twice, in the forward pass and on the way back.
 
     python examples/compiled_step.py
@@ -58,11 +58,11 @@ def microseconds(step, *batch):
     return 1e6 * best
 
 
-def main(arguments=None):
+def main(argv=None):
     """Compile, print, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--save", metavar="FILE", help="write the program as a module, too")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     if options.save and not Path(options.save).parent.is_dir():
         parser.error(f"--save: there is no folder {Path(options.save).parent}; make it first")
     rng = np.random.default_rng(0)

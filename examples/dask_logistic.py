@@ -1,7 +1,7 @@
-"""Logistic regression on data four times as large as the memory that it may use.
+"""Logistic regression on data four times as large as the memory it may use.
 
-The data never exist at once. Each chunk is drawn from its own seed when it is needed, by the
-worker of a local cluster, used forward and backward, and dropped. The gradient is microgrand's,
+The data never exist all at once. The worker of a local cluster draws each chunk from its own seed
+when it is needed, uses it forward and backward, and drops it. The gradient is microgrand's,
 the minimiser SciPy's L-BFGS, and nothing in the loss says that its arrays are Dask's.
 
     pip install ".[dask]"
@@ -27,8 +27,8 @@ except ImportError as error:
     sys.exit(f'This example needs Dask and SciPy ({error}): pip install ".[dask]" in a clone')
 
 MIB = 2**20
-CHUNK = 16 * MIB  # the memory of a chunk; a few copies of it exist for a while
-#: A worker that needs too much is ended with an error, not made to wait or to use the disk.
+CHUNK = 16 * MIB  # the memory of a chunk, of which a few copies exist at a time
+#: A worker that needs too much memory fails with an error; it neither waits nor uses the disk.
 STRICT = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
 
 
@@ -41,7 +41,7 @@ def draw(seeds, rows, weights):
 
 
 def make_data(chunks, rows, weights):
-    """Describe data of so many chunks; nothing is drawn yet."""
+    """Describe data of `chunks` chunks; nothing is drawn yet."""
     seeds = da.arange(chunks, chunks=1)[:, None]
     data = seeds.map_blocks(
         draw, rows, weights, chunks=((rows,) * chunks, (len(weights) + 1,)), dtype=np.float32
@@ -70,25 +70,30 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
 
 
-def main():
-    """Fit the model, and tell what it took."""
+def main(argv=None):
+    """Fit the model; print what it took."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
+        description=__doc__.partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--threads", type=int, default=2, help="of the worker")
-    parser.add_argument("--memory", type=int, default=384, help="of the worker, in MiB")
-    parser.add_argument("--features", type=int, default=63, help="numbers of an example")
-    parser.add_argument("--times", type=float, default=4.0, help="the data are so many memories")
-    given = parser.parse_args()
+    parser.add_argument("--threads", type=int, default=2, help="threads of the worker")
+    parser.add_argument("--memory", type=int, default=384, help="memory of the worker, in MiB")
+    parser.add_argument("--features", type=int, default=63, help="features of an example")
+    parser.add_argument(
+        "--times",
+        type=float,
+        default=4.0,
+        help="how many times larger than that memory the data are",
+    )
+    options = parser.parse_args(argv)
 
-    rows = CHUNK // (4 * (given.features + 1))
-    chunks = int(np.ceil(given.times * given.memory * MIB / CHUNK))
-    truth = np.random.default_rng(0).normal(size=given.features)
-    truth = (4 * truth / np.sqrt(given.features)).astype(np.float32)
+    rows = CHUNK // (4 * (options.features + 1))
+    chunks = int(np.ceil(options.times * options.memory * MIB / CHUNK))
+    truth = np.random.default_rng(0).normal(size=options.features)
+    truth = (4 * truth / np.sqrt(options.features)).astype(np.float32)
     print(
         f"data: {chunks * rows:,} rows, {chunks * CHUNK // MIB} MiB; memory allowed: "
-        f"{given.memory} MiB",
+        f"{options.memory} MiB",
         flush=True,
     )
     start = time.perf_counter()
@@ -96,8 +101,8 @@ def main():
         dask.config.set(STRICT),
         LocalCluster(
             n_workers=1,
-            threads_per_worker=given.threads,
-            memory_limit=given.memory * MIB,
+            threads_per_worker=options.threads,
+            memory_limit=options.memory * MIB,
             dashboard_address=None,
             silence_logs=logging.ERROR,
         ) as cluster,
@@ -106,7 +111,7 @@ def main():
         x, y = make_data(chunks, rows, truth)
         fit = minimize(
             value_and_gradient,
-            np.zeros(given.features),
+            np.zeros(options.features),
             args=(x, y),
             jac=True,
             method="L-BFGS-B",
@@ -115,7 +120,7 @@ def main():
         (peak,) = client.run(peak_memory).values()
     print(f"loss {fit.fun:.6f} after {fit.nfev} passes over the data, {fit.nit} steps")
     print(f"largest error of a weight: {np.max(np.abs(fit.x - truth)):.4f}")
-    print(f"peak memory of the worker: {peak:.0f} MiB of {given.memory}")
+    print(f"peak memory of the worker: {peak:.0f} MiB of {options.memory}")
     print(f"{time.perf_counter() - start:.0f} s")
 
 

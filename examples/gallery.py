@@ -305,9 +305,14 @@ def main(argv=None):
         description=__doc__.partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--folder", type=Path, default=Path("gallery"), help="made if missing")
-    parser.add_argument("--steps", type=int, default=1500, help="of training on the two moons")
-    parser.add_argument("--epochs", type=int, default=60, help="of training on digits")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("gallery"),
+        help="where the page is written; made if missing",
+    )
+    parser.add_argument("--steps", type=int, default=1500, help="training steps on the two moons")
+    parser.add_argument("--epochs", type=int, default=60, help="passes over the digits")
     options = parser.parse_args(argv)
     if options.steps < 1 or options.epochs < 1:
         parser.error("--steps and --epochs are at least 1")

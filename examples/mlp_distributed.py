@@ -3,16 +3,16 @@
     python examples/mlp_distributed.py
     mpiexec -n 2 python examples/mlp_distributed.py     # pip install ".[mpi]" brings mpiexec, too
 
-Every process holds the whole data set and runs this whole program. Three lines differ from the
-program of one process; they are marked. Without dropout, the last line is the same, up to rounding,
-for any number of processes. With ``--p 0.5`` it is not: each process draws masks of its own.
+Every process holds the whole data set and runs this whole program. Three lines, which are marked,
+differ from a program for one process. Without dropout, the last line printed is the same, up to
+rounding, for any number of processes. With ``--p 0.5`` it is not: each process draws its own masks.
 """
 
 import argparse
 import os
 import time
 
-# One thread for each process: they are to share the processors, not to fight for them.
+# One thread for each process, so that they share the processors rather than fight for them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -26,18 +26,22 @@ from microgrand.nn.functional import cross_entropy
 from microgrand.optim import SGD
 
 
-def main(arguments=None):
+def main(argv=None):
     """Train, and let rank 0 print the losses and the throughput."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0],
+        description=__doc__.partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--data", default="digits", help=DATA_HELP)
     parser.add_argument("--epochs", type=int, default=5, help="passes over the images")
-    parser.add_argument("--batch-size", type=int, default=256, help="of all processes together")
-    parser.add_argument("--width", type=int, default=512, help="of the two hidden layers")
+    parser.add_argument(
+        "--batch-size", type=int, default=256, help="images of a step, over all processes"
+    )
+    parser.add_argument(
+        "--width", type=int, default=512, help="units of each of the two hidden layers"
+    )
     parser.add_argument("--p", type=float, default=0.0, help="probability of dropping a unit")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     if not 0 <= options.p <= 1:
         parser.error(f"--p is a probability, from 0 to 1, got {options.p}")
     for count in ("epochs", "batch_size", "width"):

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-#: Imported when they are first asked for: who differentiates functions only does without them.
+#: Imported when first used: those who only differentiate functions never load them.
 MODULES = "checkpoint", "data", "nn", "optim"
 MODULE_OF = {"compile": "program", "remat": "recomputing"}
 #: Where names of PyTorch's are looked for that this package lacks.

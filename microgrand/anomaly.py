@@ -25,12 +25,12 @@ OURS = (*(os.path.dirname(str(x)) + os.sep for x in (__file__, np.__file__)), co
 def detect_anomaly() -> Iterator[None]:
     """Raise inside the block where a nan or an infinity first appears, forward or backward.
 
-    The error names the operation and the line that called it, also where its derivative is to
-    blame. This is slow: use it for debugging, not training. Also a decorator,
-    ``@detect_anomaly()``. Holds for the current thread or asyncio task only.
+    The error names the operation and the line that called it, even if its derivative is to blame.
+    This is slow: use it for debugging, not training. Also a decorator, ``@detect_anomaly()``. Holds
+    for the current thread or asyncio task only.
 
-    A forward result with infinities is no anomaly if an argument has some, too: scores are masked
-    by ``np.where(mask, scores, -np.inf)``. Values that record no gradient are not looked at.
+    A forward result with infinities is not an anomaly if an argument has some, too: scores are
+    masked by ``np.where(mask, scores, -np.inf)``. Values that record no gradient are not looked at.
 
     NumPy's own warnings point into microgrand, where the function is called. Inside
     ``np.errstate(all="raise", under="ignore")`` they are errors, and the traceback shows your line.
@@ -87,7 +87,7 @@ class BackwardWatch:
         users = self.users.pop(node, [])
         kind = anomaly_in(cotangent)
         if kind:
-            # Several uses have added up: ask them one by one.
+            # Several uses have been added up: look at them one by one.
             guilty = [
                 (user, i)
                 for user, g in users
@@ -100,7 +100,7 @@ class BackwardWatch:
 
 
 def contribution_of(node: Any, cotangent: Value, i: int) -> Value:
-    """Compute again what a node's VJP gave to argument `i`."""
+    """Recompute what a node's VJP contributed to argument `i`."""
     rules: Any = engine.rules_of[node.primitive]
     g, out, *operands = [data_of(value) for value in (cotangent, node, *node.args)]
     if rules.joint is not None:

@@ -49,7 +49,7 @@ def tensors_in(value: Any) -> Iterator[Node]:
 
 
 def needs_recording(value: Any) -> bool:
-    """Tell whether `value` holds, at any depth, a tensor whose gradient is being recorded."""
+    """Tell whether recording is on and a tensor in `value`, at any depth, requires a gradient."""
     return grad_enabled.get() and any(tensor._requires_grad for tensor in tensors_in(value))
 
 
@@ -89,12 +89,12 @@ def formula(
         NumPy functions or methods of ufuncs. One that NumPy 2.0 lacks is given by its name.
     exact
         The formula's value is NumPy's bit for bit, as it only moves elements or calls the same
-        function, and it refuses what NumPy refuses. Then, where a gradient is recorded, only the
+        function, and it refuses what NumPy refuses. Then, where the call is recorded, only the
         formula is called. Not together with `constant_results`.
     constant_results
         Which of several results are piecewise constant, and stay plain arrays. The formula returns
         None in their place. They are named here, too, because the formula is not called where no
-        gradient is recorded.
+        call is recorded.
     """
 
     def register(compose: Function) -> Function:
@@ -176,7 +176,7 @@ def tensors_by_position(
 
 
 def check_no_gradient(function: Any, options: Mapping[str, Any]) -> None:
-    """Refuse a keyword argument whose gradient would be recorded: it is no operand."""
+    """Refuse a keyword argument that would need a VJP: only operands have one."""
     for name, value in options.items():
         if needs_recording(value):
             checks.refuse_gradient_of(function, name)
@@ -200,9 +200,9 @@ def as_operands(function: Any, args: tuple[Any, ...], rules: Rules) -> tuple[Any
 
 
 def as_operand(x: Any, others: tuple[Any, ...], sequences: tuple[type, ...] = (list, tuple)) -> Any:
-    """Make an operand an array: lists and tuples in the library of `others`, labelled data NumPy's.
+    """Make lists and tuples arrays of the library of `others`; take the labels off labelled data.
 
-    `sequences` says which of the two are operands.
+    `sequences` says which of lists and tuples count as operands.
     """
     if isinstance(x, sequences):
         return np.asarray(x, like=library_of(*others))
@@ -242,7 +242,7 @@ def library_of(*values: Any) -> Any:
 
 
 def call_with_formula(
-    function: Any, rule: Formula, args: tuple[Any, ...], kwargs: dict[str, Any]
+    function: Any, entry: Formula, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Values:
     """Return NumPy's own value with the derivative of a formula.
 
@@ -252,14 +252,14 @@ def call_with_formula(
     kwargs.pop("overwrite_input", None)  # it would let `np.median` overwrite a tensor's data
     given = args, tuple(kwargs.values())
     recorded = needs_recording(given)
-    # A function among the arguments, as of `numpy.apply_along_axis`, may use tensors of its own.
-    if rule.exact and (recorded or any(map(callable, args))):
-        return rule.compose(*args, **kwargs)
+    # A function among the arguments, as in `numpy.apply_along_axis`, may use tensors of its own.
+    if entry.exact and (recorded or any(map(callable, args))):
+        return entry.compose(*args, **kwargs)
     values = call_on_data(function, args, kwargs)
     if not recorded:
-        return as_tensors(values, protected_arrays(given), rule.constant_results)
+        return as_tensors(values, protected_arrays(given), entry.constant_results)
     with np.errstate(all="ignore"):  # NumPy's call has given its warnings
-        return attach_derivatives(rule.compose(*args, **kwargs), values)
+        return attach_derivatives(entry.compose(*args, **kwargs), values)
 
 
 def attach_derivatives(composed: Values, values: Values) -> Values:

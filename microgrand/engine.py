@@ -29,7 +29,6 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextvars import ContextVar
-from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -154,8 +153,7 @@ def apply(
     """Call a primitive on its arguments' data, and record the call if a gradient may flow.
 
     Without tensors among the arguments, the result is an array. The derivative is that of
-    `function`, the value is computed by `compute` if that is given: for an operator, it is Python's
-    own.
+    `function`; `compute`, if given, computes the value. For an operator, it is Python's own.
     """
     operands = []
     version = 0
@@ -322,11 +320,12 @@ def backpropagate(
     create_graph
         Run the VJPs on tensors rather than arrays, so that the results have a graph, too.
     """
-    uses = count_uses(output, ends)  # of the nodes to visit; counted down while they are
+    uses = count_uses(output, ends)  # of the nodes to visit; a visit counts its arguments' down
     if ends:
         # Visit only nodes that depend on an end. Whatever uses such a node depends on the end, too,
-        # so that its count stays right.
+        # so the node's count stays right.
         visited = dependents(ends, uses)
+        # The loop checks the arguments of the nodes that it leaves; of the others, check the views.
         check_views_are_unchanged((uses.keys() - visited) | ends)
         uses = {node: uses[node] for node in visited}
     observe = observer.get()
@@ -351,7 +350,9 @@ def backpropagate(
         if rules.joint:
             contributions = rules.joint(g, out, needed, *operands, **node.kwargs)
             check_joint(node.primitive, contributions, args)
-        for i, arg in compress(enumerate(args), needed):
+        for i, arg in enumerate(args):
+            if not needed[i]:
+                continue
             if rules.joint:
                 contribution = contributions[i]
             else:  # one at a time, so that each is freed as soon as it has been added
@@ -464,9 +465,9 @@ MANY_TERMS = 1024
 def wider(dtype: DTypeLike, count: int) -> Any:
     """Return a dtype wide enough to add `count` numbers with little rounding; None for their own.
 
-    A sum of few float16 numbers may already leave their range.
+    A sum of even a few float16 numbers may leave their range.
     """
-    return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype.itemsize == 2 else None
+    return WIDER_DTYPES.get(dtype) if count > MANY_TERMS or dtype == np.float16 else None
 
 
 def sum_of(x: Value, axis: Axis, **options: Any) -> Value:

@@ -12,7 +12,7 @@ from .transforms import leaves_of, map_tree
 
 
 def ravel_pytree(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Put all arrays of a nest into one vector; return it with the function that undoes it.
+    """Put all arrays of a nest into one vector; return it with the inverse function.
 
     Parameters
     ----------
@@ -23,8 +23,7 @@ def ravel_pytree(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     Returns
     -------
     flat
-        A vector with all elements, of the dtype that NumPy gives to all together; a tensor, if
-        there are tensors.
+        A vector with all elements, of NumPy's common dtype; a tensor if there are tensors.
     unravel
         ``unravel(vector)`` is a nest like `tree` with the elements of a vector of that length, each
         array of its shape and dtype. Gradients pass through it.
@@ -32,7 +31,7 @@ def ravel_pytree(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     Raises
     ------
     TypeError
-        If something in the nest is no array of numbers.
+        If something in the nest is not an array of numbers.
     ValueError
         In `unravel`, if the vector is of another length.
 

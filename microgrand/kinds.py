@@ -24,7 +24,7 @@ Function: TypeAlias = Callable[..., Any]
 DTypeLike: TypeAlias = Any
 #: What NumPy is told by keyword and only passed on: a mode, a norm, the name of a method.
 Option: TypeAlias = Any
-#: What stands in the brackets of an array: numbers, slices, arrays, or a tuple of them.
+#: What may stand in the brackets of an array: numbers, slices, arrays, or a tuple of them.
 Index: TypeAlias = Any
 #: A boolean array, True where something is kept; for Gaussian dropout, an array of factors.
 Mask: TypeAlias = Any

@@ -1,4 +1,4 @@
-"""The library's random generator: what draws where no generator was given."""
+"""The library's random generator, which draws where no other was given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .checks import is_integer
 
 #: The one generator; `manual_seed` changes its state, so every holder of it sees the change.
 default_generator = np.random.default_rng()
-#: How many processes were forked since it was seeded: each draws numbers of its own.
+#: How many processes were forked since it was seeded: each draws its own numbers.
 forks = 0
 
 
@@ -73,7 +73,7 @@ def generator(rng: np.random.Generator | None) -> np.random.Generator:
 
 
 def diverge(rng: np.random.Generator, *numbers: int) -> None:
-    """Go on from a state that follows from the generator's state and from numbers."""
+    """Continue from a state derived from the generator's state and some numbers."""
     state = rng.integers(2**32, size=8).tolist()
     sequence = np.random.SeedSequence([*numbers, *state])
     rng.bit_generator.state = type(rng.bit_generator)(sequence).state
@@ -92,7 +92,7 @@ def after_fork_in_parent() -> None:
 
 
 def after_fork_in_child() -> None:
-    """Go on from a state that follows from the parent's state and the child's number."""
+    """Continue from a state derived from the parent's state and the child's number."""
     default_generator.bit_generator.lock.release()
     diverge(default_generator, forks)
 

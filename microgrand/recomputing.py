@@ -31,7 +31,7 @@ from .watching import watch_recording
 
 
 def remat(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function keep nothing for the backward pass but its arguments; a decorator.
+    """Let a function keep only its arguments for the backward pass; a decorator.
 
     What it computes on the way is computed once more in ``backward``: memory is saved for time. A
     net of many blocks, each wrapped, keeps what is between the blocks, and the inside of one block
@@ -113,7 +113,7 @@ class Call:
         self.given = variables_in((args, kwargs))
         self.is_result: list[bool] = []  # for each leaf of the output
         self.masks = DropoutMasks()
-        self.captured: list[Any] = []  # what the function uses beside its arguments
+        self.captured: list[Any] = []  # what the function uses besides its arguments
         self.constants: list[tuple[Any, int]] = []  # without gradients, weakly, and their versions
         self.data: Any = None
 
@@ -132,7 +132,7 @@ class Call:
         self.data = one._array
         self.is_result = [is_variable(leaf) for leaf in leaves_of(tree)]
         tree = with_places(tree)
-        # With these goes the graph of the call, and the memory that it holds.
+        # With these, the graph of the call and its memory are freed.
         del outputs, one, copies, inside, constants
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
@@ -140,7 +140,7 @@ class Call:
         return map_tree(lambda leaf: next(parts) if leaf is PLACE else leaf, tree)
 
     def second_time(self, g: Any, out: Any, needed: Any) -> list[Any]:
-        """Compute the function again, and its VJP with the graph that it has now."""
+        """Compute the function again, and its VJP on the new graph."""
         if not any(needed):  # a parameter has been frozen since
             return [None for _ in needed]
         create_graph = isinstance(out, Node)
@@ -206,7 +206,7 @@ defvjp(
 def find_used(
     outputs: list[Any], copies: list[Any], inside: set[Any]
 ) -> tuple[list[Any], list[Any]]:
-    """List the tensors that the function has used beside its arguments: parameters, say.
+    """List the tensors that the function has used besides its arguments: parameters, say.
 
     Those that require no gradient are the second list.
     """
@@ -229,7 +229,7 @@ def find_used(
 
 
 def is_variable(leaf: Any) -> bool:
-    """Tell whether a gradient is wanted of something."""
+    """Tell whether something requires a gradient."""
     return isinstance(leaf, Tensor) and leaf.requires_grad
 
 

@@ -72,9 +72,10 @@ def constant_operator(ufunc: Function) -> tuple[Function, Function]:
 def in_place_operator(ufunc: np.ufunc, in_place: Function) -> Function:
     """Make ``x += y``.
 
-    It returns a new tensor if ``x`` was computed, or if ``y`` requires a gradient that is recorded
-    and ``x`` does not; otherwise it replaces the data of the leaf ``x``. As with arrays, shape and
-    dtype stay the same; but a computed 0-d ``x`` takes those of ``x + y``, as NumPy's scalars do.
+    It returns a new tensor if ``x`` was computed, or if ``y`` requires a gradient, recording is on
+    and ``x`` requires none; otherwise it replaces the data of the leaf ``x``. As with arrays, shape
+    and dtype stay the same; but a computed 0-d ``x`` takes those of ``x + y``, as NumPy's scalars
+    do.
     """
 
     def operate(self: Tensor, other: ArrayLike) -> Value:
@@ -87,7 +88,7 @@ def in_place_operator(ufunc: np.ufunc, in_place: Function) -> Function:
             in_place(np.copy(self._array), operand)  # only for NumPy's error if it does not fit x
             return cast(new, self.dtype)
         checks.check_change_in_place(recorded=needs_recording(self))
-        # Replace the array rather than write into it: views, and who gave it, keep their values.
+        # Replace the array rather than write into it: its views, and the caller's array, stay.
         new = in_place(np.copy(self._array), operand)
         self.version += 1
         self._array = new
@@ -365,7 +366,7 @@ class Tensor(Node):
     __rshift__, __rrshift__ = constant_operator(np.right_shift)
     __lt__, __gt__ = constant_operator(np.less)  # reflected, `less(other, x)` is x > other
     __le__, __ge__ = constant_operator(np.less_equal)
-    __eq__ = constant_operator(operator.eq)[0]  # unlike np.equal, it compares with None, too
+    __eq__ = constant_operator(operator.eq)[0]  # unlike np.equal, it compares with strings, too
     __ne__ = constant_operator(operator.ne)[0]
     # By identity: the engine keeps tensors in sets and dicts. These compare the hashes, which are
     # unequal for different tensors, before they would ask ``__eq__``.

@@ -104,7 +104,7 @@ def is_left_over(node: Node) -> bool:
 def depends_on_others(output: Tensor, variables: Sequence[Tensor]) -> bool:
     """Tell whether a derivative of `output` is itself to be differentiated by someone else.
 
-    This is the case if the graph has leaves beside our `variables`: a parameter that the function
+    This is the case if the graph has leaves besides our `variables`: a parameter that the function
     closes over, or the variable of a transform around us that is still at work; or has come back to
     it, if this is computed again.
     """

@@ -1,5 +1,6 @@
 """What several files of tests use."""
 
+import pickle
 import sys
 from unittest import mock
 
@@ -45,6 +46,11 @@ def make(function, *vjps, **joint):
     if vjps or joint:
         defvjp(wrapped, *vjps, **joint)
     return wrapped
+
+
+def by_pickle(value):
+    """Copy a value by pickling it."""
+    return pickle.loads(pickle.dumps(value))
 
 
 def zeros_exactly(array):

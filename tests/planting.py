@@ -1,4 +1,4 @@
-"""Plant a mistake in a function of the library: write its source anew with one place changed."""
+"""Plant a mistake in a function of the library: compile its source with one place changed."""
 
 import inspect
 import textwrap

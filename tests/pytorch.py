@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from recorded.nested import flat
 
 from microgrand import Tensor, nn
 
@@ -13,13 +14,6 @@ RECORDED = json.loads((Path(__file__).parent / "recorded" / "nn.json").read_text
 def recorded_modules(*names):
     """List the titles of the recorded cases of some modules."""
     return [title for title, case in RECORDED["modules"].items() if case["module"] in names]
-
-
-def flat(outputs):
-    """List what is in nested tuples."""
-    if isinstance(outputs, tuple):
-        return [x for output in outputs if output is not None for x in flat(output)]
-    return [outputs]
 
 
 def assert_as_pytorch(title):

@@ -1,5 +1,6 @@
-"""What the tests of the examples share: where the scripts are, data for them, a run in a pipe."""
+"""What the tests of the examples share: where the scripts are, data for them, how they are run."""
 
+import contextlib
 import importlib.util
 import os
 import struct
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).parents[1]
 MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
@@ -23,6 +25,16 @@ def write_labelled(folder, name, images, classes=10):
     """Write MNIST's files of that name: images, and labels that go through the classes in turn."""
     write_idx(folder / f"{name}-images-idx3-ubyte", images)
     write_idx(folder / f"{name}-labels-idx1-ubyte", np.arange(len(images)) % classes)
+
+
+@contextlib.contextmanager
+def importing_examples():
+    """Inside the block, import examples as running them would; undo afterwards what they set."""
+    with pytest.MonkeyPatch.context() as patch:
+        # They set this variable where it is unset.
+        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        patch.syspath_prepend(ROOT / "examples")
+        yield patch
 
 
 def run_in_a_pipe(script, *options, folder):

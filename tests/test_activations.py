@@ -98,6 +98,25 @@ def test_compiled_they_have_the_same_bits(name):
     assert_runs_as_eager(grad(lambda x: np.sum(np.square(function(x)))), lambda i: draw[i])
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, number: F.softplus(x, number, number),
+        F.leaky_relu,
+        F.elu,
+        F.celu,
+        lambda x, number: F.hardtanh(x, -number, number),
+        lambda x, number: nn.Hardtanh(-number, number)(x),
+        F.softshrink,
+        F.hardshrink,
+        lambda x, number: F.threshold(x, number, number),
+    ],
+)
+def test_numbers_of_numpy_change_no_dtype(function):
+    for dtype in np.float16, np.float32:
+        assert function(np.array([-1.0, 1.0], dtype), np.float64(0.25)).dtype == dtype
+
+
 # --------------------------------------------------------------------------- any number
 
 

@@ -1,13 +1,13 @@
 """Buffers: state that is saved but not learned, and the warning of state that is not saved."""
 
 import copy
-import pickle
 import warnings
 from collections import UserDict, deque
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import by_pickle
 
 from microgrand import Tensor, nn
 
@@ -26,10 +26,6 @@ class Standardize(nn.Module):
             self.mean += 0.5 * np.asarray(x).mean(axis=0)
             self.counts["batches"] += 1
         return self.scale * (x - self.mean)
-
-
-def by_pickle(value):
-    return pickle.loads(pickle.dumps(value))
 
 
 def make_net():
@@ -85,7 +81,7 @@ def test_a_restored_net_predicts_the_same(way):
         other.load_state_dict(net.state_dict())
         assert list(other.buffers()) == held
     else:
-        other = copy.deepcopy(net) if way == "deepcopy" else pickle.loads(pickle.dumps(net))
+        other = copy.deepcopy(net) if way == "deepcopy" else by_pickle(net)
     assert all(isinstance(buffer, nn.Buffer) for buffer in other.buffers())
     assert other[0].counts["batches"].item() == 3
     x = np.array([[1.0, 2.0]])

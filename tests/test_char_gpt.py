@@ -1,18 +1,16 @@
 """Tests of the nets that write text: a pair is fair, a resumed run is the same, options, claims."""
 
 import argparse
-import importlib.util
-import os
+import importlib
 import re
 import sys
 
 import numpy as np
 import pytest
-from scripts import MATPLOTLIB, ROOT, run_in_a_pipe
+from scripts import MATPLOTLIB, importing_examples, run_in_a_pipe
 
 from microgrand import checkpoint
 
-SCRIPT = ROOT / "examples" / "char_gpt.py"
 SHORT = (
     "--steps", "10", "--seeds", "2", "--width", "8", "--layers", "1", "--context", "4",
     "--train-size", "200",
@@ -22,14 +20,8 @@ OPTIONS = argparse.Namespace(train_size=200, context=4, layers=2, width=8, lr=0.
 
 @pytest.fixture(scope="module")
 def example():
-    with pytest.MonkeyPatch.context() as patch:
-        # The script sets this variable where it is unset; undo it for the tests to come.
-        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-        patch.syspath_prepend(SCRIPT.parent)
-        spec = importlib.util.spec_from_file_location("char_gpt", SCRIPT)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
+    with importing_examples():
+        yield importlib.import_module("char_gpt")
 
 
 @pytest.fixture

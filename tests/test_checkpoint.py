@@ -287,10 +287,10 @@ def test_deep_nests_long_numbers_and_texts_of_any_kind_come_back(path):
         (
             lambda f: checkpoint.save(f, optimizer=[]),
             TypeError,
-            "further one may be saved in extra",
+            "further one can be saved in extra",
         ),
-        (lambda f: checkpoint.save(f, model={"a/b": np.ones(1)}), ValueError, "no slashes"),
-        (lambda f: checkpoint.save(f, model={"..": np.ones(1)}), ValueError, "no slashes"),
+        (lambda f: checkpoint.save(f, model={"a/b": np.ones(1)}), ValueError, "without slashes"),
+        (lambda f: checkpoint.save(f, model={"..": np.ones(1)}), ValueError, "without slashes"),
         (
             lambda f: checkpoint.save(f, model={"microgrand.checkpoint.x": np.ones(1)}),
             ValueError,

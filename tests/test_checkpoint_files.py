@@ -1,4 +1,4 @@
-"""Files that are no checkpoints, or hostile ones: each is refused, and nothing is changed."""
+"""Files that are not checkpoints, or hostile ones: each is refused, and nothing is changed."""
 
 import io
 import json
@@ -89,10 +89,10 @@ BAD_NPZ = {
     "no array": (archive(("weight.npy", b"hello")), "magic"),
     "no header": (archive(("weight.npy", b"\x93NUMPY\x01\x00")), "expected"),
     "version": (archive(("weight.npy", b"\x93NUMPY\x09\x00" + b" " * 90)), "version"),
-    "another file": (archive(("weight.txt", b"hello")), "'weight.txt' is no array's name"),
-    "path": (archive(("../weight.npy", npy(1.0))), "'../weight.npy' is no array's name"),
-    "absolute path": (archive(("/weight.npy", npy(1.0))), "is no array's name"),
-    "windows path": (archive(("a\\weight.npy", npy(1.0))), "is no array's name"),
+    "another file": (archive(("weight.txt", b"hello")), "'weight.txt' is not an array's name"),
+    "path": (archive(("../weight.npy", npy(1.0))), "'../weight.npy' is not an array's name"),
+    "absolute path": (archive(("/weight.npy", npy(1.0))), "is not an array's name"),
+    "windows path": (archive(("a\\weight.npy", npy(1.0))), "is not an array's name"),
     "twice": (
         archive(("weight.npy", npy(1.0)), ("weight.npy", npy(2.0))),
         "'weight' occurs twice",
@@ -164,7 +164,7 @@ BAD_TEXTS = {
                 "state": {"bit_generator": "MT19937", "state": {"key": [1], "pos": 0}},
             }
         },
-        "no list of 624 numbers",
+        "not a list of 624 numbers",
     ),
     "other parts": (
         {"extra": {"!": "generator", "state": {"bit_generator": "PCG64", "state": 1}}},
@@ -248,10 +248,13 @@ BAD_SAFE = {
     ),
     "truncated": (safe_file({"w": entry()}, b"0" * 7), "have 8 bytes, and the file has 7"),
     "too long": (safe_file({"w": entry()}, b"0" * 9), "have 8 bytes, and the file has 9"),
-    "more keys": (safe_file({"w": {**entry(), "code": "x"}}, b"0" * 8), "none of an array"),
-    "no entry": (safe_file({"w": 3}), "none of an array"),
+    "more keys": (
+        safe_file({"w": {**entry(), "code": "x"}}, b"0" * 8),
+        "does not describe an array",
+    ),
+    "no entry": (safe_file({"w": 3}), "does not describe an array"),
     "places": (safe_file({"w": {**entry(), "data_offsets": [0]}}, b"0" * 8), "has the place"),
-    "metadata": (safe_file({"__metadata__": {"a": 1}}), "metadata are no texts"),
+    "metadata": (safe_file({"__metadata__": {"a": 1}}), "metadata are not strings"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Momenta that schedulers change: one program reads them anew, as it does the learning rate."""
+"""Momenta that schedulers change: one program reads them at each run, as the learning rate."""
 
 import numpy as np
 import pytest

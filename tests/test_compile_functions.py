@@ -188,7 +188,7 @@ def test_out_by_position_and_in_place():
     assert_runs_as_eager(f, draw, draw)
     with pytest.raises(TypeError, match=r"np\.dot writes into an array"):
         compile(lambda x: np.dot(x, x, np.empty((2, 2))))(draw(0))
-    with pytest.raises(TypeError, match="a text"):
+    with pytest.raises(TypeError, match="a string"):
         compile(lambda x: np.array_repr(x))(draw(0))
 
 

@@ -9,7 +9,7 @@ from test_compile_steps import Training, batch, copies
 from microgrand import Tensor, compile, manual_seed, nn, value_and_grad
 from microgrand.nn import functional as F
 from microgrand.nn.dropout.masks import apply_mask
-from microgrand.program import buffers, masks, operands, passes, source, state, tracing
+from microgrand.program import buffers, masks, operands, passes, replacing, source, tracing
 from microgrand.program.calls import (
     expect,
 )
@@ -289,7 +289,7 @@ MISTAKES = {
         "args[i] = converted[arg, dtype]; program.calls.append(calls.pop())",
     ),
     "an array in the closure is a constant": (
-        state.State,
+        replacing.Replacing,
         "recorded",
         "if is_plain_array(value):",
         "if is_plain_array(value) and value.size != 3:",

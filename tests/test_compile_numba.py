@@ -24,7 +24,7 @@ pytest.importorskip("scipy")
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """Keep machine code for the tests of one session, in a folder of theirs."""
+    """Keep machine code for the tests of one session, in their own folder."""
     base = tmp_path_factory.getbasetemp() / "cache"
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"):
         monkeypatch.setenv(name, str(base))
@@ -50,7 +50,7 @@ def run_in_python(name, text, given):
 
 
 def assert_close(result, expected, ulps=64):
-    """Compare kinds, dtypes, shapes and, to rounding, numbers: the largest has so many ulps."""
+    """Compare kinds, dtypes, shapes and, to rounding, numbers: the largest may be off by `ulps`."""
     if isinstance(expected, (list, tuple)):
         assert type(result) is type(expected)
         assert len(result) == len(expected)

@@ -103,7 +103,7 @@ def test_what_changes_out_of_sight(draw):
     def f(x):
         return x * draw()
 
-    with pytest.raises(TypeError, match=r"argument|no numpy\.random\.Generator"):
+    with pytest.raises(TypeError, match=r"argument|not a numpy\.random\.Generator"):
         calls(compile(f), X)
 
 

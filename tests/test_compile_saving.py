@@ -350,6 +350,20 @@ def test_a_state_that_has_changed_since_is_refused(tmp_path):
             compiled.save(tmp_path / "program.py")
 
 
+def test_a_groups_options_are_written_once_for_all_parameters(tmp_path):
+    weights = [nn.Parameter(np.ones(2)) for _ in range(5)]
+    optimizer = optim.Adam(weights, lr=0.1)
+
+    def step():
+        optimizer.zero_grad()
+        sum((weight * weight).sum() for weight in weights).backward()
+        optimizer.step()
+
+    saved(step, path=tmp_path)
+    text = (tmp_path / "program.py").read_text()
+    assert text.count("'betas': (") == 2  # as a default, and of the group
+
+
 def test_an_optimizer_with_numbers_from_elsewhere_is_refused(tmp_path):
     weight = nn.Parameter(np.ones(2))
 

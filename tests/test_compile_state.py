@@ -5,6 +5,7 @@ import collections
 import copy
 import functools
 import os
+import sys
 import time
 import types
 
@@ -14,8 +15,9 @@ from compiled import assert_same_bits
 from test_compile_changes import Scaled, X
 
 from microgrand import Tensor, compile, manual_seed, no_grad
-from microgrand.nn import Dropout, DropoutMasks, Parameter
-from microgrand.optim import SGD, project_max_norm
+from microgrand.nn import Dropout, DropoutMasks, GaussianDropout, Parameter
+from microgrand.nn.dropout.layers import DropoutBase
+from microgrand.optim import SGD, Adam, project_max_norm
 
 
 def test_the_names_and_the_order_of_keyword_arguments():
@@ -461,3 +463,82 @@ def test_methods_of_generators_and_arrays_may_be_arguments():
     drawn = [scaled(draw, np.ones(2))[0] for _ in range(4)]
     assert len(set(drawn)) == 4
     assert len(scaled.traces) == 2
+
+
+def test_private_attributes_in_slots():
+    class Scale:
+        __slots__ = ("__factor", "unset")
+
+        def __init__(self):
+            self.__factor = np.ones_like(X)
+
+        def grow(self):
+            self.__factor = self.__factor + 1
+
+        def __call__(self, x):
+            return x * self.__factor
+
+    scale = Scale()
+    compiled = compile(lambda x: scale(x))
+    for n in range(1, 5):
+        assert_same_bits(compiled(X), X * n)
+        scale.grow()
+    assert len(compiled.traces) == 1
+
+
+def steps_of_python(call):
+    """Count the instructions of Python's byte code that a call takes."""
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_recording_takes_as_long_for_each_of_many_parameters(kind):
+    def recorded(parameters):
+        weights = [Parameter(X.copy()) for _ in range(parameters)]
+        optimizer = kind(weights, lr=0.1)
+
+        @compile
+        def step(x):
+            optimizer.zero_grad()
+            sum((weight * x).sum() for weight in weights).backward()
+            optimizer.step()
+
+        step(X)
+        return steps_of_python(lambda: step(X))
+
+    few, more, many = map(recorded, (5, 10, 15))
+    assert abs((many - more) - (more - few)) < (many - more) / 1000
+
+
+@pytest.mark.parametrize("kind", [Dropout, GaussianDropout])
+@pytest.mark.parametrize("calls_before", [0, 3])
+def test_masks_that_the_user_draws_otherwise(kind, calls_before, monkeypatch):
+    layer = kind(0.5)
+    compiled = compile(lambda x: layer(x))
+
+    def draw(*given):
+        return X < 3 if kind is Dropout else X.copy()
+
+    if calls_before:
+        for _ in range(calls_before):
+            compiled(X)
+        layer.draw = draw
+    else:
+        monkeypatch.setattr(DropoutBase if kind is Dropout else kind, "draw", draw)
+    for _ in range(3):
+        assert_same_bits(compiled(X), layer(X))
+        assert_same_bits(layer.mask, draw())

@@ -157,7 +157,7 @@ WAYS = {
     "directly": lambda a: lambda x: x * a.n,
     "by a helper": lambda a: lambda x: x * a.helper(),
     "by a property": lambda a: lambda x: x * a.by_property,
-    "by a name that is no constant": lambda a: lambda x: x * getattr(a, "-n".strip("-")),
+    "by a name that is not a constant": lambda a: lambda x: x * getattr(a, "-n".strip("-")),
     "by a name": lambda a: lambda x: x * getattr(a, "n"),  # noqa: B009
     "by an attrgetter": lambda a: lambda x: x * operator.attrgetter("-n".strip("-"))(a),
     "by an attrgetter outside": lambda a, get=operator.attrgetter("n"): lambda x: x * get(a),

@@ -1,12 +1,12 @@
 """Containers of modules: `ModuleList`, `ModuleDict`, `Identity` and `Residual`."""
 
 import copy
-import pickle
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 from compiled import assert_runs_as_eager
+from helpers import by_pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,7 +112,7 @@ def test_parameters_in_containers_are_copied_saved_and_compiled():
     net = Shifts()
     names = ["shifts.0", "shifts.1", "scales.one"]
     assert [name for name, _ in net.named_parameters()] == names
-    for other in copy.deepcopy(net), pickle.loads(pickle.dumps(net)):
+    for other in copy.deepcopy(net), by_pickle(net):
         other.load_state_dict({name: np.full(2, 3.0) for name in names})
         np.testing.assert_array_equal(other(np.zeros(2)).data, [36.0, 36.0])
     program = assert_runs_as_eager(lambda x: net(x).data, lambda i: np.full(2, float(i)))
@@ -141,7 +141,7 @@ def test_names_and_modes_reach_what_is_inside():
     assert not net.blocks[1].training
     assert [name for name, _ in net.named_children()] == ["blocks", "heads"]
     assert "(a): Linear(" in repr(net)
-    for other in copy.deepcopy(net), pickle.loads(pickle.dumps(net)):
+    for other in copy.deepcopy(net), by_pickle(net):
         assert other.state_dict().keys() == net.state_dict().keys()
         assert other(np.ones((1, 3))).data == net(np.ones((1, 3))).data
 
@@ -156,7 +156,7 @@ def test_layers_in_sequence_may_have_names():
     assert "(f): ReLU()" in repr(net)
     x = np.ones((2, 3), np.float32)
     assert net(x).data.tobytes() == numbered(x).data.tobytes()
-    for other in copy.deepcopy(net), pickle.loads(pickle.dumps(net)):
+    for other in copy.deepcopy(net), by_pickle(net):
         assert other(x).data.tobytes() == net(x).data.tobytes()
         assert list(other.state_dict()) == list(net.state_dict())
     assert len(nn.Sequential({})) == 0
@@ -239,7 +239,7 @@ def test_a_module_dict_has_its_modules_as_attributes():
         modules.a = 1
     modules.training = False
     assert not modules.training
-    with pytest.raises(AttributeError, match="nothing of the name 'b'; it has a, keys"):
+    with pytest.raises(AttributeError, match="nothing called 'b'; it has a, keys"):
         modules.b  # noqa: B018
     assert copy.deepcopy(modules).a is not second
 
@@ -268,7 +268,7 @@ def test_identity_returns_the_very_input():
         (lambda: nn.Sequential({"forward": nn.ReLU()}), ValueError, "'forward' of its own"),
         (lambda: nn.Sequential({"a.b": nn.ReLU()}), ValueError, "Sequential's names"),
         (lambda: nn.ModuleDict([nn.ReLU()]), TypeError, "dict from names to modules, got list"),
-        (lambda: nn.ModuleDict({1: nn.ReLU()}), TypeError, "texts, got 1"),
+        (lambda: nn.ModuleDict({1: nn.ReLU()}), TypeError, "strings, got 1"),
         (lambda: nn.ModuleDict({"a.b": nn.ReLU()}), ValueError, "'a.b'"),
         (lambda: nn.ModuleDict({"a": np.tanh}), TypeError, "for 'a'"),
         (lambda: nn.Sequential({"append": nn.ReLU()}), ValueError, "'append' of its own"),

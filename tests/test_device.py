@@ -99,10 +99,10 @@ LOOKS = {
     "np.sort": "whether there are ties",
     "np.partition": "whether there are ties",
     "microgrand.vjps.statistics.average_over_ties": "whether there are ties, and of how many",
-    "np.quantile": "how many numbers are no nan, and whether there are ties",
-    "np.percentile": "how many numbers are no nan, and whether there are ties",
-    "np.median": "how many numbers are no nan, and whether there are ties",
-    "np.nanmedian": "how many numbers are no nan, and whether there are ties",
+    "np.quantile": "how many numbers are not nan, and whether there are ties",
+    "np.percentile": "how many numbers are not nan, and whether there are ties",
+    "np.median": "how many numbers are not nan, and whether there are ties",
+    "np.nanmedian": "how many numbers are not nan, and whether there are ties",
 }
 #: How a library says that it lacks something; CuPy also fails on empty and on 0-d arrays.
 LACKED = (TypeError, NotImplementedError, AttributeError)

@@ -279,7 +279,7 @@ def test_a_generator_of_a_device_is_an_argument_or_stands_in_a_closure():
     assert "rng.standard_normal(3)" in compiled.source
 
 
-def test_another_library_is_traced_anew():
+def test_another_library_is_traced_again():
     compiled = microgrand.compile(lambda x: np.tanh(x) + 1)
     x = np.array([0.5, 1.0])
     for _ in range(2):
@@ -293,7 +293,7 @@ def test_another_library_is_traced_anew():
     assert len(compiled.traces) == 4
 
 
-def test_a_parameter_that_moves_to_the_device_is_traced_anew():
+def test_a_parameter_that_moves_to_the_device_is_traced_again():
     weight = Tensor(np.ones(3), requires_grad=True)
     compiled = microgrand.compile(lambda: weight.data * 2)
     assert [type(compiled()) for _ in range(3)] == [np.ndarray] * 3
@@ -350,7 +350,7 @@ REFUSED = {
         lambda: (DeviceArray(np.ones(3)), DeviceGenerator(0)),
         r"after a device's generator has drawn.*leave it out",
     ),
-    "an array that is another one in each call": (
+    "an array that differs from call to call": (
         lambda x: x + DeviceArray(np.random.default_rng().random(3)),
         {},
         lambda: (DeviceArray(np.ones(3)),),

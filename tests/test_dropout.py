@@ -461,7 +461,7 @@ def test_only_what_is_planted_in_dropout_is_wrong():
 @pytest.mark.parametrize(
     "p", [-0.1, 1.1, NAN, INF, -INF, 10**400, "0.5", None, True, 0.5j, [0.5], np.array(0.5)]
 )
-def test_what_is_no_probability_is_refused(p):
+def test_only_probabilities_are_accepted(p):
     module = nn.Dropout(0.25)
 
     def assign():
@@ -476,7 +476,7 @@ def test_what_is_no_probability_is_refused(p):
 
 
 @pytest.mark.parametrize("rng", [0, "0", np.random, np.random.RandomState(0)])
-def test_what_is_no_generator_is_refused_at_once(rng):
+def test_only_generators_are_accepted(rng):
     module = nn.Dropout()
 
     def assign():

@@ -1,12 +1,11 @@
 """The page that explains dropout: it runs, and what it says is what it computes."""
 
-import os
 import runpy
 import sys
 
 import numpy as np
 import pytest
-from scripts import ROOT, run_in_a_pipe
+from scripts import ROOT, importing_examples, run_in_a_pipe
 
 PAGE = ROOT / "examples" / "dropout_explained.py"
 
@@ -14,9 +13,7 @@ PAGE = ROOT / "examples" / "dropout_explained.py"
 @pytest.fixture(scope="module")
 def page():
     """Run it once; return its names, with what it prints as ``printed``."""
-    with pytest.MonkeyPatch.context() as patch:
-        # The page sets this variable where it is unset; undo it for the tests to come.
-        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    with importing_examples() as patch:
         patch.setattr(sys, "argv", [str(PAGE)])
         printed = []
         namespace = runpy.run_path(

@@ -1,4 +1,4 @@
-"""What single layers of the dropout family promise; their misuse and texts."""
+"""What single layers of the dropout family promise; their misuse and their `repr`."""
 
 import numpy as np
 import pytest

@@ -171,7 +171,7 @@ def test_results_over_seeds():
 
 
 def small_images(folder, halves):
-    """Write small random images, so many for each half of the data, and return the folder."""
+    """Write small random images, the given numbers for each half of the data; return the folder."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for name, n in halves.items():

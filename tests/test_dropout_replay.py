@@ -294,7 +294,7 @@ def test_noise_is_no_mask(module):
 
 
 @pytest.mark.parametrize("mask", [[0, 1], np.ones(3, np.uint8), "mask", [1j], None])
-def test_what_is_no_mask_is_refused(mask):
+def test_only_masks_are_accepted(mask):
     with pytest.raises(TypeError, match="mask 0 is of dtype"):
         nn.DropoutMasks([mask])
 

@@ -292,7 +292,7 @@ def test_a_backward_that_meets_a_freed_part_on_its_way_changes_nothing():
 
 
 def test_saved_values_are_there_until_the_end():
-    # Who fails last finds all that the first have used.
+    # The last to fail finds all that the first have used.
     alive = []
     nodes = []
 

@@ -1,28 +1,20 @@
 """Tests of the examples: what they print, their options, and that they run without the extras."""
 
-import importlib.util
-import os
+import importlib
 import re
 import sys
 
 import numpy as np
 import pytest
-from scripts import MATPLOTLIB, ROOT, run_in_a_pipe, write_idx, write_labelled
+from scripts import MATPLOTLIB, importing_examples, run_in_a_pipe, write_idx, write_labelled
 
-SCRIPT = ROOT / "examples" / "mlp_dropout.py"
 SHORT = ("--epochs", "2", "--seeds", "2", "--widths", "8", "6", "--train-size", "50")
 
 
 @pytest.fixture(scope="module")
 def example():
-    with pytest.MonkeyPatch.context() as patch:
-        # The script sets this variable where it is unset; undo it for the tests to come.
-        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-        patch.syspath_prepend(SCRIPT.parent)
-        spec = importlib.util.spec_from_file_location("mlp_dropout", SCRIPT)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
+    with importing_examples():
+        yield importlib.import_module("mlp_dropout")
 
 
 @pytest.fixture

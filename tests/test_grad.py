@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import leaf, make
+from helpers import by_pickle, leaf, make
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,10 +25,6 @@ defvjp(shift, lambda g, out, x: g)
 
 
 # ----------------------------------------------------------------------------- copies and pickles
-
-
-def by_pickle(value):
-    return pickle.loads(pickle.dumps(value))
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, by_pickle])

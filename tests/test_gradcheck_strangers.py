@@ -53,7 +53,7 @@ NO_TENSORS = [None, "text", {}, object(), np.array(["text"]), [[1.0], [1.0, 2.0]
 @MODES
 @pytest.mark.parametrize("wrong", NO_TENSORS, ids=lambda wrong: type(wrong).__name__)
 @pytest.mark.parametrize("part", ["function", "tensor", "array", "gradients", "gradient"])
-def test_what_is_no_tensor_is_reported(part, wrong, mode):
+def test_results_other_than_tensors_are_reported(part, wrong, mode):
     if part == "function":
         if isinstance(wrong, list):  # several outputs, which are constants
             return

@@ -2,11 +2,11 @@
 
 import copy
 import functools
-import pickle
 
 import numpy as np
 import pytest
 from compiled import assert_runs_as_eager, assert_same_bits
+from helpers import by_pickle
 
 from microgrand import Tensor, compile, grad, nn
 from microgrand.testing import gradcheck
@@ -153,7 +153,7 @@ def double_output(module, args, output):
     return 2 * output
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, by_pickle])
 def test_a_copy_has_hooks_of_its_own(duplicate):
     net = nn.Sequential(linear(), nn.ReLU())
     net[0].register_forward_hook(double_output)

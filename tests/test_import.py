@@ -16,7 +16,7 @@ def test_importing_the_package_loads_no_heavy_modules():
     assert not heavy & set(run.stdout.split())
 
 
-def test_who_differentiates_functions_imports_no_layers():
+def test_differentiating_functions_imports_no_layers():
     code = (
         "import sys, microgrand; print('microgrand.nn' in sys.modules, 'nn' in dir(microgrand));"
         "print(microgrand.nn.Linear(1, 1), microgrand.optim.SGD, microgrand.remat)"

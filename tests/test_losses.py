@@ -180,6 +180,22 @@ def test_distances_do_not_overflow_on_the_way(dtype):
         np.testing.assert_array_equal(x.grad, [1, -1, 0])
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_wide_parabola_does_not_overflow_on_the_way(dtype):
+    largest = np.finfo(dtype).max
+    loss = F.smooth_l1_loss(np.array([largest]), np.zeros(1), reduction="none", beta=30.0)
+    np.testing.assert_allclose(loss.data / largest, 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("pos_weight", [None, [1.0]])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_targets_of_logits_near_zero_have_exact_derivatives(dtype, pos_weight):
+    x = np.array([-1e-3, 1e-4, 1e-7, 0], dtype)
+    target = Tensor(np.full(4, 0.5, dtype), requires_grad=True)
+    F.binary_cross_entropy_with_logits(x, target, None, "sum", pos_weight).backward()
+    np.testing.assert_array_equal(target.grad, -x)
+
+
 def test_long_sums_of_float16_do_not_stick():
     x, target = np.ones(5000, np.float16), np.zeros(5000)
     assert F.l1_loss(x, target).item() == 1
@@ -189,12 +205,23 @@ def test_long_sums_of_float16_do_not_stick():
     assert abs(loss.item() - np.log(2)) < 1e-3
 
 
+def test_a_nan_counts_even_where_the_target_is_zero():
+    assert np.isnan(F.kl_div([[np.nan, -0.5]], [[0.0, 1.0]]).item())
+    assert np.isnan(F.poisson_nll_loss([np.nan], [0.0]).item())
+
+
 def test_kl_div_of_equal_distributions_is_zero_and_zeros_count_nothing():
     p = np.array([[0.5, 0.5, 0.0]])
     with np.errstate(divide="ignore"):
         log_p = np.log(p)
     for target, log_target in (p, False), (log_p, True):
         assert F.kl_div(log_p, target, "batchmean", log_target).item() == 0
+
+
+def test_numbers_of_numpy_change_no_dtype():
+    x, labels = np.ones((2, 3), np.float32), [0, 1]
+    assert F.cross_entropy(x, labels, label_smoothing=np.float64(0.1)).dtype == np.float32
+    assert nn.CrossEntropyLoss(label_smoothing=np.float64(0.1))(x, labels).dtype == np.float32
 
 
 def test_compiled_they_have_the_same_bits():
@@ -261,3 +288,13 @@ def test_weights_are_saved_with_their_module_as_pytorch_does():
 def test_what_is_refused(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1], [[0], [1], [1]], [[1, 0], [0, 1], [0, 1]], [0.0, 1.0, 1.0]]
+)
+def test_wrong_labels_of_nll_loss_are_told_in_its_own_words(labels):
+    with pytest.raises((TypeError, ValueError), match=r"nll_loss.*log_probabilities") as caught:
+        F.nll_loss(np.zeros((3, 2)), np.array(labels))
+    assert "cross_entropy" not in str(caught.value)
+    assert "logits" not in str(caught.value)

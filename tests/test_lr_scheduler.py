@@ -2,12 +2,11 @@
 
 import functools
 import json
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import leaf
+from helpers import by_pickle, leaf
 from hypothesis import given
 from hypothesis import strategies as st
 from test_compile_steps import assert_trains_as_eager
@@ -52,7 +51,7 @@ def step(name, scheduler, number):
 def test_rates_are_pytorchs(name):
     optimizer = make_optimizer(CASES[name]["optimizer"])
     scheduler = make_scheduler(name, optimizer)
-    scheduler, optimizer = pickle.loads(pickle.dumps((scheduler, optimizer)))
+    scheduler, optimizer = by_pickle((scheduler, optimizer))
     for number, expected in enumerate(CASES[name]["recorded"]):
         found = options_of(optimizer)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15, err_msg=str(number))
@@ -144,7 +143,7 @@ def test_states_of_pytorch_with_what_its_schedulers_keep():
         chain.load_state_dict({"_schedulers": []})
 
 
-def test_compiled_steps_read_the_learning_rate_anew():
+def test_compiled_steps_read_the_learning_rate_at_each_call():
     schedulers = {}
 
     def between(training, number):
@@ -273,7 +272,7 @@ L = lr_scheduler
         (
             lambda: L.SequentialLR(optimizer, [L.ReduceLROnPlateau(optimizer)], []),
             TypeError,
-            "no function of the step",
+            "not a function of the step",
         ),
         (
             lambda: L.SequentialLR(optimizer, [L.LinearLR(optimizer)], [3]),

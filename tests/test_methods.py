@@ -1,4 +1,4 @@
-"""Tensors as Python objects, conversions and texts; array methods."""
+"""Tensors as Python objects, conversions and `repr`; array methods."""
 
 import math
 import operator

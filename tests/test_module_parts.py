@@ -31,7 +31,7 @@ def test_parts_are_registered():
 @pytest.mark.parametrize(
     ("use", "error", "words"),
     [
-        (lambda n: n.add_module(1, nn.ReLU()), TypeError, "a module's name is a text, got 1"),
+        (lambda n: n.add_module(1, nn.ReLU()), TypeError, "a module's name is a string, got 1"),
         (lambda n: n.add_module("a.b", nn.ReLU()), ValueError, "without a dot, got 'a.b'"),
         (lambda n: n.add_module("train", nn.ReLU()), ValueError, "has an attribute 'train'"),
         (lambda n: n.add_module("a", nn.ReLU), TypeError, "takes a Module or None, got type"),

@@ -1,15 +1,15 @@
-"""Modules: what they are made of, modes, texts, saving, loading and copies."""
+"""Modules: what they are made of, modes, `repr`, saving, loading and copies."""
 
 import collections
 import copy
 import dataclasses
 import functools
-import pickle
 import threading
 import types
 
 import numpy as np
 import pytest
+from helpers import by_pickle
 
 from microgrand import (
     Tensor,
@@ -85,7 +85,7 @@ def test_a_tensor_that_would_not_be_trained_is_refused():
 
 
 class Plain:
-    """An object that is no module."""
+    """An object that is not a module."""
 
     def __init__(self, part):
         self.part = part
@@ -458,7 +458,7 @@ def test_loading_invalidates_an_older_loss():
 # -------------------------------------------------------------------------------- copies, pickles
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, by_pickle])
 def test_a_copy_of_a_model_is_independent_and_draws_the_same_masks(duplicate):
     net = nn.Sequential(
         nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5, rng=np.random.default_rng(0)), nn.Linear(8, 2)
@@ -483,7 +483,7 @@ def test_a_copy_of_a_model_is_independent_and_draws_the_same_masks(duplicate):
     assert all(isinstance(p, nn.Parameter) and p.requires_grad for p in other.parameters())
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, by_pickle])
 def test_what_is_shared_stays_shared_in_a_copy(duplicate):
     first, second = nn.Linear(2, 2), nn.Linear(2, 2)
     second.weight = first.weight

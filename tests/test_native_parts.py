@@ -254,7 +254,7 @@ def test_equal_layers_share_their_loops(in_python):
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 300))))
 def test_what_is_needed_at_one_time_lies_apart(intervals):
-    """Of arrays that are used from one time to another, in so many bytes."""
+    """Arrays, each used from one time to another, and their bytes."""
     room = memory.Memory()
     arrays = [
         Variable(np.ndarray, (size,), np.dtype(np.uint8), (1,), Storage()) for *_, size in intervals

@@ -59,7 +59,7 @@ def test_sequential_is_a_sequence():
         ({"a": nn.ReLU()}, r"\*layers"),
     ],
 )
-def test_sequential_refuses_what_is_no_module(wrong, mend):
+def test_sequential_refuses_anything_but_modules(wrong, mend):
     with pytest.raises(TypeError, match=f"takes modules.*position 1.*{mend}"):
         nn.Sequential(nn.ReLU(), wrong)
 

@@ -296,6 +296,23 @@ def test_dtypes_are_kept_and_sums_lose_no_digits(name, dtype):
         np.testing.assert_allclose(found.astype(float), expected, rtol=0, atol=30 * eps * scale)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_running_statistics_far_from_zero_lose_no_digits(dtype):
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(1000, 1, (50, 1)).astype(dtype), rng.normal(size=(50, 1)).astype(dtype)
+    mean, var = np.array([1000], dtype), np.array([1], dtype)
+
+    def results(dtype):
+        weight, bias = (Tensor(np.ones(1, dtype), requires_grad=True) for _ in range(2))
+        running = Tensor(mean.astype(dtype)), Tensor(var.astype(dtype))
+        out = F.batch_norm(x.astype(dtype), *running, weight, bias)
+        out.backward(g.astype(dtype))
+        return out.data, weight.grad
+
+    for found, expected in zip(results(dtype), results(float), strict=True):
+        np.testing.assert_allclose(found, expected, atol=32 * np.finfo(dtype).eps)
+
+
 def test_long_sums_in_float32_lose_no_digits():
     x = np.full((5000, 3), 0.1, np.float32)
     assert total((0,), x).dtype == np.float32

@@ -1,12 +1,11 @@
 """Tests of microgrand.optim: trajectories recorded from PyTorch, textbook formulas, misuse."""
 
 import json
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import leaf
+from helpers import by_pickle, leaf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -260,7 +259,7 @@ def test_pickle_keeps_parameters_and_optimizer_together(kind):
     optimizer = OPTIMIZERS[kind]([tensor])
     tensor.grad = np.array([0.5, -1.0])
     optimizer.step()
-    loaded_tensor, loaded = pickle.loads(pickle.dumps((tensor, optimizer)))
+    loaded_tensor, loaded = by_pickle((tensor, optimizer))
     assert loaded.parameters[0] is loaded_tensor
     for each, its_optimizer in ((tensor, optimizer), (loaded_tensor, loaded)):
         each.grad = np.array([0.25, 3.0])

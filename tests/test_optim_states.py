@@ -301,7 +301,7 @@ def test_a_users_own_optimizer():
     optimizer.load_state_dict(optimizer.state_dict())
 
 
-def test_adagrads_sums_begin_anew_at_their_initial_value():
+def test_adagrads_sums_restart_at_their_initial_value():
     one, two = leaf(1.0, 2.0), leaf(1.0, 2.0)
     first, second = (Adagrad([p], initial_accumulator_value=0.5) for p in (one, two))
     two.grad = np.ones(2)

@@ -141,7 +141,7 @@ def test_a_nan_wins_and_has_the_gradient():
     assert x.grad.tolist() == [[0.0, 1.0, 0.0, 1.0]]
 
 
-def test_who_does_not_win_has_no_part_in_infinite_gradients():
+def test_losers_have_no_part_in_infinite_gradients():
     x = Tensor([[1.0, 2.0, 4.0, 3.0]], requires_grad=True)
     F.max_pool1d(x, 2).backward(np.array([[np.inf, np.nan]]))
     np.testing.assert_array_equal(x.grad, [[0.0, np.inf, np.nan, 0.0]])
@@ -319,6 +319,12 @@ def test_powers_do_not_overflow_and_have_no_gradient_at_zero(dtype):
     np.testing.assert_allclose(out.data / dtype(size), [[5, 0]], rtol=4 * np.finfo(dtype).eps)
     out.backward(np.ones((1, 2)))
     np.testing.assert_allclose(x.grad.astype(float), [[0.6, 0.8, 0, 0]], rtol=1e-3)
+
+
+def test_a_power_below_one_has_no_gradient_at_zero_either():
+    x = Tensor([[0.0, 0.0, 0.0, 4.0]], requires_grad=True)
+    F.lp_pool1d(x, 0.5, 2).sum().backward()
+    np.testing.assert_array_equal(x.grad, [[0, 0, 0, 1]])
 
 
 def test_a_divisor_of_ones_own():

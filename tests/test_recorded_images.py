@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded.nested import as_tuple
 
 from microgrand import Tensor, nn, optim
 from microgrand.nn import functional as F
@@ -16,8 +17,8 @@ TYPED = ("Conv", "BatchNorm", "LayerNorm", "GroupNorm", "RMSNorm", "InstanceNorm
 
 def made(name, arguments, options):
     """Make a module in float64; JSON has no tuples."""
-    arguments = [tuple(x) if isinstance(x, list) else x for x in arguments]
-    options = {key: tuple(x) if isinstance(x, list) else x for key, x in options.items()}
+    arguments = list(map(as_tuple, arguments))
+    options = {key: as_tuple(x) for key, x in options.items()}
     dtype = {"dtype": np.float64} if name.startswith(TYPED) else {}
     return getattr(nn, name)(*arguments, **options, **dtype)
 

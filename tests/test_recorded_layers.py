@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pytorch import flat
+from recorded.nested import as_tuple, flat
 
 from microgrand import Tensor, nn
 from microgrand.nn import functional as F
@@ -14,11 +14,6 @@ from microgrand.nn import functional as F
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "layers.json").read_text())
 #: In double precision, too, PyTorch differentiates by a single-precision 1 / 6.
 INEXACT = {"Hardsigmoid": 1e-7}
-
-
-def tuples(value):
-    """JSON has no tuples."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 def title(case):
@@ -30,8 +25,8 @@ def title(case):
 
 @pytest.mark.parametrize("case", RECORDED["cases"], ids=title)
 def test_they_give_what_pytorch_gives(case):
-    arguments = [tuples(x) for x in case["arguments"]]
-    options = {key: tuples(x) for key, x in case["options"].items()}
+    arguments = [as_tuple(x) for x in case["arguments"]]
+    options = {key: as_tuple(x) for key, x in case["options"].items()}
     given = [
         np.array(next(iter(x.values())))
         if isinstance(x, dict)

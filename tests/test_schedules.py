@@ -96,6 +96,6 @@ def test_misuse(use, error, words):
 
 @pytest.mark.parametrize("step", ["a", np.arange(3), None])
 @pytest.mark.parametrize("schedule", [nn.linear_schedule(0, 1, 4), nn.curriculum_schedule(0.5, 4)])
-def test_what_is_no_step_is_refused(schedule, step):
+def test_only_steps_are_accepted(schedule, step):
     with pytest.raises(TypeError, match="number of steps taken so far"):
         schedule(step)

@@ -78,7 +78,7 @@ def test_work_is_counted_where_nothing_is_recorded_too():
     assert "96" in inside
 
 
-def test_what_is_no_module_is_refused():
+def test_only_modules_are_accepted():
     with pytest.raises(TypeError, match="summary"):
         nn.summary(lambda x: x, np.ones(3))
 

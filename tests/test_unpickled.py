@@ -1,23 +1,17 @@
 """Arrays that were unpickled: their dtypes are equal to others, but not the same objects."""
 
-import pickle
-
 import numpy as np
 import pytest
-from helpers import FLOATS
+from helpers import FLOATS, by_pickle
 
 from microgrand import Tensor, nn
 from microgrand.engine import unbroadcast, wider
 from microgrand.nn.inputs import as_tensor
 
 
-def unpickled(array):
-    return pickle.loads(pickle.dumps(array))
-
-
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_what_fits_already_is_not_converted(dtype):
-    array, other = np.ones((3, 2), dtype), unpickled(np.ones((3, 2), dtype))
+    array, other = np.ones((3, 2), dtype), by_pickle(np.ones((3, 2), dtype))
     assert array.dtype is not other.dtype
     for g, data in (array, other), (other, array):
         assert unbroadcast(g, data, np.add, 0) is g
@@ -31,7 +25,7 @@ def test_dropout_of_an_unpickled_array_takes_the_same_steps(layer, monkeypatch):
     casts = []
     monkeypatch.setattr(Tensor, "astype", lambda x, dtype: casts.append(dtype))
     results = []
-    for data in np.ones((3, 2), np.float32), unpickled(np.ones((3, 2), np.float32)):
+    for data in np.ones((3, 2), np.float32), by_pickle(np.ones((3, 2), np.float32)):
         x = Tensor(data, requires_grad=True)
         out = layer(0.5, rng=np.random.default_rng(0))(x)
         out.sum().backward()

@@ -1,12 +1,12 @@
-"""Checkpoints: a training in one file, from which it goes on as if it had not been interrupted.
+"""Checkpoints: a training run in one file, from which it resumes as if never interrupted.
 
     checkpoint.save("run.npz", model=net, optimizer=optimizer, extra={"epoch": epoch})
     extra = checkpoint.load("run.npz", model=net, optimizer=optimizer)["extra"]
 
 A file holds arrays by name: the model's by their own, so that other programs read them, the rest by
-names that begin with ``microgrand.checkpoint.``; and a text in JSON, which tells what these are
-(`nests`). Nothing in it is code, and nothing is pickled. The ending of the file's name tells the
-format: ``.npz`` (`npz`), or ``.safetensors`` (`safe`) with the extra of that name.
+names that begin with ``microgrand.checkpoint.``; and JSON that says what these are (`nests`).
+Nothing in it is code, and nothing is pickled. The ending of the file's name selects the format:
+``.npz`` (`npz`), or ``.safetensors`` (`safe`) with the extra of that name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def save(
     scheduler: Any = None,
     extra: Any = None,
 ) -> None:
-    """Write the state of a training to a file, whole or not at all.
+    """Write the state of a training run to a file, completely or not at all.
 
     It is written to a new file in the same folder, which takes the place of an old one when all of
     it is on the disk: whenever the process is killed, the old file or the new one is there.
@@ -54,7 +54,7 @@ def save(
     optimizer, scheduler
         An optimizer and a scheduler of its learning rate.
     extra
-        What else the training needs: None, numbers, texts, arrays, generators of random numbers,
+        What else the training needs: None, numbers, strings, arrays, random generators,
         and lists, tuples and dicts of them.
 
     Raises
@@ -62,7 +62,7 @@ def save(
     TypeError, ValueError
         If something cannot be saved. Then no file was written.
     FileNotFoundError, IsADirectoryError
-        If there is no such folder, or it is one.
+        If the folder does not exist, or `path` is one.
     ModuleNotFoundError
         Without the extra, for ``.safetensors``.
 
@@ -140,10 +140,10 @@ def load(
         others have written, such as PyTorch's users with ``safetensors.torch.save_file`` or
         `numpy.savez`, are read, too.
     model, optimizer, scheduler
-        What is to go on from the file: of the same parts as what was saved.
+        What takes its state from the file; it has the same parts as what was saved.
     generators
-        Whether the library's random generator and those of the model's modules go on from their
-        saved states, too, where there is something to go on from.
+        Whether to restore the library's random generator and those of the model's modules, too,
+        where the file has their states.
 
     Returns
     -------
@@ -253,7 +253,7 @@ def generators_in(model: Any) -> Iterator[tuple[str, np.random.Generator]]:
 
 
 def checked_generators(path: Path, model: Any, states: Any) -> list[tuple[Any, Any]]:
-    """Return generators with the states that they are to go on from."""
+    """Return generators with the states to set them to."""
     if states is None:
         return []
     pairs = [(random.default_generator, states.get("library"))]

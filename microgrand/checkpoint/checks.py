@@ -1,4 +1,4 @@
-"""What checkpoints refuse: values that cannot be saved, and files that are not to be trusted.
+"""What checkpoints refuse: values that cannot be saved, and files that cannot be trusted.
 
 A file is refused with a `Refused`, a ValueError that says why.
 """
@@ -24,7 +24,7 @@ class Refused(ValueError):  # noqa: N818
 
 
 def refuse_file(path: Any, reason: Any) -> NoReturn:
-    """Raise, as a file is not to be loaded."""
+    """Raise because a file cannot be loaded."""
     raise Refused(f"{path} was refused, nothing was changed: {reason}") from None
 
 
@@ -44,16 +44,16 @@ def check_has_state(who: str, value: Any, kind: str) -> None:
     if not (hasattr(value, "state_dict") and hasattr(value, "values_to_load")):
         raise TypeError(
             f"checkpoint's {who} is {kind}, got {type(value).__name__}; the state_dict() of a "
-            "further one may be saved in extra"
+            "further one can be saved in extra"
         )
 
 
-#: How deep lists and dicts may be in each other: Python's limit when a file is read, which may be
-#: from within many calls, is a thousand calls.
+#: How deep lists and dicts may be nested: when a file is read, maybe from within many calls,
+#: Python's limit is a thousand calls.
 DEEPEST = 100
 #: The longest integer: Python refuses to read those of more than 4300 digits.
 MOST_BITS = 12_000
-#: The longest name of an array in bytes: ``.npz`` files have no longer ones.
+#: The longest name of an array in bytes, which is that of ``.npz`` files.
 LONGEST = 60_000
 
 
@@ -61,7 +61,7 @@ def check_depth(name: str, depth: int) -> None:
     """Raise if a nest is so deep that it may not be read again, or holds itself."""
     if depth >= DEEPEST:
         raise ValueError(
-            f"checkpoint: {name.partition('.')[0]} has lists or dicts within each other more than "
+            f"checkpoint: {name.partition('.')[0]} has lists or dicts nested more than "
             f"{DEEPEST} deep, or one holds itself ({name:.60}...); save something flatter"
         )
 
@@ -71,7 +71,7 @@ def check_can_be_written(name: str, value: Any) -> None:
     if type(value) is int and value.bit_length() > MOST_BITS:
         raise ValueError(
             f"checkpoint: {name:.60} is, or has as a key, an integer of {value.bit_length()} bits, "
-            f"and {MOST_BITS} can be saved; save hex(number), a text"
+            f"and {MOST_BITS} can be saved; save a string, hex(number)"
         )
 
 
@@ -92,20 +92,20 @@ def check_keys(name: str, items: Mapping[Any, Any]) -> None:
     for key in items:
         if type(key) not in (str, int):
             raise TypeError(
-                f"checkpoint: the keys of {name} are texts or integers, got {key!r}; save other "
+                f"checkpoint: the keys of {name} are strings or integers, got {key!r}; save other "
                 "ones as a list of pairs"
             )
         check_can_be_written(name, key)
 
 
 def check_can_be_saved(name: str, value: Any) -> None:
-    """Raise if a value is no array of numbers."""
+    """Raise if a value is not an array of numbers."""
     if not isinstance(value, (np.ndarray, np.generic)):
         if library_of(value) is not None:
             raise TypeError(f"checkpoint: {name}: {where_to_bring(value)}")
         raise TypeError(
             f"checkpoint: {name} is of type {type(value).__name__}; a checkpoint holds None, "
-            "numbers, texts, lists, tuples, dicts, arrays and numpy.random.Generators: save what "
+            "numbers, strings, lists, tuples, dicts, arrays and numpy.random.Generators: save what "
             "it consists of"
         )
     try:
@@ -114,7 +114,7 @@ def check_can_be_saved(name: str, value: Any) -> None:
         raise TypeError(f"checkpoint: {name}: {error}") from None
     if value.dtype.kind not in KINDS:
         raise TypeError(
-            f"checkpoint: {name} is an array of dtype {value.dtype}; save numbers, or texts in a "
+            f"checkpoint: {name} is an array of dtype {value.dtype}; save numbers, or strings in a "
             "list"
         )
 
@@ -140,8 +140,8 @@ def check_names(names: Iterable[str], prefix: str) -> None:
     for name in names:
         if not isinstance(name, str) or not is_name(name):
             raise ValueError(
-                f"checkpoint: a parameter has the name {name!r:.80}; names are texts that are not "
-                f"empty, have no slashes, and are at most {LONGEST} bytes in UTF-8"
+                f"checkpoint: a parameter has the name {name!r:.80}; names are strings, not "
+                f"empty, without slashes, of at most {LONGEST} bytes in UTF-8"
             )
         if name.startswith(prefix):
             raise ValueError(f"checkpoint: names that begin with {prefix!r} are taken, {name!r}")
@@ -168,7 +168,7 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_kind(kind: Any) -> NoReturn:
-    """Raise, as a value is of no kind that is known."""
+    """Raise because a value is of an unknown kind."""
     raise Refused(f"it holds a value of an unknown kind, {kind!r:.60}")
 
 
@@ -185,7 +185,7 @@ LARGEST = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1}
 
 
 def checked_like(given: Any, expected: Any, name: str) -> Any:
-    """Return a part of a generator's state, if it is built as another one's."""
+    """Return a part of a generator's state if it has the same structure as another one's."""
     if isinstance(expected, dict):
         if not isinstance(given, dict) or given.keys() != expected.keys():
             raise Refused(f"a generator's state has other parts than {', '.join(expected)}")
@@ -197,7 +197,7 @@ def checked_like(given: Any, expected: Any, name: str) -> Any:
             or len(given) != len(expected)
             or not all(type(x) is int and 0 <= x <= limits.max for x in given)
         ):
-            raise Refused(f"a generator's {name!r} is no list of {len(expected)} numbers")
+            raise Refused(f"a generator's {name!r} is not a list of {len(expected)} numbers")
         return np.array(given, expected.dtype)
     if isinstance(expected, str):
         if given != expected:

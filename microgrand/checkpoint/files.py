@@ -12,7 +12,7 @@ from . import checks
 
 
 def replace_file(path: str | os.PathLike[str], write: Callable[[Any], None]) -> None:
-    """Write a new file beside an old one, and put it in its place when all of it is on the disk.
+    """Write a new file beside an old one; replace that once all of it is on disk.
 
     A process that is killed at any moment leaves the old file or the new one, and perhaps an
     unfinished one, ``.NAME.*.unfinished``, beside it.

@@ -1,10 +1,10 @@
 """Nests of Python's values and arrays as JSON with the arrays beside it, and back.
 
-What JSON knows stands as it is. The rest is an object with the key ``"!"``, which tells what it is:
+What JSON knows is written as it is. The rest is an object whose key ``"!"`` says what it is:
 
     (1, x)    {"!": "tuple", "items": [1, {"!": "array", "name": "..."}]}
 
-Arrays are numbered: names made of keys could meet, or be none that files can have.
+Arrays are numbered: names made of keys could clash, or be invalid in files.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def decode(value: Any, arrays: dict[str, Any]) -> Any:
 
 
 def generator_of(state: Any) -> np.random.Generator:
-    """Make a generator that goes on from a state that `encode_state` has returned."""
+    """Make a generator in a state that `encode_state` has returned."""
     kind = checks.checked_kind_of_generator(state)
     bits = getattr(np.random, kind)()
     bits.state = checked_state(state, bits)
@@ -89,7 +89,7 @@ def generator_of(state: Any) -> np.random.Generator:
 def checked_state(state: Any, bits: Any) -> Any:
     """Return a state that a bit generator can be set to, from what `encode_state` has returned.
 
-    NumPy believes positions in buffers, so that a wrong one would read beyond them.
+    NumPy trusts positions in buffers, so a wrong one would read beyond them.
     """
     return checks.checked_like(state, bits.state, "")
 

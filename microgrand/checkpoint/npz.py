@@ -21,7 +21,7 @@ DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def write(file: BinaryIO, arrays: dict[str, Any], text: bytes) -> None:
-    """Write arrays by name, and a text."""
+    """Write arrays by name, and a string."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in {**arrays, TEXT: np.frombuffer(text, np.uint8)}.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy", DATE), "w", force_zip64=True) as entry:
@@ -39,7 +39,7 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], bytes | None]:
         for entry in entries:
             name = entry.filename.removesuffix(".npy")
             if name == entry.filename or not checks.is_name(name):
-                raise checks.Refused(f"its entry {entry.filename!r:.60} is no array's name")
+                raise checks.Refused(f"its entry {entry.filename!r:.60} is not an array's name")
             if name in arrays:
                 raise checks.Refused(f"the name {name!r} occurs twice")
             if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
@@ -54,7 +54,7 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], bytes | None]:
 
 
 def read_array(stream: Any, name: str, size: int) -> Any:
-    """Read one array of an entry of so many bytes."""
+    """Read one array from an entry of `size` bytes."""
     version = np.lib.format.read_magic(stream)
     headers = {
         (1, 0): np.lib.format.read_array_header_1_0,

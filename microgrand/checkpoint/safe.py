@@ -1,11 +1,11 @@
 """Checkpoints as ``.safetensors``, the format of the library of that name (an extra).
 
-Eight bytes with the length of a header, the header in JSON, and the numbers: the header tells each
-array's dtype, shape, and place. It is checked here, as the library lets names pass that occur
-twice, before the library reads the arrays.
+Eight bytes with the length of a header, the header in JSON, and the numbers: the header gives each
+array's dtype, shape, and place. It is checked here before the library reads the arrays, because
+the library accepts names that occur twice.
 
-An array of several names, as tied weights are, stands there once: PyTorch's side of the library
-reads no other files. The metadata have the other names, as it writes them: ``{other: first}``.
+An array with several names, such as a tied weight, is stored once: PyTorch's side of the library
+reads no other files. The metadata map the other names to it, as PyTorch's do: ``{other: first}``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from . import checks
 from .nests import from_text
 
-#: Where the JSON stands among the file's metadata.
+#: The key of the JSON among the file's metadata.
 TEXT = "microgrand.checkpoint"
-#: The header's entry that is none of an array.
+#: The header's entry that does not describe an array.
 RESERVED = "__metadata__"
 #: The format's own limit.
 MOST = 100_000_000
@@ -51,7 +51,7 @@ def library() -> Any:
 
 
 def write(file: BinaryIO, arrays: dict[str, Any], text: bytes) -> None:
-    """Write arrays by name, and a text."""
+    """Write arrays by name, and a string."""
     if RESERVED in arrays:
         raise ValueError(f"checkpoint: in .safetensors files, no array has the name {RESERVED!r}")
     for name, array in arrays.items():
@@ -89,7 +89,7 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], bytes | None]:
     metadata = header.pop(RESERVED, {})
     is_text = isinstance(metadata, dict) and all(type(v) is str for v in metadata.values())
     if not is_text:
-        raise checks.Refused("its metadata are no texts")
+        raise checks.Refused("its metadata are not strings")
     check_places(header, os.fstat(file.fileno()).st_size - start)
     arrays = {}
     with safetensors.safe_open(file.name, framework="numpy") as opened:
@@ -122,7 +122,7 @@ def check_places(header: dict[str, Any], size: int) -> None:
     places = []
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-            raise checks.Refused(f"the header's entry of {name!r} is none of an array")
+            raise checks.Refused(f"the header's entry of {name!r} does not describe an array")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(dtype, str) or dtype not in BYTES:
             raise checks.Refused(f"{name!r} is of dtype {dtype!r:.60}, which is not known here")

@@ -1,8 +1,8 @@
 """A course: build your own framework, and be told the first thing that is wrong with it.
 
-One file, ``mygrad.py``, grows over sixteen stages. It is graded by properties, which hold for right
-code in any style; the first fault is named with its smallest case, and with its cause if there is
-evidence for one. ``python -m microgrand.course start`` begins it; in a notebook::
+One file, ``mygrad.py``, grows over sixteen stages. It is graded by properties, which hold for
+correct code in any style; the first fault is shown with its smallest case, and with its cause if
+there is evidence for one. ``python -m microgrand.course start`` begins it; in a notebook::
 
     from microgrand.course import check
     check(3)
@@ -18,7 +18,7 @@ __all__ = ["Report", "check"]
 
 
 def part(name: str) -> Any:
-    """Import a module of the course when it is needed: a failure is told by who asks for it."""
+    """Import a module of the course when it is needed, so that the caller reports a failure."""
     try:
         return importlib.import_module(f".{name}", __name__)
     except ModuleNotFoundError as error:
@@ -29,7 +29,7 @@ def part(name: str) -> Any:
 
 
 class Report:
-    """What was found out about a file.
+    """What was found in a file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""``python -m microgrand.course ...``: the commands, or in words why there are none."""
+"""``python -m microgrand.course ...``: the commands, or why there are none."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-#: The size of numbers that are what a case is about.
+#: The size of the numbers that a case is about.
 FAR = 100.0
 
 
@@ -30,7 +30,7 @@ class Case:
     bridged
         Names of layers with ``forward`` and ``backward``, and whether there are no others.
     substituted
-        The stages that are the course's, and the one that is looked at.
+        The stages that the course supplies, and the one being checked.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Case:
         self.module, self.inputs, self.bridged = module, inputs, bridged
         self.substituted = substituted
         self.lines: list[str] = []
-        #: Expressions that have been looked at.
+        #: Expressions whose values were read.
         self.shown: list[str] = []
 
     def text(self) -> str:

@@ -228,7 +228,7 @@ def add(options: Any) -> int:
         line = getattr(error, "lineno", None)
         said = say("{path} has an error in line {line}: mend that first.", options.lang)
         if line is None:
-            said = say("{path} is no text in UTF-8: save it as such first.", options.lang)
+            said = say("{path} is not text in UTF-8: save it as such first.", options.lang)
         raise UsageError(said.format(path=path, line=line)) from error
     if options.stage is None:
         shown = stage_of(result_for(options))

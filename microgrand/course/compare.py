@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 
 RIGHT = Door(reference)
 
-#: The simplest first, as Hypothesis shrinks to those.
+#: The simplest first: Hypothesis shrinks to those.
 SHAPES: list[Shape] = [(), (2,), (1,), (3,), (2, 3), (2, 2), (1, 3), (2, 1, 3), (2, 2, 2)]
 
 
@@ -104,13 +104,13 @@ def a_shape(draw: Any, door: Door, min_dims: int = 0, max_dims: int = 3) -> Shap
 
 
 def a_cotangent(z: Array) -> Array:
-    """Return what stands at the output when the way back begins: never ones."""
+    """Return the cotangent at the output: never ones."""
     return cotangent_of(z.shape).copy()
 
 
 @functools.cache
 def cotangent_of(shape: Shape) -> Array:
-    """Return the cotangent for a shape, which is always the same."""
+    """Return the cotangent for a shape: always the same one."""
     rng = np.random.default_rng(int(np.prod(shape)))
     return np.asarray((rng.uniform(0.3, 2.0, shape) * rng.choice([-1, 1], shape)).round(2))
 
@@ -163,14 +163,14 @@ def check_beginning(door: Door, *lines: str, **inputs: Any) -> None:
 
 
 def leave_in_memory(inputs: dict[str, Any]) -> None:
-    """Leave numbers in the memory that `np.empty` may be given next, so that it is no zeros."""
+    """Leave numbers in the memory that `np.empty` may get next, so that it is not all zeros."""
     for given in inputs.values():
         if isinstance(given, np.ndarray):
             _ = [np.full(given.shape, 77.0) for _ in range(6)]
 
 
 def value_of(run: Any, where: str) -> Array:
-    """Return the values of ``z``; if it is no Tensor, say where it was made."""
+    """Return the values of ``z``; if it is not a Tensor, say where it was made."""
     try:
         return np.asarray(run.value("z"))
     except Fault as fault:
@@ -194,7 +194,7 @@ def compare_gradient(run: Any, name: str, right: Any, where: str, **data: Any) -
 
 
 def is_right(door: Door, *lines: str, **inputs: Any) -> bool:
-    """Tell whether the gradients of ``z`` are right; what raises is not."""
+    """Tell whether the gradients of ``z`` are right; an error counts as wrong."""
     try:
         check_gradients(door, *lines, **inputs)
     except Exception:
@@ -204,7 +204,7 @@ def is_right(door: Door, *lines: str, **inputs: Any) -> bool:
 
 # ------------------------------------------------------------------------ calls by themselves
 
-OWN_CALL = "two calls before one way back: each remembers what is its own"
+OWN_CALL = "two calls before one backward pass: each remembers its own values"
 CHANGES_G = (
     "a vjp changes the g that it is given, and others have the same array: compute a new one, as "
     "in `g * slope`, without `*=`"
@@ -223,7 +223,7 @@ def mind_own_calls(
     sentence: str = OWN_CALL,
     **options: Any,
 ) -> None:
-    """Add a property to a stage: calls do not know of each other. And the suspect for it.
+    """Add a property to a stage, that calls do not know of each other, and its suspect.
 
     Parameters
     ----------
@@ -302,7 +302,7 @@ def asks_for_g(door: Door, fault: Fault) -> bool:
 
 
 def begins_with_a_number(door: Door, fault: Fault) -> bool:
-    """Tell whether backward is right if it is given an array, and not by itself."""
+    """Tell whether backward is right only if it is given an array."""
     if "number" in fault.data:
         return True
     if door.case.lines[-1:] != ["z.backward()"] or "error" not in fault.data:
@@ -321,8 +321,8 @@ BEGINNING = [
         where="Tensor.backward",
     ),
     Suspect(
-        "the way back begins with a number of Python's, which has no shape: begin with an array, "
-        "np.ones_like(self.data)",
+        "the way back begins with a Python number, which has no shape: begin with an array,"
+        " np.ones_like(self.data)",
         begins_with_a_number,
     ),
 ]
@@ -341,8 +341,8 @@ def wrong_gradient(
 ) -> Suspect:
     """Make a suspect: a wrong derivative of an operation, as a formula of ``g, x, y, z``.
 
-    It explains a fault if the student's gradient at other points is what the formula says, and not
-    everywhere what is right. With `signed` the points are of either sign.
+    It explains a fault if the student's gradient at other points is the formula's, and is not right
+    everywhere. With `signed`, the points have either sign.
     """
 
     def explains(door: Door, fault: Fault) -> bool:

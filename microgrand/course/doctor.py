@@ -1,4 +1,4 @@
-"""What the course runs on, for a report of something that does not work."""
+"""What the course runs on, for reports of problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .solution import first_file
 
 
 def doctor(file: Path) -> int:
-    """Print versions, encodings, the file that is found, and how long an empty check takes."""
+    """Print versions, encodings, the student's file, and how long an empty check takes."""
     found = f"{file.resolve()}" if file.is_file() else f"none named {file} in {Path.cwd()}"
     facts = {
         "microgrand": __version__,

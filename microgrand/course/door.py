@@ -1,7 +1,7 @@
 """The only place that knows what a student's tensors and layers look like.
 
-Three styles come in: tensors, single numbers as micrograd's, and layers that hold a cache and have
-``forward`` and ``backward``. All checks speak to a `Door`, in the names of the contract.
+There are three styles: tensors, single numbers as in micrograd, and layers that hold a cache and
+have ``forward`` and ``backward``. All checks go through a `Door`, with the names of the contract.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_plain(given: Any) -> bool:
 
 
 def kind_of(given: Any) -> str:
-    """Say in a few words what was found in the place of a tensor."""
+    """Say in a few words what was found in place of a tensor."""
     if given is None:
         return "None"
     name = type(given).__name__
@@ -44,8 +44,8 @@ def kind_of(given: Any) -> str:
 class Run:
     """The lines of a case that have been run, and the names that they made.
 
-    More lines may follow: ``run("z = x * y")``. Whatever is asked of it becomes a line of the
-    case, so that the case as a program does what the check did.
+    More lines may follow: ``run("z = x * y")``. Each query becomes a line of the case, so that the
+    case, written out as a program, does what the check did.
     """
 
     def __init__(self, door: Door, inputs: dict[str, Any]) -> None:
@@ -114,11 +114,11 @@ class Door:
     own
         A module with ``tensor``, ``value``, ``gradient`` and ``backward``, if there is one.
     substituted
-        The numbers of the stages that are the course's.
+        The numbers of the stages that the course supplies.
     layers
         Whether layers are looked at, which may have ``forward`` and ``backward``.
     number
-        The stage for which other stages are the course's.
+        The stage for which the course supplies other stages.
     """
 
     def __init__(
@@ -132,11 +132,11 @@ class Door:
         self.module, self.own = module, own
         self.substituted, self.number = tuple(substituted), number
         self.stem = str(getattr(module, "__name__", "mygrad"))
-        #: The case that is being looked at.
+        #: The current case.
         self.case = Case(self.stem, {})
-        #: What the report adds, without its being a fault.
+        #: What the report adds that is not a fault.
         self.notes: dict[str, None] = {}
-        #: The names that are not the student's, but bridges to theirs: layers that hold a cache.
+        #: The names that are bridges to the student's: layers that hold a cache.
         self.bridged = tuple(n for n in LAYERS if layers and has_cache(module, n))
         #: Whether no layer maps Tensors: then Tensors are the course's.
         self.layer_style = bool(self.bridged) and not any(
@@ -197,7 +197,7 @@ class Door:
     # --------------------------------------------------------------------------- tensors
 
     def is_tensor(self, given: Any) -> bool:
-        """Tell whether something is a tensor of the student's."""
+        """Tell whether something is one of the student's tensors."""
         if self.own is not None:
             return isinstance(given, self.tensor_class)
         if self.tensor_class is not None and isinstance(given, self.tensor_class):
@@ -232,7 +232,7 @@ class Door:
         return array
 
     def as_array(self, found: Any) -> Array | None:
-        """Return numbers as an array, and None for what holds none."""
+        """Return numbers as an array, and None for anything else."""
         with contextlib.suppress(Exception):
             array = np.asarray(found)
             if array.dtype.kind in "biufc":
@@ -313,7 +313,7 @@ class Door:
     def start(self, **inputs: Any) -> Run:
         """Begin a case: arrays become tensors, unless they are `Plain`."""
         if self.own is None and not self.scalar and self.has("Tensor.backward"):
-            _ = self.wants_tensors  # tried before the case, as an engine may have one tape for all
+            _ = self.wants_tensors  # before the case: an engine may have one tape
         return Run(self, inputs)
 
     def place(self, where: str) -> types.CodeType | None:
@@ -328,7 +328,7 @@ class Door:
         return getattr(found, "__code__", None)
 
     def note(self, sentence: str) -> None:
-        """Tell the student something that is no fault."""
+        """Tell the student something that is not a fault."""
         self.notes[sentence] = None
 
 
@@ -343,7 +343,7 @@ def is_callable(found: Any) -> bool:
 def has_cache(module: Any, name: str) -> bool:
     """Tell whether a class is of layers on arrays, which have forward and backward.
 
-    A layer that maps Tensors when it is called is none, whatever else it has.
+    A layer that maps Tensors when called does not count, whatever else it has.
     """
     found = getattr(module, name, None)
     if not (inspect.isclass(found) and hasattr(found, "forward") and hasattr(found, "backward")):
@@ -352,7 +352,7 @@ def has_cache(module: Any, name: str) -> bool:
 
 
 def maps_arrays(module: Any, layer_class: Any) -> bool:
-    """Tell whether layers that can be called give an array for an array."""
+    """Tell whether calling such layers with an array gives an array."""
     with contextlib.suppress(Exception):
         given: Sequence[Any] = ()
         if layer_class is getattr(module, "Linear", None):
@@ -373,7 +373,7 @@ class Held:
 
 
 class Bridge:
-    """A layer that has ``forward`` and ``backward``, as a function of tensors, made by `node`."""
+    """A layer with ``forward`` and ``backward`` as a function of tensors, made with `node`."""
 
     def __init__(self, layer: Any, node: Callable[..., Any] = as_node) -> None:
         object.__setattr__(self, "layer", layer)
@@ -399,7 +399,7 @@ class Bridge:
         setattr(self.layer, name, value)
 
     def held(self) -> Iterator[Held]:
-        """Yield the parameters of the layer, and of those in it."""
+        """Yield the parameters of the layer and of the layers in it."""
         seen: list[Any] = []
 
         def walk(layer: Any) -> Iterator[Held]:
@@ -426,7 +426,7 @@ OWN = ("params", "grads", "cache")
 
 
 def bridge_to(layer_class: Any, node: Callable[..., Any] = as_node) -> Callable[..., Bridge]:
-    """Make a function that makes layers of a class with bridges to them."""
+    """Return a function that makes layers of a class, with bridges to them."""
 
     def make(*args: Any, **options: Any) -> Bridge:
         layers = [arg.layer if isinstance(arg, Bridge) else arg for arg in args]

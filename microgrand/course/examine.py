@@ -262,7 +262,7 @@ class Examination:
         if not theirs and not isinstance(error, (MemoryError, SystemExit, RecursionError)):
             if not self.shaky:
                 raise error
-            return Fault("it cannot be looked at, as what was looked at before fails", "that first")
+            return Fault("it cannot be checked, because an earlier check fails", "that first")
         name = type(error).__name__
         if isinstance(error, SystemExit):
             text = "the code ends the process: sys.exit was called"
@@ -288,7 +288,7 @@ class Examination:
         return Frozen(*found)  # type: ignore[return-value]
 
     def mind_substitutes(self, fault: Fault, door: Door) -> None:
-        """Raise if it is no fault of the student's that their code does not suit the course's."""
+        """Raise if it is not the student's fault that their code does not suit the course's."""
         if not door.substituted:
             return
         error = fault.data.get("error")

@@ -29,7 +29,7 @@ def as_json(results: list[Result], options: Any) -> str:
 
 
 def output_of(stage: Result, entry: Result) -> str:
-    """Say in words what there is to say of a property that does not pass."""
+    """Describe in words why a property does not pass."""
     fault = entry.get("fault")
     if fault is None and not any("fault" in other for other in stage["properties"]):
         fault = stage["fault"]  # of the whole file
@@ -72,7 +72,7 @@ def gradescope(results: list[Result], options: Any) -> str:
 
 
 def gradescope_failure(message: str) -> str:
-    """Return a results.json that says that the grader itself has failed."""
+    """Return a results.json for a failure of the grader itself."""
     return json.dumps(
         {
             "score": 0,
@@ -140,7 +140,7 @@ def github(results: list[Result], options: Any) -> str:
 
 
 def append_to(variable: str, text: str) -> None:
-    """Append to the file that a variable of the environment names, if there is one."""
+    """Append to the file that an environment variable names, if it is set."""
     path = os.environ.get(variable)
     if path:
         with Path(path).open("a", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""What is remembered between two commands; never what decides whether a stage passes."""
+"""What is remembered from one command to the next, but never whether a stage passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = ".microgrand-course.json"
 class Progress:
     """The file beside the student's: when stages passed first, which hints have been seen.
 
-    A file that is missing or broken is begun anew: what passes is found by running.
+    A missing or broken file is replaced by a new one: running the checks finds what passes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,9 @@ class Progress:
             if not (last is None or isinstance(last["stage"], int)):
                 raise ValueError("last")
         except (ValueError, TypeError, KeyError, AttributeError, OSError):
-            print(f"{NAME} cannot be read, and is begun anew: nothing is lost.", file=sys.stderr)
+            print(
+                f"{NAME} cannot be read; a new one is begun, and nothing is lost.", file=sys.stderr
+            )
             return
         self.data.update(stages=stages, last=last)
 
@@ -46,7 +48,7 @@ class Progress:
         return next((n for n in STAGES if not self.stage(n).get("passed")), None)
 
     def rung(self, shown: dict[str, Any]) -> int:
-        """Return how many hints have been seen for what is shown of a stage: for each fault anew.
+        """Return how many hints have been seen for what is shown of a stage, by fault.
 
         `shown` is a stage of a result, or what is remembered of the last one.
         """
@@ -74,7 +76,7 @@ class Progress:
         self.save()
 
     def save(self) -> None:
-        """Write the file as a whole; a folder that cannot be written to is no fault."""
+        """Write the file as a whole; a folder that cannot be written to is not a fault."""
         new = self.path.with_name(f"{NAME}.{os.getpid()}")
         try:
             new.write_text(json.dumps(self.data, indent=1), encoding="utf-8")

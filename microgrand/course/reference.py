@@ -1,7 +1,7 @@
 """The course's own framework, stage by stage: it stands in for parts that are faulty or missing.
 
-Every expected value and gradient of the course is computed with it; the course's tests hold it to
-microgrand's gradient checks. An operation is written with `node`, and its derivative is a closure.
+Every expected value and gradient of the course is computed with it; the course's tests check it
+with microgrand's gradcheck. An operation is written with `node`, and its derivative is a closure.
 """
 
 # mypy: ignore-errors
@@ -200,7 +200,7 @@ def node(value, parents, vjp):
 
 
 def in_order(last):
-    """Return the graph with every tensor after its parents; no recursion, as it may be deep."""
+    """Return the graph with every tensor after its parents, without recursion: it may be deep."""
     order, seen, stack = [], set(), [(last, False)]
     while stack:
         tensor, done = stack.pop()
@@ -272,7 +272,7 @@ class Module:
 
 
 def found_in(place, kind):
-    """Yield what is of a kind in a module's attributes, in lists, tuples, dicts, and below."""
+    """Yield all of a kind in a module's attributes, in lists, tuples and dicts, at any depth."""
     if isinstance(place, kind):
         yield place
     if isinstance(place, Module):

@@ -12,10 +12,10 @@ from .stages import STAGES
 WIDTH, INDENT = 80, 11
 COMMAND = "python -m microgrand.course"
 
-#: The property of what comes before all stages.
+#: The property that comes before all stages.
 IMPORTED = "the file can be imported"
 
-#: What stands at the beginning of a line, and other sentences of reports.
+#: How lines begin, and other sentences of reports.
 WORDS = {
     "Stage {number} of {total}, {name}: fault.",
     "Stages passed: {numbers}.",
@@ -46,10 +46,10 @@ WORDS = {
     "Line {line} uses the inside of your Tensor: write it with node(), or mend stage {stage}.",
     "It looks at what stage {stage} makes: mend that first.",
     IMPORTED,
-    "The file cannot be imported: no stage can be looked at, and no hints help.",
+    "The file cannot be imported: no stage can be checked, and hints cannot help.",
 }
 
-#: What is said of cases and of processes, with places.
+#: Templates for what is said about cases and processes.
 CASES = {
     "an array of shape {a}",
     "shape {a}",
@@ -68,8 +68,8 @@ CASES = {
     "after two steps {a} has moved by {b}",
     "the file as it is imported",
     "the import of the file",
-    "not known, as the process has ended",
-    "an end, and that the process goes on",
+    "unknown: the process has ended",
+    "that the call ends, and the process does not",
     "a file that Python can run",
     "still running after {a} s",
     "still running, in a call that does not return",
@@ -96,7 +96,7 @@ def stage_of(result: dict[str, Any], number: int | None = None) -> dict[str, Any
 
 
 def spans(numbers: list[int]) -> str:
-    """Write numbers shortly: 1-4, 7."""
+    """Write numbers in short: 1-4, 7."""
     parts: list[list[int]] = []
     for n in numbers:
         if parts and parts[-1][-1] == n - 1:
@@ -190,7 +190,7 @@ def first_faulty(result: dict[str, Any]) -> list[int]:
 
 
 def notes_of(stages: list[dict[str, Any]], lang: str) -> list[str]:
-    """Return the lines of what is no fault."""
+    """Return the lines of what is not a fault."""
     return [entry("note", say(text, lang), lang) for stage in stages for text in stage["notes"]]
 
 
@@ -216,7 +216,9 @@ def fault_lines(fault: dict[str, Any], lang: str, rung: int = 0) -> list[str]:
 
 def import_lines(fault: dict[str, Any], lang: str) -> list[str]:
     """Return the lines of a file that cannot be imported."""
-    title = say("The file cannot be imported: no stage can be looked at, and no hints help.", lang)
+    title = say(
+        "The file cannot be imported: no stage can be checked, and hints cannot help.", lang
+    )
     found = entry("found", say_filled(fault["found"], lang), lang)
     return [*folded(title, WIDTH), found, *place_lines(fault, lang)]
 

@@ -1,4 +1,4 @@
-"""Runs the child process, limits it, and makes of its records a result."""
+"""Run the child process, limit it, and turn its records into a result."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .stages import EDITION, STAGES
 Result = dict[str, Any]
 Hear = Callable[[list[dict[str, Any]]], None]
 
-#: How long a child may say nothing, not even that it is alive; its own limits are narrower.
+#: How long a child may be silent, without even a sign of life; its own limits are narrower.
 SILENCE = 60.0
-#: How often a new child goes on after what ended the one before.
+#: How often a new child may take over from one that was ended.
 RESTARTS = 12
 
 
@@ -35,9 +35,9 @@ class GraderError(Exception):
 
 
 class Child:
-    """A process that has imported all that it needs, and waits for a job.
+    """A process that has imported what it needs, and waits for a job.
 
-    With `warm` it has tried the checks, too, for what is only made when it is needed first.
+    With `warm` it has also run the checks once, for what is only made on first use.
     """
 
     def __init__(self, folder: Path, warm: bool = False) -> None:
@@ -53,7 +53,7 @@ class Child:
             "OPENBLAS_NUM_THREADS": "1",
             "MPLBACKEND": "Agg",
         }
-        if "PYTHONPYCACHEPREFIX" in os.environ:  # caches have a place of their own
+        if "PYTHONPYCACHEPREFIX" in os.environ:  # caches have their own place
             environment.pop("PYTHONDONTWRITEBYTECODE", None)
         else:  # none beside the student's file
             environment["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -73,7 +73,7 @@ class Child:
         return open(self.place / name, "wb")
 
     def run(self, job: dict[str, Any], hear: Hear | None = None) -> list[dict[str, Any]]:
-        """Send the job, wait, and return the records; `hear` is given all that there are yet."""
+        """Send the job, wait, and return the records; `hear` is given those so far."""
         assert self.process.stdin is not None
         job = {**job, "records": str(self.records), "nonce": self.nonce}
         with contextlib.suppress(OSError):
@@ -110,11 +110,11 @@ class Child:
         return path.read_bytes()[-20_000:].decode("utf-8", "backslashreplace")
 
     def last_error(self) -> str:
-        """Return the last line of that: what Python says of an exception."""
+        """Return its last line: how Python names an exception."""
         return ([line for line in self.errors().splitlines() if line.strip()] or ["no error"])[-1]
 
     def kill(self) -> None:
-        """End the process, and those that it has started."""
+        """End the process and those it has started."""
         if os.name == "posix":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -160,22 +160,22 @@ def examine_file(
     go_on
         Whether to look at all stages, rather than to stop at the first fault.
     seed
-        For other cases than those that are the same in every run.
+        Draws other cases than the usual ones, which are the same in every run.
     examples
         How many cases are drawn of each property.
     substitute
         Whether a stage is checked with the course's parts where earlier ones are faulty.
     child
-        A process that waits already.
+        A process that is already waiting.
     patience
-        How much longer than usual a property may take; by default as many more cases need.
+        How much longer than usual a property may take; by default, in proportion to `examples`.
     first
         A stage to look at before the others.
     hear
-        Called with the records that there are yet, while the child goes on.
+        Called with the records so far, while the child is running.
     whole
-        Whether to look at all properties of a stage, as for marks, rather than up to a fault: each
-        that never ends takes its time.
+        Whether to check all properties of a stage (to mark it, say) rather than stop at a fault:
+        each one that never ends takes its full time.
     """
     path = Path(file).resolve()
     wanted = list(STAGES) if stages is None else list(stages)
@@ -233,7 +233,7 @@ def end_of(child: Child, records: list[dict[str, Any]]) -> dict[str, Any] | None
             "stage": at["stage"] if at and at is not last_result else 0,
             "index": at["index"] if at else 0,
             "found": how_it_ended(child.process.returncode, child.errors()),
-            "case": "not known, as the process has ended",
+            "case": "unknown: the process has ended",
             "printed": "",
             "line": line_in(child.errors()),
         }
@@ -244,7 +244,7 @@ def end_of(child: Child, records: list[dict[str, Any]]) -> dict[str, Any] | None
         "case": died["case"],
         "program": "",
         "found": died["found"],
-        "expected": "an end, and that the process goes on"
+        "expected": "that the call ends, and the process does not"
         if number
         else "a file that Python can run",
         "cause": None,
@@ -271,7 +271,7 @@ def how_it_ended(status: int | None, errors: str) -> str:
 
 
 def line_in(errors: str) -> dict[str, Any] | None:
-    """Return the student's line in what `faulthandler` wrote: the first of a file not ours."""
+    """Return the student's line from what `faulthandler` wrote: the first outside our files."""
     package = str(Path(__file__).resolve().parents[1])
     for name, line, function in re.findall(r'File "(.*)", line (\d+) in (.*)', errors):
         ours = name.startswith((package, "<")) or "site-packages" in name or "lib/python" in name
@@ -281,7 +281,7 @@ def line_in(errors: str) -> dict[str, Any] | None:
 
 
 def result_of(path: Path, wanted: Sequence[int], records: list[dict[str, Any]]) -> Result:
-    """Put records together: the one object that ``--json`` prints."""
+    """Combine records into the one object that ``--json`` prints."""
     failed = next((r for r in records if r["event"] == "result" and r["stage"] == 0), None)
     ends = {r["stage"]: r for r in records if r["event"] == "stage"}
     results = {(r["stage"], r["index"]): r for r in records if r["event"] == "result"}
@@ -329,7 +329,7 @@ def result_of(path: Path, wanted: Sequence[int], records: list[dict[str, Any]]) 
 
 
 def nothing_found(path: Path, wanted: Sequence[int], why: str) -> Result:
-    """Return the result of a file that is not there: all is missing."""
+    """Return the result of a file that does not exist: everything is missing."""
     stages = [
         {
             "stage": number,
@@ -353,7 +353,7 @@ def nothing_found(path: Path, wanted: Sequence[int], why: str) -> Result:
 def score_of(properties: Any, results: Sequence[Any], status: str) -> dict[str, int]:
     """Return the points of a stage: those of its properties that hold.
 
-    What does not concern the style of a solution counts where all else passed.
+    Properties that do not apply to the style of a solution count if all others hold.
     """
     passed = ("passed", "not checked") if status.endswith("passed") else ("passed",)
     score = sum(

@@ -1,8 +1,8 @@
 """The course's texts in English and Chinese: lessons, and every sentence that is printed.
 
-A sentence is written in English where it is used, and that is its key: what has no translation, or
-was changed since, is shown in English. The lesson of a stage is ``text/<language>/NN.md``; a
-translated one begins with the hash of the English one that it was made from.
+A sentence is written in English where it is used, and is its own key: one without a translation, or
+changed since, is shown in English. The lesson of a stage is ``text/<language>/NN.md``; a translated
+one begins with the hash of the English text it was made from.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LANGUAGES = ("en", "zh")
 
 
 def language(given: str | None = None) -> str:
-    """Return the language to speak: the one given, of MICROGRAND_LANG, or of the locale."""
+    """Return the language to use: the one given, or that of MICROGRAND_LANG, or of the locale."""
     with contextlib.suppress(ValueError):  # a locale that Python does not know
         given = given or os.environ.get("MICROGRAND_LANG") or locale.getlocale()[0]
     return "zh" if (given or "en").lower().startswith(("zh", "chinese")) else "en"
@@ -42,9 +42,10 @@ def say(sentence: str, lang: str) -> str:
 
 
 def say_filled(text: str, lang: str) -> str:
-    """Return what was made of a sentence with places in a language, or as it is.
+    """Translate a filled-in sentence, or return it as it is.
 
-    Such a sentence is ``"{a} has shape {b}"``: what stands in its places is said by itself.
+    The template of such a sentence is ``"{a} has shape {b}"``; what fills its places is translated
+    on its own.
     """
     found = translations(lang).get(text)
     if found is not None or not translations(lang) or EXCEPTION.match(text):
@@ -59,23 +60,23 @@ def say_filled(text: str, lang: str) -> str:
 
 @functools.cache
 def patterns(lang: str) -> list[tuple[re.Pattern[str], str]]:
-    """Return the sentences with places as patterns, the longest first, with their translations."""
+    """Return the templates as patterns, the longest first, with their translations."""
     found = [text for text in translations(lang) if PLACE.search(text)]
     found.sort(key=lambda text: (-len(PLACE.sub("", text)), text))
     return [(pattern_of(text), translations(lang)[text]) for text in found]
 
 
 def pattern_of(text: str) -> re.Pattern[str]:
-    """Return the pattern of what may be made of a sentence with places."""
+    """Return a pattern that matches a filled-in template."""
     parts = PLACE.split(text)  # every second one is the name of a place
     return re.compile(
         "".join(f"(?P<{p}>.+?)" if i % 2 else re.escape(p) for i, p in enumerate(parts)), re.DOTALL
     )
 
 
-#: What Python says of an exception.
+#: How Python names an exception.
 EXCEPTION = re.compile(r"[A-Z]\w*: ")
-#: A place in what is said of a case: one letter, as other sentences are filled by their own code.
+#: A place in a template: one letter. Other sentences are filled by their own code.
 PLACE = re.compile(r"\{([a-h])\}")
 
 

@@ -1,4 +1,4 @@
-"""The course's own lines for a stage, and the beginnings that are given to students."""
+"""The course's own lines for a stage, and the skeletons that students are given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def first_file() -> str:
     return head + STAGES[1].skeleton
 
 
-#: Names that the reference's lines use, and that students have from a later stage on.
+#: Names that the reference's lines use, but students have only from a later stage on.
 LATER = {"undo_broadcasting": 5, "RECORDING": 15}
 
 
@@ -31,7 +31,7 @@ def lines_of(stage: Stage) -> str:
         for attribute in name.split("."):
             found = getattr(found, attribute)
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(found)))  # type: ignore[arg-type]
-        if name == "Tensor":  # as far as the operators: the rest belongs to later stages
+        if name == "Tensor":  # up to the operators: the rest belongs to later stages
             source = source.split("    # ----", 2)[0] + "    # ----" + source.split("    # ----")[1]
             source = "\n".join(line for line in source.splitlines() if "# ----" not in line)
         for later, number in LATER.items():

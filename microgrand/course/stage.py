@@ -1,4 +1,4 @@
-"""What a stage of the course is: a contract, properties, suspects for what is wrong, and hints."""
+"""What a stage of the course is: a contract, properties, suspects for its faults, and hints."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class Property:
     check
         Called as ``check(door, draw)``; raises `Fault`.
     needs
-        Earlier stages without which it cannot be looked at.
+        Earlier stages without which it cannot be checked.
     points
         Its weight among the properties of its stage.
     arrays
-        Whether it makes no sense for an engine of single numbers.
+        Whether it is meaningless for an engine of single numbers.
     layers
-        Whether it can be checked of layers that have ``forward`` and ``backward``.
+        Whether it can be checked for layers that have ``forward`` and ``backward``.
     examples
-        How many cases are drawn, if not as many as usual; 1 for what draws nothing.
+        How many cases are drawn, if not the usual number; 1 for what draws nothing.
     seconds
         After how much processor time it is stopped.
     call_seconds
-        After how much of it in a single call of a function, which calls no other in the file.
+        The same for a single call of a function that calls no other in the file.
     """
 
     sentence: str
@@ -66,14 +66,14 @@ class Property:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A cause, and the experiment that tells whether it explains a fault.
+    """A cause, and an experiment that tells whether it explains a fault.
 
     Parameters
     ----------
     cause
-        One sentence, that says how to mend it.
+        One sentence that says how to mend it.
     explains
-        Called as ``explains(door, fault)``; what it raises counts as no.
+        Called as ``explains(door, fault)``; an error counts as no.
     where
         The contract's name of the code to look at, if the fault does not say so.
     """
@@ -135,7 +135,7 @@ class Stage:
         return add
 
     def sentences(self) -> Iterator[str]:
-        """Yield all that is said of this stage in English, and translated elsewhere."""
+        """Yield all sentences of this stage, in English; their translations are elsewhere."""
         yield self.name
         yield from self.hints
         yield from dict.fromkeys(p.sentence for p in self.properties)

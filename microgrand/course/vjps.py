@@ -142,8 +142,8 @@ VJPS = [
         lambda door, call: (
             isinstance(call.returned, (np.ndarray, np.generic)) or door.is_tensor(call.returned)
         ),
-        "a vjp returns a gradient by itself: it has to be a tuple, one for each parent, and that "
-        "of one is `(g,)`, with a comma",
+        "a vjp returns a bare gradient: it has to return a tuple, one for each parent, and "
+        "for a single one that is `(g,)`, with a comma",
     ),
     vjp_that(
         lambda door, call: (

@@ -208,7 +208,7 @@ def read_idx(path: str | PathLike[str]) -> Array:
 
 
 def _read_array(path: str | PathLike[str], file: BufferedIOBase) -> Array:
-    """Read an idx file, and no more of it than its header promises: it may unpack to anything."""
+    """Read an idx file, but no more than its header promises: it may unpack to anything."""
     header = file.read(4)
     if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in _IDX_DTYPES:
         known = ", ".join(f"{code:02x}" for code in _IDX_DTYPES)

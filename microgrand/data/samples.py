@@ -75,15 +75,14 @@ def batches(
     *arrays
         Arrays with the same number of samples, such as images and labels. A list or tuple counts
         its items, a frame of pandas or Polars its rows, a tensor the first axis. With
-        ``shuffle=False``, also iterators and generators: they are read as far as batches are asked
-        for.
+        ``shuffle=False``, also iterators and generators, read only as far as batches are requested.
     batch_size
         Number of samples in a batch; the last batch has those that are left.
     rng
-        A seed, or the generator to draw from. A generator gives another order at each call, a
+        A seed, or the generator to draw from. A generator gives a different order at each call, a
         seed the same one: make the generator once, before the loop over the epochs.
     shuffle
-        With False, the samples come in their own order, and there need be no `rng`.
+        With False, the samples come in their own order, and `rng` is not needed.
     drop_last
         Leave the last batch out if it is smaller than the others.
 
@@ -129,8 +128,8 @@ def batches(
     batch_size = _checked_batch_size(batch_size)
     order = np.arange(length) if not shuffle else _generator(rng).permutation(length)
     stop = length - length % batch_size if drop_last else length
-    # A generator expression, as the body of a generator function would check nothing until the
-    # first batch is asked for.
+    # A generator expression: the body of a generator function would check nothing until the
+    # first batch is requested.
     return (
         tuple(_take(array, order[start : start + batch_size]) for array in arrays)
         for start in range(0, stop, batch_size)
@@ -149,7 +148,7 @@ def _take(array: Any, order: Any) -> Any:
 def _batches_of_iterators(
     arrays: tuple[Any, ...], batch_size: int, drop_last: bool
 ) -> Iterator[tuple[Any, ...]]:
-    """Iterate over samples, some of which are only known one after the other."""
+    """Iterate over samples, some of which come one at a time."""
     for index, array in enumerate(arrays):
         if not isinstance(array, Iterator):
             _checked_samples(index, array)
@@ -219,7 +218,7 @@ def _checked_batch_size(size: Any) -> int:
 
 
 def _checked_count(name: str, value: int) -> int:
-    """Return an integer as Python's own, whose sums do not wrap around as those of np.uint8."""
+    """Return an integer as Python's own: its sums do not wrap around, as those of np.uint8 do."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(
             f"{name} must be an integer, a number of samples, got {value!r}; "

@@ -177,7 +177,7 @@ def check_models_agree(layouts: Sequence[Sequence[Any]]) -> None:
 
 
 def check_heads_agree(heads: Array) -> None:
-    """Raise if a step is not the same on all ranks, or one of them was given what is none."""
+    """Raise if the ranks do not all take the same step, or one was given something else."""
     steps, batches, which, failed, examples = heads[:, :5].T
     check_none_failed(int(np.sum(failed)))
     if np.any(steps != steps[0]):

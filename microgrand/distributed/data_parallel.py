@@ -64,20 +64,21 @@ class DistributedDataParallel:
     Notes
     -----
     Random numbers. The generators that dropout draws from, the library's and those of the model's
-    modules, go on from the states of rank 0, but differently on each rank: all masks follow from
-    one seed, and no two ranks draw the same. On rank 0 they go on as without this object. The
-    generator that shuffles the examples must be another one, with one seed on all ranks.
+    modules, continue from the states of rank 0, but differently on each rank: all masks follow from
+    one seed, and no two ranks draw the same. Rank 0 draws as it would without this object. The
+    generator that shuffles the examples must be a different one, with one seed on all ranks.
 
     Batch normalisation normalises each rank's part by its own mean and variance, as in PyTorch, so
     its loss is not that of one process. All buffers of floats become those of rank 0 after each
     `backward`.
 
-    Errors. An exception that nobody catches ends all ranks with its traceback; otherwise the
-    others would wait for ever. A process that ends before the others ends them with an error, too.
+    Errors. An uncaught exception ends all ranks, with its traceback; otherwise the others would
+    wait forever. A process that ends before the others ends them with an error, too.
 
     Saving. All ranks hold the same state, so one saves: ``if ddp.rank == 0: ...``. Load it on all
-    ranks, however many, before this object is made. Without masks, as many ranks go on with the
-    same bits. Of masks only those of rank 0 go on; the others begin anew from its generators.
+    ranks, however many, before this object is made. Without dropout, the same number of ranks
+    continues with the same bits. With it, only rank 0 continues its sequence of masks; the others
+    start new ones from its generators.
 
     Examples
     --------
@@ -145,7 +146,7 @@ class DistributedDataParallel:
         values = np.ascontiguousarray(tensor.data)
         self.comm.Bcast(values.reshape(-1).view(np.uint8))
         if self.rank > 0:
-            tensor.version += 1  # as any change in place: graphs have saved the values
+            tensor.version += 1  # as for any change in place: graphs have saved the values
             tensor.data[...] = values
 
     def generators(self) -> Iterator[np.random.Generator]:
@@ -266,7 +267,7 @@ class DistributedDataParallel:
         return heads
 
     def check_parameters(self) -> None:
-        """Raise if parameters are not the same to the bit on all ranks."""
+        """Raise if parameters are not bitwise equal on all ranks."""
         sums = {name: checksum([p.data]) for name, p in self.model.named_parameters()}
         checks.check_parameters_agree(self.comm.allgather(sums), self.steps)
 

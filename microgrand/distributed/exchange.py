@@ -1,7 +1,7 @@
-"""Speed: gradients are summed over the ranks in buckets, while the backward pass goes on.
+"""Speed: gradients are summed over the ranks in buckets, during the backward pass.
 
 The pass completes the gradients of the last layers first. So the parameters are put into buckets in
-reverse order, and a bucket's sum is begun when the last of its gradients is there. All ranks begin
+reverse order, and a bucket's sum begins when its last gradient is complete. All ranks begin
 their buckets in one order, as MPI asks: a bucket waits for those before it.
 """
 
@@ -84,14 +84,14 @@ class Exchange:
         return self
 
     def take(self, node: Node, cotangent: Array) -> None:
-        """Look on as the backward pass completes a cotangent; send what has become full."""
+        """Observe that the backward pass has completed a cotangent; send a bucket that is full."""
         if node in self.places:
             k, i = self.places[node]
             self.buckets[k].put(i, node, cotangent)  # type: ignore[arg-type]
             while self.begun < len(self.buckets) - 1 and not self.buckets[self.begun].missing:
                 self.begin()
         elif self.begun:
-            self.buckets[self.begun - 1].request.Test()  # MPI goes on only while it is called
+            self.buckets[self.begun - 1].request.Test()  # MPI works only while it is called
 
     def begin(self) -> None:
         """Begin the sum of the next bucket."""

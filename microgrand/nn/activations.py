@@ -23,7 +23,7 @@ def relu_mask(x: Array) -> Mask:
 def relu(x: ArrayLike, inplace: bool = False) -> Tensor:
     """Replace negative elements by zero; the derivative at zero is zero.
 
-    A ``nan`` stays ``nan``. As of all activations, `inplace` is False: tensors are not changed in
+    A ``nan`` stays ``nan``. As for all activations, `inplace` is False: tensors are not changed in
     place.
 
     Examples
@@ -251,7 +251,7 @@ def xlogy(x: Value, y: Value) -> Value:
 defvjp(
     xlogy,
     lambda g, out, x, y: g * np.log(np.where(np.equal(x, 0) & np.less_equal(y, 0), 1, y)),
-    lambda g, out, x, y: g * x / np.where(np.equal(x, 0) & ~np.isnan(y), 1, y),
+    lambda g, out, x, y: g * (x / np.where(np.equal(x, 0) & ~np.isnan(y), 1, y)),
 )
 
 

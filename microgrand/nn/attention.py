@@ -50,7 +50,7 @@ def scaled_dot_product_attention(
         Of shape ``(..., keys, value_features)``.
     attn_mask
         Of a shape that broadcasts to ``(..., queries, keys)``: booleans, True where a query may
-        look at a key (`MultiheadAttention` says it the other way round), or floats that are added
+        look at a key (`MultiheadAttention` has it the other way round), or floats that are added
         to the scores. A query that may look at nothing gets zeros.
     dropout_p
         Probability of dropping a weight; the caller says when.
@@ -112,7 +112,7 @@ def causal_mask(queries: int, keys: int) -> Mask:
 
 @primitive
 def attention_weights(query: Value, key: Value, added: Value) -> Value:
-    """Return ``softmax(Q K^T + added)``; one array holds all that is computed on the way."""
+    """Return ``softmax(Q K^T + added)``; one array holds all intermediate values."""
     scores = query @ np.swapaxes(key, -1, -2)
     if added is not None:
         np.add(scores, added, out=scores)
@@ -122,7 +122,7 @@ def attention_weights(query: Value, key: Value, added: Value) -> Value:
 def attention_weights_vjp(
     g: Value, out: Value, needed: Any, query: Value, key: Value, added: Value
 ) -> tuple[Value, ...]:
-    """Return the cotangent of the scores, times what each factor was multiplied with."""
+    """Return the cotangent of the scores, times the other factor for each."""
     g = softmax_vjp(g, out, None)
     return (
         g @ key if needed[0] else None,
@@ -146,7 +146,7 @@ def attend(
     """Return what the queries gather, and the weights by which they do."""
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     if allowed is not None:
-        # Its exponential is 0 beside any score; minus infinity would make nan if nothing is left.
+        # Next to any score its exponential is 0; minus infinity would give nan if none is left.
         hidden = np.finfo(query.dtype).min / 2
         hiding = np.where(allowed, 0, hidden).astype(query.dtype)
         added = hiding if added is None else added + hiding

@@ -108,7 +108,7 @@ def shape_of_mask(layer: Any, given: Any, n: int, queries: int, keys: int) -> Sh
 
 
 def check_padding(given: Shape, n: int, keys: int, is_batch: bool) -> None:
-    """Raise if it is not told of each key whether it is padding."""
+    """Raise if a mask does not tell for each key whether it is padding."""
     expected = (n, keys) if is_batch else (keys,)
     if given != expected:
         raise ValueError(
@@ -129,6 +129,6 @@ def activation(given: Any, by_name: dict[str, Any]) -> Any:
 
 
 def check_is_module(who: str, given: Any, module: type) -> None:
-    """Raise if it is no module."""
+    """Raise if it is not a module."""
     if not isinstance(given, module):
         raise TypeError(f"{who} is a module, got {given!r:.60}")

@@ -1,4 +1,4 @@
-"""Bags of words: one vector for several words, the sum, the mean or the maximum of theirs."""
+"""Bags of words: one vector for several words, the sum, mean or maximum of their vectors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def embedding_bag(
     include_last_offset
         Whether the last of `offsets` is the number of words, where the last bag ends, and no bag.
     padding_idx
-        A word that does not count. From the end if negative.
+        A word that does not count. Counted from the end if negative.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def embedding_bag(
 
 
 def in_bags(starts: Array, counts: Array, include_last_offset: bool) -> tuple[Array, Array]:
-    """Return the numbers of the words in each bag, filled up to equal length, and which count."""
+    """Return the numbers of each bag's words, padded to equal length, and which of them count."""
     ends = np.concatenate([starts[1:], np.full_like(starts, len(counts), shape=1)])
     if include_last_offset:
         starts, ends = starts[:-1], ends[:-1]

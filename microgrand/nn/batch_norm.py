@@ -11,7 +11,7 @@ from ..tensor import Tensor
 from . import norm_checks
 from .module import Buffer
 from .normalization import Norm, affine, for_channels, with_parameters
-from .scores import How, rescale, standardized
+from .scores import How, standardized
 
 
 def batch_norm(
@@ -42,7 +42,7 @@ def batch_norm(
         is cast to that of `weight`.
     running_mean, running_var
         Tensors of shape ``(channels,)`` that require no gradient, such as an `nn.Buffer`, or None
-        if always the batch's are used.
+        to always use the batch's.
     weight, bias
         Tensors or arrays of shape ``(channels,)``, or None.
     training
@@ -76,12 +76,8 @@ def batch_norm(
     if not training and running_mean is not None and running_var is not None:
         center, variance = (for_channels(r._array, x, 1) for r in (running_mean, running_var))
         scale = (1 / np.sqrt(variance + eps)).astype(x.dtype)
-        if weight is None:
-            return affine((x - center.astype(x.dtype)) * scale, None, bias)
-        # Scale and shift at once: z weight + bias = x w + (bias - mean w), w = weight s.
-        both = weight * scale
-        shift = -center.astype(x.dtype) * both
-        return rescale(x, both, shift if bias is None else shift + bias)
+        # The mean first: (bias - mean scale) + x scale would cancel where it is far from 0.
+        return affine(x - center.astype(x.dtype), scale if weight is None else weight * scale, bias)
     axes = (0, *range(2, x._array.ndim))
     z, center, variance = standardized(x, How(axes, eps))
     if training and running_mean is not None and running_var is not None:
@@ -196,7 +192,7 @@ class BatchNorm2d(BatchNorm):
         Whether there are running averages; without them, evaluation uses the batch's statistics,
         too.
     bias
-        Whether there is a bias beside the weight.
+        Whether there is a bias besides the weight.
     dtype
         Floating dtype of parameters and buffers; the input is cast to it.
 

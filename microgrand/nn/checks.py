@@ -24,7 +24,7 @@ from ..tensor import Tensor
 
 
 def integer(who: str, value: Any, least: int) -> int:
-    """Return an integer as Python's own, or raise if it is none, or less than `least`."""
+    """Return an integer as Python's own; raise for anything else, or less than `least`."""
     if not is_integer(value):
         raise TypeError(f"{who} must be an integer, got {value!r}")
     if value < least:
@@ -77,31 +77,40 @@ def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         )
 
 
-def check_label_dtype(labels: Array, who: str = "cross_entropy") -> None:
-    """Raise if labels of a classification are no integers."""
+#: What losses of a classification call their first argument.
+SCORES = {
+    "cross_entropy": "logits",
+    "multi_margin_loss": "logits",
+    "nll_loss": "log_probabilities",
+}
+
+
+def check_label_dtype(who: str, labels: Array) -> None:
+    """Raise if labels of a classification are not integers."""
     if labels.dtype.kind not in "iu" and labels.size:  # the empty list has no dtype of its own
         raise TypeError(
-            f"{who}(logits, labels) needs integer labels, got dtype {labels.dtype} and shape "
-            f"{labels.shape}; if these are the logits, they come first; else convert them with "
-            "labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
+            f"{who}({SCORES[who]}, labels) needs integer labels, got dtype {labels.dtype} and "
+            f"shape {labels.shape}; if these are the {SCORES[who]}, they come first; else convert "
+            "them with labels.astype(int), or one-hot rows with labels.argmax(axis=1)"
         )
 
 
-def check_labels(logits: Any, labels: Array) -> None:
-    """Raise if the shapes of logits and labels do not fit."""
-    if logits.ndim == 0 or labels.shape != logits.shape[: logits.ndim > 1] + logits.shape[2:]:
+def check_labels(who: str, scores: Any, labels: Array) -> None:
+    """Raise if the shapes of scores and labels do not fit."""
+    if scores.ndim == 0 or labels.shape != scores.shape[: scores.ndim > 1] + scores.shape[2:]:
         raise ValueError(
-            "cross_entropy needs logits of shape (n, classes) and labels of shape (n,), or logits "
-            "(n, classes, ...) and labels (n, ...), or (classes,) and (), got "
-            f"{logits.shape} and {labels.shape}{mend_labels(logits, labels)}"
+            f"{who} needs {SCORES[who]} of shape (n, classes) and labels of shape (n,), or "
+            f"(n, classes, ...) and (n, ...), or (classes,) and (), got {scores.shape} and "
+            f"{labels.shape}{mend_labels(who, scores, labels)}"
         )
 
 
-def mend_labels(logits: Any, labels: Array) -> str:
+def mend_labels(who: str, scores: Any, labels: Array) -> str:
     """Return what to do with labels that look like rows of zeros and a one, or like a column."""
-    if logits.shape == labels.shape:
-        return "; one-hot rows are made labels with labels.argmax(axis=1), probabilities are floats"
-    if logits.ndim == 2 and labels.shape == (len(logits), 1):
+    if scores.shape == labels.shape:
+        probabilities = ", probabilities are floats" if who == "cross_entropy" else ""
+        return f"; one-hot rows are made labels with labels.argmax(axis=1){probabilities}"
+    if scores.ndim == 2 and labels.shape == (len(scores), 1):
         return "; a column is made labels with labels[:, 0]"
     return ""
 
@@ -287,7 +296,7 @@ def check_mode(mode: Any) -> None:
 
 
 def check_is_mapping(state: Any) -> None:
-    """Raise if a state is no mapping."""
+    """Raise if a state is not a mapping."""
     if not isinstance(state, Mapping):
         raise TypeError(
             "load_state_dict takes a mapping from names to arrays, got "
@@ -442,7 +451,7 @@ def when_to_scale(scaling: Any) -> str:
 
 
 def check_channels(shape: Shape, spatial_axes: int) -> None:
-    """Raise if an input does not have a channel axis before so many spatial ones."""
+    """Raise if an input does not have a channel axis before its spatial axes."""
     batched, single = spatial_axes + 2, spatial_axes + 1
     # (a, b, c) may be a batch of sequences or one image; we refuse to guess.
     ambiguous = spatial_axes == 2
@@ -553,7 +562,7 @@ def check_drawn_once(masks: Any) -> None:
 
 
 def refuse_order_of_blocks() -> None:
-    """Raise, as blocks ended in another order than they began."""
+    """Raise because blocks ended in another order than they began."""
     raise RuntimeError(
         "a block of DropoutMasks ended in another order than it began, or in another context, "
         "so that masks of several blocks were mixed up; that happens if a generator yields "

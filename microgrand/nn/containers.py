@@ -14,12 +14,12 @@ from .module import Module, Parameter
 
 
 class Numbered(Module):
-    """What is known by numbers; the base of `Sequential`, `ModuleList` and `ParameterList`."""
+    """What is accessed by numbers; the base of `Sequential`, `ModuleList` and `ParameterList`."""
 
     layers: list[Any]
 
     def checked(self, items: Iterable[Any]) -> list[Any]:
-        """Return what is to be put in as a list, if it is of the right kind."""
+        """Return what is to be added as a list, if it is of the right kind."""
         who = type(self).__name__
         checks.check_module_list(who, items, Module)
         items = list(items)
@@ -53,12 +53,12 @@ class Numbered(Module):
         return self
 
     def insert(self, index: int, item: Any) -> Any:
-        """Put one before that of a number; return this list."""
+        """Insert one before the given position; return this list."""
         self.layers[index:index] = self.checked([item])
         return self
 
     def pop(self, index: int = -1) -> Any:
-        """Take out the last one, or that of a number, and return it."""
+        """Remove the last one, or that at the given position, and return it."""
         item = self.layers[index]
         del self[index]
         return item
@@ -113,7 +113,7 @@ class Sequential(Numbered):
             super().__setattr__(name, value)
 
     def put_module(self, name: str, module: Module | None) -> None:
-        """Add a layer of this name at the end, or put it in the place of the one that has it."""
+        """Add a layer of this name at the end, or replace the one that has it."""
         names = [str(i) for i in range(len(self))] if self.names is None else self.names
         if name in names:
             self[names.index(name)] = module
@@ -128,7 +128,7 @@ class Sequential(Numbered):
         super().__delitem__(index)
 
     def extend(self, items: Iterable[Module]) -> Sequential:
-        """Add several at the end, with their numbers as names where others have names."""
+        """Add several at the end; where others have names, theirs are their numbers."""
         if self.names is None:
             super().extend(items)
         else:
@@ -138,7 +138,7 @@ class Sequential(Numbered):
         return self
 
     def insert(self, index: int, item: Module) -> Sequential:
-        """Put one before that of a number; return this Sequential."""
+        """Insert one before the given position; return this Sequential."""
         checks.check_has_no_names(self.names)
         super().insert(index, item)
         return self
@@ -172,8 +172,8 @@ class Sequential(Numbered):
 class ModuleList(Numbered):
     """A list of modules, to be called by the module that has it.
 
-    A plain list in an attribute does as well; this one has PyTorch's names and methods, and refuses
-    what is no module at once.
+    A plain list in an attribute works as well; this one has PyTorch's names and methods, and
+    immediately refuses what is not a module.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ class ModuleList(Numbered):
         self.layers = self.checked(modules)
 
     def put_module(self, name: str, module: Module | None) -> None:
-        """Refuse it: it would have a name, but no number."""
+        """Refuse it: it would have a name but no number."""
         checks.refuse_name(self, name, "append(module)")
 
     def __getitem__(self, index: int | slice) -> Any:
@@ -213,7 +213,7 @@ class ModuleList(Numbered):
 class ParameterList(Numbered):
     """A list of parameters, to be used by the module that has it.
 
-    A plain list in an attribute does as well; this one has PyTorch's names and methods.
+    A plain list in an attribute works as well; this one has PyTorch's names and methods.
 
     Parameters
     ----------
@@ -244,12 +244,12 @@ class ParameterList(Numbered):
         self.layers = self.checked(values)
 
     def checked(self, items: Iterable[Any]) -> list[Any]:
-        """Return parameters, made of arrays where they are none."""
+        """Return parameters, making them from arrays where necessary."""
         checks.check_parameter_list(type(self).__name__, items)
         return [as_parameter(item) for item in items]
 
     def put_module(self, name: str, module: Module | None) -> None:
-        """Refuse it: it is no parameter."""
+        """Refuse it: it is not a parameter."""
         checks.refuse_name(self, name, "append(parameter)")
 
     def __getitem__(self, index: int | slice) -> Any:
@@ -261,25 +261,25 @@ class ParameterList(Numbered):
 
 
 def as_parameter(value: Any) -> Parameter:
-    """Return a parameter itself, and one of anything else."""
+    """Return a parameter itself; make one of anything else."""
     return value if isinstance(value, Parameter) else Parameter(value)
 
 
 class Named(Module):
-    """What is known by names; the base of `ModuleDict` and `ParameterDict`."""
+    """What is accessed by names; the base of `ModuleDict` and `ParameterDict`."""
 
     def __init__(self, items: Mapping[str, Any] | None = None) -> None:
         self.by_name: dict[str, Any] = {}
         self.update(items or {})
 
     def checked(self, items: Any) -> Mapping[str, Any]:
-        """Return what is to be put in, if it is of the right kind."""
+        """Return what is to be added, if it is of the right kind."""
         checks.check_named_modules(type(self).__name__, items, Module)
         given: Mapping[str, Any] = items
         return given
 
     def put_module(self, name: str, module: Module | None) -> None:
-        """Put a module to the others."""
+        """Add a module."""
         self[name] = module
 
     def attributes(self) -> Iterable[tuple[str, Any]]:
@@ -288,15 +288,15 @@ class Named(Module):
         yield from ((name, value) for name, value in vars(self).items() if name != "by_name")
 
     def update(self, items: Mapping[str, Any]) -> None:
-        """Add several by name; one of a known name takes the place of the other."""
+        """Add several by name; one whose name exists replaces the old one."""
         self.by_name.update(self.checked(items))
 
     def pop(self, name: str) -> Any:
-        """Take out that of a name, and return it."""
+        """Remove the one of this name, and return it."""
         return self.by_name.pop(name)
 
     def clear(self) -> None:
-        """Take out all."""
+        """Remove all."""
         self.by_name.clear()
 
     def keys(self) -> Iterable[str]:
@@ -304,7 +304,7 @@ class Named(Module):
         return self.by_name.keys()
 
     def values(self) -> Iterable[Any]:
-        """Return what has them."""
+        """Return what they name."""
         return self.by_name.values()
 
     def items(self) -> Iterable[tuple[str, Any]]:
@@ -330,7 +330,7 @@ class Named(Module):
         del self.by_name[name]
 
     def __getattr__(self, name: str) -> Any:
-        by_name = vars(self).get("by_name", {})  # there is none yet in a copy that is being made
+        by_name = vars(self).get("by_name", {})  # a copy that is being made has none yet
         checks.check_has_name(self, name, by_name)
         return by_name[name]
 
@@ -344,7 +344,7 @@ class Named(Module):
 class ModuleDict(Named):
     """Modules by name, to be called by the module that has them.
 
-    A name that is none of the dict's own methods is an attribute, too.
+    A name that is not one of the dict's own methods is an attribute, too.
 
     Parameters
     ----------
@@ -373,7 +373,7 @@ class ModuleDict(Named):
 class ParameterDict(Named):
     """Parameters by name, to be used by the module that has them.
 
-    A name that is none of the dict's own methods is an attribute, too.
+    A name that is not one of the dict's own methods is an attribute, too.
 
     Parameters
     ----------
@@ -398,12 +398,12 @@ class ParameterDict(Named):
     """
 
     def checked(self, items: Any) -> Mapping[str, Any]:
-        """Return parameters, made of arrays where they are none."""
+        """Return parameters, making them from arrays where necessary."""
         checks.check_names(type(self).__name__, "parameters", items)
         return {name: as_parameter(item) for name, item in items.items()}
 
     def put_module(self, name: str, module: Module | None) -> None:
-        """Refuse it: it is no parameter."""
+        """Refuse it: it is not a parameter."""
         checks.refuse_name(self, name, "parameters[name] = array")
 
     def extra_repr(self) -> str:
@@ -412,12 +412,12 @@ class ParameterDict(Named):
 
 
 class Identity(Module):
-    """A module that returns its input: the place of one that is left out.
+    """A module that returns its input, in place of one that is left out.
 
     Parameters
     ----------
     *args, **kwargs
-        Anything that the module in whose place it stands was made with; it is not used.
+        Whatever the module that it replaces was made with; not used.
 
     Examples
     --------
@@ -447,8 +447,8 @@ class Residual(Module):
     body
         Module that returns what is to be added.
     shortcut
-        Module that gives the input the shape of the body's result, where it is another one; by
-        default the input itself.
+        Module that gives the input the shape of the body's result, if they differ; by default the
+        input itself.
 
     Raises
     ------

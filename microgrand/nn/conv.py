@@ -73,7 +73,7 @@ def convolve_transposed(
     dilation: Any,
     axes: int,
 ) -> Tensor:
-    """Convolve transposed along any number of axes: what `convolve` calls its output is given."""
+    """Transposed convolution along any number of axes: its input is `convolve`'s output."""
     who = f"conv_transpose{axes}d"
     x, weight, bias = of_one_dtype(x, weight, bias)
     conv_checks.check_conv_transpose(who, x, weight, bias, groups, axes)
@@ -280,8 +280,8 @@ def conv_transpose2d(
 ) -> Tensor:
     """Convolve images transposed: at each place, add the kernel, weighted by the input.
 
-    It maps what a convolution with the same `weight` and options gives to what that is given, as
-    its derivative does: the transpose of a linear map, not its inverse.
+    It maps the output of a convolution with the same `weight` and options back to the shape of its
+    input, as the convolution's VJP does: the transpose of a linear map, not its inverse.
 
     Parameters
     ----------
@@ -522,8 +522,8 @@ class ConvTranspose(Conv):
     def forward(self, x: ArrayLike, output_size: int | Sequence[int] | None = None) -> Tensor:
         """Convolve a batch transposed, or one example without its axis.
 
-        Several sizes differ by less than the stride. `output_size` is one of them, in the place of
-        `output_padding`; a whole shape will do, whose last axes count.
+        Several sizes differ by less than the stride. `output_size` is one of them, instead of
+        `output_padding`; of a whole shape, the last axes count.
         """
         more = self.output_padding
         if output_size is not None:

@@ -15,7 +15,7 @@ from .layer_checks import one_of
 
 Pairs = Sequence[tuple[int, int]]
 
-#: How the spatial axes of a function are called, by their number.
+#: What the spatial axes of a function are called, by how many there are.
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 # --------------------------------------------------------------------------------- options
@@ -182,7 +182,7 @@ def check_conv_transpose(
 
 
 def check_weight(who: str, shape: Shape, names: str, groups: Any, axes: int) -> None:
-    """Raise if a weight has other axes or no elements, or if groups is no number."""
+    """Raise if a weight has other axes or no elements, or if groups is not a number."""
     if len(shape) != axes + 2 or not all(shape):
         raise ValueError(f"{who} needs a weight of shape {names}, got {shape}")
     integer(f"{who}'s groups", groups, 1)
@@ -366,7 +366,7 @@ def sizes_after(
 
 
 def check_multiples(who: str, shape: Shape, factors: tuple[int, int, int]) -> None:
-    """Raise if channels, height and width of images are no multiples of what they must be."""
+    """Raise if channels, height and width of images are not multiples of what they must be."""
     if len(shape) < 3 or any(n % r for n, r in zip(shape[-3:], factors, strict=True)):
         names = zip(("channels", "height", "width"), factors, strict=True)
         which = "".join(f", {name} a multiple of {r}" for name, r in names if r > 1)
@@ -396,7 +396,7 @@ def check_columns(shape: Shape, kernel: Shape, places: Shape) -> None:
 
 
 def check_dims(start_dim: Any, end_dim: Any) -> None:
-    """Raise if axes to be flattened are no integers."""
+    """Raise if axes to be flattened are not integers."""
     for name, dim in ("start_dim", start_dim), ("end_dim", end_dim):
         if not is_integer(dim):
             raise TypeError(f"Flatten's {name} is the number of an axis, got {dim!r}")
@@ -415,7 +415,7 @@ def axes_to_flatten(layer: Any, shape: Shape, start_dim: int, end_dim: int) -> t
 
 
 def check_sizes_to_unflatten(dim: Any, sizes: Any) -> None:
-    """Raise if an axis is no integer, or what it becomes not the lengths of axes."""
+    """Raise if an axis is not an integer, or its parts are not lengths of axes."""
     if not is_integer(dim):
         raise TypeError(f"Unflatten's dim is the number of an axis, got {dim!r}")
     if not isinstance(sizes, (tuple, list)) or not all(map(is_integer, sizes)):

@@ -1,4 +1,4 @@
-"""The Transformer's decoder, which looks at what an encoder gives, and both of them together."""
+"""The Transformer's decoder, which looks at an encoder's output, and both of them together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .transformer import (
 
 
 class TransformerDecoderLayer(TransformerLayer):
-    """Self-attention, attention to an encoder's output, and a small net, each beside a residual.
+    """Self-attention, attention to an encoder's output, and a small net, each with a residual.
 
         x = norm1(x + self_attention(x)),    x = norm2(x + attention(x, memory)),
         x = norm3(x + linear2(f(linear1(x))))
@@ -140,7 +140,7 @@ bias, dtype, rng
     num_encoder_layers, num_decoder_layers
         How many layers there are, at least 1.
     custom_encoder, custom_decoder
-        Modules in the place of the encoder and the decoder, or None.
+        Modules in place of the encoder and the decoder, or None.
 
     Raises
     ------

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Value
 from ..tensor import Tensor
 from . import checks, layer_checks, loss_checks
@@ -74,11 +75,18 @@ def l1_loss(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = "me
     return reduced(np.abs(prediction - target), reduction)
 
 
-def bowl(difference: Value, width: float) -> Value:
-    """Return ``d^2 / 2`` up to a distance, and go on in a straight line."""
+@primitive
+def bowl(difference: Value, width: float, unit: float) -> Value:
+    """Compute ``d^2 / 2 / unit`` up to a distance, and a straight line beyond."""
     distance = np.abs(difference)
-    inside = np.where(np.less(distance, width), distance, width)
-    return inside * (distance - 0.5 * inside)
+    inside = np.minimum(distance, width)
+    return inside / unit * (distance - 0.5 * inside)
+
+
+defvjp(
+    bowl,
+    lambda g, out, difference, width, unit: g * (np.clip(difference, -width, width) / unit),
+)
 
 
 def huber_loss(
@@ -105,7 +113,7 @@ def huber_loss(
     """
     delta = layer_checks.positive("huber_loss's delta", delta)
     prediction, target = operands("huber_loss", prediction, target, reduction)
-    return reduced(bowl(prediction - target, delta), reduction)
+    return reduced(bowl(prediction - target, delta, 1.0), reduction)
 
 
 def smooth_l1_loss(
@@ -134,7 +142,7 @@ def smooth_l1_loss(
         return l1_loss(prediction, target, reduction)
     beta = layer_checks.positive("smooth_l1_loss's beta", beta)
     prediction, target = operands("smooth_l1_loss", prediction, target, reduction)
-    return reduced(bowl(prediction - target, beta) / beta, reduction)
+    return reduced(bowl(prediction - target, beta, beta), reduction)
 
 
 def kl_div(
@@ -143,7 +151,7 @@ def kl_div(
     reduction: Literal["mean", "batchmean", "sum", "none"] = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """Average ``t (log t - log p)`` over all elements: what a distribution ``p`` lacks of ``t``.
+    """Average ``t (log t - log p)`` over all elements: how far ``p`` is from ``t``.
 
     Parameters
     ----------
@@ -251,7 +259,7 @@ class SmoothL1Loss(Loss):
 
 
 class KLDivLoss(Loss):
-    """What one distribution lacks of another; see `functional.kl_div`.
+    """How far one distribution is from another; see `functional.kl_div`.
 
     Examples
     --------

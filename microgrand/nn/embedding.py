@@ -34,11 +34,11 @@ def embedding(
     weight
         Tensor or array of shape ``(vocabulary, features)``.
     padding_idx
-        A word that fills short texts up: its row gets no gradient. From the end if negative.
+        A word that pads short texts: its row gets no gradient. Counted from the end if negative.
     max_norm
-        If given, rows that are looked up and longer are shortened to this length first. That
+        If given, rows that are looked up and are longer than this are first shortened to it. That
         changes `weight`, which must be a leaf, without a gradient; a graph that has used it before
-        refuses `backward`, so look all words of a step up at once.
+        refuses `backward`, so look up all words of a step at once.
     norm_type
         The order of the norm, more than 0.
 
@@ -54,7 +54,7 @@ def embedding(
     IndexError
         If a word is not in the vocabulary.
     ValueError
-        If the weight is no matrix, or an order or a length not positive.
+        If the weight is not a matrix, or an order or a length not positive.
 
     References
     ----------
@@ -87,7 +87,7 @@ def embedding(
 
 
 def shorten(weight: Tensor, words: Array, max_norm: float, norm_type: float) -> None:
-    """Shorten rows that are looked up and longer than `max_norm`, to a little less, as PyTorch."""
+    """Shorten rows that are longer than `max_norm` to a little less, as PyTorch does."""
     max_norm = layer_checks.positive("embedding's max_norm", max_norm)
     norm_type = layer_checks.positive("embedding's norm_type", norm_type)
     data = weight._array
@@ -150,7 +150,7 @@ class Embedding(Module):
     embedding_dim
         The length of a vector, at least 1.
     padding_idx
-        A word that fills short texts up: its vector is not learned. From the end if negative.
+        A word that pads short texts: its vector is not learned. Counted from the end if negative.
     max_norm, norm_type
         The largest length of a vector, or None, and the order of its norm; see
         `functional.embedding`.
@@ -213,9 +213,9 @@ class Embedding(Module):
         max_norm: float | None = None,
         norm_type: float = 2.0,
     ) -> Embedding:
-        """Make one of vectors that are there already, ``(num_embeddings, embedding_dim)``.
+        """Make one from existing vectors, ``(num_embeddings, embedding_dim)``, which are copied.
 
-        With `freeze`, they are not learned further. They are copied.
+        With `freeze`, they are not trained further.
 
         Examples
         --------

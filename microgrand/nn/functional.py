@@ -1,4 +1,4 @@
-"""What layers and losses compute, as functions: all of them by PyTorch's names."""
+"""What layers and losses compute, as functions, under PyTorch's names."""
 
 from .activations import log_softmax, logsumexp, relu, softmax, softmin, xlogy
 from .attention import scaled_dot_product_attention

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Value
 from ..tensor import Tensor
 from . import layer_checks
@@ -36,7 +37,7 @@ def hardtanh(
     Tensor([-1. ,  0.5,  1. ])
     """
     layer_checks.refuse_inplace("hardtanh", inplace)
-    layer_checks.check_limits(min_val, max_val)
+    min_val, max_val = layer_checks.limits(min_val, max_val)
     x = as_tensor(x)
     below, above = np.less_equal(x, min_val), np.greater_equal(x, max_val)
     limited: Value = np.where(below, min_val, np.where(above, max_val, x))
@@ -78,6 +79,20 @@ def hardsigmoid(x: ArrayLike, inplace: bool = False) -> Tensor:
     return hardtanh(as_tensor(x) + 3, 0.0, 6.0) / 6
 
 
+@primitive
+def hard_swish(x: Value) -> Value:
+    """Compute `hardswish`."""
+    return gated(x, np.clip(x + 3, 0, 6) / 6)
+
+
+defvjp(
+    hard_swish,
+    lambda g, out, x: (
+        g * np.where(np.less_equal(x, -3), 0, np.where(np.greater_equal(x, 3), 1, x / 3 + 0.5))
+    ),
+)
+
+
 def hardswish(x: ArrayLike, inplace: bool = False) -> Tensor:
     """Return ``x hardsigmoid(x)``: 0 up to -3, and ``x`` from 3 on.
 
@@ -94,8 +109,7 @@ def hardswish(x: ArrayLike, inplace: bool = False) -> Tensor:
     Tensor([-0.   ,  1.125,  4.   ])
     """
     layer_checks.refuse_inplace("hardswish", inplace)
-    x = as_tensor(x)
-    return gated(x, hardsigmoid(x))
+    return hard_swish(as_tensor(x))
 
 
 class Hardtanh(Activation):
@@ -110,8 +124,7 @@ class Hardtanh(Activation):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
-        layer_checks.check_limits(min_val, max_val)
-        self.min_val, self.max_val = min_val, max_val
+        self.min_val, self.max_val = layer_checks.limits(min_val, max_val)
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Apply it to each element."""

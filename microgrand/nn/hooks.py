@@ -1,8 +1,8 @@
-"""Hooks: functions that are called where a module is, and where its derivative is computed.
+"""Hooks: functions that are called when a module is called, and when it is differentiated.
 
-A module without hooks knows nothing of them. The first hook gives the module an attribute
-``forward`` of its own, which stands before that of its class and calls the hooks around it; with
-the last hook, it goes again.
+A module without hooks knows nothing of them. The first hook gives the module its own attribute
+``forward``, which takes precedence over its class's and calls the hooks around that; the last hook
+that is removed takes it away again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ numbers = itertools.count()
 
 
 class RemovableHandle:
-    """What takes a hook out again: ``handle.remove()``."""
+    """Removes a hook: ``handle.remove()``."""
 
     def __init__(self, module: Any, kind: str, number: int) -> None:
         self.module = module
@@ -33,7 +33,7 @@ class RemovableHandle:
         self.number = number
 
     def remove(self) -> None:
-        """Take the hook out; once is enough."""
+        """Remove the hook; calling it again does nothing."""
         attributes = vars(self.module)
         hooks = attributes.get("_hooks", {})
         hooks.get(self.kind, {}).pop(self.number, None)
@@ -77,8 +77,8 @@ def call_with_hooks(module: Any, /, *args: Any, **kwargs: Any) -> Any:
 class Gates:
     """What the graph passes where one call of a module begins and ends.
 
-    Each is a node whose derivative is the identity, and which tells the hooks what comes by. Of
-    several tensors, it takes all elements as one vector, so that all gradients come at once.
+    Each is a node whose derivative is the identity, and which tells the hooks what passes. It takes
+    the elements of several tensors as one vector, so that all gradients arrive at once.
     """
 
     def __init__(self, module: Any) -> None:
@@ -124,7 +124,7 @@ class Gates:
         return g
 
     def end(self, g: Any) -> Any:
-        """Call the hooks with all cotangents; return what is to go on."""
+        """Call the hooks with all cotangents; return those to propagate further."""
         inner = self.call_hooks(spread(self.split(g), self.places, self.count))
         parts = [inner[i] for i in self.places]
         return as_one(parts)[0]
@@ -145,7 +145,7 @@ def wants_gradient(item: Any) -> bool:
 
 
 def spread(parts: Any, places: list[int], count: int) -> tuple[Any, ...]:
-    """Put parts in their places among others, which are None."""
+    """Put parts in their places; the other places are None."""
     table = dict(zip(places, parts, strict=True))
     return tuple([table.get(i) for i in range(count)])
 

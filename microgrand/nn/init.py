@@ -1,7 +1,7 @@
-"""Initial values: what the weights of a net begin with, so that signals neither die nor explode.
+"""Initial values of the weights of a net, so that signals neither die nor explode.
 
 If the inputs of a unit have variance 1 and its n weights variance v, its sum has variance n v. So
-the weights get ``v = gain^2 / n``, where the gain makes up for what the activation takes away, and
+the weights get ``v = gain^2 / n``, where the gain makes up for what the activation loses, and
 n is the number of inputs (`fan_in`), of outputs (`fan_out`), or the mean of both.
 
 Each function fills a parameter in place, outside of any graph, and returns it.
@@ -45,7 +45,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     Raises
     ------
     TypeError
-        If it is no such tensor.
+        If it is not such a tensor.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     Raises
     ------
     ValueError
-        If it has not 3 to 5 axes, or the groups do not divide its channels.
+        If it does not have 3 to 5 axes, or the groups do not divide its channels.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     Raises
     ------
     TypeError
-        If it is no such tensor.
+        If it is not such a tensor.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator = None,
 ) -> Tensor:
-    """Draw from the normal distribution on ``[a, b]``: what lies outside is drawn anew.
+    """Draw from the normal distribution on ``[a, b]``: values outside are drawn again.
 
     Parameters
     ----------
@@ -230,8 +230,8 @@ def normal_between(low: float, high: float, size: int, rng: np.random.Generator)
     if inside > 0.1:
         draws = rng.standard_normal(size)
         return np.where((low <= draws) & (draws <= high), draws, np.nan)
-    # Few would hit the bounds. Draw evenly, and keep each with its density, relative to the mode's;
-    # ten of its lengths of decay from the mode, nothing is left.
+    # Few would fall within the bounds. Draw uniformly, and keep each with its density relative to
+    # the mode's; ten decay lengths from the mode, nothing is left.
     mode = min(max(low, 0.0), high)
     reach = 40 / max(abs(mode), 1)
     draws = rng.uniform(max(low, mode - reach), min(high, mode + reach), size)
@@ -242,7 +242,7 @@ def normal_between(low: float, high: float, size: int, rng: np.random.Generator)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Return by what the standard deviation of weights makes up for an activation.
+    """Return the factor by which weights make up for an activation.
 
     Parameters
     ----------
@@ -460,7 +460,7 @@ def sparse_(
     Raises
     ------
     ValueError
-        If it is no matrix, or `sparsity` is not from 0 to 1.
+        If it is not a matrix, or `sparsity` is not from 0 to 1.
 
     References
     ----------

@@ -36,7 +36,7 @@ def check_is_leaf(tensor: Any) -> None:
 
 
 def check_is_matrix(who: str, tensor: Any) -> None:
-    """Raise if it is no matrix."""
+    """Raise if it is not a matrix."""
     check_is_leaf(tensor)
     if tensor.ndim != 2:
         raise ValueError(f"{who} fills matrices, got shape {tensor.shape}")
@@ -53,7 +53,7 @@ def check_has_fans(tensor: Any) -> None:
 
 
 def check_is_convolution(tensor: Any, groups: Any) -> None:
-    """Raise if it is no weight of a convolution with such groups."""
+    """Raise if it is not a weight of a convolution with such groups."""
     check_is_leaf(tensor)
     if tensor.ndim not in (3, 4, 5):
         raise ValueError(

@@ -22,7 +22,7 @@ def as_tensor(x: ArrayLike, dtype: DTypeLike = None, kinds: str = "f") -> Tensor
 
 
 def cast_to(x: Tensor, dtype: DTypeLike) -> Tensor:
-    """Convert a tensor's dtype; of integers and booleans, which have no graph, too."""
+    """Convert a tensor's dtype, also from integers and booleans, which have no graph."""
     return x.astype(dtype) if x.dtype.kind == "f" else Tensor(x.data, dtype=dtype)
 
 

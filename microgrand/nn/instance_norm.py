@@ -150,7 +150,7 @@ class InstanceNorm2d(InstanceNorm):
         Whether there are running averages, which then replace the input's statistics in
         evaluation.
     bias
-        Whether there is a bias beside the weight.
+        Whether there is a bias besides the weight.
     dtype
         Floating dtype of parameters and buffers; the input is cast to that of the weight.
 

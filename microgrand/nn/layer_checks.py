@@ -38,7 +38,7 @@ def with_pytorchs_words(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def one_of(who: str, given: Any, allowed: Sequence[str]) -> None:
-    """Raise if an option is none of the names that it may have."""
+    """Raise if an option is not one of its possible values."""
     if not isinstance(given, str) or given not in allowed:  # `in` compares arrays by element
         raise ValueError(f"{who} is one of {', '.join(map(repr, allowed))}, got {given!r:.60}")
 
@@ -60,7 +60,7 @@ def positive(who: str, given: Any) -> float:
 
 
 def refuse_inplace(who: str, inplace: Any) -> None:
-    """Raise if something is to be computed in the memory of its input."""
+    """Raise if a result is to be written into its input."""
     if inplace is not False:
         raise ValueError(
             f"{who} computes a new tensor, as tensors are not changed in place; got inplace="
@@ -68,10 +68,11 @@ def refuse_inplace(who: str, inplace: Any) -> None:
         )
 
 
-def check_limits(low: Any, high: Any) -> None:
-    """Raise if `hardtanh` has no room between its limits."""
+def limits(low: Any, high: Any) -> tuple[float, float]:
+    """Return the limits of `hardtanh`, or raise if there is no room between them."""
     if not number("hardtanh's min_val", low) < number("hardtanh's max_val", high):
         raise ValueError(f"hardtanh needs min_val < max_val, got {low} and {high}")
+    return float(low), float(high)
 
 
 def check_has_channels(who: str, shape: Shape) -> None:
@@ -185,7 +186,7 @@ def classes(given: Array, number: int) -> Array:
 
 
 def check_vectors(shape: Shape) -> None:
-    """Raise if vectors for words are no rows of a matrix."""
+    """Raise if vectors for words are not rows of a matrix."""
     if len(shape) != 2:
         raise ValueError(
             f"an embedding's weight is of shape (vocabulary, features), got shape {shape}"

@@ -10,12 +10,27 @@ import math
 import numpy as np
 
 from ..dispatch import data_of
+from ..engine import defvjp, primitive
 from ..kinds import ArrayLike, Value
 from ..tensor import Tensor
 from . import checks, layer_checks, loss_checks
+from .activations import xlogy
 from .distances import operands
 from .inputs import as_tensor
 from .losses import Loss, Reduction, product, reduced
+
+
+@primitive
+def square_over(x: Value, y: Value) -> Value:
+    """Compute ``x^2 / y``, also where the square would overflow."""
+    return x * (x / y)
+
+
+defvjp(
+    square_over,
+    lambda g, out, x, y: g * (2 * (x / y)),
+    lambda g, out, x, y: -g * np.square(x / y),
+)
 
 
 def gaussian_nll_loss(
@@ -40,8 +55,8 @@ def gaussian_nll_loss(
     full
         Whether the constant ``log(2 pi) / 2`` is added.
     eps
-        What smaller variances count as, more than 0. They get the gradient as if they were that
-        large, as in PyTorch, so that they can grow.
+        What smaller variances count as, more than 0. They get the gradient of that value, as in
+        PyTorch, so that they can grow.
     reduction
         ``"mean"``, ``"sum"``, or ``"none"`` for a loss each.
 
@@ -72,7 +87,7 @@ def gaussian_nll_loss(
     loss_checks.check_variances(var._array)
     var = var + data_of(np.maximum(eps - data_of(var), 0))
     difference = prediction - target
-    losses = 0.5 * (np.log(var) + difference * (difference / var))
+    losses = 0.5 * (np.log(var) + square_over(difference, var))
     if full:
         losses = losses + 0.5 * math.log(2 * math.pi)
     return reduced(losses, reduction)
@@ -122,8 +137,7 @@ def poisson_nll_loss(
     checks.check_flag("poisson_nll_loss's full", full)
     eps = layer_checks.not_negative("poisson_nll_loss's eps", eps)
     x, target = operands("poisson_nll_loss", prediction, target, reduction)
-    mean, logarithm = (np.exp(x), x) if log_input else (x, np.log(x + eps))
-    losses = mean - product(target, logarithm)
+    losses = np.exp(x) - product(target, x) if log_input else x - xlogy(target, x + eps)
     if full:
         losses = losses + log_of_factorial(target)
     return reduced(losses, reduction)

@@ -1,4 +1,4 @@
-"""Maps that are linear, with a bias: in one input, `linear`, and in each of two, `bilinear`."""
+"""Maps with a bias that are linear in one input, `linear`, or in each of two, `bilinear`."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Linear(Module):
     """The affine map ``x W^T + b`` on the last axis.
 
     Weight and bias are drawn uniformly from ``[-k, k]`` with ``k = 1 / sqrt(in_features)``, as
-    PyTorch does: its Kaiming-uniform rule with slope ``a = sqrt(5)`` comes to that.
+    PyTorch does: its Kaiming-uniform rule with slope ``a = sqrt(5)`` amounts to that.
 
     Parameters
     ----------

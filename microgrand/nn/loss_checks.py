@@ -21,17 +21,18 @@ REDUCTIONS_OF_KL_DIV = ("mean", "batchmean", "sum", "none")
 
 
 def check_reduction(who: str, reduction: Any) -> None:
-    """Raise if losses are to be reduced in a way that is not known."""
+    """Raise if losses are to be reduced in an unknown way."""
     if isinstance(reduction, str) and reduction in REDUCTIONS:
         return
     allowed = REDUCTIONS_OF_KL_DIV if who in ("kl_div", "KLDivLoss") else REDUCTIONS
     layer_checks.one_of(f"{who}'s reduction", reduction, allowed)
 
 
-def check_smoothing(smoothing: Any) -> None:
-    """Raise if more than everything is to be spread over all classes."""
-    if not 0 <= layer_checks.number("label_smoothing", smoothing) <= 1:
-        raise ValueError(f"label_smoothing is a number from 0 to 1, got {smoothing!r}")
+def smoothing(given: Any) -> float:
+    """Return label smoothing, or raise if it is not a share."""
+    if not 0 <= layer_checks.number("label_smoothing", given) <= 1:
+        raise ValueError(f"label_smoothing is a number from 0 to 1, got {given!r}")
+    return float(given)
 
 
 def any_ignored(labels: Array, one_hot: Mask, ignore_index: Any) -> bool:
@@ -49,7 +50,7 @@ def refuse_labels(labels: Array, one_hot: Mask, wrong: Mask) -> None:
     """Raise if some labels are wrong."""
     if look(np.count_nonzero(wrong)):
         raise ValueError(
-            f"label {look(labels[wrong])[0]} is not a class: logits of shape "
+            f"label {look(labels[wrong])[0]} is not a class: scores of shape "
             f"{(len(labels), one_hot.shape[1])} have the classes 0 to {one_hot.shape[1] - 1}"
         )
 
@@ -69,7 +70,7 @@ def check_class_weight(weight: Array, classes: int) -> None:
 
 
 def check_is_constant(weight: Any) -> None:
-    """Raise if a loss is to keep factors with a graph, as where it is given what it compares."""
+    """Raise if a loss is to keep factors with a graph: its inputs, probably."""
     if getattr(weight, "requires_grad", False):
         raise TypeError(
             "a loss keeps its weight, a constant, and got a tensor that requires a gradient; make "
@@ -129,7 +130,7 @@ def check_rows(who: str, logits: Shape, labels: Shape) -> None:
 
 
 def check_power(p: Any) -> None:
-    """Raise if hinges are to be raised to another power than those that are known."""
+    """Raise if hinges are to be raised to an unknown power."""
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss's p is 1 or 2, got {p!r}")
 
@@ -158,7 +159,7 @@ def check_variances(variances: Array) -> None:
 
 
 def check_probabilities(p: Array) -> None:
-    """Raise if probabilities are none."""
+    """Raise if probabilities are not from 0 to 1."""
     if look(np.any(np.less(p, 0) | np.greater(p, 1))):
         raise ValueError(
             "binary_cross_entropy takes probabilities from 0 to 1, got others; "

@@ -17,7 +17,7 @@ from . import checks, loss_checks
 from .activations import log_softmax
 from .inputs import as_tensor
 from .module import Buffer, Module
-from .smooth import log1p_exp
+from .smooth import log1p_exp, logistic
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -33,8 +33,8 @@ def reduced(losses: Value, reduction: Reduction, weight: Value = None) -> Value:
 
 
 def product(share: Value, x: Value) -> Value:
-    """Multiply; what has no share counts nothing, even if it is infinite."""
-    return share * np.where(np.equal(share, 0) & ~np.isfinite(x), 0, x)
+    """Multiply; where the share is 0, so is the product, even with infinity."""
+    return share * np.where(np.equal(share, 0) & np.isinf(x), 0, x)
 
 
 # -------------------------------------------------------------------- the cross entropy
@@ -118,13 +118,13 @@ def cross_entropy(
     Tensor([0.69314718, 0.        ])
     """
     loss_checks.check_reduction("cross_entropy", reduction)
-    loss_checks.check_smoothing(label_smoothing)
+    label_smoothing = loss_checks.smoothing(label_smoothing)
     target, labels = labels, as_array(data_of(labels))
     if labels.dtype.kind == "f" and labels.ndim and labels.shape == np.shape(logits):
         return of_probabilities(logits, target, weight, reduction, label_smoothing)
-    checks.check_label_dtype(labels)
+    checks.check_label_dtype("cross_entropy", labels)
     logits = as_tensor(logits)
-    checks.check_labels(logits._array, labels)
+    checks.check_labels("cross_entropy", logits._array, labels)
     rows, flat = in_rows(logits), in_a_row(labels)
     one_hot, some_ignored = matches(flat, rows._array.shape[1], ignore_index)
     is_plain = weight is None and reduction == "mean" and not label_smoothing
@@ -168,7 +168,7 @@ def of_labels(
     smoothing: float,
     shape: Shape,
 ) -> Any:
-    """Return the loss of rows of log-probabilities, each at its label; False all along is none."""
+    """Return the loss of rows of log-probabilities at their labels; a row without True has none."""
     weight = weight_of_classes(weight, log_probabilities)
     of_rows = sum_of(np.where(one_hot, weight, 0), axis=1)  # 0 for what is ignored
     losses = of_rows * np.sum(np.where(one_hot, -log_probabilities, 0), axis=1)
@@ -238,8 +238,8 @@ def nll_loss(
     loss_checks.check_reduction("nll_loss", reduction)
     scores = as_tensor(log_probabilities)
     labels = as_array(data_of(labels))
-    checks.check_label_dtype(labels)
-    checks.check_labels(scores._array, labels)
+    checks.check_label_dtype("nll_loss", labels)
+    checks.check_labels("nll_loss", scores._array, labels)
     rows, flat = in_rows(scores), in_a_row(labels)
     one_hot, _ = matches(flat, rows._array.shape[1], ignore_index)
     counted = one_hot & np.not_equal(flat, ignore_index)[:, None]
@@ -263,7 +263,7 @@ def clamped(log: Callable[..., Any], p: Value) -> Value:
 
 defvjp(
     bernoulli_surprise,
-    lambda g, out, p, target: g * (p - target) / variance(p),
+    lambda g, out, p, target: g * ((p - target) / variance(p)),
     lambda g, out, p, target: g * (clamped(np.log1p, -p) - clamped(np.log, p)),
 )
 
@@ -324,6 +324,21 @@ def weighted(losses: Tensor, weight: ArrayLike, reduction: Reduction) -> Any:
     return reduced(losses, reduction)
 
 
+@primitive
+def logistic_surprise(x: Value, target: Value, factor: Value) -> Value:
+    """Compute ``-(w t log sigmoid(x) + (1 - t) log(1 - sigmoid(x)))``; the factor is ``w``."""
+    return product(target * factor, log1p_exp(-x)) + product(1 - target, log1p_exp(x))
+
+
+# By the target: log1p_exp(-x) - log1p_exp(x) is -x, where the difference of the two would cancel.
+defvjp(
+    logistic_surprise,
+    lambda g, out, x, t, factor: g * ((1 - t) * logistic(x) - t * factor * logistic(-x)),
+    lambda g, out, x, t, factor: g * (product(factor - 1, log1p_exp(-x)) - x),
+    lambda g, out, x, t, factor: g * product(t, log1p_exp(-x)),
+)
+
+
 def binary_cross_entropy_with_logits(
     logits: ArrayLike,
     target: ArrayLike,
@@ -344,8 +359,8 @@ def binary_cross_entropy_with_logits(
     reduction
         ``"mean"``, ``"sum"``, or ``"none"`` for a loss each.
     pos_weight
-        A factor for the first term, as if positive examples were more, of a shape that broadcasts
-        to the losses'.
+        A factor for the first term, as if there were more positive examples, of a shape that
+        broadcasts to the losses'.
 
     Raises
     ------
@@ -364,13 +379,11 @@ def binary_cross_entropy_with_logits(
     logits = as_tensor(logits)
     target = as_tensor(target, logits.dtype, kinds="fiub")
     checks.check_same_shape(logits, target, "binary_cross_entropy_with_logits")
-    if_positive = target
+    factor: Any = 1.0
     if pos_weight is not None:
-        pos_weight = as_tensor(pos_weight, logits.dtype, kinds="fiub")
-        loss_checks.check_weight("pos_weight", pos_weight._array.shape, logits._array.shape)
-        if_positive = target * pos_weight
-    losses = product(if_positive, log1p_exp(-logits)) + product(1 - target, log1p_exp(logits))
-    return weighted(losses, weight, reduction)
+        factor = as_tensor(pos_weight, logits.dtype, kinds="fiub")
+        loss_checks.check_weight("pos_weight", factor._array.shape, logits._array.shape)
+    return weighted(logistic_surprise(logits, target, factor), weight, reduction)
 
 
 # ------------------------------------------------------------------------------- modules
@@ -420,10 +433,9 @@ class CrossEntropyLoss(Loss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(reduction)
-        loss_checks.check_smoothing(label_smoothing)
         self.weight = as_buffer(weight)
         self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = loss_checks.smoothing(label_smoothing)
 
     def forward(self, logits: ArrayLike, labels: ArrayLike) -> Tensor:
         """Compare logits ``(n, classes)`` with integer labels ``(n,)``."""

@@ -1,6 +1,6 @@
 """Losses that ask for a margin: of scores, of distances and of angles.
 
-Most are 0 as soon as the margin is there, and go down in a straight line until then. At the bend,
+Most are 0 once the margin is reached, and fall in a straight line before. At the bend,
 the derivative is that of the line, and 0 in `multi_margin_loss`, as in PyTorch.
 """
 
@@ -32,7 +32,7 @@ from .smooth import log1p_exp
 
 
 def missing(x: Value) -> Value:
-    """Return what is missing of a margin: 0 if it is there; the line has the bend."""
+    """Return how much is missing from a margin, 0 if nothing is; the bend belongs to the line."""
     return np.clip(x, 0, None)
 
 
@@ -69,7 +69,7 @@ def margin_ranking_loss(
     TypeError
         If an array is not of numbers, or the target requires a gradient.
     ValueError
-        If the shapes differ, or the target is other than 1 and -1.
+        If the shapes differ, or the target has other values than 1 and -1.
 
     References
     ----------
@@ -220,7 +220,7 @@ def triplet_margin_loss(
     p, eps
         The order of the distance, and what is added; see `pairwise_distance`.
     swap
-        Whether the negative's distance is that to the positive, if it is nearer to that than to
+        Whether to take the negative's distance to the positive, if that is less than the one to
         the anchor.
     reduction
         As in `margin_ranking_loss`.
@@ -263,7 +263,7 @@ def multi_margin_loss(
     weight: ArrayLike = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Average over a batch how much the label's score lacks of a margin over all other scores.
+    """Average over a batch how far the label's score falls short of a margin over all others.
 
         sum over i != label of  weight[label] max(0, margin - x[label] + x[i])^p / classes
 
@@ -304,7 +304,7 @@ def multi_margin_loss(
     margin = layer_checks.number("multi_margin_loss's margin", margin)
     logits = as_tensor(logits)
     labels = as_array(data_of(labels))
-    checks.check_label_dtype(labels, "multi_margin_loss")
+    checks.check_label_dtype("multi_margin_loss", labels)
     loss_checks.check_rows("multi_margin_loss", logits._array.shape, labels.shape)
     rows, flat = in_rows(logits), np.reshape(labels, -1)
     one_hot = np.equal(flat[:, None], np.arange(rows._array.shape[1], like=library_of(flat)))
@@ -332,7 +332,7 @@ def multilabel_soft_margin_loss(
     logits
         Tensor or array of a float dtype, of shape ``(n, classes)`` or ``(classes,)``.
     target
-        Of the same shape: 1 for each class that an example is of, and 0.
+        Of the same shape: 1 for each class that an example belongs to, and 0 elsewhere.
     weight
         A factor for each class, of shape ``(classes,)``.
     reduction

@@ -48,7 +48,7 @@ class Buffer(Tensor):
         Array of numbers, which is wrapped without a copy, or a tensor outside any graph, which is
         copied.
     persistent
-        Whether it is saved; not needed of what can be computed again, such as a mask.
+        Whether it is saved; False for what can be computed again, such as a mask.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the output by `forward`, or by what hooks have put in its place."""
+        """Compute the output by `forward`, or by what hooks have replaced it with."""
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -131,7 +131,7 @@ class Module:
     # ---- what the module is made of
 
     def attributes(self) -> Iterable[tuple[str, Any]]:
-        """List the names and values among which parameters and modules are looked for."""
+        """List the names and values in which to look for parameters and modules."""
         return vars(self).items()
 
     def members(self) -> Iterator[tuple[str, Module | Parameter | Buffer]]:
@@ -148,7 +148,7 @@ class Module:
     def named_modules(self, *, remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """Yield this module, as ``""``, and all below it with their dotted names, each once.
 
-        With ``remove_duplicate=False``, one that is in several places comes by each of its names.
+        With ``remove_duplicate=False``, one in several places is yielded under each of its names.
 
         Raises
         ------
@@ -183,7 +183,7 @@ class Module:
             yield module
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yield the modules of this one itself with their names, each once."""
+        """Yield this module's direct children with their names, each once."""
         seen = set()
         for name, child in self.members():
             if isinstance(child, Module) and child not in seen:
@@ -191,7 +191,7 @@ class Module:
                 yield name, child
 
     def children(self) -> Iterator[Module]:
-        """Yield the modules of this one itself, each once."""
+        """Yield this module's direct children, each once."""
         for _, child in self.named_children():
             yield child
 
@@ -296,7 +296,7 @@ class Module:
         self.add_module(name, module)
 
     def put_module(self, name: str, module: Module | None) -> None:
-        """Put a module to the others; containers have another place for it."""
+        """Add a module; containers keep theirs elsewhere."""
         setattr(self, name, module)
 
     def get_submodule(self, target: str) -> Module:
@@ -341,11 +341,11 @@ class Module:
         Parameters
         ----------
         prefix
-            What stands before the names, with a dot.
+            What to put before the names, with a dot.
         recurse
-            Whether those of the modules below are among them.
+            Whether to include those of the modules below.
         remove_duplicate
-            False for a shared one by each of its names.
+            False to yield a shared one under each of its names.
 
         Raises
         ------
@@ -370,7 +370,7 @@ class Module:
     ) -> Iterator[tuple[str, Any]]:
         """Yield parameters or buffers, or both, with their dotted names.
 
-        A shared one is yielded once, by its first name, or by each of its names.
+        A shared one is yielded once, under its first name, or under each of its names.
         """
         seen = set()
         names: set[str] = set()
@@ -393,7 +393,7 @@ class Module:
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Yield all parameters, each once; what an optimizer is given.
 
-        With ``recurse=False``, those of the modules below are not among them.
+        With ``recurse=False``, only this module's own.
         """
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
@@ -434,13 +434,13 @@ class Module:
     def to(self, dtype: DTypeLike) -> Module:
         """Convert all parameters and buffers of floats to another dtype of floats, in place.
 
-        So are their gradients. Optimizers go on with them, and convert what they remember; a loss
-        that was computed before is out of date.
+        So are their gradients. Optimizers keep working, and convert what they remember; a loss that
+        was computed before is out of date.
 
         Raises
         ------
         TypeError
-            If it is no dtype of floats: there are no devices.
+            If it is not a dtype of floats: there are no devices.
 
         Examples
         --------
@@ -475,7 +475,7 @@ class Module:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters.
 
-        With ``set_to_none=False``, those that there are become zeros.
+        With ``set_to_none=False``, existing ones become zeros.
         """
         forget_gradients(list(self.parameters()), set_to_none)
 
@@ -484,8 +484,8 @@ class Module:
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters' and persistent buffers' values by name.
 
-        One that is in several places stands there by each of its names, as in PyTorch, with one
-        array for all.
+        One that is in several places appears under each of its names, as in PyTorch, with one array
+        for all.
 
         Warns of an attribute with other arrays of floats, as they are not saved: make them a
         `Buffer`, or name the attribute in the class's ``not_state``. They are looked for in
@@ -520,15 +520,15 @@ class Module:
         state
             From each one's name to an array of its shape; ``numpy.load`` of an ``.npz`` file will
             do, and so will the ``state_dict()`` of a PyTorch module with the same parts. Values
-            are brought to where the parameters are, such as a device.
+            are moved to where the parameters are, such as a device.
         strict
             Whether each parameter and buffer must have an entry, and each entry must be known. One
-            that is in several places may stand there by any of its names, or by all.
+            that is in several places may appear under any of its names, or under all.
 
         Returns
         -------
         missing_keys, unexpected_keys
-            The names without an entry, and the entries of no use; with `strict`, there are none.
+            The names without an entry, and the unused entries; with `strict`, there are none.
 
         Raises
         ------
@@ -598,14 +598,14 @@ class Module:
         """Call ``hook(module, args)`` before each call; what it returns takes the arguments' place.
 
         A tuple is all arguments, anything else the only one, and None changes nothing. Returns a
-        handle, whose ``remove()`` takes the hook out.
+        handle, whose ``remove()`` removes the hook.
         """
         return hooks.register(self, "before", hook)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> hooks.RemovableHandle:
         """Call ``hook(module, args, output)`` after each call; what it returns is the new output.
 
-        None changes nothing. Returns a handle, whose ``remove()`` takes the hook out.
+        None changes nothing. Returns a handle, whose ``remove()`` removes the hook.
 
         Examples
         --------
@@ -629,7 +629,7 @@ class Module:
 
         They are tuples with an array for each positional argument and each output, None where there
         is no gradient. What the hook returns takes the place of `grad_input`; None changes nothing.
-        Returns a handle, whose ``remove()`` takes the hook out.
+        Returns a handle, whose ``remove()`` removes the hook.
 
         Examples
         --------
@@ -647,7 +647,7 @@ class Module:
     # ---- as text
 
     def extra_repr(self) -> str:
-        """Return what stands between the parentheses of the `repr` of a module without parts."""
+        """Return what the `repr` of a module without parts shows between its parentheses."""
         return ""
 
     def __repr__(self) -> str:
@@ -675,7 +675,7 @@ def forget_gradients(parameters: Iterable[Tensor], set_to_none: bool) -> None:
 
 
 class IncompatibleKeys(NamedTuple):
-    """In what a loaded state differs from the module's own."""
+    """How a loaded state differs from the module's own."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]

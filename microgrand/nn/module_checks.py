@@ -26,7 +26,7 @@ from .padding_checks import number_in
 
 
 def check_modules(who: str, layers: Iterable[Any], module: type) -> None:
-    """Raise if a container is given something else than modules."""
+    """Raise if a container is given anything but modules."""
     for i, layer in enumerate(layers):
         if isinstance(layer, module):
             continue
@@ -58,18 +58,18 @@ def check_parameter_list(who: str, values: Any) -> None:
 
 
 def check_names(who: str, what: str, items: Any) -> None:
-    """Raise if a container is given something else than a dict with names."""
+    """Raise if a container is given anything but a dict with names."""
     if not isinstance(items, Mapping):
         raise TypeError(f"{who} takes a dict from names to {what}, got {type(items).__name__}")
     for name in items:
         if not isinstance(name, str):
-            raise TypeError(f"{who}'s names are texts, got {name!r}")
+            raise TypeError(f"{who}'s names are strings, got {name!r}")
         if not name or "." in name:
             raise ValueError(f"{who}'s names are parts of dotted names, got {name!r}")
 
 
 def check_named_modules(who: str, modules: Any, module: type) -> None:
-    """Raise if a container is given something else than modules by name."""
+    """Raise if a container is given anything but modules by name."""
     check_names(who, "modules", modules)
     for name, layer in modules.items():
         if not isinstance(layer, module):
@@ -77,7 +77,7 @@ def check_named_modules(who: str, modules: Any, module: type) -> None:
 
 
 def check_names_of_layers(net: Any, layers: Mapping[Any, Any], module: type) -> None:
-    """Raise if layers by name are no modules, or could not be attributes of these names."""
+    """Raise if layers by name are not modules, or could not be attributes of these names."""
     check_named_modules("Sequential", layers, module)
     for name in layers:
         if hasattr(type(net), name) or name in ("layers", "names"):
@@ -98,7 +98,7 @@ def check_has_name(container: Any, name: str, by_name: Mapping[str, Any]) -> Non
     """Raise if a container has nothing of this name."""
     if name not in by_name:
         who = type(container).__name__
-        raise AttributeError(f"{who} has nothing of the name {name!r}; it has {', '.join(by_name)}")
+        raise AttributeError(f"{who} has nothing called {name!r}; it has {', '.join(by_name)}")
 
 
 def check_has_no_names(names: Any) -> None:
@@ -111,7 +111,7 @@ def check_has_no_names(names: Any) -> None:
 
 
 def refuse_name(container: Any, name: str, instead: str) -> NoReturn:
-    """Raise, as a container has no place for a module of a name."""
+    """Raise because a container has no place for a module of a name."""
     raise TypeError(
         f"{type(container).__name__} has no place for a module {name!r}; write {instead}"
     )
@@ -140,9 +140,9 @@ def check_same(name: str, first: Any, value: Any) -> None:
 
 
 def check_name_of_part(kind: str, module: Any, name: Any) -> None:
-    """Raise if an attribute cannot have such a name, or there is one."""
+    """Raise if an attribute cannot have this name, or one has it already."""
     if not isinstance(name, str):
-        raise TypeError(f"a {kind}'s name is a text, got {name!r}")
+        raise TypeError(f"a {kind}'s name is a string, got {name!r}")
     if not name or "." in name:
         raise ValueError(
             f"a {kind}'s name is that of an attribute, without a dot, got {name!r}; register it in "
@@ -171,7 +171,7 @@ def found_by_name(module: Any, kind: str, name: Any, parts: Iterable[tuple[str, 
     return by_name[name]
 
 
-#: What a module has no method for, and what to do.
+#: What modules have no method for, and what to do instead.
 WHERE = (
     "there are no devices: a module computes where its parameters' arrays are, and p.data = array "
     "puts one there"
@@ -217,7 +217,7 @@ def check_output_has_gates(module: Any, items: list[Any]) -> None:
 
 
 def checked_gradients(changed: Any, before: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what a backward hook has put in the place of gradients."""
+    """Return what a backward hook has replaced gradients with."""
     new = tuple(changed) if isinstance(changed, (list, tuple)) else (changed,)
     if len(new) != len(before):
         raise ValueError(
@@ -276,7 +276,7 @@ def check_finite_norm(finite: Any) -> None:
 
 
 def checked_vector(vector: Any, size: int) -> Array:
-    """Return the values of a vector of so many elements."""
+    """Return the values of a vector of the right number of elements."""
     values = vector.data if isinstance(vector, Tensor) else np.asarray(vector)
     if values.shape != (size,):
         raise ValueError(
@@ -320,7 +320,7 @@ def checked_padding(dtype: np.dtype[Any], batch_first: Any, value: Any, side: An
 
 
 def check_is_module(who: str, module: Any, kind: type) -> None:
-    """Raise if something is no module."""
+    """Raise if something is not a module."""
     if not isinstance(module, kind):
         raise TypeError(f"{who} takes a module, got {type(module).__name__}")
 

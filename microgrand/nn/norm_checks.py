@@ -108,7 +108,7 @@ def check_channels(who: str, channels: int, **parameters: Any) -> None:
 def check_statistics(who: str, statistics: dict[str, Any], option: str, of_input: Any) -> None:
     """Raise if running statistics cannot be updated, or are missing and not the input's own.
 
-    Whether it is those of the input that count, `of_input`, is told by an option of that name.
+    `of_input` says whether the input's own count, by the option of that name.
     """
     for name, value in statistics.items():
         if value is not None and (not isinstance(value, Tensor) or value.requires_grad):

@@ -58,7 +58,7 @@ SERIES = [
 
 @functools.cache
 def polynomial(dtype: Any) -> list[Any]:
-    """Return the coefficients of the powers of ``t`` that a dtype can tell, the highest first."""
+    """Return the coefficients of the powers of ``t`` that matter in a dtype, the highest first."""
     from numpy.polynomial.chebyshev import cheb2poly  # slow to import
 
     series = np.array(SERIES, np.longdouble)

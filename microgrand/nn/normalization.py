@@ -199,7 +199,7 @@ class GroupNorm(Norm):
     affine
         Whether there are a weight and a bias.
     bias
-        Whether there is a bias beside the weight.
+        Whether there is a bias besides the weight.
     dtype
         Floating dtype of the parameters; the input is cast to it.
 
@@ -259,7 +259,7 @@ class LayerNorm(Norm):
     elementwise_affine
         Whether there are a weight and a bias.
     bias
-        Whether there is a bias beside the weight.
+        Whether there is a bias besides the weight.
     dtype
         Floating dtype of the parameters; the input is cast to it.
 

@@ -1,4 +1,4 @@
-"""Padding: more elements around an array, of one value, or of its own elements again.
+"""Padding: more elements around an array, of one value, or repeating its own.
 
 Each axis is joined from three parts, what comes before, the elements themselves, and what comes
 after, all of them slices; so the gradient of an element is the sum over all its places.
@@ -46,9 +46,9 @@ def pad(x: ArrayLike, pad: Sequence[int], mode: Mode = "constant", value: float 
     Raises
     ------
     TypeError
-        If the numbers are no integers.
+        If the numbers are not integers.
     ValueError
-        If they do not belong to axes, or if there are not so many elements to reflect or repeat.
+        If they do not belong to axes, or there are too few elements to reflect or repeat.
 
     Examples
     --------

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinds import ArrayLike, DTypeLike
+from ..engine import defvjp, primitive
+from ..kinds import ArrayLike, DTypeLike, Value
 from ..tensor import Tensor
 from . import checks, layer_checks
 from .activations import Activation
@@ -44,7 +45,19 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, inplace: bool = False
     """
     layer_checks.refuse_inplace("leaky_relu", inplace)
     positive, negative = sides(as_tensor(x))
-    return positive + negative_slope * negative
+    return positive + layer_checks.number("leaky_relu's negative_slope", negative_slope) * negative
+
+
+@primitive
+def decay(x: Value, depth: float, width: float) -> Value:
+    """Compute ``depth (exp(x / width) - 1)``."""
+    return depth * np.expm1(x / width)
+
+
+defvjp(
+    decay,
+    lambda g, out, x, depth, width: g * (depth / width * np.exp(x / width)),
+)
 
 
 def elu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -69,8 +82,9 @@ def elu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Tensor([-1.,  0.,  2.])
     """
     layer_checks.refuse_inplace("elu", inplace)
+    alpha = layer_checks.number("elu's alpha", alpha)
     positive, negative = sides(as_tensor(x))
-    return positive + alpha * np.expm1(negative)
+    return positive + decay(negative, alpha, 1.0)
 
 
 def celu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -101,7 +115,7 @@ def celu(x: ArrayLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     layer_checks.refuse_inplace("celu", inplace)
     alpha = layer_checks.not_zero("celu's alpha", alpha)
     positive, negative = sides(as_tensor(x))
-    return positive + alpha * np.expm1(negative / alpha)
+    return positive + decay(negative, alpha, alpha)
 
 
 #: With these, activations of mean 0 and variance 1 keep them from layer to layer.
@@ -256,7 +270,7 @@ class PReLU(Module):
     num_parameters
         How many slopes there are: 1, or as many as the input ``(n, channels, ...)`` has channels.
     init
-        The slopes to begin with.
+        The initial slopes.
     dtype
         Floating dtype of the slopes; the input is cast to it.
 

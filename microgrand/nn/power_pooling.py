@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..kinds import ArrayLike
+from ..kinds import ArrayLike, Value
 from ..tensor import Tensor
 from ..vjps.rules import wide
 from . import checks, conv_checks, layer_checks
@@ -31,11 +31,19 @@ def lp_pool(
     conv_checks.check_axes(who, x, axes)
     kernel = conv_checks.per_axis(who, "kernel_size", kernel_size, axes, 1)
     parts, unit = in_units(wide(x), tuple(range(-axes, 0)))
-    means = avg_pool(parts**p, kernel, stride, 0, ceil_mode, True, axes, name="lp_pool")
+    means = avg_pool(power(parts, p), kernel, stride, 0, ceil_mode, True, axes, name="lp_pool")
     totals = means * math.prod(kernel)
     is_zero = np.equal(totals, 0)
     roots = np.where(is_zero, 1, totals) ** (1 / p)
     return (np.where(is_zero, 0, roots) * unit).astype(x.dtype)
+
+
+def power(x: Value, p: float) -> Value:
+    """Return ``x^p``; where its slope at 0 is infinite, it counts as 0."""
+    if p >= 1:
+        return x**p
+    zero = np.equal(x, 0)
+    return np.where(zero, 0, np.where(zero, 1, x) ** p)
 
 
 def lp_pool1d(
@@ -65,7 +73,8 @@ def lp_pool2d(
 ) -> Tensor:
     """Take the root of the sum of powers of each window of an image: ``(sum of x^p)^(1/p)``.
 
-    Where the sum is 0, so is the derivative. Where it is negative, as sums of odd powers may be,
+    Where the sum is 0, so is the derivative; for a power below 1 also where an element is 0, as a
+    norm's. Where the sum is negative, as sums of odd powers may be,
     there is no root, but nan. A window that reaches out, by `ceil_mode`, counts as if the rest of
     it were like what it meets, as in PyTorch.
 

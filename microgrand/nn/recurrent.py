@@ -69,7 +69,7 @@ class Recurrence(Module):
         raise NotImplementedError
 
     def zeros(self, x: Tensor, *batch: int) -> Any:
-        """Return the state to begin with if none is given."""
+        """Return the initial state if none is given."""
         place = library_of(x)
         zeros = tuple([np.zeros((*batch, size), x.dtype, like=place) for size in self.sizes])
         return zeros if self.is_pair else zeros[0]
@@ -210,7 +210,7 @@ class RecurrentNet(Recurrence):
         return data_of(self.recurrent_dropout(ones))
 
     def start_of(self, x: Tensor, hx: Any, is_batch: bool) -> Any:
-        """Return the state of all layers to begin with."""
+        """Return the initial state of all layers."""
         batch = (self.num_layers * len(self.directions), x.shape[1])
         if hx is None:
             return self.zeros(x, *batch)
@@ -297,7 +297,7 @@ class RNN(RecurrentNet, OfRNN):
 
     Notes
     -----
-    A call takes inputs ``(steps, n, input_size)`` and, if the state to begin with is not 0, the
+    A call takes inputs ``(steps, n, input_size)`` and, if the initial state is not 0, the
     state ``(num_layers * directions, n, hidden_size)``. It returns ``(output, h_n)``: the last
     layer's states, ``(steps, n, directions * hidden_size)``, and each layer's and direction's last
     state. Inputs and states may lack the axis of the batch.

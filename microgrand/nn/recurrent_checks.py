@@ -23,7 +23,7 @@ def check_flags(who: str, **flags: Any) -> None:
 
 
 def projection(proj_size: Any, hidden_size: Any) -> int:
-    """Return the length that an LSTM's h is projected to, 0 for none, or raise."""
+    """Return the length that an LSTM's h is projected to, 0 for no projection; or raise."""
     size = checks.integer("LSTM's proj_size", proj_size, 0)
     if size >= checks.integer("LSTM's hidden_size", hidden_size, 1):
         raise ValueError(
@@ -33,7 +33,7 @@ def projection(proj_size: Any, hidden_size: Any) -> int:
 
 
 def check_nonlinearity(who: str, name: Any) -> None:
-    """Raise if it is none that a simple net can have."""
+    """Raise if it is not one that a simple net can have."""
     layer_checks.one_of(f"{who}'s nonlinearity", name, ("tanh", "relu"))
 
 
@@ -49,7 +49,7 @@ def warn_of_no_dropout(who: str, p: float, layers: int) -> None:
 
 
 def check_sequence(net: Any, shape: Shape) -> None:
-    """Raise if inputs are no sequence for a net."""
+    """Raise if inputs are not a sequence for a net."""
     axes = "n, steps" if net.batch_first else "steps, n"
     if len(shape) not in (2, 3) or shape[-1] != net.input_size:
         raise ValueError(
@@ -74,7 +74,7 @@ def check_is_state(net: Any, hx: Any) -> None:
 
 
 def check_state(net: Any, given: Shape, shape: Shape, is_batch: bool) -> None:
-    """Raise if a state to begin with has another shape."""
+    """Raise if an initial state has another shape."""
     expected = shape if is_batch else (shape[0], shape[2])
     if given != expected:
         raise ValueError(
@@ -84,7 +84,7 @@ def check_state(net: Any, given: Shape, shape: Shape, is_batch: bool) -> None:
 
 
 def check_step(cell: Any, shape: Shape) -> None:
-    """Raise if an input is no step for a cell."""
+    """Raise if an input is not a step for a cell."""
     if len(shape) not in (1, 2) or shape[-1] != cell.input_size:
         raise ValueError(
             f"{type(cell).__name__} takes inputs of shape (n, {cell.input_size}) or "

@@ -243,7 +243,7 @@ class Unflatten(Module):
     Raises
     ------
     TypeError, ValueError
-        If these are no integers, or the input's axis has another length.
+        If these are not integers, or the input's axis has another length.
 
     Examples
     --------

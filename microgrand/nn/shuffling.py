@@ -36,7 +36,7 @@ def pixel_shuffle(x: ArrayLike, upscale_factor: int) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If `x` is not of a float dtype, or its channels are no multiple of ``r^2``.
+        If `x` is not of a float dtype, or its channels are not a multiple of ``r^2``.
 
     References
     ----------
@@ -77,7 +77,7 @@ def pixel_unshuffle(x: ArrayLike, downscale_factor: int) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If `x` is not of a float dtype, or height or width are no multiple of ``r``.
+        If `x` is not of a float dtype, or height or width are not a multiple of ``r``.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def channel_shuffle(x: ArrayLike, groups: int) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If `x` is not of a float dtype, or its channels are no multiple of `groups`.
+        If `x` is not of a float dtype, or its channels are not a multiple of `groups`.
 
     References
     ----------

@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..dispatch import data_of
+from ..engine import defvjp, primitive
 from ..kinds import Array, ArrayLike, Axis, Value
 from ..tensor import Tensor
+from ..vjps.norms import vector_norm_vjp
 from ..vjps.rules import extreme, wide
 from . import checks, layer_checks
 from .inputs import as_tensor
@@ -23,6 +25,19 @@ def in_units(x: Value, axis: Axis, least: float = 0.0) -> tuple[Value, Array]:
     _, exponent = np.frexp(largest)
     unit = np.maximum(np.ldexp(np.ones_like(largest), exponent - 1), least)
     return x / unit, unit
+
+
+@primitive
+def length(x: Value, p: float) -> Value:
+    """Compute the norm along the last axis, which stays."""
+    x, unit = in_units(x, -1)
+    return np.linalg.norm(x, p, axis=-1, keepdims=True) * unit
+
+
+defvjp(
+    length,
+    lambda g, out, x, p: vector_norm_vjp(g, out, x, axis=-1, keepdims=True, ord=p),
+)
 
 
 def normalized(x: Value, p: float, dim: int, eps: float) -> Value:
@@ -152,8 +167,7 @@ def pairwise_distance(
     x2 = as_tensor(x2, x1.dtype)
     shape = layer_checks.common_shape("pairwise_distance", x1._array.shape, x2._array.shape)
     layer_checks.check_dim("pairwise_distance", shape, -1)
-    difference, unit = in_units(wide(x1) - wide(x2) + eps, -1)
-    distances = np.linalg.norm(difference, p, axis=-1, keepdims=True) * unit
+    distances = length(wide(x1) - wide(x2) + eps, p)
     if not keepdim:
         distances = np.squeeze(distances, -1)
     return distances.astype(x1.dtype)

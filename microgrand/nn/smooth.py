@@ -84,6 +84,22 @@ def logsigmoid(x: ArrayLike) -> Tensor:
     return -log1p_exp(-as_tensor(x))
 
 
+@primitive
+def bent_line(x: Value, beta: float, threshold: float) -> Value:
+    """Compute `softplus`."""
+    scaled = x * beta
+    return np.where(np.greater(scaled, threshold), x, log1p_exp(scaled) / beta)
+
+
+def bent_line_vjp(g: Value, out: Value, x: Value, beta: float, threshold: float) -> Value:
+    """The sigmoid; 1 on the line."""
+    scaled = x * beta
+    return g * np.where(np.greater(scaled, threshold), 1, logistic(scaled))
+
+
+defvjp(bent_line, bent_line_vjp)
+
+
 def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """Return ``log(1 + exp(beta x)) / beta``, a smooth `relu`.
 
@@ -97,6 +113,11 @@ def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor
         Where ``beta x`` is larger, the result is ``x`` itself, as in PyTorch. The exact function
         overflows nowhere: ``threshold=float("inf")`` gives it.
 
+    Raises
+    ------
+    ValueError
+        If `beta` is 0.
+
     References
     ----------
     Dugas, Bengio, Belisle, Nadeau, Garcia, "Incorporating Second-Order Functional Knowledge for
@@ -108,9 +129,9 @@ def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor
     >>> F.softplus([-1000.0, 0.0, 1000.0])
     Tensor([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
     """
-    x = as_tensor(x)
-    is_line = np.greater(x * beta, threshold)
-    return np.where(is_line, x, log1p_exp(np.where(is_line, 0, x) * beta) / beta)
+    beta = layer_checks.not_zero("softplus's beta", beta)
+    threshold = layer_checks.number("softplus's threshold", threshold)
+    return bent_line(as_tensor(x), beta, threshold)
 
 
 @primitive
@@ -162,7 +183,7 @@ def swish(x: Value) -> Value:
     return gated(x, logistic(x))
 
 
-defvjp(swish, lambda g, out, x: g * logistic(x) * (1 + limited(x) * logistic(-x)))
+defvjp(swish, lambda g, out, x: g * (logistic(x) * (1 + limited(x) * logistic(-x))))
 
 
 def silu(x: ArrayLike, inplace: bool = False) -> Tensor:
@@ -231,7 +252,7 @@ def mish_vjp(g: Value, out: Value, x: Value) -> Value:
     """The product rule."""
     s, c = logistic(x), logistic(-x)
     more = 1 + c * c
-    return g * s * ((1 + c) / more + limited(x) * (4 * c * c / (more * more)))
+    return g * (s * ((1 + c) / more + limited(x) * (4 * c * c / (more * more))))
 
 
 defvjp(mish_unit, mish_vjp)
@@ -307,7 +328,7 @@ def tanh_unit_vjp(g: Value, out: Value, x: Value) -> Value:
     square = np.square(near)
     u = near * (2 * SLOPE + 2 * SLOPE * CUBIC * square)
     slope = 2 * SLOPE + 6 * SLOPE * CUBIC * square
-    return g * logistic(u) * (1 + near * slope * logistic(-u))
+    return g * (logistic(u) * (1 + near * slope * logistic(-u)))
 
 
 defvjp(tanh_unit, tanh_unit_vjp)

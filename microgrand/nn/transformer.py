@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {"relu": relu, "gelu": gelu}
 
 
 class TransformerLayer(Module):
-    """What the layers of encoder and decoder share: branches, each beside a residual.
+    """What the layers of encoder and decoder share: branches, each with a residual connection.
 
     A branch has a norm and a dropout, ``norm1`` and ``dropout1`` and so on. All but the last are
     attentions; the last is a small net.
@@ -70,7 +70,7 @@ class TransformerLayer(Module):
         self.norm_first = bool(norm_first)
 
     def branch(self, k: int, x: Any, function: Callable[[Any], Any]) -> Any:
-        """Add a branch to what it is beside."""
+        """Add a branch to its residual."""
         norm, dropout = getattr(self, f"norm{k}"), getattr(self, f"dropout{k}")
         if self.norm_first:
             return x + dropout(function(norm(x)))
@@ -89,7 +89,7 @@ def copies(layer: Module, number: int) -> list[Any]:
 
 
 class TransformerEncoderLayer(TransformerLayer):
-    """Self-attention, then two linear maps with an activation between, each beside a residual.
+    """Self-attention, then two linear maps with an activation between, each with a residual.
 
         x = norm1(x + attention(x)),    x = norm2(x + linear2(f(linear1(x))))
 

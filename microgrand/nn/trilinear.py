@@ -15,7 +15,7 @@ As T is linear in each, all their derivatives are these three again: six VJPs gi
 
 Each is one product of matrices for each group of channels. One factor has for its columns what the
 kernel meets at each place: an array larger than the input by the number of the kernel's elements.
-It is made anew for each product, a small part of its time, rather than kept until the backward
+It is rebuilt for each product, which costs little, rather than kept until the backward
 pass. The batch comes last in memory, so that what an element meets lies there in long stretches.
 """
 

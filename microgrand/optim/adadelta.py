@@ -35,7 +35,7 @@ class Adadelta(Optimizer):
     rho
         Weight of the past in both means, in [0, 1).
     eps
-        Added to both means, at least 0: the first steps are as long as it lets them.
+        Added to both means, at least 0: it decides how long the first steps are.
     weight_decay
         Factor of the L2 penalty ``weight_decay / 2 * (data**2).sum()``, at least 0.
     maximize

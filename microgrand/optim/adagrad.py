@@ -23,7 +23,7 @@ class Adagrad(Optimizer):
         data = data - lr / (1 + (t - 1) * lr_decay) * grad / (sqrt(sum) + eps)
 
     (Duchi, Hazan, Singer 2011, "Adaptive Subgradient Methods for Online Learning and Stochastic
-    Optimization", with diagonal matrices). It suits rare features, as words are.
+    Optimization", with diagonal matrices). It suits rare features, such as words.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ def in_blocks(rule: Callable[..., None], arrays: Sequence[Array], numbers: Itera
     the first array ends up there; for the others, this is certain only if they are contiguous. A
     small array is one block, without scratch space: there NumPy's own allocation is faster. So is
     an array of another library, which has a cache of its own, or none. Nor is there scratch space
-    for arrays of several dtypes: it would have the widest, and results other bits than without it.
+    for arrays of several dtypes: it would have the widest, and results would have other bits.
     """
     data = arrays[0]
     if data.nbytes <= BLOCK_BYTES or type(data) is not np.ndarray:

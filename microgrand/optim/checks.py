@@ -19,7 +19,7 @@ from ..tensor import Tensor
 def checked_parameters(
     parameters: Iterable[Tensor], who: str = "parameters", others: Iterable[Tensor] = ()
 ) -> list[Tensor]:
-    """Return the parameters as a list, if an optimizer can change them all beside others."""
+    """Return the parameters as a list, if an optimizer can change all of them."""
     if isinstance(parameters, Tensor):
         raise TypeError("parameters must be an iterable of tensors, got one Tensor; write [tensor]")
     if callable(getattr(parameters, "parameters", None)):
@@ -130,8 +130,8 @@ def check_group(group: Any, defaults: Mapping[str, Any]) -> None:
     unknown = [name for name in group if name not in {*defaults, "params", "initial_lr"}]
     if unknown:
         raise TypeError(
-            f"a group has the option {unknown[0]!r}, which the optimizer has not; its options are "
-            f"{', '.join(defaults)}"
+            f"a group has the option {unknown[0]!r}, which the optimizer does not have; its "
+            f"options are {', '.join(defaults)}"
         )
 
 
@@ -214,7 +214,7 @@ def check_rows(index: int, weight: Tensor) -> None:
 
 
 def refuse_infinite_norm(index: int) -> None:
-    """Raise, as a vector of infinite length has no nearest point."""
+    """Raise because a vector of infinite length has no nearest point."""
     raise ValueError(
         f"weights[{index}] holds an infinity, and has no norm to be shortened; the "
         "training has diverged: take smaller steps, or begin again"
@@ -337,7 +337,7 @@ def checked_step(step: Any) -> int:
 
 
 def refuse(who: str, problem: str) -> NoReturn:
-    """Raise, as a state does not fit."""
+    """Raise because a state does not fit."""
     raise ValueError(f"load_state_dict refused, nothing was changed in {who}; {problem}")
 
 
@@ -422,7 +422,7 @@ def checked_part(name: str, value: Any) -> float:
 
 
 def one_of(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
-    """Return what a text stands for."""
+    """Return the value that a string names."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
     return choices[value]
@@ -468,8 +468,8 @@ def checked_schedulers(
     for i, scheduler in enumerate(schedulers):
         if not isinstance(scheduler, kind) or isinstance(scheduler, other):
             raise TypeError(
-                f"schedulers[{i}] is of type {type(scheduler).__name__}, which is no function of "
-                "the step"
+                f"schedulers[{i}] is of type {type(scheduler).__name__}, which is not a function "
+                "of the step"
             )
         if scheduler.optimizer is not optimizer:
             raise ValueError(f"schedulers[{i}] belongs to another optimizer; make it for this one")

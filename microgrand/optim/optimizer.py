@@ -167,11 +167,11 @@ class Optimizer(ABC):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set every parameter's ``grad`` to None, so that `backward` starts again.
 
-        With ``set_to_none=False``, those that there are become zeros: `step` then changes their
-        parameters nevertheless, by momentum or decay.
+        With ``set_to_none=False``, existing ones become zeros: `step` then still changes their
+        parameters, by momentum or decay.
 
-        To accumulate the gradients of several batches, call it less often. Weights are then changed
-        as by one batch of all their samples:
+        To accumulate the gradients of several batches, call it less often. The weights then change
+        as for one batch of all their samples:
 
         Examples
         --------
@@ -197,7 +197,7 @@ class Optimizer(ABC):
         Parameters
         ----------
         closure
-            A function that is called before: it calls `zero_grad`, computes the loss, calls
+            A function that is called first: it calls `zero_grad`, computes the loss, calls
             ``backward`` and returns the loss.
 
         Returns
@@ -208,9 +208,9 @@ class Optimizer(ABC):
         Raises
         ------
         TypeError
-            If `closure` is no function.
+            If `closure` is not a function.
         ValueError
-            If the tensors in the groups are others than the optimizer was given.
+            If the groups hold other tensors than the optimizer was given.
         """
         checks.check_params_are_known(self)
         loss = None
@@ -232,7 +232,7 @@ class Optimizer(ABC):
         return loss
 
     def convert(self, index: int) -> None:
-        """Let what is remembered about a parameter follow a change of its dtype."""
+        """Convert what is remembered about a parameter after a change of its dtype."""
         new = zeros_like([self.parameters[index]])[0].dtype
         for arrays in self.memory.values():
             arrays[index] = arrays[index].astype(new, copy=False)
@@ -286,13 +286,13 @@ class Optimizer(ABC):
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on as the optimizer did whose `state_dict` this is: PyTorch's of this name will do.
+        """Continue as the optimizer whose `state_dict` this is; PyTorch's of this name will do.
 
         Parameters
         ----------
         state
-            From an optimizer of the same kind, with as many parameters in each group. They are told
-            by their order; parameters without an entry begin anew.
+            From an optimizer of the same kind, with as many parameters in each group. They are
+            matched by their order; parameters without an entry start afresh.
 
         Raises
         ------

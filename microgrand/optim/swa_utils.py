@@ -1,4 +1,4 @@
-"""Averages of weights over the steps of a training, by PyTorch's names."""
+"""Averages of weights over the steps of a training run, under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class AveragedModel(Module):
         Raises
         ------
         ValueError
-            If it is not of the same parts.
+            If it does not have the same parts.
         """
         ours, theirs = list(self.module.named_parameters()), list(model.named_parameters())
         checks.check_same_parts(ours, theirs)

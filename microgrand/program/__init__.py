@@ -16,12 +16,15 @@ Of ``grad(lambda x: np.sum(np.tanh(x) ** 2))``, such an array writes down, forwa
 
 and all that is left to do is to write these lines well. Read on in this order:
 
-- recording.py, functions.py, questions.py: the array that writes down what is done with it;
-- calls.py, containers.py: the program, a list of calls on variables, which stand in nests;
-- slots.py, state.py, names.py, holders.py, libraries.py: what a training step closes over, and
-  how it is found, watched and put back;
+- recording.py, recorder.py, functions.py, questions.py: the array that notes what is done with it,
+  and the recorder that writes it down;
+- calls.py, containers.py, sameness.py: the program, a list of calls on variables, which stand in
+  nests, and when two values in these are the same;
+- slots.py, state.py, unread.py, names.py, holders.py, libraries.py: what a training step closes
+  over, and how it is found and put back;
 - devices.py: what is an array, also of a library that computes on a device;
-- standins.py: what stands in the place of generators, caches and classes meanwhile;
+- replacing.py, standins.py, optimizers.py: what stands in the place of arrays, generators, caches
+  and classes meanwhile, and where an optimizer's numbers come from;
 - tracing.py: one call of the function on recorded values, and the program that is made of it;
 - raising.py, backups.py: calls that may raise, which leads the function another way, and how a run
   is taken back;

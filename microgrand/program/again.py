@@ -13,8 +13,8 @@ from typing import Any
 
 from .calls import Program, Variable
 
-#: Of more bytes than this, nothing is kept beside what others hold.
-MOST = 1 << 18
+#: If arrays take more bytes than this, none are kept besides what others hold.
+MOST_BYTES = 1 << 18
 
 references: Any = getattr(sys, "getrefcount", None)
 
@@ -26,7 +26,7 @@ def references_to_kept() -> int:
     return int(references(value))
 
 
-#: So many are there to what nobody else holds; 0 if nobody can tell.
+#: The number of references to what nobody else holds; 0 if that cannot be told.
 ALONE = (
     references_to_kept() if references and getattr(sys, "_is_gil_enabled", lambda: True)() else 0
 )
@@ -35,4 +35,4 @@ ALONE = (
 def used_again(program: Program) -> list[Variable]:
     """Return the arrays that are made for others in each run, if they may be used again."""
     made = [call.result for call in program.fresh]
-    return made if ALONE and sum(v.nbytes for v in made) <= MOST else []
+    return made if ALONE and sum(v.nbytes for v in made) <= MOST_BYTES else []

@@ -13,7 +13,7 @@ from .slots import Slot
 
 
 class Backup:
-    """Copies of what a program changes, for programs of which late calls may fail."""
+    """Copies of what a program changes, for programs in which late calls may fail."""
 
     def __init__(self, binding: Binding) -> None:
         made = binding.made

@@ -17,14 +17,22 @@ from ..grad_mode import grad_enabled
 from ..tensor import Tensor
 from . import passes
 from .calls import Program, Variable
-from .containers import CONTAINERS, attributes_of, base_of, has_dict, is_plain, items_of, with_items
+from .containers import (
+    CONTAINERS,
+    attributes_of,
+    has_dict,
+    is_plain,
+    items_of,
+    python_class_of,
+    with_items,
+)
 from .devices import is_array
 from .names import asks_for_identity
 from .optimizers import Probe
 from .recording import is_recorded
+from .sameness import STATIC_OR_FLOAT, all_static, same_static
 from .slots import MISSING, Slot
 from .source import Writer
-from .state import STATIC, all_static, same_static
 from .tracing import Always, Output, OutputTensor, Tracing
 
 #: The program has published: what it has changed stays changed.
@@ -47,9 +55,8 @@ class Binding:
             "MISSING": MISSING,
         }
         self.bound_names: dict[int, str] = {}
-        self.bound: list[Variable] = []
         self.generators: list[np.random.Generator] = []
-        #: The slots that inputs are read from, and whether there are gradients among them.
+        #: The slots that inputs are read from, and whether gradients are among them.
         self.slot_inputs: list[tuple[Slot, Variable]] = []
         self.read: set[tuple[int, Any]] = set()
         self.reads_gradients = False
@@ -58,7 +65,7 @@ class Binding:
         of_conditions = {v for call in made.conditions for v in call.operands()}
         of_facts = {v for _, variables, _ in made.recorder.facts for v in variables}
         self.used = self.in_program | of_conditions | of_facts
-        #: What must be as read-only as it was.
+        #: The memory that must be writeable if it was.
         self.written = {v.storage for call in program.calls for v in call.writes}
         self.written |= made.recorder.flags_asked
         #: The lists in which optimizers remember arrays.
@@ -99,7 +106,7 @@ class Binding:
         #: The lines of the function; the codes of inputs, of bound arrays, of tensors given.
         self.lines: list[str] = []
         self.codes: dict[Variable, str] = {}
-        self.bound_codes: list[str] = []
+        self.bound_codes: dict[Variable, str] = {}
         self.bound_conditions: list[str] = []
         self.tensor_codes: list[str] = []
         self.require(f"grad_enabled.get() is {made.grad_enabled}")
@@ -118,6 +125,7 @@ class Binding:
         self.enter_conditions()
         used = [code for v, code in self.codes.items() if v in self.in_program]
         self.inputs = [v for v in self.codes if v in self.in_program]
+        self.bound = [*self.bound_codes]
         self.lines.append(f"return arrays, {as_tuple(self.tensor_codes)}, {as_tuple(used)}")
         return self.define("enter(args, kwargs)", guarded(self.lines))
 
@@ -128,11 +136,11 @@ class Binding:
         return name
 
     def require(self, condition: str) -> None:
-        """Let the program not apply unless a condition holds."""
+        """Require a condition: otherwise the program does not apply."""
         self.lines.append(must(condition))
 
     def require_writeable(self, code: str, variable: Variable) -> None:
-        """Check that an array is as read-only as it was: views of it may have been made before."""
+        """Check that an array is writeable if it was: views of it may have been made before."""
         if variable.storage in self.written and variable.kind is np.ndarray:
             self.require(f"{code}.flags.writeable is {variable.writeable}")
 
@@ -142,7 +150,7 @@ class Binding:
             self.enter_leaf(value, given, code, place)
             return
         name = self.local(code)
-        kind, base = self.bind(type(value)), base_of(value)
+        kind, base = self.bind(type(value)), python_class_of(value)
         first = name
         if not isinstance(value, tuple):
             first = self.containers.setdefault(id(value), name)
@@ -168,7 +176,7 @@ class Binding:
         """Write `len` or `iter` of a container; a user's class may have others."""
         if is_plain(container):
             return f"{function.__name__}({name})"
-        method = getattr(base_of(container), f"__{function.__name__}__")
+        method = getattr(python_class_of(container), f"__{function.__name__}__")
         return f"{self.bind(method)}({name})"
 
     def enter_leaf(self, value: Any, given: Any, code: str, place: tuple[Any, ...]) -> None:
@@ -199,7 +207,7 @@ class Binding:
 
     def enter_state(self) -> None:
         """Check what stands in the slots, and collect what the program reads there."""
-        state = self.made.state
+        state, replacing = self.made.state, self.made.replacing
         for module, _ in state.modules.values():
             self.require(f"{self.bind(module)}.training is {module.training}")
         for key, (tensor, _) in state.tensors.items():
@@ -210,7 +218,7 @@ class Binding:
             else:
                 self.require(f"len({self.bind(holder)}) == {len(items)}")
         for holder, items in state.lists:
-            if isinstance(holder, dict) and len(items) > 1:  # their order is that of loops
+            if isinstance(holder, dict) and len(items) > 1:  # loops depend on their order
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for holder, items in state.wholes:
             self.require(f"{self.bind(holder)} == {self.bind(items)}")
@@ -218,7 +226,7 @@ class Binding:
                 self.require(f"[*{self.bind(holder)}] == {self.bind([*items])}")
         for ask, answer in state.answers:
             self.require(f"{self.bind(ask)}() == {self.bind(answer)}")
-        for table, keys in state.read:
+        for table, keys in replacing.read:
             for key in keys:
                 code = f"{self.bind(table)}.get({self.constant(key)}, MISSING)"
                 self.require(self.is_same(code, table.get(key, MISSING)))
@@ -229,13 +237,13 @@ class Binding:
         for kind, count in dict(state.parents.values()).items():
             self.require(f"len({self.bind(vars(kind))}) == {count}")
         changed = {id(slot) for slot, _ in self.made.effects}
-        for slot, before, put in zip(state.slots, state.before, state.put, strict=True):
-            if (id(slot.holder), slot.key) in state.managed:
+        for slot, before, put in zip(state.slots, state.before, replacing.put, strict=True):
+            if slot.place in replacing.managed:
                 continue
-            is_cycled = (id(slot.holder), slot.key) in state.cycled
+            is_cycled = slot.place in replacing.cycled
             if is_recorded(put):
                 self.enter_slot(slot, before, put._variable, id(slot) in changed)
-                if is_cycled:  # whether there is one at all decides on the rule
+                if is_cycled:  # the rule depends on whether it is zero
                     self.require(f"({slot.code(self.bind)} == 0) is {before == 0}")
             elif is_cycled and type(before) is tuple and set(map(type, before)) == {float}:
                 self.enter_floats(slot.code(self.bind), before)
@@ -262,22 +270,25 @@ class Binding:
         for i, item in enumerate(put):
             if isinstance(item, tuple):
                 self.enter_items(f"{code}[{i}]", item)
-            elif is_recorded(item) and item._variable in self.used - {*self.bound, *self.codes}:
+            elif is_recorded(item) and self.is_to_be_bound(item._variable):
                 name = self.local(f"{code}[{i}]")
                 self.require_writeable(name, item._variable)
                 self.require(self.like(name, item._value))
-                self.bound.append(item._variable)
-                self.bound_codes.append(name)
+                self.bound_codes[item._variable] = name
+
+    def is_to_be_bound(self, variable: Variable) -> bool:
+        """Tell whether the program reads an array that has not been collected yet."""
+        is_known = variable in self.bound_codes or variable in self.codes
+        return variable in self.used and not is_known
 
     def enter_slot(self, slot: Slot, before: Any, variable: Variable, changed: bool) -> None:
         """Check the array or number in a slot, and collect it if the program reads it."""
         code = slot.code(self.bind)
         of_tensor = isinstance(slot.holder, Tensor)
         is_gradient = of_tensor and slot.key == "_grad"
-        place = self.unread.get(variable) or self.codes.get(variable)
-        if variable in self.bound:
-            place = self.bound_codes[self.bound.index(variable)]
-        if place is not None:  # what the function puts in one of two places may be in it already
+        codes = self.unread, self.codes, self.bound_codes
+        place = next((x[variable] for x in codes if variable in x), None)
+        if place is not None:  # what the function puts in a second slot may stand there already
             self.require(f"{code} is {place}")
             return
         if variable not in self.used:
@@ -298,12 +309,11 @@ class Binding:
                 self.bound_conditions.append(self.like(name, before))
             else:
                 self.require(self.like(name, before))
-            self.bound.append(variable)
-            self.bound_codes.append(name)
+            self.bound_codes[variable] = name
         else:
             self.require(self.like(name, before))
             self.codes[variable] = name
-            self.read.add((id(slot.holder), slot.key))
+            self.read.add(slot.place)
             if given:
                 if slot.key == "_array":
                     self.places[variable] = self.places[id(slot.holder)]
@@ -315,29 +325,27 @@ class Binding:
         for array, _ in self.made.state.fixed:
             variable = self.made.recorder.known[id(array)]._variable
             self.require(self.like(self.bind(array), array))
-            if variable in self.used - {*self.bound, *self.codes}:
+            if self.is_to_be_bound(variable):
                 self.require_writeable(self.bind(array), variable)
-                self.bound.append(variable)
-                self.bound_codes.append(self.bind(array))
+                self.bound_codes[variable] = self.bind(array)
 
     def enter_generators(self) -> None:
         """Collect the generators that the program draws from."""
         for rng, variable, _ in self.made.recorder.generators.values():
             if variable in self.used:
                 self.generators.append(rng)
-                self.bound.append(variable)
-                self.bound_codes.append(self.bind(rng))
+                self.bound_codes[variable] = self.bind(rng)
 
     def enter_bound(self) -> None:
         """Check the arrays to which the program is bound, unless they are those of the last run."""
         conditions = [*self.bound_conditions, *self.conditions_apart(of_bound=True)]
-        bound = dict(zip(self.bound, self.bound_codes, strict=True))
-        arrays = [code for v, code in bound.items() if v.is_array]
+        arrays = [code for v, code in self.bound_codes.items() if v.is_array]
         if len(arrays) > 1:
             conditions.append(distinct(arrays))
-        self.unless_latest(0, "arrays", self.bound_codes, [must(x) for x in conditions])
+        codes = [*self.bound_codes.values()]
+        self.unless_latest(0, "arrays", codes, [must(x) for x in conditions])
         self.lines += map(must, self.conditions_apart(of_bound=False))
-        everywhere = {**self.codes, **bound, **self.unread}
+        everywhere = {**self.codes, **self.bound_codes, **self.unread}
         self.enter_identities(everywhere)
         self.enter_facts(everywhere)
 
@@ -380,7 +388,7 @@ class Binding:
     def unless_latest(
         self, place: int, name: str, codes: list[str], lines: list[str], keep: str = ""
     ) -> None:
-        """Write lines that are left out where objects are those of the last time."""
+        """Write lines that are skipped if the objects are the same as last time."""
         known = [f"{name}_{i}" for i in range(len(codes))]
         same = " and ".join(f"{code} is {x}" for code, x in zip(codes, known, strict=True))
         if not codes:
@@ -396,19 +404,16 @@ class Binding:
         ]
 
     def conditions_apart(self, of_bound: bool) -> list[str]:
-        """List that arrays do not overlap where the order of reading and writing has changed."""
-        bound = dict(zip(self.bound, self.bound_codes, strict=True))
-        places = [*self.codes.items(), *bound.items()]
+        """List that arrays do not overlap where reads and writes have changed their order."""
+        codes = {**self.codes, **self.bound_codes}
         return [
-            f"not overlap({code_of_x}, {code_of_y})"
-            for x, code_of_x in places
-            for y, code_of_y in places
-            if x.is_array and x.kind is y.kind and (x.storage, y.storage) in self.made.apart
-            if (x in bound and y in bound) is of_bound
+            f"not overlap({codes[x]}, {codes[y]})"
+            for x, y in passes.pairs_apart(codes, self.made.apart)
+            if (x in self.bound_codes and y in self.bound_codes) is of_bound
         ]
 
     def enter_conditions(self) -> None:
-        """Check the answers that depend on Python's numbers, unless they are those of last time."""
+        """Check answers that depend on Python's numbers, unless these are the same as last time."""
         writer = Writer()
         writer.otherwise = "return None"
         writer.names = dict(self.codes)
@@ -429,7 +434,7 @@ class Binding:
     def missing(self) -> bool:
         """Whether the program needs state that was made in this very call."""
         made = {v for call in self.made.program.calls for v in call.results()}
-        found = {*self.codes, *self.bound, *made}
+        found = {*self.codes, *self.bound_codes, *made}
         return any(v.storage.external and v.is_array and v not in found for v in self.used)
 
     def like(self, name: str, value: Any) -> str:
@@ -444,12 +449,12 @@ class Binding:
         return f"{name}.__class__ is {self.bind(type(value))}"
 
     def is_same(self, code: str, value: Any) -> str:
-        """Write the condition that what is no array stands where it stood."""
+        """Write the condition that a value other than an array is the same."""
         if value is None or isinstance(value, bool):
             return f"{code} is {value}"
         if type(value) is str:
             return f"{code} == {value!r}"
-        if isinstance(value, (*STATIC, float)) or (type(value) is tuple and all_static(value)):
+        if isinstance(value, STATIC_OR_FLOAT) or (type(value) is tuple and all_static(value)):
             constant = self.bind(value)
             return f"({code} is {constant} or static({code}, {constant}))"
         return f"{code} is {self.bind(value)}"
@@ -460,12 +465,16 @@ class Binding:
             return repr(value)
         return self.bind(value)
 
-    def define(self, signature: str, lines: list[str]) -> Any:
-        """Make a function of lines."""
+    def define(self, signature: str, lines: list[str], **names: Any) -> Any:
+        """Make a function from lines; `names` is what it alone needs."""
         text = f"def {signature}:\n" + "".join(f"    {line}\n" for line in lines)
-        names = self.namespace
-        exec(text, names)
-        return names[signature.split("(")[0]]
+        namespace = {**self.namespace, **names} if names else self.namespace
+        exec(text, namespace)
+        return namespace[signature.split("(")[0]]
+
+    def given_tensors(self) -> list[str]:
+        """Write lines that give a run's own tensors their names."""
+        return [f"{name} = holder[{i}]" for i, name in enumerate(self.arg_tensors.values())]
 
     # ---- after
 
@@ -474,39 +483,29 @@ class Binding:
         return [
             slot
             for slot, variable in self.made.early_slots
-            if slot.key == "_grad"
-            and variable is not None
-            and (id(slot.holder), "_grad") not in self.read
+            if slot.key == "_grad" and variable is not None and slot.place not in self.read
         ]
 
     def releaser(self, holder: list[Any]) -> Any:
         """Make the function that lets go of the old gradients, before there are new ones."""
-        lines = [f"{name} = holder[{i}]" for i, name in enumerate(self.arg_tensors.values())]
+        lines = self.given_tensors()
         lines += [f"{slot.code(self.bind)} = None" for slot in self.replaced_gradients()]
-        namespace = {**self.namespace, "holder": holder}
-        exec("def release():\n" + "".join(f"    {line}\n" for line in lines), namespace)
-        return namespace["release"]
+        return self.define("release()", lines, holder=holder)
 
     def publisher(self, holder: list[Any]) -> Any:
         """Make the function that shows others what a run has computed."""
         made = self.made
-        slots = made.early_slots
-        lines: list[str] = []
-        for i, name in enumerate(self.arg_tensors.values()):
-            lines.append(f"{name} = holder[{i}]")
+        lines = self.given_tensors()
         for key, (tensor, _) in made.state.tensors.items():
             more = made.version_changes.get(key, 0)
             if more:
                 lines.append(f"{self.bind(tensor)}.version += {more}")
         for tensor, required in made.requirements:
             lines.append(f"{self.bind(tensor)}._requires_grad = {required}")
-        names, assignments = self.assignments(slots)
+        names, assignments = self.assignments(made.early_slots)
         lines += assignments
         lines.append("holder.append(PUBLISHED)")
-        namespace = {**self.namespace, "holder": holder}
-        text = f"def publish({', '.join(names)}):\n" + "".join(f"    {line}\n" for line in lines)
-        exec(text, namespace)
-        return namespace["publish"]
+        return self.define(f"publish({', '.join(names)})", lines, holder=holder)
 
     def assignments(
         self, slots: Sequence[tuple[Slot, Variable | None]]
@@ -524,9 +523,7 @@ class Binding:
     def make_finish(self) -> Any:
         """Make the function that shows the rest, and builds what is returned."""
         made = self.made
-        lines = []
-        for i, name in enumerate(self.arg_tensors.values()):
-            lines.append(f"{name} = holder[{i}]")
+        lines = self.given_tensors()
         count = len(made.outputs)
         names, assignments = self.assignments(made.late_slots)
         if names:
@@ -558,7 +555,7 @@ class Binding:
 
 
 def must(condition: str) -> str:
-    """Write that a program does not apply unless a condition holds."""
+    """Write that the program does not apply unless a condition holds."""
     return f"if not ({condition}): return None"
 
 
@@ -570,7 +567,7 @@ def distinct(codes: list[str]) -> str:
 
 
 def guarded(lines: list[str]) -> list[str]:
-    """Take what is no longer there, and numbers that lead to an error, for something else."""
+    """Let the program not apply if something is no longer there, or numbers lead to an error."""
     return [
         "try:",
         *(f"    {line}" for line in lines),

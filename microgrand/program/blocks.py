@@ -35,9 +35,9 @@ from .calls import (
     mapped,
     one_axis,
 )
-from .passes import has_effect
+from .passes import has_effect, is_view
 
-#: Before the update, arrays of up to so many blocks are as fast without a loop.
+#: Before the update, arrays of up to this many blocks are as fast without a loop.
 FEW = 4
 
 
@@ -351,14 +351,6 @@ class Loop:
 def arrays_of(call: Call) -> list[Variable]:
     """Return the arrays that a call reads, makes or writes."""
     return [v for v in (*call.operands(), *call.results(), *call.writes) if v.is_array]
-
-
-def is_view(call: Call) -> bool:
-    """Tell whether a call makes a view of an array, and does nothing else."""
-    result = call.result
-    if not isinstance(result, Variable) or has_effect(call):
-        return False
-    return any(v.storage is result.storage for v in call.operands())
 
 
 def is_one_number(variable: Variable) -> bool:

@@ -18,24 +18,24 @@ from .calls import (
     is_dense,
     is_elementwise,
 )
-from .passes import has_effect
+from .passes import is_view
 
-#: Functions beside ufuncs that compute into `out`, if it is as they would have made it.
+#: Functions besides ufuncs that compute into `out`, if it is like the array they would make.
 TAKE_OUT = {np.clip, np.dot, np.matmul}
-REDUCTIONS = ("reduce", "reduceat")
+REDUCING_METHODS = ("reduce", "reduceat")
 #: Those that make an array for others to fill.
 EMPTY = (np.empty, np.empty_like)
 
 
 def takes_out(call: Call) -> bool:
-    """Tell whether the result of a call can be computed into memory that is there."""
+    """Tell whether the result of a call can be computed into existing memory."""
     result = call.result
     if not isinstance(result, Variable) or not result.is_array or "out" in call.kwargs:
         return False
     if call.function in UFUNC_OF and result not in call.writes:
         return True
     owner = getattr(call.function, "__self__", None)
-    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ in REDUCTIONS
+    is_reduction = isinstance(owner, np.ufunc) and call.function.__name__ in REDUCING_METHODS
     if isinstance(call.function, np.ufunc):
         return call.function.nout == 1 and "where" not in call.kwargs
     if call.function is np.dot:
@@ -85,11 +85,11 @@ class Room:
         self.program.once.append(Call(function, args, {}, result))
 
     def stand_for(self, result: Variable, array: Variable) -> None:
-        """Let a value be in an array that is there."""
+        """Let a value stand in an existing array."""
         self.make(in_the_memory_of, (array,), result)
 
     def give_back(self, storage: Storage) -> None:
-        """Take note that a value is dead."""
+        """Note that a value is dead."""
         arrays = self.living.pop(storage, None)
         if arrays is not None:
             self.free.setdefault(arrays[0].nbytes, []).append(arrays)
@@ -101,7 +101,8 @@ def buffers_and_views(program: Program) -> None:
     An elementwise function writes over an operand that dies with the call, if the result is just
     like it: NumPy is faster if that is the very same array.
     """
-    handed_out = {v.storage for v in program.shown}
+    shown = program.shown
+    handed_out = {v.storage for v in shown}
     on_device = program.on_device  # whose library has a pool of memory
     last: dict[Storage, int] = {}
     for number, call in enumerate(program.calls):
@@ -113,7 +114,7 @@ def buffers_and_views(program: Program) -> None:
     for number, call in enumerate(program.calls):
         result = call.result
         operands = list(call.operands())
-        if is_view_of_fixed(call, fixed) and result not in program.shown:
+        if is_view_of_fixed(call, fixed) and result not in shown:
             fixed.add(result)
             program.once.append(call)
             arrays = room.living.get(result.storage)
@@ -168,11 +169,4 @@ def is_own(result: Variable, handed_out: set[Storage]) -> bool:
 
 def is_view_of_fixed(call: Call, fixed: Any) -> bool:
     """Tell whether a call makes a view of arrays that stay the same ones."""
-    operands = list(call.operands())
-    return (
-        isinstance(call.result, Variable)
-        and call.result.is_array
-        and not has_effect(call)
-        and all(v in fixed for v in operands)
-        and any(v.storage is call.result.storage for v in operands)
-    )
+    return is_view(call) and call.result.is_array and all(v in fixed for v in call.operands())

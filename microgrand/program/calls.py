@@ -2,7 +2,7 @@
 
     c = np.multiply(a, b)        Call(np.multiply, (a, b), {}, c)
 
-It is data and nothing else: recording.py writes it down, passes.py makes it shorter, source.py
+It is data and nothing else: recorder.py writes it down, passes.py makes it shorter, source.py
 writes it as Python. A call's arguments are variables and constants, at any depth in tuples, lists,
 dicts and slices. Most calls make a value. Some write into arrays that were there before; which, is
 in their `writes`.
@@ -27,7 +27,7 @@ class Storage:
     __slots__ = ("constant", "external")
 
     def __init__(self, external: bool = False, constant: bool = False) -> None:
-        self.external = external  # does it exist before or after a run?
+        self.external = external  # whether it exists before or after a run
         self.constant = constant
 
 
@@ -42,8 +42,8 @@ class Variable:
     storage: Storage
     name: str = ""
     value: Any = None  # of a constant
-    read_only: bool = False  # is it to be so for those who see it?
-    writeable: bool = True  # may the array be written into? Some views may not
+    read_only: bool = False  # whether those who see it may not write into it
+    writeable: bool = True  # whether it may be written into; some views may not
 
     @property
     def is_array(self) -> bool:
@@ -115,7 +115,7 @@ class Program:
     once: list[Call] = dataclasses.field(default_factory=list)
     #: Calls that make memory for what others are shown, in each run.
     fresh: list[Call] = dataclasses.field(default_factory=list)
-    #: Calls that only depend on Python's numbers: made where one of these has changed.
+    #: Calls that only depend on Python's numbers: made when one of these has changed.
     numbers: list[Call] = dataclasses.field(default_factory=list)
     #: Which values are computed into such memory.
     buffers: set[Variable] = dataclasses.field(default_factory=set)
@@ -132,7 +132,7 @@ class Program:
         return any(variable.on_device for variable in values)
 
 
-# ------------------------------------------------------- what is called, beside NumPy's functions
+# ------------------------------------------------------- what is called besides NumPy's functions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def raw_bytes(rng: np.random.Generator, count: int) -> Any:
 
 
 def in_the_memory_of(array: Any) -> Any:
-    """Return an array that is there, for another value to be computed into."""
+    """Return an existing array, for another value to be computed into."""
     return array
 
 
@@ -177,19 +177,19 @@ class Deviation(Exception):  # noqa: N818
 
 
 def expect(convert: Callable[[Any], Any], value: Any, expected: Any) -> None:
-    """Raise if a value on which the recorded call depended is another one."""
+    """Raise if a value on which the recorded call depended is different."""
     if convert(value) != expected:
         raise Deviation
 
 
 def expect_shape(value: Any, shape: tuple[int, ...]) -> None:
-    """Raise if an array whose shape depends on values has another one."""
+    """Raise if an array whose shape depends on values has a different shape."""
     if value.shape != shape:
         raise Deviation
 
 
 def expect_dtype(value: Any, dtype: Any) -> None:
-    """Raise if an array or number whose dtype depends on values has another one."""
+    """Raise if an array or number whose dtype depends on values has a different dtype."""
     if value.dtype != dtype:
         raise Deviation
 
@@ -214,7 +214,7 @@ def variables_in(value: Any) -> list[Variable]:
 
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
-    """Apply `function` to all that is in tuples, lists, dicts and slices."""
+    """Apply `function` to each item in nested tuples, lists, dicts and slices."""
     kind = type(value)
     if kind is tuple or kind is list:  # as most are
         return kind([mapped(function, item) for item in value])
@@ -223,6 +223,13 @@ def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, slice):
         return slice(*[mapped(function, part) for part in (value.start, value.stop, value.step)])
     return function(value)
+
+
+def leaves(value: Any) -> list[Any]:
+    """List the items in nested tuples, lists, dicts and slices."""
+    found: list[Any] = []
+    mapped(found.append, value)
+    return found
 
 
 #: Python's operators, and the ufunc that does the same to arrays.
@@ -279,6 +286,14 @@ def is_elementwise(call: Call) -> bool:
     return isinstance(function, np.ufunc) and function.signature is None
 
 
+def shares_memory(call: Call) -> bool:
+    """Tell whether a call makes an array that lies in the memory of an operand."""
+    result = call.result
+    return isinstance(result, Variable) and any(
+        v.storage is result.storage for v in call.operands()
+    )
+
+
 def is_contiguous(variable: Variable) -> bool:
     """Tell whether an array lies in memory row by row."""
     stride = variable.dtype.itemsize
@@ -304,12 +319,12 @@ def is_dense(variable: Variable) -> bool:
 
 
 def made_in(calls: list[Call]) -> set[Variable]:
-    """Return what calls make; what they write into was there before."""
+    """Return what calls make, without what they only write into."""
     return {v for call in calls for v in call.results() if v not in call.writes}
 
 
 def is_plain_index(index: Any) -> bool:
-    """Tell whether an index is of constant integers, slices and new axes."""
+    """Tell whether an index consists of constant integers, slices and new axes."""
     items = index if isinstance(index, tuple) else (index,)
     return all(
         type(item) is int
@@ -332,6 +347,6 @@ def alike(x: Variable, y: Variable) -> bool:
 
 
 def one_axis(variable: Variable, length: int, name: str) -> Variable:
-    """Return the variable of all that an array shows, or of a part of it, in a row."""
+    """Return the variable of an array's elements, or of some of them, along one axis."""
     strides = (variable.dtype.itemsize,)
     return dataclasses.replace(variable, shape=(length,), strides=strides, name=name)

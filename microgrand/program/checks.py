@@ -21,9 +21,9 @@ class NotRecordable(TypeError):  # noqa: N818
 
 
 def refuse_question(asked: str, line: str) -> NoReturn:
-    """Raise, as Python asks for a value that is another one in each call."""
+    """Raise because Python asks for a value that differs from call to call."""
     raise NotRecordable(
-        f"{line}: {asked} of an array depends on its values, which are others in each call, and a "
+        f"{line}: {asked} of an array depends on its values, which differ from call to call, and a "
         "compiled function runs Python only while it is traced. Choose with np.where, loop a "
         "fixed number of times, make tables that are indexed, such as np.eye(n)[labels], outside, "
         "return the array and convert it there, or leave this part out of the compiled function"
@@ -61,15 +61,15 @@ def instead(line: str) -> str | None:
 
 
 def refuse_conversion(line: str) -> NoReturn:
-    """Raise, as NumPy asks for an array's values where it does not say what it does with them."""
+    """Raise because NumPy asks for an array's values, and the function asked does not tell why."""
     told = instead(line)
     if told is not None:
         raise NotRecordable(
-            f"{line}: here values are asked for, which are others in each call, and a compiled "
+            f"{line}: here values are asked for, which differ from call to call, and a compiled "
             f"function runs Python only while it is traced; {told}"
         )
     raise NotRecordable(
-        f"{line}: here NumPy makes a plain array of one that is another one in each call. Where it "
+        f"{line}: here NumPy makes a plain array of one that differs from call to call. Where it "
         "is put into an array that np.zeros, np.empty or np.array has made, make that with "
         "np.zeros(shape, like=x) or np.zeros_like(x), x being an argument or computed; instead of "
         "np.array([x, y]) write np.stack([x, y]), and leave out np.asarray(x). np.vectorize and "
@@ -78,7 +78,7 @@ def refuse_conversion(line: str) -> NoReturn:
 
 
 def refuse_attribute(name: str, line: str) -> NoReturn:
-    """Raise, as what an array is asked for cannot be traced."""
+    """Raise because what an array is asked for cannot be traced."""
     raise NotRecordable(
         f"{line}: {name} of an array cannot be traced; use a NumPy function of the array, or "
         "leave this part out of the compiled function"
@@ -86,7 +86,7 @@ def refuse_attribute(name: str, line: str) -> NoReturn:
 
 
 def refuse_effect(function: Any, line: str) -> NoReturn:
-    """Raise, as a function does something that a program does not, such as to write a file."""
+    """Raise because a function does something that a program does not, such as to write a file."""
     raise NotRecordable(
         f"{line}: {name_of(function)} returns nothing, and a program computes arrays only; return "
         "the array, and call the function outside of the compiled function"
@@ -94,7 +94,7 @@ def refuse_effect(function: Any, line: str) -> NoReturn:
 
 
 def refuse_memory(asked: str, line: str) -> NoReturn:
-    """Raise, as whose memory an array is in may differ from call to call."""
+    """Raise because whose memory an array is in may differ from call to call."""
     raise NotRecordable(
         f"{line}: {asked} of views that are made inside the compiled function depends on how its "
         "arguments lie in memory; ask it of the arguments themselves, or outside"
@@ -102,7 +102,7 @@ def refuse_memory(asked: str, line: str) -> NoReturn:
 
 
 def refuse_object(value: Any, line: str) -> NoReturn:
-    """Raise, as an array holds objects of Python's, with which a program cannot compute."""
+    """Raise because an array holds objects of Python's, with which a program cannot compute."""
     raise NotRecordable(
         f"{line}: here a {type(value).__name__} is taken out of an array of objects; keep such "
         "objects in a list, or leave this part out of the compiled function"
@@ -110,14 +110,14 @@ def refuse_object(value: Any, line: str) -> NoReturn:
 
 
 def refuse_kind_of_array(array: Any, line: str) -> NoReturn:
-    """Raise, as the operations of an array are not NumPy's own."""
+    """Raise because the operations of an array are not NumPy's own."""
     raise NotRecordable(
-        f"{line}: a {type(array).__name__} is no plain array; convert it with np.asarray"
+        f"{line}: a {type(array).__name__} is not a plain array; convert it with np.asarray"
     )
 
 
 def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
-    """Raise, as an array that is not part of the program would be written into."""
+    """Raise because an array that is not part of the program would be written into."""
     raise NotRecordable(
         f"{line}: {name_of(function)} writes into an array that was made inside the compiled "
         "function by np.empty, np.zeros or the like, which leave no trace; make it with "
@@ -126,7 +126,7 @@ def refuse_writing_into_plain(function: Any, line: str) -> NoReturn:
 
 
 def refuse_for_error(error: BaseException, line: str) -> NoReturn:
-    """Raise, as only the values that stand in for arrays and floats have led to an error."""
+    """Raise because only the values that stand in for arrays and floats have led to an error."""
     text = str(error).replace("RecordedArray", "array").replace("Recorded", "number")
     raise NotRecordable(
         f"{line}: this raised {type(error).__name__} ({text}) where a value that stands in for an "
@@ -136,7 +136,7 @@ def refuse_for_error(error: BaseException, line: str) -> NoReturn:
 
 
 def refuse_function_made_inside(function: Any, line: str) -> NoReturn:
-    """Raise, as NumPy is to call a function that holds values of one call."""
+    """Raise because NumPy is to call a function that holds values of one call."""
     raise NotRecordable(
         f"{line}: NumPy calls {name_of(function)}, which closes over values of this very call, "
         "and the program would use them in all others; compute with whole arrays, or leave this "
@@ -145,16 +145,16 @@ def refuse_function_made_inside(function: Any, line: str) -> NoReturn:
 
 
 def refuse_next_item(line: str) -> NoReturn:
-    """Raise, as the next item of an iterator is another one in each call."""
+    """Raise because the next item of an iterator differs from call to call."""
     raise NotRecordable(
-        f"{line}: here the function uses an iterator that it has not made, whose next item is "
-        "another one in each call, and a compiled function runs Python only while it is traced. "
+        f"{line}: here the function uses an iterator that it has not made, whose next item "
+        "differs from call to call, and a compiled function runs Python only while it is traced. "
         "Take the item outside of the compiled function and give it as an argument, or use a list"
     )
 
 
 def refuse_generators_made(how: str, line: str) -> NoReturn:
-    """Raise, as generators are made of one whose state is another one in each call."""
+    """Raise because generators are made from one whose state differs from call to call."""
     raise NotRecordable(
         f"{line}: {how} of a generator makes generators inside the compiled function, and the "
         "program would draw the same numbers from them in each call; make them outside, and draw "
@@ -163,7 +163,7 @@ def refuse_generators_made(how: str, line: str) -> NoReturn:
 
 
 def refuse_call_on_errors(line: str) -> NoReturn:
-    """Raise, as NumPy is to call a function of the user's where it meets an error."""
+    """Raise because NumPy is to call a function of the user's where it meets an error."""
     raise NotRecordable(
         f"{line}: inside a compiled function, NumPy cannot call a function, or write to an object, "
         'on floating-point errors; use np.errstate with "ignore" or "raise" and look for what is '
@@ -172,7 +172,7 @@ def refuse_call_on_errors(line: str) -> NoReturn:
 
 
 def refuse_asking_for_warnings(function: Any, line: str) -> NoReturn:
-    """Raise, as it depends on values whether a function warns, and the function asks."""
+    """Raise because it depends on values whether a function warns, and the function asks."""
     raise NotRecordable(
         f"{line}: {name_of(function)} warns depending on its values, and the compiled function "
         "makes an error of that, or keeps it; call it outside of the compiled function, or look "
@@ -181,7 +181,7 @@ def refuse_asking_for_warnings(function: Any, line: str) -> NoReturn:
 
 
 def refuse_seterr(line: str) -> NoReturn:
-    """Raise, as the function changes what NumPy does with errors for all that comes after it."""
+    """Raise because the function changes what NumPy does with errors in all later code."""
     raise NotRecordable(
         f"{line}: the function has called np.seterr, which a program would not do; write "
         "`with np.errstate(...)` inside, or call np.seterr outside of the compiled function"
@@ -189,7 +189,7 @@ def refuse_seterr(line: str) -> NoReturn:
 
 
 def refuse_kept(line: str) -> NoReturn:
-    """Raise, as something keeps values of this call, and a program would not give it any."""
+    """Raise because something keeps values of this call, and a program would not give it any."""
     raise NotRecordable(
         f"{line}: what is computed here is kept, by something that cannot be looked into (as a "
         "queue), or that the function has made; a program would put nothing there. Return the "
@@ -198,7 +198,7 @@ def refuse_kept(line: str) -> NoReturn:
 
 
 def refuse_thread(line: str) -> NoReturn:
-    """Raise, as a thread that the function starts computes out of sight."""
+    """Raise because a thread that the function starts computes out of sight."""
     raise NotRecordable(
         f"{line}: a thread that the compiled function has started computes with its values, and "
         "only the thread that calls the function is traced; do it there, or start threads that "
@@ -207,7 +207,7 @@ def refuse_thread(line: str) -> NoReturn:
 
 
 def refuse_late_question(line: str) -> NoReturn:
-    """Raise, as a question about values comes after the first change that cannot be undone."""
+    """Raise because a question about values comes after the first change that cannot be undone."""
     raise NotRecordable(
         f"{line}: this depends on values after parameters have been changed, when it is too late "
         "to go another way; compute it before the optimizer's step, or leave it out of the "
@@ -216,7 +216,7 @@ def refuse_late_question(line: str) -> NoReturn:
 
 
 def refuse_question_after_draw(line: str) -> NoReturn:
-    """Raise, as a question about values comes after draws that cannot be taken back."""
+    """Raise because a question about values comes after draws that cannot be taken back."""
     raise NotRecordable(
         f"{line}: this depends on values after a device's generator has drawn, which cannot be "
         "put back to go another way; ask for it before, in what does not depend on the draw, or "
@@ -225,7 +225,7 @@ def refuse_question_after_draw(line: str) -> NoReturn:
 
 
 def refuse_changing_constant(line: str, function: Any, before: Any, now: Any) -> NoReturn:
-    """Raise, as what should be a constant is another one in the next call."""
+    """Raise because what should be a constant is another one in the next call."""
     where = "what the function returns" if function is None else f"the call of {name_of(function)}"
     raise NotRecordable(
         f"{line}: in {where} stood {before!r:.60} the first time and now stands {now!r:.60}, and "
@@ -236,7 +236,7 @@ def refuse_changing_constant(line: str, function: Any, before: Any, now: Any) ->
 
 
 def refuse_changes(names: Any, line: str) -> NoReturn:
-    """Raise, as the function changes something that a program does not."""
+    """Raise because the function changes something that a program does not."""
     raise NotRecordable(
         f"{line}: the function changes {', '.join(names)}, and a program changes arrays only; "
         "do it outside of the compiled function, or keep the number in an array"
@@ -244,7 +244,7 @@ def refuse_changes(names: Any, line: str) -> NoReturn:
 
 
 def refuse_graph(function: Any) -> NoReturn:
-    """Raise, as a program cannot return a tensor with a graph."""
+    """Raise because a program cannot return a tensor with a graph."""
     raise NotRecordable(
         f"{name_of(function)} returned a tensor whose graph is still wanted, and a program returns "
         "values only: call backward() inside the function, return y.detach() or y.data, or call "
@@ -253,7 +253,7 @@ def refuse_graph(function: Any) -> NoReturn:
 
 
 def refuse_result(function: Any, value: Any) -> NoReturn:
-    """Raise, as a program builds nests of arrays only."""
+    """Raise because a program builds nests of arrays only."""
     raise NotRecordable(
         f"{name_of(function)} returned a {type(value).__name__}, and a program returns arrays, "
         "tensors, numbers, and tuples, lists and dicts of them; return these, and make the "
@@ -262,7 +262,7 @@ def refuse_result(function: Any, value: Any) -> NoReturn:
 
 
 def check_function(function: Any) -> None:
-    """Raise if what is to be compiled is no function."""
+    """Raise if what is to be compiled is not a function."""
     if not callable(function) and not isinstance(function, classmethod):
         raise TypeError(f"compile expects a function, got {function!r}")
 
@@ -275,7 +275,7 @@ def check_container(container: Any, attributes: dict[str, Any], is_static: Any) 
             raise TypeError(
                 f"a {kind} among the arguments has an attribute {name!r}, a "
                 f"{type(value).__name__}; compile traces what is in lists, tuples and dicts, and "
-                "compares numbers and texts among their attributes. Give the "
+                "compares numbers and strings among their attributes. Give the "
                 f"{type(value).__name__} as an argument of its own, or as an item"
             )
 
@@ -337,23 +337,23 @@ def warn_of_many(function: Any, most: int) -> None:
         f"{name_of(function)} was called with more combinations of shapes, modes and numbers than "
         f"the {most} that programs are made for; others run without a program from now on. Give "
         "numbers that change as arguments of type float or as arrays, and objects, such as "
-        "generators, as the same ones in each call: they are told by identity",
+        "generators, as the same ones in each call: they are compared by identity",
         RuntimeWarning,
         stacklevel=4,
     )
 
 
 def refuse_difference(function: Any, name: str, program: Any, eager: Any) -> NoReturn:
-    """Raise, as the program and eager code do not agree."""
+    """Raise because the program and eager code do not agree."""
     raise RuntimeError(
         f"the program of {name_of(function)} and eager code differ in {name}: {program!r:.80} and "
         f"{eager!r:.80}. The function depends on something that cannot be seen, such as a file, a "
-        "clock, or what code in a text asks for; give it to the function as an argument"
+        "clock, or what code given as a string reads; give it to the function as an argument"
     )
 
 
 def refuse_saving(name: str, value: Any) -> NoReturn:
-    """Raise, as a program calls something that is not NumPy's."""
+    """Raise because a program calls something that is not NumPy's."""
     raise TypeError(
         f"the program calls {name_of(value) if callable(value) else repr(value)[:60]}, named "
         f"{name} in its source, which a module that needs NumPy only cannot do; call it outside "
@@ -362,17 +362,17 @@ def refuse_saving(name: str, value: Any) -> NoReturn:
 
 
 def refuse_saving_value(value: Any) -> NoReturn:
-    """Raise, as a module cannot write a value that is among the arguments or results."""
+    """Raise because a module cannot write a value that is among the arguments or results."""
     raise TypeError(
         f"among the function's arguments, results and their keys is {value!r:.60}, a "
         f"{type(value).__name__}, which a module that needs NumPy only cannot write. Save a "
-        "function that takes and returns arrays, Python's numbers and texts, and tuples, lists and "
-        "dicts of them"
+        "function that takes and returns arrays, Python's numbers and strings, and tuples, lists "
+        "and dicts of them"
     )
 
 
 def refuse_saving_objects(name: str) -> NoReturn:
-    """Raise, as an array of Python's objects is no array of numbers."""
+    """Raise because an array of Python's objects is not an array of numbers."""
     raise TypeError(
         f"the program reads {name}, an array of objects, which a module's .npz file does not hold; "
         "convert it to an array of numbers, as by array.astype(float)"
@@ -380,16 +380,16 @@ def refuse_saving_objects(name: str) -> NoReturn:
 
 
 def refuse_saving_optimizer(kind: type) -> NoReturn:
-    """Raise, as an optimizer's numbers cannot be computed without it."""
+    """Raise because an optimizer's numbers cannot be computed without it."""
     raise TypeError(
         f"the numbers of {kind.__name__}.update cannot be computed in a module that needs NumPy "
         "only: it may call Python's and NumPy's functions, and read the optimizer's own numbers "
-        "and texts; its source must be in a file"
+        "and strings; its source must be in a file"
     )
 
 
 def refuse_saving_facts() -> NoReturn:
-    """Raise, as a program depends on how arguments and state lie in memory."""
+    """Raise because a program depends on how arguments and state lie in memory."""
     raise TypeError(
         "the program depends on whose memory arrays are in (np.shares_memory, x.flags, x.base), "
         "which is another one in a module; leave the question out of the compiled function"
@@ -417,7 +417,7 @@ def check_parameters(names: list[str], reserved: Any) -> None:
 
 
 def refuse_saving_for_a_device() -> NoReturn:
-    """Raise, as a module that runs with NumPy alone has no arrays of a device."""
+    """Raise because a module that runs with NumPy alone has no arrays of a device."""
     raise TypeError(
         "a program for arrays of a device cannot be saved as a module that runs with NumPy alone; "
         "bring parameters and arguments to the host, as by p.data = p.data.get(), call the "
@@ -426,7 +426,7 @@ def refuse_saving_for_a_device() -> NoReturn:
 
 
 def refuse_saving_native() -> NoReturn:
-    """Raise, as native parts are no program of NumPy's."""
+    """Raise because native parts are not a program of NumPy's."""
     raise TypeError(
         'a program with native parts cannot be saved; compile the function with backend="numpy", '
         "call it twice, and save that program"

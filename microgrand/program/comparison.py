@@ -9,10 +9,10 @@ import numpy as np
 
 from ..tensor import Tensor
 from . import checks
-from .calls import mapped
-from .recording import leaves, same_bits
+from .calls import leaves, mapped
+from .sameness import same_value
 from .slots import MISSING
-from .state import STATIC, State, same_static
+from .state import State
 
 
 class Snapshot:
@@ -31,7 +31,7 @@ class Snapshot:
         self.undo_state = self.state.undoing()
 
     def put_back(self) -> None:
-        """Make everything what it was."""
+        """Put everything back to what it was."""
         for array, copy in self.arrays.values():
             if array.flags.writeable:
                 array[...] = copy
@@ -80,21 +80,11 @@ def run_both(
     now = before.now()
     pairs += [(name.split(" ", 1)[-1], seen.get(name, MISSING), now[name]) for name in now]
     for name, a, b in pairs:
-        if not same(a, b):
+        if not same_value(a, b):
             checks.refuse_difference(function, name, a, b)
     return result
 
 
-def same(a: Any, b: Any) -> bool:
-    """Tell whether two values are the same, to the bit."""
-    if isinstance(a, (np.ndarray, np.generic, float)) and isinstance(
-        b, (np.ndarray, np.generic, float)
-    ):
-        can_be_nan = all(np.asarray(x).dtype.kind in "fc" for x in (a, b))
-        return same_bits(a, b) or bool(np.array_equal(a, b, equal_nan=can_be_nan))
-    return same_static(a, b) if isinstance(b, STATIC) else a is b or type(a) is type(b)
-
-
 def same_nest(a: Any, b: Any) -> bool:
-    """Tell whether there are as many values in two results, in the same places."""
+    """Tell whether two results are nests of the same structure."""
     return bool(mapped(lambda leaf: None, a) == mapped(lambda leaf: None, b))

@@ -14,20 +14,20 @@ from ..nn.dropout import masks
 from ..tensor import Tensor
 from ..transforms import Variable as TransformVariable
 from . import checks
-from .calls import Call, Deviation
+from .calls import Call, Deviation, leaves
 from .comparison import run_both
 from .containers import attributes_of, containers_in
-from .recording import leaves, recording
+from .recording import recording
 from .running import Trace
+from .sameness import is_static
 from .saving import save
-from .state import is_static
 from .tracing import Tracing
 
 #: How many programs a function may have before calls of other kinds run eagerly.
-MOST = 32
-#: After so many calls that had to run eagerly, the user is told.
+MOST_PROGRAMS = 32
+#: The user is told after this many calls that had to run eagerly.
 OFTEN = 20
-#: Recording puts recorded values in the place of arrays: one at a time.
+#: Recording puts recorded values in the place of arrays, so only one thread may do it.
 one_at_a_time = threading.RLock()
 
 
@@ -53,10 +53,10 @@ def compile(
     ----------
     function
         A function of arrays, tensors and nests of them, such as ``value_and_grad(loss)``, or a
-        training step that closes over modules and optimizers. Left out with ``check``.
+        training step that closes over modules and optimizers. Left out in ``@compile(check=True)``.
     check
-        Run eager code beside each call, traced ones, too, from the same state, and raise
-        RuntimeError if anything differs.
+        Run eager code beside each call, from the same state, and raise RuntimeError if anything
+        differs.
     backend
         ``"numpy"``, or ``"numba"`` for machine code: chains of elementwise functions, reductions
         and matrix products become loops. It needs the extra ``numba``.
@@ -64,83 +64,78 @@ def compile(
     Returns
     -------
     Compiled
-        It is called like `function`. What that returns is returned, a loss as a tensor without a
+        It is called like `function`, and returns what that returns, a loss as a tensor without a
         graph. Parameters are written as the optimizer writes them; results, ``grad`` and ``mask``
-        are new at each call. ``source`` is the latest program, and ``save`` writes it.
+        are new at each call. ``source`` is the latest program, and ``save`` writes it to a file.
 
     Raises
     ------
     ValueError
-        If there is no such backend, or it is ``"numba"`` with ``check``: it has other bits.
+        If there is no such backend, or ``check`` is combined with ``"numba"``, whose bits differ.
     ModuleNotFoundError
         If the backend is ``"numba"``, and this is not installed.
     TypeError
-        In the first call or the second, with the line of the function that cannot be traced: if
-        it asks for a value (``if x > 0``, ``float(x)``, ``.item()``, ``np.asarray(x)``), changes
-        Python's numbers, lists or the order of a dict, keeps arrays in something like a queue,
-        takes the next item of an iterator, or depends on something that nobody can see, as a
-        generator that it makes itself, or random numbers that no `numpy.random.Generator` draws.
-        All that the call has changed is put back.
+        In the first or second call, naming the line that cannot be traced: one that asks for a
+        value (``if x > 0``, ``float(x)``, ``.item()``, ``np.asarray(x)``), changes Python numbers,
+        lists or the order of a dict, keeps arrays in something like a queue, takes the next item
+        of an iterator, or depends on something that cannot be seen, such as a generator made
+        inside the function, or random numbers that no `numpy.random.Generator` draws. Everything
+        that the call has changed is put back.
 
     Notes
     -----
-    There is a program for each combination of the arguments' shapes, dtypes and memory layouts, of
-    training modes, and of Python's numbers that are no floats, among the arguments, in the closure
-    and in modules; of floats, the optimizer's ``lr``, the momenta of the library's optimizers, a
-    dropout layer's ``p`` and those among the arguments, in closures and modules may change. More
-    than 32 programs are not made.
+    There is one program for each combination of shapes, dtypes and memory layouts of the arguments,
+    of training modes, and of Python numbers among the arguments, in the closure and in modules.
+    Floats among these may change without a new program, and so may an optimizer's ``lr`` and
+    momenta, and a dropout layer's ``p``. At most 32 programs are made.
 
-    Arrays that the function closes over are read at each call, and numbers are compared: also where
-    they stand in other modules of yours, in classes, in context variables, or under decorators.
-    Of an object of yours that is no module, such as a trainer, attributes that the code does not
-    name may change; all are compared where the code hands the object itself on, as ``vars(self)``.
-    Comparing a long list takes time in each call, an array or a tuple in its place does not; of a
-    long dict, only what is read is compared. Records, matrices, memoryviews and what else lends
-    its memory are compared byte by byte. What cannot be seen is what the function reads by other
-    ways, and was the same in the first two calls: files, the environment, the clock, random
-    numbers of the system, what installed packages hold, and objects of Python such as loggers,
-    locks, iterators in sets and `io.StringIO`, what code in texts asks for, what other threads
-    compute, another shape or dtype that a parameter's array or an optimizer's is given in place.
-    ``check=True`` finds it. Python itself runs in the first two calls only: what it prints, logs
-    or warns of is seen twice.
+    Arrays that the function closes over are read at each call, and numbers are compared, also those
+    in other modules of yours, in classes, in context variables, or under decorators. If an object
+    of yours is not a module (a trainer, say), attributes that the code does not name may change;
+    where the code passes the object itself on, as in ``vars(self)``, all are compared. Comparing a
+    long list takes time in each call, where an array or a tuple does not; of a long dict, only what
+    the function reads is compared. Records, matrices, memoryviews and other objects that expose
+    their memory are compared byte by byte.
 
-    An error, or a warning made an error, that the function itself catches leads it another way:
-    such a call is eager code's, and leaves no program. So is a call in which a program's call
-    raises; where that may happen after the first change to an array, each run copies what it is
-    about to change.
+    Some things cannot be seen, if they were the same in the first two calls: files, the
+    environment, the clock, the system's random numbers, the state of installed packages, loggers,
+    locks, iterators in sets and `io.StringIO`, names used in code that is given as a string, what
+    other threads compute, and a new shape or dtype that is given in place to the array of a
+    parameter or an optimizer. ``check=True`` finds them. Python itself runs in the first two calls
+    only, so that prints, logs and warnings appear twice.
 
-    What is returned is made anew, lists and dicts, too: a dict that the function closes over is
-    returned as another one with the same items. Lists, tuples and dicts of classes of your own keep
-    class and attributes, which are compared before a run. Other objects among the arguments, such
-    as generators and dataclasses, are told by identity: a new one in each call is traced anew.
+    If the function itself catches an error (or a warning that was turned into one), that call runs
+    eagerly and leaves no program. The same holds for a call in which the program raises; where this
+    may happen after the first change to an array, each run copies what it is about to change.
 
-    What two masks drop in turn is zeroed at once: an overflow on the way, which eager code warns
-    of, may go without a warning.
+    Returned lists and dicts are new ones: a dict that the function closes over is returned as
+    another one with the same items. Lists, tuples and dicts of your own classes keep their class
+    and their attributes, which are compared before a run. Other objects among the arguments, such
+    as generators and dataclasses, are compared by identity: a new one is traced again.
 
-    Where a check or a shape that depends on values comes out in another way than traced, eager
-    code does the whole call again. So it does inside `grad` and other transforms, where the
-    function becomes part of their graph, under `detect_anomaly`, and inside `DropoutMasks`.
+    What two masks drop one after the other is zeroed in one step, so a warning of an overflow in
+    between may be missing.
 
-    Arrays of a device whose library speaks NumPy's protocols, as CuPy's does, are traced as NumPy's
-    are: arguments, parameters, buffers, what an optimizer remembers. The program is then a list of
-    plain calls, which the library computes, without a look at the numbers that eager code does not
-    take; it reuses no memory, for the library does. Masks of the device's generator are new in each
-    call; that generator cannot be put back, so a check or a shape that depends on what it has drawn
-    is refused, and an error that comes after a draw is raised as it is. Arguments are of one
-    library; ``check=True``, ``backend="numba"`` and `save` need NumPy's.
+    If a check or a shape that depends on values turns out differently than when it was traced, the
+    whole call runs eagerly. So do calls inside `grad` and other transforms, where the function
+    becomes part of their graph, calls under `detect_anomaly`, and calls inside `DropoutMasks`.
 
-    With ``backend="numba"``, results agree with eager code to a few units in the last place, not
-    to the bit: ``exp``, ``log`` and ``tanh`` are functions of microgrand's own that are computed
-    with vectors of numbers; ``sin``, ``cos``, ``tan``, the other functions of this kind, and powers
-    are those of the C library; sums are added in another order, those of float32 in float64;
-    products of small matrices are loops, of larger ones SciPy's BLAS. There are no warnings of
-    overflow or division by zero, also where `numpy.errstate` asks for them; where the function
-    itself makes errors of them, the program is NumPy's. What has no native code is left to NumPy;
-    ``source`` names it. The third call takes seconds, as Numba compiles: a few
-    for a small net or an ODE's solver, many for a transformer. Machine code is kept in the user's
-    cache folder, and loaded much sooner. Against the NumPy program, that is worth it from some
-    hundred thousand steps of a small net on, some hundred of a transformer, or ten thousand calls
-    of a solver that computes with numbers one by one.
+    Arrays of a device whose library speaks NumPy's protocols, such as CuPy's, are traced as well:
+    arguments, parameters, buffers, what an optimizer remembers. The program is then a list of plain
+    calls that the library executes; it looks at no numbers that eager code does not look at, and
+    leaves the reuse of memory to the library. Masks from a device's generator are new in each call.
+    Such a generator cannot be put back: a check or a shape that depends on what it has drawn is
+    refused, and an error after a draw is raised as it is. All arguments must belong to one library;
+    ``check=True``, ``backend="numba"`` and `save` need NumPy's.
+
+    With ``backend="numba"``, results agree with eager code to a few units in the last place.
+    ``exp``, ``log`` and ``tanh`` are microgrand's own, written so that they can be vectorised;
+    other such functions and powers are the C library's. Sums are added in another order, those of
+    float32 in float64; products of small matrices are loops, of larger ones SciPy's BLAS. Overflow
+    and division by zero give no warnings, even where `numpy.errstate` asks for them; where the
+    function itself turns them into errors, the NumPy program runs. What has no native code is left
+    to NumPy; ``source`` names it. The third call waits for Numba to compile, which pays off over
+    many calls only. Machine code is kept in the user's cache folder, from which it loads quickly.
 
     Examples
     --------
@@ -229,10 +224,10 @@ class Compiled:
         for container in containers_in((args, kwargs)):
             checks.check_container(container, attributes_of(container), is_static)
         checks.check_arguments([x._array if isinstance(x, Tensor) else x for x in given])
-        if len(self.traces) >= MOST or self.recordings >= 4 * MOST:
+        if len(self.traces) >= MOST_PROGRAMS or self.recordings >= 4 * MOST_PROGRAMS:
             if not self.told:
                 self.told = True
-                checks.warn_of_many(self.function, MOST)
+                checks.warn_of_many(self.function, MOST_PROGRAMS)
             return self.function(*args, **kwargs)
         with one_at_a_time:
             return self.record(args, kwargs)
@@ -250,7 +245,7 @@ class Compiled:
             checks.check_are_numpys(made.arrays(), self.backend)
         before = self.watched.get(made.key)
         if before is not None and before.made.state.not_imported != made.state.not_imported:
-            before = None  # the call has imported a module, in which there may be state
+            before = None  # the call has imported a module, which may hold state
         same_state = before is not None and before.enter(args, kwargs) is not None
         result = run_both(self.function, made.run, args, kwargs) if self.check else made.run()
         if made.recorder.raised:  # and the function has gone on: another call may not raise
@@ -317,7 +312,7 @@ class Compiled:
 
     @property
     def origins(self) -> dict[int, tuple[str, str]]:
-        """What the lines of `source` belong to: from a line's number, from 0, to two texts.
+        """What the lines of `source` belong to: from a line's number, from 0, to two strings.
 
         They are its section, such as "backward", and the primitive, VJP or parameter that it is of.
         """
@@ -339,7 +334,7 @@ class Compiled:
             the latest program was traced, as after ``net.eval()`` or ``p.grad = None``.
         TypeError
             If the program calls functions that are not NumPy's, as native parts are, computes on a
-            device, or reads or returns what is neither an array nor a number or text of Python's.
+            device, or reads or returns what is neither an array nor a Python number or string.
         """
         checks.check_is_compiled(self.traces)
         save(self.traces[0], path)

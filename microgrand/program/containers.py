@@ -7,52 +7,45 @@ when items are added.
 
 from __future__ import annotations
 
-import types
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
+from .slots import slotted
+
 CONTAINERS = (list, tuple, dict)
-#: The classes that know how items are kept; the first that fits counts.
-BASES = (OrderedDict, defaultdict, dict, list, tuple)
+#: The built-in classes that keep items; the first that fits counts.
+PYTHON_CLASSES = (OrderedDict, defaultdict, dict, list, tuple)
 
 
-def base_of(container: Any) -> Any:
-    """Return the class of Python's that keeps a container's items."""
-    return next(base for base in BASES if isinstance(container, base))
+def python_class_of(container: Any) -> Any:
+    """Return the built-in class that keeps a container's items."""
+    return next(base for base in PYTHON_CLASSES if isinstance(container, base))
 
 
 def is_plain(container: Any) -> bool:
-    """Tell whether a container is of Python's own class: it has no attributes."""
+    """Tell whether a container is of a built-in class, and so has no attributes."""
     return container.__class__ in CONTAINERS
 
 
 def items_of(container: Any) -> list[tuple[Any, Any]]:
-    """List keys and items; a list's keys are its places."""
+    """List keys and items; the keys of a list are its indices."""
     if isinstance(container, dict):
         plain = is_plain(container)
-        return [*(container.items() if plain else base_of(container).items(container))]
-    return [*enumerate(base_of(container).__iter__(container))]
+        return [*(container.items() if plain else python_class_of(container).items(container))]
+    return [*enumerate(python_class_of(container).__iter__(container))]
 
 
 def attributes_of(container: Any) -> dict[str, Any]:
-    """Return the attributes of a container, also those in slots."""
+    """Return the attributes of a container, including those in ``__slots__``."""
     if is_plain(container):
         return {}
-    found = dict(vars(container)) if has_dict(container) else {}
-    for kind in type(container).__mro__:
-        for name, member in vars(kind).items():
-            if isinstance(member, types.MemberDescriptorType):
-                with suppress(AttributeError):
-                    found[name] = member.__get__(container, kind)
-    if isinstance(container, defaultdict):
-        found["default_factory"] = container.default_factory
-    return found
+    in_dict = dict(vars(container)) if has_dict(container) else {}
+    return in_dict | slotted(container, type(container).__mro__)
 
 
 def has_dict(container: Any) -> bool:
-    """Tell whether a container can have any attributes; its class may answer to all names."""
+    """Tell whether a container has a dict of attributes, whatever its class answers."""
     return bool(type(container).__dictoffset__)
 
 
@@ -65,7 +58,7 @@ def with_items(container: Any, items: list[Any]) -> Any:
         return dict(zip(container, items, strict=True))
     if hasattr(kind, "n_sequence_fields"):  # as of time.struct_time
         return kind(items)
-    base = base_of(container)
+    base = python_class_of(container)
     made = base.__new__(kind, items) if base is tuple else base.__new__(kind)
     if base is list:
         list.extend(made, items)

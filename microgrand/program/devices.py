@@ -36,7 +36,7 @@ def is_array(value: Any) -> bool:
 
 
 def is_plain_array(value: Any) -> bool:
-    """Tell whether a value is an array that can be traced, and is not a traced one."""
+    """Tell whether a value is an array that can be traced, but is not a recorded one."""
     kind = type(value)
     return kind in ARRAYS or (kind is value.__class__ and is_on_device(value))
 
@@ -47,12 +47,12 @@ def share_memory(x: Any, y: Any) -> bool:
 
 
 def same_bytes(x: Any, y: Any) -> bool:
-    """Compare two arrays of a device, of one shape and dtype, there."""
+    """Compare two arrays of one shape and dtype on their device."""
     return bool(np.all(np.ravel(x).view(np.uint8) == np.ravel(y).view(np.uint8)))
 
 
 def is_devices_generator(value: Any) -> bool:
-    """Tell whether a value draws random arrays as NumPy's generators do, and is none of them."""
+    """Tell whether a value is a generator like NumPy's, but of a device."""
     kind = type(value)
     return (
         all(hasattr(kind, name) for name in DRAWS)

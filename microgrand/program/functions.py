@@ -58,7 +58,7 @@ MAKING: set[Any] = {
 OF_A_SHAPE = {np.zeros_like, np.ones_like}
 #: What an array says about itself without its values.
 FACTS = {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides"}
-VIEWS = {"T", "mT", "real", "imag"}
+ATTRIBUTES = {"T", "mT", "real", "imag"}
 METHODS = {
     *("all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose"),
     *("clip", "compress", "conj", "conjugate", "copy", "cumprod", "cumsum", "diagonal", "dot"),

@@ -30,7 +30,7 @@ BUILTIN_METHODS = (types.BuiltinFunctionType, types.MethodWrapperType)
 DICT_VIEWS: Any = (type({}.keys()), type({}.values()), type({}.items()))
 #: What is looped over.
 EXAMPLES: Any = ([], (), "", b"", set(), range(1), range(1 << 70), {}, {}.values(), {}.items())
-#: Iterators: to take the next item changes them, and nothing tells.
+#: Iterators: taking the next item changes them, and leaves no trace.
 ITERATORS: Any = (
     *(types.GeneratorType, enumerate, zip, map, filter, reversed),
     *(np.nditer, np.ndenumerate, np.ndindex),
@@ -40,7 +40,7 @@ ITERATORS: Any = (
 
 
 def is_holder(value: Any) -> bool:
-    """Tell whether an object of Python's or NumPy's only holds what it is given."""
+    """Tell whether an object of Python's or NumPy's does nothing but hold what it is given."""
     return any(f"{kind.__module__}.{kind.__qualname__}" in HOLDERS for kind in type(value).__mro__)
 
 
@@ -54,7 +54,7 @@ def inside_holder(value: Any) -> Iterator[Any]:
 
 
 def asked_for_bytes(value: Any) -> Callable[[], Any] | None:
-    """Return what tells the state of an object in whose place nothing can stand, or None."""
+    """Return a function that tells an object's state if nothing can stand in for it, or None."""
     if isinstance(value, np.flatiter):
         return lambda: (value.index, value.base.tobytes())
     if isinstance(value, np.ndarray):
@@ -72,7 +72,7 @@ def asked_for_bytes(value: Any) -> Callable[[], Any] | None:
 
 
 def original_of(value: Any) -> Any:
-    """Return the object that a weak proxy speaks for, or an object itself."""
+    """Return the object behind a weak proxy, or the object itself."""
     if type(value) not in weakref.ProxyTypes:
         return value
     try:
@@ -82,13 +82,13 @@ def original_of(value: Any) -> Any:
 
 
 class Chance:
-    """A source of random numbers that is no `numpy.random.Generator`, and its state before."""
+    """A source of random numbers that is not a `numpy.random.Generator`, and its state before."""
 
     def __init__(self, source: Any) -> None:
         self.source = source
         self.before = self.state()
         self.text = pickle.dumps(self.before)
-        self.name = f"the state of a {type(source).__name__}, which is no numpy.random.Generator"
+        self.name = f"the state of a {type(source).__name__}, which is not a numpy.random.Generator"
 
     def state(self) -> Any:
         """Return the state."""
@@ -115,7 +115,7 @@ class Chance:
 
 
 def chance_of(value: Any) -> Chance | None:
-    """Return what notices draws of an object, if it is a source of random numbers."""
+    """Return what notices draws from an object, if it is a source of random numbers."""
     rngs = np.random
     kinds = random.Random, rngs.RandomState, rngs.SeedSequence, rngs.BitGenerator
     is_source = isinstance(value, kinds) and not isinstance(value, random.SystemRandom)
@@ -123,6 +123,6 @@ def chance_of(value: Any) -> Chance | None:
 
 
 def chances_of_all() -> list[Chance]:
-    """Return what notices draws of the sources that everyone shares."""
+    """Return what notices draws from the sources that everyone shares."""
     draws: Any = random.random, np.random.random
     return [Chance(draw.__self__) for draw in draws]

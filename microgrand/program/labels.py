@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from .calls import Attribute, Call, Method, Variable
-from .recording import Recorder, is_recorded, recording
+from .recorder import Recorder
+from .recording import is_recorded, recording
 
 
 class Labels:
@@ -50,7 +51,7 @@ class Labels:
     # ---- the marks
 
     def on_record(self, node: Any) -> Any:
-        """Take note that a primitive has been recorded, with all that it has called."""
+        """Note that a primitive has been recorded, with all that it has called."""
         if recording.get() is self.recorder:
             scope, in_loss = self.scopes[-1] if self.scopes else ("", False)
             primitive = getattr(node.primitive, "__name__", "value")
@@ -65,7 +66,7 @@ class Labels:
         return node
 
     def observe(self, node: Any, cotangent: Any) -> None:
-        """Take note that a cotangent is complete, and that its value's VJPs come next."""
+        """Note that a cotangent is complete, and that its value's VJPs come next."""
         value = name_of_value(node)
         if is_recorded(cotangent) and value:
             variable = cotangent._variable
@@ -84,7 +85,7 @@ class Labels:
         return f"VJP of {primitive}, from {value}_grad" if primitive and value else "the gradient"
 
     def in_module(self, forward: Callable[..., Any], module: Any, name: str) -> Callable[..., Any]:
-        """Make a module's `forward` that tells when it begins and ends."""
+        """Make a `forward` for a module that tells when it begins and ends."""
         kind = type(module).__name__
         last = name.rsplit(".", 1)[-1]
         scope = (f"{name}_{kind}".lower() if last.isdigit() else name).replace(".", "_")
@@ -108,7 +109,7 @@ class Labels:
         return scoped
 
     def begin_update(self, parameter: str) -> None:
-        """Take note that an optimizer turns to a parameter."""
+        """Note that an optimizer turns to a parameter."""
         self.finish()
         self.parameter = parameter.replace(".", "_")
 

@@ -34,7 +34,7 @@ def is_module_of_library(value: Any) -> bool:
 
 
 def is_librarys_own(value: Any) -> bool:
-    """Tell whether something is what a library has by its name: there is no user's state in it."""
+    """Tell whether something is a library's, found there by its name: it holds no user's state."""
     if isinstance(value, BUILTIN_METHODS):  # of a module, of a class, or of an object
         return value.__self__ is None or is_librarys_own(value.__self__)
     if is_module_of_library(value) or type(value).__name__ == "cython_function_or_method":
@@ -47,5 +47,5 @@ def is_librarys_own(value: Any) -> bool:
 
 
 def functions_of(ufunc: np.ufunc) -> list[Any]:
-    """Return the function that `numpy.frompyfunc` has made a ufunc of, in a list."""
+    """Return the functions that a ufunc of `numpy.frompyfunc` calls."""
     return [x for x in gc.get_referents(ufunc) if callable(x)]

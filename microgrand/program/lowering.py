@@ -18,13 +18,13 @@ from .memory import Memory
 from .native import is_element, is_filling_of_itself, is_native, is_native_view, may_overlap
 from .parts import PartWriter
 from .passes import asks, has_effect
-from .places import Places, is_view
+from .places import Places, is_placed_view
 from .rolling import Rolled, arranged
 
-#: Below so many calls, going from Python to native code and back costs more than it saves.
+#: Below this many calls, going from Python to native code and back costs more than it saves.
 FEWEST = 3
 #: Numba's time for compiling a function grows faster than the function.
-MOST = 2000
+MOST_CALLS = 2000
 
 
 class Lowering:
@@ -91,7 +91,9 @@ class Lowering:
         if any(step < 0 for root in roots for step in root.strides):
             return False
         made = [v for v in call.results() if v.is_array and v not in call.writes]
-        return is_view(call) or all(is_contiguous(v) for v in made if v.storage in self.handed_out)
+        return is_placed_view(call) or all(
+            is_contiguous(v) for v in made if v.storage in self.handed_out
+        )
 
     def changes_nothing(self, call: Call) -> bool:
         """Tell whether a call puts a part of an array where it is, as ``x[0] += 1`` does."""
@@ -140,8 +142,8 @@ class Lowering:
 
     def native(self, group: list[Call]) -> None:
         """Make parts of calls, if that is worth it."""
-        for start in range(0, len(group), MOST):
-            some = group[start : start + MOST]
+        for start in range(0, len(group), MOST_CALLS):
+            some = group[start : start + MOST_CALLS]
             worth = [call for call in some if not is_free(call)]
             if len(worth) < FEWEST:
                 for call in some:
@@ -202,7 +204,7 @@ class Lowering:
             outside = self.uses[result] > inside[result] or result in shown
             if not outside and result not in needed:
                 continue
-            if is_view(call):
+            if is_placed_view(call):
                 after.insert(0, call)
                 needed.update(v for v in call.operands() if v in made)
             else:
@@ -231,7 +233,7 @@ class Lowering:
             conversions.append(Call(variable.kind, (raw,), {}, variable))
             results.append(raw)  # Numba returns Python's numbers
         made = made_in(group)
-        fresh = {v.storage for call in group if not is_view(call) for v in call.results()}
+        fresh = {v.storage for call in group if not is_placed_view(call) for v in call.results()}
         fresh -= {v.storage for call in group for v in call.writes if v not in made}
         writes = {v: None for call in group for v in call.writes if v.storage not in fresh}
         writes |= dict.fromkeys(arrays)
@@ -258,7 +260,7 @@ def live_views(calls: list[Call]) -> set[Call]:
     return {
         call
         for place, call in enumerate(calls)
-        if is_view(call) and last_write.get(call.result.storage, -1) > place
+        if is_placed_view(call) and last_write.get(call.result.storage, -1) > place
     }
 
 

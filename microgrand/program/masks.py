@@ -27,7 +27,7 @@ from .calls import (
 from .operands import SMALL, make_room
 from .passes import Names, made_by
 
-#: A mask of so many bytes is worth a view as int8, which is converted faster than bool.
+#: A mask of this many bytes is worth a view as int8, which is converted faster than bool.
 WORTH_A_VIEW = 1 << 12
 
 
@@ -87,7 +87,7 @@ def join_masks(program: Program) -> None:
 
 
 def zeroing(call: Call | None, makers: dict[Variable, Call]) -> Zeroing | None:
-    """Return what a call is as a product of bits with a mask of the same shape, if it is one."""
+    """Return a call as a product of bits with a mask of the same shape, if it is one."""
     if call is None or call.function not in (operator.mul, np.multiply) or call.kwargs:
         return None
     for mask, bits in (call.args, call.args[::-1]):

@@ -12,7 +12,7 @@ from .native_library import LINE, addresses, memory_of
 
 
 class Memory:
-    """Finds room for arrays when it is known from when to when each is needed."""
+    """Finds room for arrays, knowing when each is first and last needed."""
 
     def __init__(self) -> None:
         self.time = 0
@@ -31,9 +31,9 @@ class Memory:
         self.of_storage[array.storage] = array
 
     def use(self, array: Variable | None) -> None:
-        """Take note that an array is read or written now, or one with whose memory it shares.
+        """Note that an array, or a view of one, is read or written now.
 
-        None is for the time: what was done before is over.
+        None lets time pass: what was done before is over.
         """
         if array is None:
             self.time += 1

@@ -8,14 +8,14 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-#: Names in functions that ask for a module by a text.
+#: Names of functions that ask for a module by a string.
 ASKING_FOR_MODULES = {"import_module", "modules", "__import__"}
 #: What reads and writes global names, in Python's byte code.
 OF_GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"}
-#: What asks an object for an attribute, or gives it one.
-OF_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"}
+#: What reads or changes an object's attributes.
+ASKING_FOR_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"}
 #: What copies an object on the stack, as ``self.n += 1`` does.
-COPIES = {"COPY", "DUP_TOP"}
+STACK_COPIES = {"COPY", "DUP_TOP"}
 #: The names of functions and methods that tell one object from another.
 OF_IDENTITY = {"id", "is_", "is_not", "index", "count", "remove"}
 
@@ -65,7 +65,7 @@ def names_in(code: Any) -> tuple[dict[str, None], dict[str, None]]:
 
 
 def passed_on(code: Any) -> set[str]:
-    """Return the names in a function's code of what it does more with than ask for attributes."""
+    """Return the names in a function's code of things it does more with than ask for attributes."""
     found: set[str] = set()
     instructions = list(dis.get_instructions(code))
     after = [*instructions[1:], None, None]
@@ -77,11 +77,11 @@ def passed_on(code: Any) -> set[str]:
         if is_cell or not is_load:
             continue
         follower: Any = after[i]
-        if follower and follower.opname in COPIES and follower.arg in (None, 1):
+        if follower and follower.opname in STACK_COPIES and follower.arg in (None, 1):
             follower = after[i + 1]
             is_asked = follower and follower.opname == "LOAD_ATTR"
         else:
-            is_asked = follower and follower.opname in OF_ATTRIBUTES
+            is_asked = follower and follower.opname in ASKING_FOR_ATTRIBUTES
         loaded = value if isinstance(value, tuple) else (value,)
         is_special = (
             is_asked and follower.argval.startswith("__") and follower.argval != "__class__"
@@ -111,7 +111,7 @@ def line_that_stores(code: Any, name: str) -> int:
 def asks_for_identity(functions: Sequence[Any]) -> bool:
     """Tell whether functions may ask if two values are one object, as ``x is y`` does."""
     codes = [function.__code__ for function in functions]
-    for code in codes:  # which grows
+    for code in codes:  # the list grows
         codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
         before = None
         for instruction in dis.get_instructions(code):

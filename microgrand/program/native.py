@@ -22,10 +22,10 @@ from .calls import (
     is_plain_index,
 )
 from .passes import asks, draws
-from .places import is_in_steps, is_view, like
+from .places import is_in_steps, is_placed_view, like
 
-#: So many float64 are added one after the other; NumPy adds more than that in pairs, and is exact
-#: for longer. Sums of float32 are computed in float64.
+#: Up to this many float64 are added one after the other; NumPy adds more than that in pairs, which
+#: is more exact. Sums of float32 are computed in float64.
 MOST_TERMS = 1024
 
 DTYPES = {np.dtype(name) for name in ("bool", "uint8", "int32", "int64", "float32", "float64")}
@@ -109,7 +109,7 @@ def is_known(value: Any) -> bool:
 
 
 def dtypes_of_loop(call: Call) -> Any:
-    """Return the dtypes that an elementwise function converts its operands and result to."""
+    """Return the dtypes to which an elementwise function converts its operands and result."""
     ufunc = ufunc_of(call)
     given: list[Any] = []
     for arg in call.args[: ufunc.nin]:
@@ -205,7 +205,7 @@ def is_conversion(call: Call) -> bool:
 
 def is_native_view(call: Call) -> bool:
     """Tell whether a call makes a view, for which native code does nothing."""
-    if not is_view(call) or not all(map(is_known, (call.args[0], call.result))):
+    if not is_placed_view(call) or not all(map(is_known, (call.args[0], call.result))):
         return False
     return call.function is not operator.getitem or is_plain_index(call.args[1])
 

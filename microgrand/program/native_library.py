@@ -40,12 +40,12 @@ class Table(np.ndarray[Any, Any]):
     arrays: list[Any]
 
 
-#: Arrays begin where the processor's lines of memory do, of so many bytes.
+#: The length of a cache line in bytes; arrays begin at one.
 LINE = 64
 
 
 def memory_of(size: int) -> Any:
-    """Make so many bytes of memory, from where a processor's lines of memory begin."""
+    """Allocate memory that begins at a cache line."""
     memory = np.empty(size + LINE - 1, np.uint8)
     start = -memory.ctypes.data % LINE
     return memory[start : start + size]

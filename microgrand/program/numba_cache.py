@@ -17,7 +17,7 @@ import numpy as np
 
 from .calls import Variable
 
-HEAD = '''"""A part of a compiled function."""
+HEAD_OF_PART = '''"""A part of a compiled function."""
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def build(name: str, text: str, given: list[Variable]) -> Part:
     """
     import numba
 
-    source = HEAD + re.sub(
+    source = HEAD_OF_PART + re.sub(
         r"^def ([a-z]+)_", r"@numba_library.\1\ndef \1_", text, flags=re.MULTILINE
     )
     key = f"{source}{library()}{numba.__version__}{np.__version__}{sys.version}"

@@ -112,7 +112,7 @@ def pointer_to(typingctx: Any, address: Any, dtype: Any) -> Any:
 
 
 @intrinsic
-def start_of(typingctx: Any, array: Any, dtype: Any) -> Any:
+def data_of(typingctx: Any, array: Any, dtype: Any) -> Any:
     """Return where an array begins."""
     kind = types.CPointer(dtype.dtype)
 
@@ -130,7 +130,7 @@ def pointer_at(table: Any, place: Any, count: Any, dtype: Any) -> Any:
 
 @overload(native_library.pointer, strict=False)
 def pointer(array: Any, count: Any, dtype: Any) -> Any:
-    return lambda array, count, dtype: start_of(array, dtype)
+    return lambda array, count, dtype: data_of(array, dtype)
 
 
 # -------------------------------------------------------------------------------------- BLAS

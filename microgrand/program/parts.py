@@ -10,7 +10,7 @@ Elementwise calls on one shape become one loop, which is a function of its own:
 
 Arrays are known there by where they begin, and by steps, which are constants. A value that nobody
 reads outside of its loop is never an array. What a loop writes into lies apart from all else that
-it reads. Equal loops of a part are one function, and equal parts have equal texts.
+it reads. Equal loops of a part are one function, and equal parts have equal source.
 """
 
 from __future__ import annotations
@@ -42,10 +42,20 @@ from .native import (
     reduction,
     ufunc_of,
 )
-from .places import Axis, Places, axes_of, count, index, is_bitcast, is_view, nested, steps_in
+from .places import (
+    Axis,
+    Places,
+    axes_of,
+    count,
+    index,
+    is_bitcast,
+    is_placed_view,
+    nested,
+    steps_in,
+)
 
 
-class Loop:
+class ElementLoop:
     """Elementwise calls on one shape."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -145,9 +155,9 @@ class PartWriter:
     def arrange(self, group: list[Call]) -> list[Any]:
         """Gather elementwise calls in loops."""
         items: list[Any] = []
-        loop: Loop | None = None
+        loop: ElementLoop | None = None
         for call in group:
-            if is_view(call) and not self.in_loop(call):
+            if is_placed_view(call) and not self.in_loop(call):
                 continue
             if not self.in_loop(call):
                 loop = None
@@ -155,7 +165,7 @@ class PartWriter:
                 continue
             call = self.as_write(call)
             if loop is None or not loop.takes(call):
-                loop = Loop(shape_of(call))
+                loop = ElementLoop(shape_of(call))
                 items.append(loop)
             loop.add(call)
         return items
@@ -189,9 +199,9 @@ class PartWriter:
         """Return the arrays that must be in memory: they are read outside of their loop."""
         stored = {self.root(v) for v in self.outputs}
         for item in self.items:
-            read = [*item.read, *item.written] if isinstance(item, Loop) else item.operands()
+            read = [*item.read, *item.written] if isinstance(item, ElementLoop) else item.operands()
             stored.update(self.root(v) for v in read)
-            if not isinstance(item, Loop):
+            if not isinstance(item, ElementLoop):
                 stored.update(item.results())
         return stored
 
@@ -200,7 +210,7 @@ class PartWriter:
         later = {self.root(v) for v in self.outputs}
         for item in reversed(self.items):
             read = item.operands() if isinstance(item, Call) else item.read
-            if isinstance(item, Loop):
+            if isinstance(item, ElementLoop):
                 roots = {v: self.root(v) for v in item.written}
                 item.in_vain = {v for v, r in roots.items() if r in self.made and r not in later}
             later.update(self.root(v) for v in read)
@@ -257,7 +267,7 @@ class PartWriter:
         for item in self.items:
             self.here = set()
             self.rooms.use(None)
-            lines += self.loop(item) if isinstance(item, Loop) else self.statement(item)
+            lines += self.loop(item) if isinstance(item, ElementLoop) else self.statement(item)
         return lines
 
     def texts(self) -> tuple[str, str]:
@@ -313,7 +323,7 @@ class PartWriter:
             )
         return f"{self.functions[key][0]}({', '.join(given)})"
 
-    def loop(self, loop: Loop) -> list[str]:
+    def loop(self, loop: ElementLoop) -> list[str]:
         """Write a loop."""
         made = [call.result for call in loop.calls if not call.writes]
         written = [v for v in made if v.is_array and v in self.stored]

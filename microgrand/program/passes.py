@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .calls import (
     alike,
     mapped,
     raw_bytes,
+    shares_memory,
 )
 from .functions import OF_A_SHAPE
 from .optimizers import HostNumbers
@@ -37,9 +39,19 @@ def made_by(program: Program) -> dict[Variable, Call]:
     }
 
 
+def numbered(program: Program) -> dict[Call, int]:
+    """Return the number of each call."""
+    return {call: number for number, call in enumerate(program.calls)}
+
+
 def has_effect(call: Call) -> bool:
-    """Tell whether a call does something other than to make a value."""
+    """Tell whether a call does more than make a value."""
     return bool(call.writes) or call.function in CHECKS or draws(call) or asks(call)
+
+
+def is_view(call: Call) -> bool:
+    """Tell whether a call makes a view of an operand, and does nothing else."""
+    return shares_memory(call) and not has_effect(call)
 
 
 def asks(call: Call) -> bool:
@@ -52,36 +64,23 @@ def draws(call: Call) -> bool:
     return any(variable.is_generator for variable in call.operands())
 
 
-def needed_for(call: Call, program: Program) -> list[Call] | None:
-    """Return the calls that a check depends on, in order; None if it must stay in its place.
-
-    So it must if one of them draws, or reads what an earlier call has written.
-    """
-    makers = made_by(program)
-    needed: set[int] = set()
-    stack = list(call.operands())
-    read: set[Storage] = set()
+def makers_of(call: Call, makers: dict[Variable, Call]) -> set[Call]:
+    """Return the calls that a call depends on, directly or through others."""
+    found: set[Call] = set()
+    stack = call.operands()
     while stack:
-        variable = stack.pop()
-        read.add(variable.storage)
-        maker = makers.get(variable)
-        if maker is None or id(maker) in needed:
-            continue
-        if has_effect(maker):
-            return None
-        needed.add(id(maker))
-        stack.extend(maker.operands())
-    before = program.calls[: program.calls.index(call)]
-    if any(variable.storage in read for other in before for variable in other.writes):
-        return None
-    return [other for other in before if id(other) in needed]
+        maker = makers.get(stack.pop())
+        if maker is not None and maker not in found:
+            found.add(maker)
+            stack.extend(maker.operands())
+    return found
 
 
 # ---------------------------------------------------------------------------------- the passes
 
 
 def dead_code(program: Program) -> None:
-    """Remove what nobody uses: calls whose results are not read, and do nothing else."""
+    """Remove calls that do nothing but make results that nobody reads."""
     used = program.shown
     read = {variable.storage for variable in used}
     kept = []
@@ -95,48 +94,58 @@ def dead_code(program: Program) -> None:
     program.calls = kept[::-1]
 
 
-def checks_first(program: Program) -> set[tuple[Storage, Storage]]:
+def checks_first(program: Program) -> list[tuple[Storage, Storage]]:
     """Move checks to the front, with what they depend on: there nothing has been changed yet.
 
     Return which arrays from outside they read before others are written into, rather than
     afterwards: these must not overlap.
     """
-    front: list[Call] = []
-    apart: set[tuple[Storage, Storage]] = set()
+    makers, number = made_by(program), numbered(program)
+    front: dict[Call, None] = {}
+    apart: dict[tuple[Storage, Storage], None] = {}
     written: dict[Storage, None] = {}
-    moved: set[int] = set()
     for call in program.calls:
-        written |= {v.storage: None for v in call.writes if v.storage.external}
-        if call.function in CHECKS:
-            needed = needed_for(call, program)
-            if needed is not None:
-                read = {v.storage for other in (*needed, call) for v in other.operands()}
-                apart |= {(r, w) for r in read for w in written if r.external}
-                for other in (*needed, call):
-                    if id(other) not in moved:
-                        moved.add(id(other))
-                        front.append(other)
-    program.calls = front + [call for call in program.calls if id(call) not in moved]
-    return apart
+        written |= {v.storage: None for v in call.writes}
+        if call.function not in CHECKS:
+            continue
+        needed = sorted(makers_of(call, makers), key=number.__getitem__)
+        read = {v.storage: None for other in (*needed, call) for v in other.operands()}
+        if any(map(has_effect, needed)) or read.keys() & written.keys():
+            continue  # it stays in its place, after a draw or a write
+        outside = [w for w in written if w.external]
+        apart |= {(r, w): None for r in read for w in outside if r.external}
+        front |= dict.fromkeys([*needed, call])
+    program.calls = [*front, *(call for call in program.calls if call not in front)]
+    return [*apart]
+
+
+def pairs_apart(
+    variables: Iterable[Variable], apart: list[tuple[Storage, Storage]]
+) -> list[tuple[Variable, Variable]]:
+    """List the pairs of arrays that must not overlap, given the pairs of their storages."""
+    of_storage: dict[Storage, list[Variable]] = {}
+    for variable in variables:
+        if variable.is_array:
+            of_storage.setdefault(variable.storage, []).append(variable)
+    return [
+        (x, y)
+        for r, w in apart
+        for x in of_storage.get(r, ())
+        for y in of_storage.get(w, ())
+        if x.kind is y.kind
+    ]
 
 
 def checks_of_numbers(program: Program) -> list[tuple[Call, list[Call]]]:
     """Take out the checks of numbers that optimizers tell; return them with what they need."""
-    makers = made_by(program)
-    taken = []
-    for call in list(program.calls):
-        if call.function in CHECKS:
-            chain: dict[int, Call] = {}
-            stack = list(call.operands())
-            while stack:
-                maker = makers.get(stack.pop())
-                if maker is not None and id(maker) not in chain:
-                    chain[id(maker)] = maker
-                    stack.extend(maker.operands())
-            if any(asks(other) for other in chain.values()):
-                taken.append((call, [other for other in program.calls if id(other) in chain]))
-                program.calls.remove(call)
-    return taken
+    makers, number = made_by(program), numbered(program)
+    taken = {}
+    for call in program.calls:
+        needed = makers_of(call, makers) if call.function in CHECKS else set()
+        if any(map(asks, needed)):
+            taken[call] = sorted(needed, key=number.__getitem__)
+    program.calls = [call for call in program.calls if call not in taken]
+    return [*taken.items()]
 
 
 def conditions(program: Program) -> list[Call]:
@@ -151,7 +160,7 @@ def conditions(program: Program) -> list[Call]:
         if operands and all(v in of_numbers for v in operands):
             of_numbers.update(call.results())
             numbers_only.append(call)
-    checks = [call for call in numbers_only if call.function in CHECKS]
+    checks = {call: None for call in numbers_only if call.function in CHECKS}
     program.calls = [call for call in program.calls if call not in checks]
     return [*(call for call in numbers_only if call not in checks), *checks] if checks else []
 
@@ -255,7 +264,7 @@ def first_of_backward(program: Program) -> Call | None:
 
 
 def calls_after(program: Program, first: Call | None) -> list[Call]:
-    """Return the calls from a call on."""
+    """Return a call and all calls after it."""
     return [] if first is None else program.calls[program.calls.index(first) :]
 
 
@@ -270,7 +279,8 @@ def share(program: Program) -> dict[Variable, Variable]:
     later, or handed out, is not shared.
     """
     written = {variable.storage for call in program.calls for variable in call.writes}
-    handed_out = {variable.storage for variable in program.shown}
+    shown = program.shown
+    handed_out = {variable.storage for variable in shown}
     times: dict[Any, int] = {}
     seen: dict[Any, Call] = {}
     stands_for: dict[Variable, Variable] = {}
@@ -293,19 +303,19 @@ def share(program: Program) -> dict[Variable, Variable]:
             kept.append(call)
             continue
         storages = {v.storage for v in call.operands()}
-        is_view = isinstance(result, Variable) and result.storage in storages
+        of_operand = shares_memory(call)
         read = (
             ()
-            if is_view
+            if of_operand
             else tuple(
                 sorted((id(s), times.get("outside" if s.external else s, 0)) for s in storages)
             )
         )
         key = (call.function, frozen(call.args), frozen(call.kwargs), call.errstate, read)
         first = seen.get(key)
-        new_to_others = any(v.storage in handed_out for v in call.results()) and not is_view
-        new_to_others |= any(v in program.shown for v in call.results())
-        may_be_one = is_view or all(v.storage not in written for v in call.results())
+        new_to_others = any(v.storage in handed_out for v in call.results()) and not of_operand
+        new_to_others |= any(v in shown for v in call.results())
+        may_be_one = of_operand or all(v.storage not in written for v in call.results())
         if first is None or new_to_others or not may_be_one:
             if may_be_one:
                 seen[key] = call
@@ -433,7 +443,7 @@ def no_copies(program: Program) -> None:
 
 
 class Names:
-    """Where a program's variables stand, for renaming many of them."""
+    """The calls in which each variable occurs, so that many can be renamed."""
 
     def __init__(self, program: Program) -> None:
         #: The calls with each variable, by their numbers.
@@ -445,7 +455,7 @@ class Names:
                 self.in_memory.setdefault(variable.storage, {})[variable] = None
 
     def rename(self, old: Variable, new: Variable) -> None:
-        """Put a variable in the place of another one, and all views of it in its memory."""
+        """Put a variable in the place of another one, and move the views of that one."""
         exchange = functools.partial(exchanged, old, new)
         calls = self.calls_with.pop(old, {})
         for call in calls.values():
@@ -455,7 +465,7 @@ class Names:
         self.move(old.storage, new.storage)
 
     def move(self, before: Storage, after: Storage) -> None:
-        """Let all that was in one memory be in another one."""
+        """Move all variables of one memory to another one."""
         if before is not after:
             moved = self.in_memory.pop(before, {})
             for variable in moved:

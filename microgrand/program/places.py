@@ -1,6 +1,6 @@
-"""Where arrays lie that native parts read and write: views are no arrays of their own there.
+"""Where arrays lie that native parts read and write: views are not arrays of their own there.
 
-A view is its root, an array that is none, from another element on and in other steps:
+A view is its root, an array that is not a view, from another element on and in other steps:
 
     qkv[:, :, 1].swapaxes(1, 2)      root qkv, from element 128 on, in steps 24576, 32, 384, 1
 """
@@ -38,7 +38,7 @@ class Places:
     """Tells where arrays lie, from the calls that make views."""
 
     def __init__(self, calls: list[Call]) -> None:
-        self.makers = {call.result: call for call in calls if is_view(call)}
+        self.makers = {call.result: call for call in calls if is_placed_view(call)}
         self.known: dict[Variable, Place] = {}
 
     def __getitem__(self, variable: Variable) -> Place:
@@ -71,7 +71,7 @@ class Places:
         return made
 
 
-def is_view(call: Call) -> bool:
+def is_placed_view(call: Call) -> bool:
     """Tell whether a call makes a view, and constants tell which one."""
     result = call.result
     source = call.args[0] if call.args else None

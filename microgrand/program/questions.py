@@ -17,7 +17,7 @@ from .functions import FLAGS_OF_STRIDES
 
 
 def note_memory(recorder: Any, function: Any, args: Any, answer: bool) -> bool:
-    """Note whether two arrays share memory, if another call may answer in another way."""
+    """Note whether two arrays share memory, if the answer may differ in another call."""
     x, y = map(recorder.operand, args[:2])
     of_inputs = [{v for v in recorder.inputs if v.storage is z.storage} for z in (x, y)]
     if all(of_inputs) and of_inputs != [{x}, {x}]:
@@ -28,7 +28,7 @@ def note_memory(recorder: Any, function: Any, args: Any, answer: bool) -> bool:
 
 
 def note_flags(recorder: Any, storage: Storage) -> None:
-    """Note the flags of the arrays that each run is given, as far as they are in a memory."""
+    """Note the flags of those arrays that each run is given and that lie in this memory."""
     for x in recorder.known.values():
         if x._variable.storage is storage and isinstance(x._value, np.ndarray):
             recorder.facts.append(("flags", (x._variable,), x._value.flags.num))
@@ -54,7 +54,7 @@ def base_of(recorder: Any, x: Any) -> Any:
 
 
 class Flags:
-    """The flags of a recorded array: it is noted whether they may differ in a run."""
+    """The flags of a recorded array; what is asked is noted where it may differ in a run."""
 
     __slots__ = ("_array",)
 

@@ -49,13 +49,13 @@ OF_PRODUCTS = {
     *("vecdot", "matrix_transpose", "diagonal", "trace", "slogdet", "det"),
 }
 #: Draws of masks, which raise nothing either.
-OF_MASKS = "microgrand.nn.dropout."
-#: Operators that raise where Python's numbers are too large, or zero.
-OF_NUMBERS = {operator.truediv, operator.floordiv, operator.mod, operator.pow, divmod}
+MODULE_OF_MASKS = "microgrand.nn.dropout."
+#: Operators that raise if Python's numbers are too large, or zero.
+RAISING_OPERATORS = {operator.truediv, operator.floordiv, operator.mod, operator.pow, divmod}
 
 
 def may_raise(call: Call) -> bool:
-    """Tell whether it depends on values if a call raises an error."""
+    """Tell whether a call may raise an error, depending on values."""
     function = call.function
     if any(how == "raise" for _, how in call.errstate):
         return True
@@ -63,8 +63,8 @@ def may_raise(call: Call) -> bool:
         return False
     if function in (operator.getitem, operator.setitem):
         return has_places(call.args[1])
-    if function in OF_NUMBERS or function is np.power:
-        return not any(is_float(x) for x in call.operands())
+    if function in RAISING_OPERATORS or function is np.power:
+        return not any(is_inexact(x) for x in call.operands())
     if function in UFUNC_OF or function in IN_PLACE or isinstance(function, np.ufunc):
         return False
     if isinstance(getattr(function, "__self__", None), np.ufunc):
@@ -77,16 +77,16 @@ def may_raise(call: Call) -> bool:
     if module == "numpy.linalg":
         return function.__name__ not in OF_PRODUCTS
     tells_numbers = isinstance(getattr(function, "optimizer", None), Optimizer)
-    return not (tells_numbers or module == "numpy" or module.startswith(OF_MASKS))
+    return not (tells_numbers or module == "numpy" or module.startswith(MODULE_OF_MASKS))
 
 
-def is_float(variable: Any) -> bool:
+def is_inexact(variable: Any) -> bool:
     """Tell whether NumPy computes with a value in floats, and at most warns."""
     return variable.dtype is not None and variable.dtype.kind in "fc"
 
 
 def has_places(index: Any) -> bool:
-    """Tell whether an index has places in it that are values."""
+    """Tell whether there are values in an index that are used as places."""
     return any(x.dtype is None or x.dtype.kind in "iu" for x in variables_in(index))
 
 

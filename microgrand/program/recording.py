@@ -13,14 +13,13 @@ down that a later run must give the same one. Outside of its recording it is wha
 
 from __future__ import annotations
 
-import gc
+import functools
 import operator
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import numpy as np
 
@@ -32,405 +31,30 @@ from .calls import (
     OPERATOR_IN_PLACE,
     UFUNC_OF,
     Attribute,
-    Call,
     Method,
-    Storage,
     Variable,
     expect,
-    expect_dtype,
     expect_shape,
+    leaves,
     mapped,
 )
-from .devices import is_array, is_on_device, is_plain_array, same_bytes, share_memory
+from .devices import is_array, is_on_device
 from .functions import (
+    ATTRIBUTES,
     FACTS,
     MAKING,
     METHODS,
     METHODS_IN_PLACE,
     METHODS_OF_VALUES,
-    OF_A_SHAPE,
-    OF_ANY_DTYPE,
-    OF_ANY_SHAPE,
-    OF_LENGTHS,
-    OF_MEMORY,
-    OF_NUMBERS,
-    OF_SHAPES,
-    RETURNS_ITS_ARGUMENT,
-    VIEWS,
 )
-from .raising import Treatment, may_raise, warns_by_itself
 
-NUMBERS = (int, float, complex, np.generic)
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
 #: The recorder of this thread or task, if it is recording.
 recording: ContextVar[Recorder | None] = ContextVar("recording", default=None)
-
-
-class Recorder:
-    """Writes the calls of one recording down."""
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.constants: dict[int, tuple[Any, Variable]] = {}
-        self.known: dict[int, Recorded] = {}  # from the id of an array that is state to its value
-        self.storages: dict[int, Storage] = {}
-        self.inputs: list[Variable] = []
-        self.alive: list[Any] = []  # an id stays that of one object
-        self.generators: dict[int, tuple[Any, Variable, Any]] = {}  # with their states before
-        self.streams: list[tuple[Any, str]] = []  # bit generators, as the latest draw has left them
-        self.reseeded = False
-        self.saved: dict[int, tuple[Any, Any]] = {}  # arrays from outside, before they were changed
-        self.refusal: checks.NotRecordable | None = None
-        self.treatment = Treatment()
-        self.handed_out: list[weakref.ref[Recorded]] = []
-        self.raised = ""  # where a call has raised an error that depends on values
-        self.flags_asked: set[Storage] = set()
-        #: What was asked about the memory of arrays: a question, of which, and the answer.
-        self.facts: list[tuple[str, tuple[Variable, ...], Any]] = []
-        self.bases: dict[int, tuple[Recorded, Any]] = {}  # which were asked for
-        self.unknown: dict[int, Any] = {}  # bases that are no inputs
-        self.threads: set[threading.Thread] = set()  # that the function has started
-
-    # ---- values
-
-    def storage_of(self, value: Any, given: Sequence[Recorded] = ()) -> Storage:
-        """Return the memory that an array is in; of a device's, that of what it is a view of."""
-        if is_on_device(value):
-            shared = (x._variable.storage for x in given if share_memory(x._value, value))
-            return next(shared, Storage())
-        owner = value
-        while getattr(owner, "base", None) is not None:
-            owner = owner.base
-        if id(owner) not in self.storages:
-            self.alive.append(owner)
-            self.storages[id(owner)] = Storage()
-        return self.storages[id(owner)]
-
-    def variable_of(self, value: Any, name: str = "", given: Sequence[Recorded] = ()) -> Variable:
-        """Make the variable of a value; it is what a function has returned for those given."""
-        if is_array(value):
-            self.alive.append(value)
-            storage = self.storage_of(value, given)
-            kind = np.ndarray if isinstance(value, np.ndarray) else type(value)
-            variable = Variable(kind, value.shape, value.dtype, value.strides, storage, name)
-            variable.writeable = is_writeable(value)
-            return variable
-        dtype = getattr(value, "dtype", None)
-        return Variable(type(value), (), dtype, (), Storage(), name)
-
-    def input(self, value: Any, name: str) -> Recorded:
-        """Make a value that each run is given."""
-        variable = self.variable_of(value, name)
-        variable.storage.external = True
-        self.inputs.append(variable)
-        recorded = recorded_value(value, variable, self, type(value) is float)
-        if is_array(value):
-            self.known[id(value)] = recorded
-        return recorded
-
-    def constant(self, array: Any) -> Variable:
-        """Return the variable of an array that is none of the inputs, and was not computed here.
-
-        As it is now: it may be written into between two uses.
-        """
-        before, variable = self.constants.get(id(array), (None, None))
-        if variable is None or before is not array or not same_bits(variable.value, array):
-            variable = self.variable_of(array)
-            variable.storage = Storage(constant=True)
-            variable.value = array.copy(order="K")
-            self.constants[id(array)] = array, variable
-        return variable
-
-    def operand(self, value: Any) -> Any:
-        """Return what stands in the program for an argument."""
-        if is_recorded(value):
-            return value._variable if value._recorder is self else value._value
-        if is_array(value):
-            if not is_plain_array(value):
-                self.refuse(checks.refuse_kind_of_array, value)
-            known = self.known.get(id(value))
-            return self.constant(value) if known is None else known._variable
-        return getattr(value, "_variable", value)  # a recording generator has one
-
-    # ---- calls
-
-    def call(
-        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], written: Any = ()
-    ) -> Any:
-        """Call a function on the values, write it down, and return its recorded result."""
-        for array in written:
-            if not is_recorded(array) and id(array) not in self.known:
-                self.refuse(checks.refuse_writing_into_plain, function)
-            self.save(array)
-        values, options = plain(args), plain(kwargs)
-        draws = any(isinstance(x, np.random.Generator) for x in leaves((values, options)))
-        if draws:
-            self.look_at_streams()
-        with paused():
-            result = self.tried(function, args, kwargs, values, options)
-        if draws:
-            self.streams = [(bits, str(bits.state)) for bits, _ in self.streams]
-        if function in OF_SHAPES:
-            if function is np.min_scalar_type and np.ndim(values[0]) == 0:
-                self.refuse(checks.refuse_question, "np.min_scalar_type")
-            return result
-        if function in OF_MEMORY:
-            return questions.note_memory(self, function, args, result)
-        given = leaves((args, kwargs))
-        recorded = [x for x in given if is_recorded(x)]
-        if isinstance(result, str):
-            self.refuse(checks.refuse_question, "a text")
-        if result is None and not written and is_numpys(function):  # as np.save
-            self.refuse(checks.refuse_effect, function)
-        of_objects = any(is_array(x) and x.dtype.hasobject for x in recorded)
-        if of_objects and not (written or is_of_numbers(result)):
-            self.refuse(checks.refuse_object, result)
-        if is_array(result) and not written:
-            for x in recorded:
-                if result is x._value:
-                    if function is np.real_if_close:
-                        self.write_down(function, args, kwargs, result, recorded)
-                        return x
-                    if (
-                        function in RETURNS_ITS_ARGUMENT
-                        or not is_numpys(function)
-                        or (is_on_device(result) and has_nothing_to_do(function, x, given))
-                    ):
-                        return x
-                    written = (x,)  # an ``out`` by position
-            if any(result is x for x in given):
-                self.refuse(checks.refuse_writing_into_plain, function)
-        return self.write_down(function, args, kwargs, result, recorded, written)
-
-    def tried(self, function: Any, args: Any, kwargs: Any, values: Any, options: Any) -> Any:
-        """Call a function; note an error that depends on values: the program goes another way."""
-        treatment = Treatment(self.treatment)
-        if "call" in treatment.errors.values() or "log" in treatment.errors.values():
-            self.refuse(checks.refuse_call_on_errors)
-        is_asked = treatment.by_filters and not self.treatment.by_filters
-        if is_asked and warns_by_itself(function):
-            self.refuse(checks.refuse_asking_for_warnings, function)
-        kept = treatment.number_kept()
-        try:
-            result = function(*values, **options)
-        except Exception as error:  # it is raised again in any case
-            of_values = isinstance(error, (ArithmeticError, Warning))
-            operands = mapped(self.operand, (args, kwargs))
-            if of_values or may_raise(Call(function, *operands)):
-                self.raised = line_of_user()
-            raise
-        if treatment.number_kept() > kept:
-            self.raised = line_of_user()
-        return result
-
-    def refuse(self, refusal: Callable[..., NoReturn], *what: Any) -> NoReturn:
-        """Raise what user code must not swallow: the recording is void."""
-        try:
-            refusal(*what, line_of_user())
-        except checks.NotRecordable as error:
-            self.refusal = error
-            raise
-
-    def look_at_thread(self) -> None:
-        """Notice if a value is used in a thread that the function has started: nobody records."""
-        if threading.current_thread() in self.threads:
-            with suppress(checks.NotRecordable):  # raised when the function is done
-                self.refuse(checks.refuse_thread)
-
-    def save(self, array: Any) -> None:
-        """Keep a copy of an array from outside that is about to be written into."""
-        owner = plain(array)
-        while isinstance(getattr(owner, "base", None), np.ndarray) and is_writeable(owner.base):
-            owner = owner.base
-        if self.operand(array).storage.external and id(owner) not in self.saved:
-            self.saved[id(owner)] = owner, owner.copy()
-
-    def look_at_streams(self) -> None:
-        """Notice if a generator has another state than its latest recorded draw has left."""
-        self.reseeded |= any(str(bits.state) != before for bits, before in self.streams)
-
-    def kept(self) -> list[Any]:
-        """Return values that someone has kept where nobody looks, after the recording."""
-        if all(known() is None for known in self.handed_out):
-            return []
-        gc.collect()  # tracebacks may be left
-        return [value for value in (known() for known in self.handed_out) if value is not None]
-
-    def undoing(self) -> Callable[[], None]:
-        """Return what puts arrays and generators back to what they were before."""
-        saved, generators = self.saved, self.generators
-
-        def undo() -> None:
-            for owner, copy in reversed(saved.values()):
-                owner[...] = copy
-            for generator, _, state in generators.values():
-                if state is not None:  # a device's generators do not tell theirs
-                    generator.bit_generator.state = state
-
-        return undo
-
-    def write_down(
-        self,
-        function: Any,
-        args: Any,
-        kwargs: Any,
-        result: Any,
-        recorded: Any = (),
-        written: Any = (),
-    ) -> Any:
-        """Add a call to the program, and return its result with a variable."""
-        free = (
-            any(x._free == LOOKED for x in recorded) * LOOKED
-            or (bool(recorded) and all(x._free for x in recorded)) * KNOWN
-        )
-        made = {id(x._value): x for x in recorded} if written else {}
-        made |= {id(x): self.known[id(x)] for x in written if id(x) in self.known}
-
-        if function is operator.getitem and isinstance(result, (list, tuple, dict)):
-            self.refuse(checks.refuse_object, result)
-
-        def as_recorded(value: Any) -> Any:
-            if value is None or isinstance(value, (str, np.dtype)):
-                return value
-            if id(value) in made:
-                return made[id(value)]
-            if not is_array(value) and not isinstance(value, NUMBERS):
-                self.refuse(checks.refuse_object, value)
-            return recorded_value(value, self.variable_of(value, "", recorded), self, free)
-
-        wrapped = mapped(as_recorded, result)
-        around = self.treatment
-        errors = Treatment(around).errors
-        call = Call(
-            function,
-            mapped(self.operand, args),
-            {name: mapped(self.operand, value) for name, value in kwargs.items()},
-            mapped(lambda x: x._variable if is_recorded(x) else x, wrapped),
-            tuple([self.operand(x) for x in written]),
-            line_of_user(),
-            tuple([(kind, how) for kind, how in errors.items() if around.errors[kind] != how]),
-        )
-        self.calls.append(call)
-        of_nothing = function in MAKING and all(x is kwargs.get("like") for x in recorded)
-        is_varying = function in OF_ANY_SHAPE and (function is not np.where or len(args) == 1)
-        is_varying |= not written and has_lengths(function, args, kwargs)
-        of_a_shape = function in OF_A_SHAPE and not is_varying
-        if (of_nothing or of_a_shape) and is_on_device(result):
-            call.result.value = result
-        if is_varying:
-            for x in leaves(wrapped):
-                if is_recorded(x) and is_array(x):
-                    self.expect_of(expect_shape, x, x._value.shape)
-        for x in leaves(wrapped):
-            dtype = getattr(x._value, "dtype", None) if is_recorded(x) else None
-            of_texts = dtype is not None and dtype.kind in "SU" and not written
-            if of_texts or (dtype is not None and function in OF_ANY_DTYPE):
-                self.expect_of(expect_dtype, x, dtype)
-        return wrapped
-
-    def expect_of(self, check: Any, *args: Any) -> None:
-        """Write down that a later run must see the same."""
-        operands = mapped(self.operand, args)
-        self.calls.append(Call(check, operands, {}, None, (), line_of_user()))
-
-
-def recorded_value(value: Any, variable: Variable, recorder: Recorder, free: int) -> Recorded:
-    """Make the recorded value of an array or a number."""
-    kind = RecordedArray if is_array(value) or isinstance(value, np.generic) else Recorded
-    return kind(value, variable, recorder, free)
-
-
-def is_recorded(value: Any) -> TypeGuard[Recorded]:
-    """Tell whether a value is recorded; its class would say that it is an array."""
-    return issubclass(type(value), Recorded)
-
-
-def has_nothing_to_do(function: Any, x: Recorded, given: list[Any]) -> bool:
-    """Tell whether a device's library returns its argument as it is, as of a squeeze of no axis."""
-    is_first_only = given[0] is x and not any(y is x for y in given[1:])
-    return is_first_only and function is not np.nan_to_num
-
-
-def has_lengths(function: Any, args: Any, kwargs: Any) -> bool:
-    """Tell whether the shape of a result may depend on whole numbers among the arguments."""
-    if function is operator.getitem:
-        parts = args[1] if isinstance(args[1], tuple) else (args[1],)
-        return any(
-            is_recorded(x) for part in parts if isinstance(part, slice) for x in leaves(part)
-        )
-    if isinstance(function, np.ufunc) or function in OF_NUMBERS or not is_numpys(function):
-        return False
-    given = args if function in MAKING else args[1:]
-    return any(
-        is_recorded(x) and is_whole(x._value) and (not np.ndim(x._value) or function in OF_LENGTHS)
-        for x in leaves((given, kwargs))
-    )
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether numbers are whole ones."""
-    dtype = getattr(value, "dtype", None)
-    return isinstance(value, int) if dtype is None else dtype.kind in "iub"
-
-
-def is_numpys(function: Any) -> bool:
-    """Tell whether a function is NumPy's, or a method or operator of arrays."""
-    kind = type(getattr(function, "__self__", function))  # as of np.add.reduce
-    module = getattr(function, "__module__", None) or kind.__module__
-    return kind in (Method, np.ufunc) or module.split(".")[0] == "numpy"
-
-
-@contextmanager
-def paused() -> Iterator[None]:
-    """Record nothing inside the block: recorded values are what they hold."""
-    token = recording.set(None)
-    try:
-        yield
-    finally:
-        recording.reset(token)
-
-
-def plain(value: Any) -> Any:
-    """Replace recorded values by what they hold."""
-    return mapped(lambda x: x._value if is_recorded(x) else x, value)
-
-
-def leaves(value: Any) -> list[Any]:
-    """List what is in nested arguments."""
-    found: list[Any] = []
-    mapped(found.append, value)
-    return found
-
-
-def same_bits(x: Any, y: Any) -> bool:
-    """Tell whether two arrays or numbers are the same, also where they are nan."""
-    on_device = is_on_device(x)
-    x, y = (x, y) if on_device else (np.asarray(x), np.asarray(y))
-    same_kind = x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides
-    if on_device:
-        return same_kind and same_bytes(x, y)
-    if x.dtype.hasobject:
-        return same_kind and all(map(same_object, x.ravel().tolist(), y.ravel().tolist()))
-    padded = x.dtype.char in "gG"  # between long doubles there may be anything
-    same_numbers = padded and np.array_equal(x, y, equal_nan=True)
-    return same_kind and bool(x.tobytes() == y.tobytes() or same_numbers)
-
-
-def same_object(x: Any, y: Any) -> bool:
-    """Tell whether two of Python's objects, in arrays, are the same or equal."""
-    return x is y or (type(x) is type(y) and bool(np.all(x == y)))
-
-
-def is_of_numbers(result: Any) -> bool:
-    """Tell whether what is computed from objects is numbers, or an array of objects again."""
-    if isinstance(result, np.ndarray):
-        return result.dtype == object or result.dtype.kind in "biufc"
-    return isinstance(result, (int, float, complex, np.number, np.bool))
-
-
-# ------------------------------------------------------------------------------ the value
-
-#: May the program depend on the answer to a question about a value? Not by default; but where it
-#: is computed from Python's own numbers only, and where the library has asked by `look`.
+#: May the program depend on the answer to a question about a value? Not by default, only if the
+#: value is computed from nothing but Python's own numbers, or the library has asked by `look`.
 KNOWN, LOOKED = 1, 2
 
 
@@ -444,10 +68,33 @@ def run(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def look_at_threads(args: Any) -> None:
-    """Notice if recorded values are used in threads that the functions have started."""
+    """Notice if recorded values are used in threads that the function has started."""
     for x in leaves(args):
         if is_recorded(x):
             x._recorder.look_at_thread()
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Record nothing inside the block: recorded values are what they hold."""
+    token = recording.set(None)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+def plain(value: Any) -> Any:
+    """Replace recorded values by the values that they hold."""
+    return mapped(lambda x: x._value if is_recorded(x) else x, value)
+
+
+def is_recorded(value: Any) -> TypeGuard[Recorded]:
+    """Tell whether a value is recorded; its ``__class__`` is that of what it holds."""
+    return issubclass(type(value), Recorded)
+
+
+# ------------------------------------------------------------------------------ operators
 
 
 def binary(function: Callable[..., Any]) -> tuple[Any, Any]:
@@ -471,7 +118,7 @@ def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def operate(self: Any, other: Any) -> Any:
         if not is_array(self._value):
-            return NotImplemented  # Python goes on with ``x = x + y``
+            return NotImplemented  # Python then tries ``x = x + y``
         recorder = recording.get()
         if recorder is None:
             function(self._value, plain(other))
@@ -488,7 +135,7 @@ def unary(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
-    """Make what Python calls to get at a value, ``bool(x)`` and the like."""
+    """Make a method that Python calls to get at a value, as ``bool(x)`` does."""
 
     def answer(self: Any, *args: Any) -> Any:
         recorder = recording.get()
@@ -509,6 +156,9 @@ def question(convert: Callable[[Any], Any], asked: str) -> Callable[..., Any]:
     return answer
 
 
+# ------------------------------------------------------------------------------ the value
+
+
 class Recorded:
     """An array or number of which each use is written down."""
 
@@ -523,11 +173,11 @@ class Recorded:
         self._free = int(free)
         recorder.handed_out.append(weakref.ref(self))
 
-    #: Code that asks for the class goes the way that it goes without a recording.
+    #: Code that asks for the class takes the same branch as without a recording.
     __class__ = property(lambda self: self._value.__class__)
 
     def traced_is_view(self) -> bool:
-        """Tell whether it is a view; of one made inside, shapes and strides decide that."""
+        """Tell whether it is a view; of an array made inside, shapes and strides decide."""
         recorder = recording.get()
         if recorder is None or self._variable not in recorder.inputs:
             return getattr(self._value, "base", None) is not None
@@ -599,14 +249,10 @@ class Recorded:
             )
         if name == "base":
             return questions.base_of(recorder, self)
-        if name in VIEWS:
+        if name in ATTRIBUTES:
             return run(Attribute(name), self)
-        if name in METHODS:
-            return lambda *args, **kwargs: method(recorder, name, self, *args, **kwargs)
-        if name in METHODS_IN_PLACE:
-            return lambda *args, **kwargs: recorder.call(
-                Method(name), (self, *args), kwargs, (self,)
-            )
+        if name in METHODS or name in METHODS_IN_PLACE:
+            return functools.partial(method, recorder, name, self)
         if name == "setflags":
             return self.set_writeable
         if name in METHODS_OF_VALUES:
@@ -674,11 +320,11 @@ class Recorded:
         parts = index if isinstance(index, tuple) else (index,)
         masks: list[Any] = [x for x in parts if is_recorded(x) and x.dtype == bool and x.ndim]
         on_device = is_on_device(self)
-        for mask in () if on_device else masks:  # how many are selected is a shape
+        for mask in () if on_device else masks:  # the number of selected elements is a shape
             count = recorder.call(np.count_nonzero, (mask,), {})
             recorder.expect_of(expect, operator.index, count, int(count._value))
         result = run(operator.getitem, self, index)
-        if masks and on_device:  # whose library counts them: once is enough
+        if masks and on_device:  # its library counts the elements: once is enough
             recorder.expect_of(expect_shape, result, result.shape)
         return result
 
@@ -712,8 +358,8 @@ class Recorded:
     __index__ = question(operator.index, "an index or a shape")
     __round__ = question(round, "round()")
     __hash__ = question(hash, "hash() (for a key of a dict, a set or a cache)")
-    __format__ = question(format, "a text")
-    __str__ = question(str, "a text")
+    __format__ = question(format, "a string")
+    __str__ = question(str, "a string")
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self._recorder.refuse(checks.refuse_attribute, "pickling")
@@ -726,14 +372,14 @@ class Recorded:
 
 
 class RecordedArray(Recorded):
-    """An array, or one of NumPy's scalars; NumPy's functions ask it, as they do not ask numbers."""
+    """A recorded array, or one of NumPy's scalars: NumPy's functions ask these, but not numbers."""
 
     __slots__ = ()
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if any(issubclass(kind, Node) for kind in types):
             return NotImplemented
-        if function in MAKING and is_on_device(self):  # NumPy has taken it out
+        if function in MAKING and is_on_device(self):  # NumPy has taken ``like`` out
             kwargs = {**kwargs, "like": self}
         recorder = recording.get()
         if recorder is None:
@@ -745,17 +391,19 @@ class RecordedArray(Recorded):
         return recorder.call(function, args, kwargs, written)
 
 
-def is_writeable(array: Any) -> bool:
-    """Tell whether an array may be written into; a device's always may."""
-    if not isinstance(array, np.ndarray):
-        return True
-    return bool(array.flags.num & WRITEABLE)  # ``flags.writeable`` may warn
-
-
-WRITEABLE = 0x400
-
-
 def method(recorder: Recorder, name: str, self: Any, *args: Any, **kwargs: Any) -> Any:
     """Call a method of an array or a generator, and write it down."""
-    written = (kwargs["out"],) if kwargs.get("out") is not None else ()
+    written: tuple[Any, ...] = ()
+    if kwargs.get("out") is not None:
+        written = (kwargs["out"],)
+    elif name in METHODS_IN_PLACE:
+        written = (self,)
+    elif name == "shuffle":
+        written = args[:1]
     return recorder.call(Method(name), (self, *args), kwargs, written)
+
+
+def recorded_value(value: Any, variable: Variable, recorder: Recorder, free: int) -> Recorded:
+    """Make the recorded value of an array or a number."""
+    kind = RecordedArray if is_array(value) or isinstance(value, np.generic) else Recorded
+    return kind(value, variable, recorder, free)

@@ -119,7 +119,7 @@ class Terms:
         return " * ".join(terms)
 
     def step(self, total: str, term: str) -> str:
-        """Write that a total goes on."""
+        """Write a further step of a total."""
         if self.kind in ("add", "count"):
             return f"{total} += {term}"
         if self.kind.startswith("logical"):
@@ -130,7 +130,7 @@ class Terms:
         return f"{total} = {order} if {order} {sign} {total} else {total}"
 
     def step_in_memory(self, total: str, term: str) -> list[str]:
-        """Write that one of several totals goes on."""
+        """Write a further step of one of several totals."""
         if self.kind in ("add", "count"):
             return [f"{total} += {term}"]
         if self.kind.startswith("logical"):

@@ -24,22 +24,22 @@ from .parts import PartWriter
 
 #: How many calls a run must have to be cut, and about how many a piece has.
 LONG, PIECE = 300, 60
-#: So many calls in a row must be the same as before for a period to be found: more than there are
-#: in the small repetitions within a large one.
+#: For a period to be found, this many calls in a row must be the same as before: more than in the
+#: small repetitions within a large one.
 WINDOW = 48
 
 
-def is_of_numbers(call: Call) -> bool:
+def is_of_float64(call: Call) -> bool:
     """Tell whether a call computes a float64 number from others."""
     return (
         is_native_elementwise(call)
-        and is_float(call.result)
+        and is_float64(call.result)
         and call.result.dtype is not None
-        and all(map(is_float, call.operands()))
+        and all(map(is_float64, call.operands()))
     )
 
 
-def is_float(variable: Variable) -> bool:
+def is_float64(variable: Variable) -> bool:
     """Tell whether a variable is a number of 64 bits, NumPy's or Python's."""
     return not variable.is_array and variable.kind in (np.float64, float)
 
@@ -59,7 +59,7 @@ def arranged(group: list[Call]) -> tuple[list[Call], list[Call], list[Call]]:
     for call in group:
         operands = list(call.operands())
         late = any(v.storage in touched for v in (*operands, *call.writes))
-        if not late and is_of_numbers(call):
+        if not late and is_of_float64(call):
             run.append(call)
             numbers.add(call.result)
             continue
@@ -102,7 +102,7 @@ def pieces(run: list[Call]) -> list[list[Call]]:
 
 
 def code_of(call: Call) -> Any:
-    """Return what is the same of two calls that do the same with other numbers."""
+    """Return a key that calls share if they do the same with other numbers."""
     return call.function, tuple("v" if isinstance(a, Variable) else repr(a) for a in call.args)
 
 

@@ -109,7 +109,7 @@ class Trace:
         return {before + i: origin for i, origin in self.source.origins.items()}
 
     def example(self) -> Any:
-        """Return arguments such as were recorded."""
+        """Return arguments like those that were recorded."""
         made: dict[Kind, Any] = {}
         return mapped(lambda kind: kind.make(made), self.kinds)
 
@@ -218,7 +218,7 @@ class Kind:
             )
 
     def make(self, made: dict[Kind, Any]) -> Any:
-        """Return the example of this, one of those that are made."""
+        """Return the example of this argument; it is made only once."""
         if self not in made:
             made[self] = self.create(made)
         return made[self]
@@ -243,7 +243,7 @@ def tensor_like(kind: Any, array: Any, gradient: Any, requires_grad: bool) -> An
 
 
 def take_back(bits: Any, words: int) -> None:
-    """Let a bit generator draw its latest words again; it also keeps half a word, sometimes."""
+    """Put a bit generator back by some words; it may also keep half a word."""
     half = {key: bits.state[key] for key in ("has_uint32", "uinteger")}
     bits.advance(-words)
     bits.state = bits.state | half

@@ -9,7 +9,6 @@ modules would show.
 from __future__ import annotations
 
 import collections
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,12 @@ from ..tensor import Tensor
 from . import checks
 from .calls import CHECKS, Program
 from .optimizers import HostNumbers
+from .passes import pairs_apart
 from .source import OF_SAVED_MODULES, Writer
 from .standalone import Sources, dtype_code, generator_lines, optimizer_lines, value_code
 from .tracing import Always, Output, parameter_names
 
-HEAD = '''\
+HEAD_OF_MODULE = '''\
 """{name}, as one NumPy program. Written by microgrand's compile; it needs NumPy only."""
 
 from pathlib import Path
@@ -114,10 +114,10 @@ def save(trace: Any, path: Any) -> None:
             bound.append(f"_state[{name!r}]")
 
     slots_of = [*made.early_slots, *made.late_slots]
-    reads = {slot_key(slot): source.name(v) for slot, v in binding.slot_inputs}
+    reads = {slot.place: source.name(v) for slot, v in binding.slot_inputs}
     writes = [
-        (source.name(v), reads.get(slot_key(s), source.name(v)))
-        for s, v in slots_of
+        (source.name(v), reads.get(slot.place, source.name(v)))
+        for slot, v in slots_of
         if v is not None
     ]
     written = {place for _, place in writes}
@@ -166,7 +166,7 @@ def save(trace: Any, path: Any) -> None:
     lines.append(f"    return {returned}")
     name = getattr(made.function, "__name__", "a function")
     in_file, laid_out = laid_out_as_they_are(arrays)
-    text = HEAD.format(name=name) + "\n".join([*laid_out, *lines]) + "\n"
+    text = HEAD_OF_MODULE.format(name=name) + "\n".join([*laid_out, *lines]) + "\n"
     path.write_text(text, encoding="utf-8")
     np.savez(path.with_suffix(".npz"), **in_file)
 
@@ -213,12 +213,12 @@ def namespace_lines(namespace: dict[str, Any], arrays: dict[str, Any]) -> list[s
 
 
 def condition_lines(trace: Any, codes: dict[Any, str]) -> list[str]:
-    """Write what must hold of the arguments beside their kinds: answers, and no overlap."""
+    """Write what must hold of the arguments besides their kinds: answers, and no overlap."""
     writer = Writer()
     writer.names = dict(codes)
     writer.taken |= dict.fromkeys(OF_SAVED_MODULES, 1)
     conditions = Program(trace.made.conditions, [], [])
-    # Numbers of the state that the program does not write stay: what they decide is decided.
+    # Numbers of the state that the program does not write stay what they are.
     fixed = {v: slot.get() for slot, v in trace.binding.slot_inputs if v not in codes}
     writer.names |= {variable: value_code(value) for variable, value in fixed.items()}
     known, calls = set(fixed), []
@@ -231,9 +231,8 @@ def condition_lines(trace: Any, codes: dict[Any, str]) -> list[str]:
     for name, value in writer.namespace.items():
         if name != "np":
             checks.refuse_saving(name, value)
-    for x, y in itertools.product(codes, codes):
-        if x.is_array and y.is_array and (x.storage, y.storage) in trace.made.apart:
-            lines.append(f"if np.may_share_memory({codes[x]}, {codes[y]}): deviate()")
+    for x, y in pairs_apart(codes, trace.made.apart):
+        lines.append(f"if np.may_share_memory({codes[x]}, {codes[y]}): deviate()")
     return lines
 
 
@@ -342,13 +341,13 @@ class Arguments:
             self.lines.append(f"    _check_one({first!r}, {first}, {code!r}, {code})")
             return
         for other_code, other in self.arrays.values():
-            if other is not array and alike(array, other):
+            if other is not array and could_be_one(array, other):
                 given = f"{other_code!r}, {other_code}, {code!r}, {code}"
                 self.lines.append(f"    _check_two({given})")
 
 
-def alike(x: Any, y: Any) -> bool:
-    """Tell whether two arrays may become one: all else is the same."""
+def could_be_one(x: Any, y: Any) -> bool:
+    """Tell whether two arrays could also be one: nothing else tells them apart."""
     return bool(x.shape == y.shape and x.dtype == y.dtype and x.strides == y.strides)
 
 
@@ -402,8 +401,3 @@ class Result:
             made = f"namedtuple({kind.__name__!r}, {kind._fields}, rename=True)"
             self.lines += ["from collections import namedtuple", "", f"{name} = {made}", "", ""]
         return self.kinds[kind]
-
-
-def slot_key(slot: Any) -> tuple[int, Any]:
-    """Return what tells a slot from others."""
-    return id(slot.holder), slot.key

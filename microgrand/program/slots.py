@@ -6,7 +6,8 @@ import functools
 import threading
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,17 +24,22 @@ class Slot:
         self.key = key
         self.name = name
 
+    @property
+    def place(self) -> tuple[int, Any]:
+        """What all slots for this place have in common."""
+        return id(self.holder), self.key
+
     def get(self) -> Any:
         """Return what stands there."""
         holder, key = self.holder, self.key
+        if isinstance(holder, dict):  # as most are
+            return holder.get(key, MISSING)
         if isinstance(holder, types.CellType):
             return holder.cell_contents
         if isinstance(holder, ContextVar):
             return value_of_context(holder)
-        if isinstance(holder, type):  # not what a base has
+        if isinstance(holder, type):  # not what a base class has
             return vars(holder).get(key, MISSING)
-        if isinstance(holder, dict):
-            return holder.get(key, MISSING)
         if isinstance(holder, (list, deque)):
             return holder[key] if key < len(holder) else MISSING
         return getattr(holder, key, MISSING)
@@ -47,7 +53,7 @@ class Slot:
             holder.set(value)
         elif isinstance(holder, type):
             type.__setattr__(holder, key, value)
-        elif isinstance(holder, dict):  # also where a class checks what is assigned
+        elif isinstance(holder, dict):  # even if its class checks what is assigned
             dict.__setitem__(holder, key, value)
         elif isinstance(holder, (list, deque)):
             holder[key] = value
@@ -57,7 +63,7 @@ class Slot:
             own = {"func": holder.func, "args": holder.args, self.key: value}
             state = own["func"], own["args"], holder.keywords, vars(holder)
             holder.__setstate__(state)  # type: ignore[attr-defined]
-        else:  # also where a class forbids it
+        else:  # even if its class forbids it
             object.__setattr__(holder, key, value)
 
     def code(self, bind: Callable[[Any], str]) -> str:
@@ -84,7 +90,7 @@ def value_of_context(variable: ContextVar[Any]) -> Any:
 
 
 def put_items_back(holder: Any, items: Any) -> None:
-    """Make a container what it was."""
+    """Make a container hold again what it held."""
     if isinstance(holder, set):
         holder.intersection_update(items)
         holder.update(items)
@@ -99,3 +105,19 @@ def put_items_back(holder: Any, items: Any) -> None:
             holder.extend(items)
         else:
             holder[:] = items
+
+
+def slotted(value: Any, kinds: Iterable[type]) -> dict[str, Any]:
+    """Return an object's attributes that some of its classes keep outside of its dict."""
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        for name, member in vars(kind).items():
+            if isinstance(member, types.MemberDescriptorType) and not name.startswith("__"):
+                with suppress(AttributeError):
+                    found[name] = member.__get__(value, kind)
+    return found
+
+
+def dotted(name: str, key: Any) -> str:
+    """Return the name of something inside something else."""
+    return f"{name}.{key}" if name else str(key)

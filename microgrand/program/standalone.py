@@ -7,8 +7,6 @@ functions which these call. Of an optimizer, it has what computes numbers.
 from __future__ import annotations
 
 import ast
-import copy
-import dis
 import inspect
 import itertools
 import sys
@@ -22,18 +20,19 @@ from ..dispatch import library_of
 from ..nn.dropout import masks
 from ..optim.optimizer import Optimizer, Option
 from . import checks
-from .optimizers import HostNumbers, numbers_of_copy, update_of_copy
-from .recording import leaves
+from .calls import leaves
+from .names import names_in
+from .optimizers import HostNumbers, copy_of
+from .sameness import same_static
 from .source import public_name
-from .state import same_static
 
 #: Functions that have less to do where there are NumPy's arrays only.
 SHORTER: dict[Any, str] = {
     masks.read_only: "def read_only(mask):\n    mask.setflags(write=False)\n    return mask",
     library_of: "def library_of(*values):\n    return None",
 }
-#: What an optimizer's class may have beside methods: numbers, texts and tables of them.
-NUMBERS = (bool, int, float, str, list, tuple, dict)
+#: What an optimizer's class may have besides methods: numbers, strings and tables of them.
+MEMBERS = (bool, int, float, str, list, tuple, dict)
 
 
 # ---------------------------------------------------------------------------------- values
@@ -96,15 +95,6 @@ def generator_lines(name: str, generator: Any, written: dict[int, str]) -> list[
 # ---------------------------------------------------------------------------------- functions
 
 
-def global_names(code: Any) -> list[str]:
-    """List the global names in a function's code and in functions within it."""
-    found = [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
-    for inner in code.co_consts:
-        if inspect.iscode(inner):
-            found += global_names(inner)
-    return list(dict.fromkeys(found))
-
-
 def without_docstring(function: Any) -> str | None:
     """Return a function's source without its docstring and annotations, or None without source."""
     try:
@@ -141,7 +131,7 @@ class Sources:
         self.written: dict[str, Any] = {}
 
     def lines(self, name: str, value: Any) -> list[str] | None:
-        """Write what a name stands for; return None if a module with NumPy alone cannot have it."""
+        """Write what a name stands for; return None if that takes more than NumPy."""
         if name == "np" and value is np:
             return []
         if name in self.written:
@@ -176,7 +166,7 @@ class Sources:
         if not inspect.isfunction(function) or function.__closure__:
             return None
         lines: list[str] = []
-        for key in global_names(function.__code__):
+        for key in names_in(function.__code__)[1]:
             if key in function.__globals__:
                 more = self.lines(key, function.__globals__[key])
                 if more is None:
@@ -192,15 +182,20 @@ class Sources:
 # ---------------------------------------------------------------------------------- optimizers
 
 
-def held_code(value: Any) -> str:
-    """Write a nest of numbers and texts, with None in the place of all else."""
+def held_code(value: Any, known: dict[int, str]) -> str:
+    """Write a nest of numbers and strings, with None in place of everything else.
+
+    `known` has code for some of its lists and dicts, by their ids.
+    """
+    if id(value) in known:
+        return known[id(value)]
     if isinstance(value, dict):
-        items = [(k, v) for k, v in value.items() if type(k) in (int, str)]
-        return f"{{{', '.join(f'{k!r}: {held_code(v)}' for k, v in items)}}}"
+        items = [(k, held_code(v, known)) for k, v in value.items() if type(k) in (int, str)]
+        return f"{{{', '.join(f'{k!r}: {code}' for k, code in items)}}}"
     if isinstance(value, list):
-        return f"[{', '.join(map(held_code, value))}]"
+        return f"[{', '.join(held_code(item, known) for item in value)}]"
     if isinstance(value, tuple):
-        return f"({''.join(f'{held_code(item)}, ' for item in value)})"
+        return f"({''.join(f'{held_code(item, known)}, ' for item in value)})"
     is_number = type(value) in (bool, int, float, str) or isinstance(value, np.number)
     return value_code(value) if is_number else "None"
 
@@ -225,18 +220,21 @@ def optimizer_lines(optimizer: Any, name: str, asked: list[HostNumbers]) -> list
                 elif inspect.isfunction(function) and kind is not Optimizer:
                     members[kind, key] = function
                     needed |= {*function.__code__.co_names}
-                elif type(member) in NUMBERS and kind is not Optimizer:
+                elif type(member) in MEMBERS and kind is not Optimizer:
                     members[kind, key] = member
     names = {kind: f"{kind.__name__}_{i}" if i else kind.__name__ for i, kind in enumerate(kinds)}
-    rules = [update_of_copy(x)[0] for x in asked]
+    counting = copy_of(optimizer)
+    updates = [counting.update(x.index) for x in asked]
+    rules = dict.fromkeys(rule for rule, _, _ in updates)
     sources, lines = Sources(), list[str]()
     for member in filter(inspect.isfunction, members.values()):
-        for key in global_names(member.__code__):
+        for key in names_in(member.__code__)[1]:
             value = member.__globals__.get(key)
             if value is None:
                 continue
             of_library = (getattr(value, "__module__", None) or "").startswith("microgrand.")
-            found = None if of_library or value in rules else sources.lines(key, value)
+            is_rule = any(value is rule for rule in rules)
+            found = None if of_library or is_rule else sources.lines(key, value)
             if found is None and inspect.isfunction(value) and key not in sources.written:
                 sources.written[key] = None
                 found = [f"{key} = None  # a rule, which stands in the program"]
@@ -254,30 +252,33 @@ def optimizer_lines(optimizer: Any, name: str, asked: list[HostNumbers]) -> list
                     checks.refuse_saving_optimizer(kind)
                 lines += [textwrap.indent(text, "    "), ""]
             elif not isinstance(member, Option):
-                lines += [f"    {key} = {held_code(member)}", ""]
+                lines += [f"    {key} = {held_code(member, {})}", ""]
         if kind is kinds[-1]:
             for key in options:
                 lines.append(f"    {key} = property(lambda self: self.param_groups[0][{key!r}])")
-    held = held_code(vars(optimizer))
-    lines += ["", f"{name} = {names[kinds[0]]}()", f"vars({name}).update({held})", "", ""]
-    check_numbers("\n".join(lines), name, asked)
+    groups = f"{name}.param_groups"  # which stand in other lists, too
+    known = {id(group): f"{groups}[{i}]" for i, group in enumerate(optimizer.param_groups)}
+    lines += [
+        "",
+        f"{name} = {names[kinds[0]]}()",
+        f"{groups} = {held_code(optimizer.param_groups, {})}",
+    ]
+    known[id(optimizer.param_groups)] = groups
+    lines += [f"vars({name}).update({held_code(vars(optimizer), known)})", "", ""]
+    if not gives(lines, name, asked, [numbers for _, _, numbers in updates]):
+        checks.refuse_saving_optimizer(type(optimizer))
     return lines
 
 
-def check_numbers(text: str, name: str, asked: list[HostNumbers]) -> None:
-    """Refuse an optimizer whose numbers come out in another way in the module."""
+def gives(lines: list[str], name: str, asked: list[HostNumbers], expected: list[Any]) -> bool:
+    """Tell whether an optimizer as it is written in the module gives the expected numbers."""
     namespace: dict[str, Any] = {"np": np, "__name__": "saved"}
     try:
-        exec(text, namespace)
-        same = all(
+        exec("\n".join(lines), namespace)
+        given = [namespace[name].update(x.index)[2] for x in asked]
+        return all(
             same_static(float(a), float(b)) and type(a) is type(b)
-            for x in asked
-            for a, b in itertools.zip_longest(
-                leaves(copy.deepcopy(namespace[name]).update(x.index)[2]),
-                leaves(numbers_of_copy(x)),
-            )
+            for a, b in itertools.zip_longest(leaves(given), leaves(expected))
         )
-    except Exception:  # whatever it lacks there: it cannot be saved
-        same = False
-    if not same:
-        checks.refuse_saving_optimizer(type(asked[0].optimizer))
+    except Exception:  # whatever the module lacks: the optimizer cannot be saved
+        return False

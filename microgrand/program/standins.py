@@ -1,8 +1,8 @@
-"""What stands in the place of what is no array, while a function is recorded.
+"""Stand-ins for things other than arrays, while a function is recorded.
 
 Generators write down what they draw, and dropout's masks how they were drawn. A cache must not keep
-recorded values. Of a long dict, it is noted what is read. And all that stands in for something
-answers ``type(x)`` as that.
+recorded values. A long dict notes what is read of it. And each stand-in answers ``type(x)`` as what
+it stands in for.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ..engine import Node
 from ..nn.dropout.layers import DropoutBase, GaussianDropout
 from ..nn.dropout.masks import MaskSource, bernoulli_mask
 from . import checks
-from .calls import Method, Variable, raw_bytes
+from .calls import Variable, leaves, raw_bytes
+from .libraries import in_library
+from .recorder import Recorder
 from .recording import (
     Recorded,
-    Recorder,
     is_recorded,
-    leaves,
     method,
     paused,
     plain,
@@ -80,10 +80,7 @@ def draw_by(name: str) -> Callable[..., Any]:
         recorder = recording.get()
         if recorder is None:
             return getattr(np.random.Generator, name)(self, *args, **kwargs)
-        written = args[:1] if name == "shuffle" else ()
-        if kwargs.get("out") is not None:
-            written = (kwargs["out"],)
-        return recorder.call(Method(name), (self, *args), kwargs, written)
+        return method(recorder, name, self, *args, **kwargs)
 
     return draw
 
@@ -94,7 +91,7 @@ for name in dir(np.random.Generator):
 
 
 class RecordingDevicesGenerator:
-    """A generator of a device whose draws are written down."""
+    """A device's generator whose draws are written down."""
 
     __class__ = property(lambda self: type(self.original))
 
@@ -133,7 +130,7 @@ class RecordingIterator:
 
 
 def method_of(owner: Any, name: str) -> Callable[..., Any]:
-    """Make a function for the method of what stands in for an object."""
+    """Make a function that calls a method of a stand-in."""
     return lambda *args, **kwargs: getattr(owner, name)(*args, **kwargs)
 
 
@@ -151,9 +148,12 @@ class RecordingSource(MaskSource):
             if all(rng.bit_generator is not bits for bits, _ in self.recorder.streams):
                 return layer.draw(shape, rng)
             rng = RecordingGenerator(rng, self.recorder, "rng")
-        if type(layer).draw is DropoutBase.draw:
+        draw = getattr(layer.draw, "__func__", None)
+        if not in_library(draw):  # a user's, of a layer or of a class
+            draw = None
+        if draw is DropoutBase.draw:
             mask = self.bernoulli_mask(shape, 1 - layer.p, rng)
-        elif type(layer).draw is GaussianDropout.draw and shape:  # numbers of NumPy's are no masks
+        elif draw is GaussianDropout.draw and shape:  # a number of NumPy's is not a mask
             mask = layer.draw(shape, rng)
         else:
             mask = self.recorder.call(layer.draw, (shape, rng), {})
@@ -187,7 +187,7 @@ CACHED = type(functools.lru_cache(lambda: None))
 
 
 def around_a_cache(cached: Any) -> Any:
-    """Make a function for one of `functools.lru_cache` that puts no recorded value in the cache."""
+    """Wrap a function of `functools.lru_cache` so that no recorded value gets into its cache."""
 
     @functools.wraps(cached)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -212,7 +212,7 @@ def around_a_cache(cached: Any) -> Any:
 
 
 class WatchedDict(dict[Any, Any]):
-    """A long dict of which it is noted what is read: only that is compared before each run."""
+    """A long dict that notes what is read of it: only that is compared before each run."""
 
     __class__ = property(lambda self: dict)
 
@@ -291,11 +291,11 @@ def disguise_of(instance: Any, name: str, function: Callable[..., Any]) -> Any:
     return made
 
 
-#: Classes that are asked what they stand for.
+#: The classes that `disguise_of` has made.
 DISGUISES: weakref.WeakSet[type] = weakref.WeakSet()
 
 
-#: The classes of what stands in for something else.
+#: The classes of stand-ins.
 STAND_INS = Recorded, RecordingGenerator, RecordingDevicesGenerator, WatchedDict, RecordingIterator
 
 
@@ -303,7 +303,7 @@ class OfTypeOf(type):
     """What `TypeOf` does."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return the class of a value; of a recorded one, that of what it holds."""
+        """Return the class of a value; for a stand-in, that of what it stands in for."""
         if len(args) == 1 and not kwargs:
             kind = type(args[0])
             return args[0].__class__ if issubclass(kind, STAND_INS) or kind in DISGUISES else kind
@@ -317,11 +317,11 @@ class OfTypeOf(type):
 
 
 class TypeOf(metaclass=OfTypeOf):
-    """What stands for the name `type` in the user's modules."""
+    """What the name `type` means in the user's modules meanwhile."""
 
 
 def set_class(instance: Any, kind: type) -> None:
-    """Give an object another class, also where it hides its own."""
+    """Give an object another class, even if it hides its own."""
     vars(object)["__class__"].__set__(instance, kind)
 
 

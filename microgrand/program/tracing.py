@@ -17,7 +17,7 @@ from ..nn.dropout import masks
 from ..tensor import Tensor
 from ..watching import watch_recording
 from . import checks, passes
-from .calls import CHECKS, Program, Variable, mapped
+from .calls import CHECKS, Program, Variable, leaves, mapped
 from .checks import NotRecordable
 from .comparison import Snapshot
 from .containers import CONTAINERS, attributes_of, containers_in, is_plain, items_of, with_items
@@ -27,19 +27,16 @@ from .libraries import is_librarys_own
 from .names import line_that_stores
 from .optimizers import HostNumbers
 from .raising import may_raise
-from .recording import Recorder, is_recorded, leaves, recording, same_bits
-from .slots import Slot
+from .recorder import Recorder
+from .recording import is_recorded, recording
+from .replacing import Replacing, deeply_plain
+from .sameness import STATIC, STATIC_OR_FLOAT, is_static, same_constant
+from .slots import Slot, dotted
 from .standins import (
     RecordingSource,
     noting_threads,
 )
-from .state import (
-    STATIC,
-    State,
-    deeply_plain,
-    dotted,
-    is_static,
-)
+from .state import State
 from .unread import Unread
 
 
@@ -51,6 +48,7 @@ class Tracing:
         self.args, self.kwargs = args, kwargs
         self.state = State()
         self.recorder = Recorder()
+        self.replacing = Replacing(self.state, self.recorder)
         self.grad_enabled = grad_enabled.get()
         self.key = (self.grad_enabled, describe((args, kwargs)))
 
@@ -65,7 +63,7 @@ class Tracing:
         except Exception as error:  # whatever the function raises: it is raised again, or refused
             failure = error
         finally:
-            self.effects, self.changes = state.restore()
+            self.effects, self.changes = self.replacing.restore()
         if failure is not None:
             self.fail(failure)
         self.changes += self.other_changes()
@@ -101,7 +99,7 @@ class Tracing:
         checks.refuse_for_error(failure, line_of_error(failure))
 
     def find_state(self) -> None:
-        """Walk from the function, and from those of its arguments that are no arrays."""
+        """Walk from the function, and from those of its arguments that are not arrays."""
         state = self.state
         arguments = leaves((self.args, self.kwargs))
         for container in containers_in((self.args, self.kwargs)):
@@ -114,7 +112,7 @@ class Tracing:
                 state.walk(leaf, type(leaf).__name__.lower())
         state.walk(self.function, "")
         self.names = parameter_names(self.function, self.args, self.kwargs)
-        #: Tensors that each call may give anew.
+        #: Tensors that may be new in each call.
         self.own_tensors = {
             id(x) for x in arguments if isinstance(x, Tensor) and id(x) not in state.tensors
         }
@@ -133,7 +131,7 @@ class Tracing:
     def call_recorded(self) -> Any:
         """Call the function while recorded values stand in the place of arrays."""
         recorder, labels = self.recorder, Labels(self.recorder)
-        self.state.install(recorder, labels)
+        self.replacing.install(labels)
         recorder.streams = [
             (generator.bit_generator, str(before)) for generator, before in self.state.generators
         ]
@@ -157,14 +155,14 @@ class Tracing:
         return result
 
     def other_changes(self) -> list[str]:
-        """Name what the function has changed beside what stands in slots."""
+        """Name what the function has changed besides what stands in slots."""
         self.recorder.look_at_streams()
         changes = ["the state of a generator in a way that is not recorded"]
         return changes * self.recorder.reseeded
 
     def check_arguments(self) -> None:
         """Refuse changes of lists and dicts among the arguments: the function was given copies."""
-        if any(contents_of(new) != before for new, before in self.copies.values()):
+        if any(identities_in(new) != before for new, before in self.copies.values()):
             checks.refuse_changes(["a list or dict among its arguments"], self.first_line())
 
     def recorded_arguments(self) -> Any:
@@ -174,9 +172,9 @@ class Tracing:
         }
 
         def as_recorded(leaf: Any) -> Any:
-            return self.state.recorded(leaf, known.get(id(leaf), "x"))
+            return self.replacing.recorded(leaf, known.get(id(leaf), "x"))
 
-        #: The copies of the containers among the arguments, with what was in them.
+        #: Copies of the containers among the arguments, and what was in them.
         self.copies: dict[int, tuple[Any, Any]] = {}
 
         def copy_of(tree: Any) -> Any:
@@ -184,17 +182,17 @@ class Tracing:
                 return mapped(as_recorded, tree)
             if id(tree) not in self.copies:
                 copy = with_items(tree, [copy_of(item) for _, item in items_of(tree)])
-                self.copies[id(tree)] = copy, contents_of(copy)
+                self.copies[id(tree)] = copy, identities_in(copy)
             return self.copies[id(tree)][0]
 
         return copy_of((self.args, self.kwargs))
 
     def undo(self) -> None:
-        """Put all that the call has changed back."""
+        """Put back all that the call has changed."""
         self.undoing()()
 
     def undoing(self) -> Callable[[], None]:
-        """Return what puts all that the call has changed back, also when that is forgotten."""
+        """Return a function that puts back all that the call has changed, even after `forget`."""
         undo_arrays, undo_state = self.recorder.undoing(), self.state.undoing()
 
         def undo() -> None:
@@ -206,7 +204,7 @@ class Tracing:
     # ---- the program
 
     def make_program(self, result: Any) -> Program:
-        """Bring the recorded calls and what is handed out together, and shorten them."""
+        """Make a program of the recorded calls and of what is handed out, and shorten it."""
         recorder = self.recorder
         self.outputs: list[Variable] = []
         for container in containers_in(result):
@@ -214,7 +212,7 @@ class Tracing:
                 checks.refuse_result(self.function, container)
         self.output_tree = mapped(self.output_of, result)
         slots = [(slot, self.variable_in(slot, value)) for slot, value in self.effects]
-        program = Program(list(recorder.calls), recorder.inputs, [])
+        program = Program(list(recorder.calls), [*recorder.inputs], [])
         program.late = [*self.outputs, *(v for _, v in slots if v is not None)]
         self.probes = passes.checks_of_numbers(program)
         self.conditions = passes.conditions(program)
@@ -225,7 +223,7 @@ class Tracing:
         passes.dead_code(program)
         passes.no_copies(program)
         passes.draws_first(program)
-        #: What the checks expect, which is no constant: another answer leads to another program.
+        #: What the checks expect. It is not a constant: another answer leads to another program.
         self.expected = [
             [x for x in leaves(call.args) if not isinstance(x, Variable)]
             for call in (*recorder.calls, *self.conditions)
@@ -233,11 +231,11 @@ class Tracing:
         ]
         attributes = [attributes_of(x) for x in containers_in(self.output_tree)]
         returned = leaves([self.output_tree, *attributes])
-        returned = [x for x in returned if isinstance(x, (*STATIC, float))]
+        returned = [x for x in returned if isinstance(x, STATIC_OR_FLOAT)]
         self.constants = constants_in(program) + [(None, self.first_line(), x) for x in returned]
         program.commit = passes.first_commitment(program)
         after = passes.calls_after(program, program.commit)
-        #: Whether a call may fail when it is too late for eager code to start anew.
+        #: Whether a call may fail when it is too late for eager code to start over.
         asked = "raise" in recorder.treatment.errors.values()  # by the caller
         self.fails_late = any(asked or may_raise(call) for call in after)
         for call in after:
@@ -288,7 +286,7 @@ class Tracing:
         if is_recorded(leaf) or (is_plain_array(leaf) and type(leaf) is not np.memmap):
             return Output(self.place_of(leaf))
         known = {id(x) for x in (*self.state.seen.values(), *leaves((self.args, self.kwargs)))}
-        stays = isinstance(leaf, (*STATIC, float, type, enum.Enum)) or is_librarys_own(leaf)
+        stays = isinstance(leaf, (*STATIC_OR_FLOAT, type, enum.Enum)) or is_librarys_own(leaf)
         if not stays and id(leaf) not in known:
             checks.refuse_result(self.function, leaf)
         return leaf
@@ -301,7 +299,7 @@ class Tracing:
         return len(self.outputs) - 1
 
     def difference(self, other: Tracing) -> Any:
-        """Return where another recording has another constant, if it has."""
+        """Return where another recording has a different constant, if anywhere."""
         mine, others = self.constants, other.constants
         if len(mine) != len(others):
             return other.first_line(), "the number of calls", len(mine), len(others)
@@ -311,7 +309,7 @@ class Tracing:
         return None
 
     def line_that_changes(self) -> str:
-        """Return the line in which the function stores what it must not."""
+        """Return the line in which the function stores something that it must not."""
         for name in self.changes:
             for function in self.state.functions:
                 line = line_that_stores(function.__code__, name.rsplit(".", 1)[-1])
@@ -329,7 +327,8 @@ class Tracing:
         self.args, self.kwargs, self.given = (), {}, None
         self.copies, self.names = {}, []
         self.effects = []
-        self.state.before = self.state.put = self.state.slots = []
+        del self.replacing
+        self.state.before = self.state.slots = []
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
         self.state.functions = self.state.objects = []
         self.state.answers, self.state.chances = [], []
@@ -347,8 +346,8 @@ class Tracing:
         recorder.bases, recorder.unknown = {}, {}
 
 
-def contents_of(container: Any) -> Any:
-    """Return what tells whether a container was changed: no value is compared."""
+def identities_in(container: Any) -> Any:
+    """Return what changes with a container; no values are compared."""
     items = [(key, id(item)) for key, item in items_of(container)]
     return items, {key: id(value) for key, value in attributes_of(container).items()}
 
@@ -361,7 +360,7 @@ class Output:
 
 
 class Always:
-    """A number of which no array is made."""
+    """A number that is always the same, and no output of the program."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -400,11 +399,11 @@ def describe(tree: Any) -> Any:
 
 def is_object(leaf: Any) -> bool:
     """Tell whether an argument is neither an array nor a number."""
-    return not isinstance(leaf, (*STATIC, float, Tensor)) and not is_array(leaf)
+    return not isinstance(leaf, (*STATIC_OR_FLOAT, Tensor)) and not is_array(leaf)
 
 
 def named_leaves(value: Any, name: str) -> list[tuple[Any, str]]:
-    """List what is in an argument, with names."""
+    """List the values in an argument, with names."""
     if isinstance(value, CONTAINERS):
         return [x for key, item in items_of(value) for x in named_leaves(item, dotted(name, key))]
     return [(value, name)]
@@ -444,11 +443,6 @@ def constants_in(program: Program) -> list[tuple[Any, str, Any]]:
         if variable.storage.constant:
             found.append((None, "", variable.value))
     return found
-
-
-def same_constant(a: Any, b: Any) -> bool:
-    """Tell whether two constants are the same, to the bit."""
-    return type(a) is type(b) and same_bits(a, b)
 
 
 def as_returned(result: Any) -> Any:

@@ -22,14 +22,14 @@ from .libraries import in_library
 from .names import passed_on
 from .slots import Slot
 
-#: Classes of Python's among the bases that have no methods which read attributes unasked.
+#: Base classes of Python's without methods that read attributes unasked.
 PLAIN_BASES = (
     *(object, types.SimpleNamespace, argparse.Namespace, abc.ABC),
     *(typing.Generic, typing.Protocol),
 )
 #: Methods that Python calls when an attribute is asked for.
-OF_ATTRIBUTES = {"__getattribute__", "__getattr__", "__setattr__", "__delattr__"}
-#: What is asked for an attribute and gives nothing but it.
+ATTRIBUTE_METHODS = {"__getattribute__", "__getattr__", "__setattr__", "__delattr__"}
+#: Descriptors that give an attribute and do nothing else.
 PLAIN_DESCRIPTORS = (
     *(classmethod, staticmethod, type),
     *(types.GetSetDescriptorType, types.MemberDescriptorType),
@@ -41,18 +41,18 @@ LOOKING_AROUND = {
     *("_getframe", "currentframe", "f_locals", "_get_kwargs"),
     *("get_objects", "get_referrers", "get_referents", "deepcopy", "dump", "dumps"),
 }
-#: Functions of Python's that look around: a net has a method `eval`, too.
+#: Functions of Python's that look around. Only as global names: nets have a method `eval`.
 GLOBALS_LOOKING_AROUND = {"locals", "globals", "eval", "exec"}
-#: The files of decorators that only call the function within a block.
+#: The files of decorators that do nothing but call the function within a block.
 BLOCKS = {grad_mode.__file__, contextlib.__file__}
 
 
 class Unread:
-    """The objects of which only the attributes are looked at whose names are in the code."""
+    """The objects of which only those attributes count whose names occur in the code."""
 
     def __init__(self) -> None:
         self.objects: dict[int, Any] = {}
-        self.by_attributes: dict[int, int] = {}  # from their attributes
+        self.by_attributes: dict[int, int] = {}  # by the ids of their attributes
         self.scopes: set[int] = set()  # the dicts of global names
         self.held: dict[int, set[str]] = {}  # the names under which they are found
         self.handed_on: set[int] = set()
@@ -93,7 +93,7 @@ class Unread:
                 yield value
 
     def may_be_handed_on(self, value: Any, named: set[str]) -> bool:
-        """Tell whether code may do more with an object than to ask for attributes by name."""
+        """Tell whether code may do more with an object than ask for attributes by name."""
         if id(value) in self.handed_on or self.passed & self.held.get(id(value), set()):
             return True
         methods = self.methods.get(id(value), [])
@@ -102,7 +102,7 @@ class Unread:
             for base in type(value).__mro__
             if base not in PLAIN_BASES
             for key, attribute in vars(base).items()
-            if key in OF_ATTRIBUTES or (key in named and not is_special(key))
+            if key in ATTRIBUTE_METHODS or (key in named and not is_special(key))
         )
 
 
@@ -117,7 +117,7 @@ def can_be_partly_read(value: Any) -> bool:
 
 
 def hands_on_itself(method: Any) -> bool:
-    """Tell whether what a class has may do more with its object than ask it for attributes."""
+    """Tell whether a method or the like may do more with its object than ask for attributes."""
     if isinstance(method, property):
         return bool(method.fset or method.fdel) or hands_on_itself(method.fget)
     if isinstance(method, functools.cached_property):

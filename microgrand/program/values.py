@@ -14,7 +14,7 @@ from .calls import IN_PLACE, Call, Program, Storage, Variable, is_contiguous, ma
 
 
 def values_for_writes(program: Program) -> None:
-    """Put values in the place of writes into arrays of the program's own."""
+    """Replace writes into the program's own arrays by new values."""
     shown = {v.storage for v in program.shown}
     first: dict[Storage, Call] = {}  # the call that makes the memory
     made: dict[Variable, int] = {}

@@ -2,7 +2,7 @@
 
 `gradcheck` needs NumPy only. ``from microgrand.testing import strategies`` needs Hypothesis, too.
 
-Any framework can be checked that has a backward pass: an `Adapter` tells how, and may be guessed.
+Any framework with a backward pass can be checked: an `Adapter` says how, and may be guessed.
 Here is a framework that can only multiply:
 
 >>> import numpy as np

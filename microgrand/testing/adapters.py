@@ -63,14 +63,14 @@ class Adapter:
         without; values in ``data``, ``value``, ``array`` or ``numpy``, attribute or method; a
         ``backward`` that takes a cotangent as a tensor or an array, by position or by name, or,
         where by its signature it takes none, starts from a sum; a ``grad`` that is an array or a
-        tensor. It is set to what it was before each run. Of several outputs, each is run by itself,
-        and the function is called again for it. What the framework computes need not be right: a
+        tensor. It is reset before each run. Several outputs are run one by one, and the
+        function is called again for each. What the framework computes need not be right: a
         wrong gradient is for `gradcheck` to find.
 
         Raises
         ------
         TypeError
-            If no way is found: write an `Adapter` of your own.
+            If no way is found: write your own `Adapter`.
 
         Examples
         --------

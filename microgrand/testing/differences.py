@@ -1,7 +1,7 @@
 """Is a derivative wrong, or is it the difference? What to believe where the two disagree.
 
-A central difference with the step h is wrong by about h^2 / 6, as the function is no parabola, and
-by about eps / h, as its values are rounded. It is wrong altogether if there is a kink or a jump
+A central difference with step h is off by about h^2 / 6, unless the function is a parabola, and by
+about eps / h, because its values are rounded. It is altogether wrong if there is a kink or a jump
 between its ends. So a disagreement is only a suspicion. It is dropped if another estimate agrees
 with the derivative, and can be trusted: its own error must be well below the disagreement. What
 that error is depends on how rough the values are, and that is measured, not assumed: a function
@@ -48,10 +48,10 @@ CUTS = (SAMPLES, 9, 5)
 PLACES, HALVINGS = 8, 64
 #: The part of what values scatter by that they jump by, at least, between two such neighbours.
 JUMPS = 1 / 16
-#: A slope is steep if it leads to so many times the values' size within a step.
+#: A slope is steep if it leads to this many times the values' size within a step.
 STEEP = 4
-#: Values of no more than so many times their scatter are only rounding, and so is a derivative that
-#: moves them by no more than so many times that when the element changes by its own size.
+#: Values of at most this many times their scatter are only rounding, and so is a derivative that
+#: moves them by at most this many times that when the element changes by its own size.
 NOTHING_ELSE, WITHIN = 32, 16
 
 

@@ -138,5 +138,5 @@ def lengthened(point: Point, k: int, axis: int) -> Point:
     inputs[k] = np.concatenate([inputs[k], more], axis=axis)
     longer = Point(point.fn, inputs, point.adapter, point.input_names, point.output_name)
     if len(lengths(longer)) != len(lengths(point)):
-        raise GradcheckError("the function does something else with more elements")
+        raise GradcheckError("the function does something different with more elements")
     return longer

@@ -449,7 +449,7 @@ def as_numbers(given: Any, role: str) -> Array:
         array = np.array(given)
     except Exception as error:
         raise GradcheckError(
-            f"{role} returned {type(given).__name__}, which is no array: {error}"
+            f"{role} returned {type(given).__name__}, which is not an array: {error}"
         ) from error
     if array.dtype.kind not in "biufc":
         raise GradcheckError(

@@ -178,7 +178,7 @@ def names_of_tensors(model: Module | None, names: Mapping[str, Any]) -> dict[int
 
 
 def printable(name: object) -> str:
-    """Return a name as a text that a file may hold: of control characters, XML forbids most."""
+    """Return a name as a string that a file may hold: XML forbids most control characters."""
     return "".join(
         "\ufffd"
         if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t"
@@ -322,7 +322,7 @@ def sorted_by_need(boxes: list[Box]) -> list[Box]:
 
 
 def fold_to(boxes: list[Box], most: int) -> list[Box]:
-    """Fold layers, and then stretches of values, until there are at most so many boxes."""
+    """Fold layers, and then runs of values, until there are at most `most` boxes."""
     for name in layers_of(boxes):
         if len(boxes) <= most:
             break

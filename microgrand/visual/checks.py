@@ -42,7 +42,7 @@ def check_is_not_freed(node: Node) -> None:
 
 
 def check_model(model: Any) -> None:
-    """Raise if names are to come from something that is no module."""
+    """Raise if names are to come from something that is not a module."""
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
 
@@ -94,7 +94,7 @@ def check_has_few_values(number: int, most: int) -> None:
 
 
 def check_compiled(compiled: Any) -> None:
-    """Raise if it is no compiled function."""
+    """Raise if it is not a compiled function."""
     if not isinstance(compiled, Compiled):
         raise TypeError(
             f"expected a function made by microgrand.compile, got {type(compiled).__name__}"

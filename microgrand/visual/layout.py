@@ -10,7 +10,7 @@ from .boxes import Box
 
 WIDTH, HEIGHT = 150, 72
 GAP_X, GAP_Y = 26, 40
-#: An arrow over so many rows goes straight: its points would push the boxes apart.
+#: An arrow over this many rows is straight: its points would push the boxes apart.
 FAR = 12
 
 Points = list[tuple[float, float]]

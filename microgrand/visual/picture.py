@@ -167,7 +167,7 @@ def label_of(name: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Write a text for a string of Graphviz."""
+    """Escape a string for Graphviz."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 

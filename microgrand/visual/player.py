@@ -56,7 +56,7 @@ def stepper(
     ImportError
         If igraph is not installed: the extra ``visual`` brings it.
     TypeError, ValueError
-        If `loss` is no scalar, has no graph, was freed by `backward`, or has more than 200 values.
+        If `loss` is not a scalar, has no graph, or more than 200 values, or `backward` freed it.
 
     Examples
     --------

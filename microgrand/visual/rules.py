@@ -1,4 +1,4 @@
-"""The text of a derivative as it stands in the table: ``g * (1 - out**2)``."""
+"""The source of a derivative as written in the table: ``g * (1 - out**2)``."""
 
 from __future__ import annotations
 

@@ -141,5 +141,5 @@ def number(x: object) -> str:
 
 
 def shortened(text: str, letters: int = LETTERS) -> str:
-    """Cut a text that is too long for a box."""
+    """Cut a string that is too long for a box."""
     return text if len(text) <= letters else f"{text[: letters - 3]}..."

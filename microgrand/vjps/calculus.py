@@ -6,7 +6,7 @@ import numpy as np
 
 from ..dispatch import data_of, formula, library_of
 from ..kinds import ArrayLike, Axis, DTypeLike, Option, Value, Values
-from .rules import as_array, as_arrays, filled
+from .rules import as_array, as_arrays, filled, wide
 
 # -------------------------------------------------------------------- differences, integrals
 
@@ -43,7 +43,7 @@ def _ediff1d(ary: ArrayLike, to_end: ArrayLike = None, to_begin: ArrayLike = Non
 
 @formula(np.gradient)
 def _gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: int = 1) -> Values:
-    f = as_float(as_array(f))
+    f = wide(as_float(as_array(f)))
     axes = range(f.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     spacings = varargs or (1.0,)
     if len(spacings) == 1:
@@ -60,7 +60,7 @@ def as_float(x: Value) -> Value:
 def slope_along(f: Value, spacing: Value, axis: int, edge_order: int) -> Value:
     """Take the slope of the parabola through each element and its neighbours on both sides."""
     f = np.moveaxis(f, axis, -1)
-    spacing = as_float(as_array(spacing, f))
+    spacing = wide(as_float(as_array(spacing, f)))
     ones = filled(f.shape[-1] - 1, 1, spacing.dtype, f)
     steps = np.diff(spacing) if spacing.ndim else spacing * ones
     slopes = (f[..., 1:] - f[..., :-1]) / steps
@@ -153,10 +153,10 @@ def _interp(
 
 @formula(np.polyval)
 def _polyval(p: ArrayLike, x: ArrayLike) -> Value:
-    p, x = as_arrays(p, x)
+    p, x = map(wide, as_arrays(p, x))
     y = np.zeros_like(x)
-    for coefficient in p:  # Horner's scheme
-        y = y * x + coefficient
+    for k, coefficient in enumerate(p):  # Horner's scheme; 0 x would have 0 times a power of x
+        y = (y * x if k else y) + coefficient
     return y
 
 

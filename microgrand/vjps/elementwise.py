@@ -42,8 +42,8 @@ defvjp(np.log1p, lambda g, out, x: g / (1 + x))
 def root_of_1_minus_square(x: Value) -> Value:
     """Return ``sqrt(1 - x**2)`` from its factors, which are exact near -1 and 1.
 
-    Of a complex ``x`` on a branch cut, the sign of the zero imaginary part tells the side:
-    ``-(x - 1)`` and ``x - (-1)`` keep it, ``1 - x`` and ``1 + x`` do not.
+    For a complex ``x`` on a branch cut, the sign of the zero imaginary part tells which side it is
+    on: ``-(x - 1)`` and ``x - (-1)`` keep it, ``1 - x`` and ``1 + x`` do not.
     """
     return np.sqrt(-(x - 1)) * np.sqrt(x - (-1))
 
@@ -82,7 +82,7 @@ def not_zero(x: Value) -> Value:
 def scaled_to_fit(x: Value, y: Value) -> tuple[Value, Value, Value]:
     """Scale `x` and `y` so that ``sqrt(x^2 + y^2)`` fits into the dtype; return the scale, too.
 
-    It does where it neither overflows nor is subnormal, and so short of digits.
+    It fits if it neither overflows nor is subnormal: a subnormal number has fewer digits.
     """
     x, y = map(wide, as_arrays(x, y))
     # hypot, as the squares themselves might overflow or underflow
@@ -140,8 +140,8 @@ defvjp(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi
 
 @formula(np.sinc)
 def _sinc(x: ArrayLike) -> Value:
-    # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, its Taylor series:
-    # up to y^18, as the next term is below rounding, from the last term by Horner's scheme.
+    # sin(y) / y. Near 0, where differentiating the quotient cancels to noise, use its Taylor series
+    # up to y^18, by Horner's scheme from the last term. The next term is below rounding.
     y = x * math.pi
     near = np.less(np.abs(data_of(y)), 1)
     square = np.where(near, y, 0) ** 2
@@ -191,7 +191,7 @@ def power_vjp_base(g: Value, out: Value, x: Value, y: Value) -> Value:
     if isinstance(y, (int, float)):  # as in x**2
         return g * (y * wide(as_in(out, x)) ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     x, y = wide(as_in(out, as_array(x, g))), as_in(out, y)
-    # Where y is 0, any power will do that is finite. But x^-1, where it is finite, is needed for
+    # Where y is 0, any finite power will do. But x^-1, where it is finite, is needed for
     # the derivative of this with respect to y.
     has_reciprocal = (np.abs(x) >= np.finfo(x.dtype).tiny) & np.isfinite(x)
     return g * (y * x ** np.where(np.equal(y, 0) & ~has_reciprocal, 0, y - 1))
@@ -201,7 +201,7 @@ def power_vjp_exponent(g: Value, out: Value, x: Value, y: Value) -> Value:
     """``x^y log x``, with the limit 0 where ``x^y`` is 0; 0 for ``0^0``, too."""
     x = wide(as_in(out, as_array(x, g)))
     vanishes = np.equal(out, 0) | (np.equal(x, 0) & np.equal(y, 0))
-    return g * out * np.log(np.where(vanishes, 1, x))
+    return g * (out * np.log(np.where(vanishes, 1, x)))
 
 
 def share_ties(g: Value, wins: Value, ties: Value) -> Value:
@@ -229,7 +229,7 @@ defvjp(
     lambda g, out, x, y: share_ties(g, np.less(x, y) | np.isnan(x), np.equal(x, y)),
     lambda g, out, x, y: share_ties(g, np.less(y, x) | np.isnan(y), np.equal(x, y)),
 )
-# fmax and fmin pass over a nan, unless both are.
+# fmax and fmin pass over a nan, unless both arguments are nan: then both get all of g.
 defvjp(
     np.fmax,
     lambda g, out, x, y: share_ties(g, np.greater(x, y) | np.isnan(y), np.equal(x, y)),

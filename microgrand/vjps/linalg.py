@@ -95,9 +95,12 @@ defvjp(np.linalg.solve, solve_vjp_left, solve_vjp_right)
 
 
 def products_without_one(s: Value) -> Value:
-    """Return ``p_i``, the product of all elements but the i-th."""
+    """Return ``p_i``, the product of all elements but the i-th.
+
+    In float64: as the largest come first, some of them may leave float32's range on the way.
+    """
     itself = identity(s.shape[-1], bool, s)
-    return np.prod(np.where(itself, 1, s[..., None, :]), axis=-1)
+    return np.prod(np.where(itself, 1, s.astype(float)[..., None, :]), axis=-1).astype(s.dtype)
 
 
 def svd_and_sign(a: Value) -> tuple[Value, Value, Value, Value]:

@@ -192,10 +192,9 @@ def times_power(x: Value, exponent: Array) -> Value:
     return np.ldexp(x, exponent)
 
 
-def products_before(x: Value) -> tuple[Value, Value]:
-    """Return, as m and e, the product of all elements before each along the first axis."""
-    one = np.ones_like(data_of(x[:1]))
-    m, e = split_exponent(np.concatenate([one, x[:-1]]))
+def products_before(x: Value, first: ArrayLike = 1) -> tuple[Value, Value]:
+    """Return, as m and e, the product of `first` and all before each along the first axis."""
+    m, e = split_exponent(np.concatenate([np.full_like(data_of(x[:1]), first), x[:-1]]))
     step = 1
     while step < len(m):  # now each element is the product of the last `step` ones up to it
         product, more = split_exponent(m[:-step] * m[step:])
@@ -205,11 +204,11 @@ def products_before(x: Value) -> tuple[Value, Value]:
     return m, e
 
 
-def products_of_others(x: Value) -> Value:
-    """Return, for each element along the first axis, the product of all the others."""
+def products_of_others(x: Value, first: ArrayLike = 1) -> Value:
+    """Return, for each element along the first axis, the product of `first` and the others."""
     if len(x) == 0:
         return x
-    before, e = products_before(x)
+    before, e = products_before(x, first)
     after, f = products_before(np.flip(x, 0))
     return times_power(before * np.flip(after, 0), e + np.flip(f, 0))
 
@@ -234,11 +233,10 @@ def prod_vjp(
     factors = x if where is True else np.where(where, x, 1)
     # All axes that are multiplied over become one, the first.
     front = np.moveaxis(factors, axes, range(len(axes)))
-    length = math.prod(front.shape[: len(axes)])
-    others = products_of_others(np.reshape(front, (length, *front.shape[len(axes) :])))
+    rows = np.reshape(front, (math.prod(front.shape[: len(axes)]), *front.shape[len(axes) :]))
+    others = products_of_others(rows, 1 if initial is None else initial)
     others = np.moveaxis(np.reshape(others, front.shape), range(len(axes)), axes)
-    g = expand(g, x, axis, keepdims)
-    return spread(g if initial is None else g * initial, x, where) * others
+    return spread(expand(g, x, axis, keepdims), x, where) * others
 
 
 defvjp(np.prod, prod_vjp)
@@ -277,7 +275,7 @@ def weighted_products_after(x: Value, g: Value) -> tuple[Value, Value]:
     while step < len(h):
         here, here_e = h[:-step], f[:-step]
         later, later_e = m[:-step] * h[step:], e[:-step] + f[step:]
-        # Two numbers are added in units of the larger one; a 0 is no large number.
+        # Two numbers are added in units of the larger one; a 0 is not a large number.
         common = np.maximum(here_e, later_e)
         common = np.where(data_of(here) == 0, later_e, common)
         common = np.where(data_of(later) == 0, here_e, common)
@@ -548,10 +546,14 @@ def log_sum(ufunc: np.ufunc, exp: np.ufunc, log: np.ufunc) -> Function:
     return reduction
 
 
+@primitive
 def below(a: Value, largest: Value) -> Value:
     """Subtract the largest number; equal infinities have the difference 0."""
-    equal = (data_of(a) == largest) & np.isinf(largest)
+    equal = (a == largest) & np.isinf(largest)
     return np.where(equal, 0, a) - np.where(equal, 0, largest)
+
+
+defvjp(below, lambda g, out, a, largest: g)
 
 
 def log_scan(exp: np.ufunc, log: np.ufunc) -> Function:

@@ -25,12 +25,12 @@ from report import as_text, draw
 from worker import Worker, WorkerError
 
 # Idle threads of OpenMP and BLAS spin for a while before they sleep, and take the time of whoever
-# comes next: in one process with NumPy, PyTorch looked up to twice as slow as it is.
+# comes next.
 PAUSE_SECONDS = 0.1
 BLOCK_SECONDS = 0.2
 #: How far arrays of two contenders may differ, relative to the largest element.
 TOLERANCE = 1e-4
-#: A case with steps longer than this takes no more than so many rounds.
+#: A case with steps longer than this takes at most this many rounds.
 LONG_STEP_SECONDS, ROUNDS_OF_LONG_STEPS = 0.5, 5
 COMPILED, NATIVE = "microgrand-compiled", "microgrand-numba"
 

@@ -171,14 +171,16 @@ CASES = {
 # --------------------------------------------------------------------------- the two libraries
 
 
+def forget(*tensors):
+    """Clear the gradients: both libraries' tensors have them in ``grad``."""
+    for tensor in tensors:
+        tensor.grad = None
+
+
 def microgrand_library():
     """Return what the nets need of microgrand."""
     import microgrand
     from microgrand.nn import functional
-
-    def forget(*tensors):
-        for tensor in tensors:
-            tensor.grad = None
 
     return SimpleNamespace(
         nn=microgrand.nn,
@@ -198,10 +200,6 @@ def torch_library():
     import torch
 
     torch.set_num_threads(1)
-
-    def forget(*tensors):
-        for tensor in tensors:
-            tensor.grad = None
 
     return SimpleNamespace(
         nn=torch.nn,

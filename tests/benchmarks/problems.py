@@ -1,6 +1,6 @@
 """What all contenders are given, and how they hand back what they made of it.
 
-Every contender is a process of its own and makes these arrays anew: the seed makes them equal.
+Every contender is its own process and makes these arrays itself; the seed makes them equal.
 """
 
 from itertools import pairwise

@@ -95,7 +95,7 @@ class Worker:
         return self.answer()
 
     def make(self, case, **changes):
-        """Have the task of a case made anew."""
+        """Have the task of a case made again."""
         task = f"{case.task} {self.variant}".strip()
         self.ask("make", task=task, arguments=case.arguments | changes)
 
@@ -118,7 +118,7 @@ class Worker:
 def serve(version, tasks):
     """Answer requests on standard input, one JSON object a line, until it ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is not an answer
     task = None
 
     def answer(**message):

@@ -69,7 +69,7 @@ def test_a_fault_from_the_check_to_the_lines(folder, capsys):
     assert "x.grad is" in run.stdout
 
 
-def test_hints_begin_anew_with_another_fault_of_the_stage(folder, capsys):
+def test_hints_start_over_with_another_fault_of_the_stage(folder, capsys):
     write(folder, SWAPPED)
     printed(capsys)
     assert [printed(capsys, "hint")[1][:3] for _ in range(2)] == ["2.1", "2.2"]
@@ -130,7 +130,7 @@ def test_a_report_in_chinese_is_chinese(folder, capsys):
         assert re.search("[\u4e00-\u9fff]", printed(capsys, *command, "--lang", "zh")[1])
 
 
-def test_what_is_no_fault_is_noted(folder):
+def test_notes_are_no_faults(folder):
     source = SOURCE.replace("            module.training = mode\n        return self\n", TRAINED)
     assert source != SOURCE
     write(folder, source)
@@ -206,7 +206,7 @@ def test_a_broken_progress_file_loses_nothing(folder, capsys, text):
     write(folder, "")
     write(folder, text, ".microgrand-course.json")
     assert main(["hint"]) == 0
-    assert "begun anew" in capsys.readouterr().err
+    assert "a new one is begun" in capsys.readouterr().err
     assert main(["hint"]) == 0
     assert capsys.readouterr().err == ""
 

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from harness import FEW, SOURCE, changed_lines, examined, first_fault, lines_by_stage, some
-from mutants import DIV, MUTANTS, SUB
+from mutants import MUTANTS
+from mutants.mutant import DIV, SUB
 
 from microgrand.course.stages import STAGES
 

@@ -1,8 +1,8 @@
-"""Right code that differs from the course's in what the contract leaves open is no fault."""
+"""Right code that differs from the course's in what the contract leaves open is not a fault."""
 
 import pytest
 from harness import SOURCE, examined, first_fault, some, statuses
-from mutants import DROPPED, EPOCH, PARAMETERS, SGD_V
+from mutants.mutant import DROPPED, EPOCH, PARAMETERS, SGD_V
 
 IN_INIT = (
     "    training = True\n\n    def parameters",

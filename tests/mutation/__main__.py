@@ -219,7 +219,7 @@ def changed_functions(old, new):
 
 
 def meaning(source):
-    """Return what the code does, without type hints; None if it is no Python."""
+    """Return what the code does, without type hints; None if it is not Python."""
     try:
         tree = ast.parse(source)
     except SyntaxError:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from nested import as_tuple
 
 STEPS = 5
 LEARNING_RATE = 0.2
@@ -74,8 +75,8 @@ def parts_of_a_net():
 
 def made(name, arguments, options):
     """Make a module of torch.nn; JSON has no tuples."""
-    arguments = [tuple(x) if isinstance(x, list) else x for x in arguments]
-    options = {key: tuple(x) if isinstance(x, list) else x for key, x in options.items()}
+    arguments = list(map(as_tuple, arguments))
+    options = {key: as_tuple(x) for key, x in options.items()}
     return getattr(torch.nn, name)(*arguments, **options).double()
 
 

@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from nested import as_tuple, flat
 
 INF = float("inf")
 #: Where activations bend, between, and far out.
@@ -266,11 +267,6 @@ PROJECTED = [
 CASES = [*PADDING, *ACTIVATIONS, *LOSSES, *DECODERS, *EMBEDDINGS, *IMAGES, *VOLUMES, *PROJECTED]
 
 
-def tuples(value):
-    """Make tuples of lists, as PyTorch's layers want them."""
-    return tuple(value) if isinstance(value, list) else value
-
-
 def set_state(module, rng):
     """Give a module a state of round numbers, and return that."""
     state = {
@@ -279,13 +275,6 @@ def set_state(module, rng):
     }
     module.load_state_dict({name: torch.tensor(value) for name, value in state.items()})
     return {name: value.tolist() for name, value in state.items()}
-
-
-def flat(outputs):
-    """List what is in nested tuples."""
-    if isinstance(outputs, (tuple, list)):
-        return [x for output in outputs for x in flat(output)]
-    return [outputs]
 
 
 def run_case(name, arguments, options, inputs):
@@ -301,15 +290,15 @@ def run_case(name, arguments, options, inputs):
     ]
     leaves = [x for x in tensors if x.requires_grad]
     case = {"name": name, "arguments": arguments, "options": options, "inputs": given}
-    named = {key: tuples(value) for key, value in options.items()}
+    named = {key: as_tuple(value) for key, value in options.items()}
     if name[0].isupper():
-        module = getattr(torch.nn, name)(*map(tuples, arguments), **named).double()
+        module = getattr(torch.nn, name)(*map(as_tuple, arguments), **named).double()
         case |= {"state": set_state(module, rng), "repr": repr(module)}
         leaves += module.parameters()
         outputs = flat(module(*tensors))
     else:
         function = getattr(torch.nn.functional, name)
-        outputs = flat(function(*tensors, *map(tuples, arguments), **named))
+        outputs = flat(function(*tensors, *map(as_tuple, arguments), **named))
     cotangents = [rng.normal(size=tuple(out.shape)).round(3) for out in outputs]
     torch.autograd.backward(outputs, [torch.tensor(g) for g in cotangents])
     return case | {

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from nested import flat
 
 STEPS = 8
 LEARNING_RATE = 0.5
@@ -225,13 +226,6 @@ def attention_cases(rng):
         ("padding", {"bias": False}, [normal(3, 2, 4)], {"src_key_padding_mask": padding}),
     ]:
         yield f"{name}, {title}", name, size | arguments, inputs, options
-
-
-def flat(outputs):
-    """List what is in nested tuples."""
-    if isinstance(outputs, tuple):
-        return [x for output in outputs if output is not None for x in flat(output)]
-    return [outputs]
 
 
 def run_module(name, arguments, inputs, options, rng):

@@ -155,6 +155,17 @@ def test_logaddexp_of_infinite_numbers_is_the_larger_one(function):
     gradcheck(function, np.array([1.0, 700.0]), np.array([1.0, -700.0]), order=2)
 
 
+@pytest.mark.parametrize("ufunc", [np.logaddexp, np.logaddexp2])
+def test_so_is_that_of_several(ufunc):
+    for function in ufunc.reduce, lambda x: ufunc.accumulate(x)[-1]:
+        for x, expected in (
+            ([1, inf, -inf], [0, 1, 0]),
+            ([inf, 0, inf], [1 / 2, 0, 1 / 2]),
+            ([-inf, -inf], [1 / 2, 1 / 2]),
+        ):
+            assert_array_equal(grads_of(function, x)[0], expected)
+
+
 @pytest.mark.parametrize(
     "function", [np.hypot, np.arctan2, lambda x, y: np.linalg.norm(np.stack([x, y]))]
 )

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 
 from microgrand import Tensor
 from microgrand.engine import backpropagate
+from microgrand.nn import functional as F
 
 from .cases import few, label
 
@@ -58,7 +60,7 @@ def slopes(function, *inputs, g=1):
 
 
 def check(function, dtype, *inputs, units=40, of_largest=False):
-    """Compare derivatives, with so many units in the last place allowed, each its own or not."""
+    """Compare derivatives to `units` in the last place: of each number, or of the largest."""
     with np.errstate(all="ignore"):
         found = slopes(function, *inputs)
         expected = slopes(function, *(x.astype(WIDER[dtype]) for x in inputs))
@@ -123,6 +125,75 @@ def test_a_cotangent_of_any_size_leads_to_a_gradient_wherever_it_fits(name, dtyp
             gradient = wide(g) * derivative
             if all(4 * info.tiny < np.abs(x) < info.max / 4 for x in (derivative, gradient)):
                 assert 0 < np.abs(ours) < INF, f"{function} at {inputs}, {g}: {gradient}"
+
+
+#: One factor of the derivative is large, another small: their product fits, and g times it, too.
+IN_ANOTHER_ORDER = {
+    "power": (lambda y: np.power(np.full_like(y, 1.0625), y), [9.0], 6e4),
+    "prod, initial": (lambda x: np.prod(x, initial=1e3), [1e-3, 2e-3], 1e3),
+    "polyval": (lambda x: np.polyval(np.full(4, 1e-4, x.dtype), x), [40.0], 5.0),
+    "gradient": (lambda h: np.gradient(np.array([0, 6e4, 0], h.dtype), h)[1], [0, 4, 12], 1.0),
+    "xlogy": (lambda y: F.xlogy(np.full_like(y, 1e3), y), [1e3], 1e3),
+    "softplus": (lambda x: F.softplus(x, 0.01), [-3.0, 1.0], 1e4),
+    "elu": (lambda x: F.elu(x, 100), [-5.0], 1e3),
+    "celu": (lambda x: F.celu(x, 100), [-3.0, 1.0], 1e3),
+    "celu, narrow": (lambda x: F.celu(x, 1e-3), [-3e-3], 1e-3),
+    "silu": (F.silu, [-12.0], 0.0436),
+    "mish": (F.mish, [-12.0], 0.0436),
+    "gelu": (lambda x: F.gelu(x, "tanh"), [-4.0], 0.0153),
+    "hardswish": (F.hardswish, [-2.3, 2.5], 3e4),
+    "binary_cross_entropy": (
+        lambda p: F.binary_cross_entropy(p, np.full_like(p, 0.5), reduction="none"),
+        [0.5 + 2**-11],
+        1.0376e-3,
+    ),
+    "smooth_l1_loss": (
+        lambda x: F.smooth_l1_loss(x, np.zeros_like(x), "none", beta=0.1),
+        [0.05, 1.0],
+        3e4,
+    ),
+    "gaussian_nll_loss": (
+        lambda x: F.gaussian_nll_loss(x, np.zeros_like(x), 1e4, reduction="none"),
+        [300.0],
+        1e3,
+    ),
+    "gaussian_nll_loss, var": (
+        lambda var: F.gaussian_nll_loss(
+            np.full_like(var, 300), np.zeros_like(var), var, reduction="none"
+        ),
+        [1e4],
+        1e3,
+    ),
+    "poisson_nll_loss": (
+        lambda x: F.poisson_nll_loss(x, np.full_like(x, 990), False, reduction="none"),
+        [500.0],
+        100,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_ANOTHER_ORDER)
+def test_factors_are_multiplied_before_a_cotangent_is(name):
+    function, x, g = IN_ANOTHER_ORDER[name]
+    x = np.array(x, np.float16)
+    (found,), (expected,) = (slopes(function, x.astype(dtype), g=g) for dtype in (x.dtype, float))
+    assert_allclose(found, expected, rtol=0.02)
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_distances_between_points_far_apart_and_close_by(scale):
+    x, y = np.array([3, 4], np.float32) * np.float32(scale), np.zeros(2, np.float32)
+    g = 1e-20 if scale < 1 else 1e20  # times the distance, that is outside the range
+    found, _ = slopes(lambda x, y: F.pairwise_distance(x, y, eps=0), x, y, g=g)
+    assert_allclose(found / g, [0.6, 0.8], rtol=1e-6)
+
+
+def test_products_of_singular_values_leave_no_range_on_the_way():
+    a = np.random.default_rng(0).normal(size=(300, 300)) / 300**0.5 * 1.65
+    single, double = (slopes(np.linalg.det, a.astype(dtype)) for dtype in (np.float32, float))
+    size = np.max(np.abs(double))
+    assert 1e-10 < size < 1e10
+    assert_allclose(single, double, atol=1e-3 * size)
 
 
 def norm(order):

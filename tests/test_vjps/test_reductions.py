@@ -142,6 +142,11 @@ def accumulate_methods(draw, method):
     return Case(lambda x: method(x, *axes), [x])
 
 
+@covers(vjps.reductions.below)
+def differences(function):
+    return st.builds(lambda x: Case(lambda x: function(x, 2.5), [x]), arrays(shapes()))
+
+
 @covers(np.bincount, vjps.reductions.weighted_counts)
 @st.composite
 def counts(draw, function):

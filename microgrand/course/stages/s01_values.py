@@ -8,7 +8,7 @@ from ..case import Plain
 from ..compare import a_shape, check_value, numbers, shown, wrong_value
 from ..stage import Fault, Stage
 
-#: Those come first of which others may be made: x - y of -y, -x of x * -1, x / y of y ** -1.
+#: First those that others may be built from: x - y from -y, -x from x * -1, x / y from y ** -1.
 OPERATORS = {
     "z = x + y": "Tensor.__add__",
     "z = x * y": "Tensor.__mul__",

@@ -194,7 +194,7 @@ def parent_forgotten(door, fault):
 
 
 @stage.suspect(
-    "backward hands gradients to the parents, but the parents do not go on to theirs: visit every "
+    "backward hands gradients to the parents, but these do not hand theirs on: visit every "
     "Tensor down to the leaves"
 )
 def stops_early(door, fault):

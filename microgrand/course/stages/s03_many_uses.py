@@ -1,4 +1,4 @@
-"""Stage 3, many uses: the sum over all ways, and no node speaks before it has heard all."""
+"""Stage 3, many uses: the sum over all paths, and no node speaks before it has heard all."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def no_shared_memory(door, draw):
         gradients = [run.gradient(name) for name in "xy"]
         if all(g is not None for g in gradients) and np.shares_memory(*gradients):
             raise Fault(
-                "x.grad and y.grad are in the same memory: who changes one, changes both",
+                "x.grad and y.grad share memory: changing one changes both",
                 "an array for each",
                 "Tensor.backward",
                 shared=True,

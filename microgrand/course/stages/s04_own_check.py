@@ -79,7 +79,7 @@ def of_other_kinds(door, draw):
             checked(run, np.asarray(FUNCTIONS[text](x), float), integers=x.dtype.kind == "i")
 
 
-@stage.property("x is afterwards as it was", examples=2)
+@stage.property("x is the same afterwards", examples=2)
 def x_stays(door, draw):
     x = numbers(draw, (3,))
     run = numerical(door, "np.sum(x ** 2)", x.copy())

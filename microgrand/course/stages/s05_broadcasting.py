@@ -23,8 +23,8 @@ stage = Stage(
     needs=(1, 2),
     hints=(
         "y has 3 numbers, and the gradient that comes back 6. Which of the 6 belong to y[0]?",
-        "NumPy repeats an operand along axes that it has not, and along those of length 1. Each "
-        "copy gets a gradient, and the original the sum of them.",
+        "NumPy repeats an operand along axes that it lacks, and along those of length 1. "
+        "Each copy gets a gradient, and the original the sum of them.",
         "While the gradient has more axes than the operand, sum over the first; then sum, with "
         "keepdims=True, over each axis in which the operand has length 1.",
     ),
@@ -85,7 +85,7 @@ def sums(door, draw):
         check_gradients(door, line, where=where, x=x, y=y)
 
 
-@stage.property("the same beside an array, on either side", examples=7)
+@stage.property("the same with an array on either side", examples=7)
 def beside_arrays(door, draw):
     x, a = (numbers(draw, s, low=0.5) for s in two_shapes(draw))
     for op, where in REFLECTED.items():

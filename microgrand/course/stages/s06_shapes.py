@@ -98,7 +98,9 @@ def transposes(door, draw):
                 check_gradients(door, line, where="Tensor.transpose", x=x)
 
 
-@stage.property("x.transpose of three axes of one length, where shapes do not tell", examples=1)
+@stage.property(
+    "x.transpose of three axes of one length, where shapes give nothing away", examples=1
+)
 def transposes_cubes(door, draw):
     x = numbers(draw, (2, 2, 2))
     for axes in itertools.permutations(range(3)):
@@ -288,7 +290,7 @@ def not_zeros(door, fault):
     return found.shape == (3, 3) and bool(found[1:].any()) and rows[0] != rows[1]
 
 
-@stage.suspect("keepdims is not handed on: NumPy's sum takes it, too")
+@stage.suspect("keepdims is not passed on: NumPy's sum takes it, too")
 def keepdims_lost(door, fault):
     line = str(fault.data.get("line", ""))
     if "keepdims" not in line or "gradient" in fault.data:

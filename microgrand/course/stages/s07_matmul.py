@@ -69,7 +69,7 @@ def vector_and_batch(door, draw):
         product(door, draw, x, y)
 
 
-#: One operand, or a part of it, for several of the other's.
+#: One operand, or a part of it, meets several of the other's.
 SHARED = (
     ((2, 2, 3), (3, 4)),
     ((4, 3), (2, 3, 2)),

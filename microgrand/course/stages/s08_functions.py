@@ -1,4 +1,4 @@
-"""Stage 8, functions: most derivatives are had from the output."""
+"""Stage 8, functions: most derivatives follow from the output."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def relu_at_zero(door, draw):
         )
 
 
-@stage.property("relu(inf) is inf and relu(-inf) is 0, and gradients are no nan", examples=1)
+@stage.property("relu(inf) is inf and relu(-inf) is 0, and no gradient is nan", examples=1)
 def relu_of_inf(door, draw):
     run = door.start(x=np.array([np.inf, -np.inf, 1.5]))("z = x.relu()")
     if not np.array_equal(run.value("z"), [np.inf, 0, 1.5]):
@@ -154,7 +154,7 @@ stage.suspects += [
         "z = x.exp()",
         "x",
         lambda g, x, y, z: g * x * np.exp(x - 1),
-        "exp is no power of x: its derivative is exp itself",
+        "exp is not a power of x: its derivative is exp itself",
     ),
     wrong_gradient(
         "z = x.exp()",

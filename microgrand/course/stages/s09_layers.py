@@ -351,7 +351,7 @@ def outside(door, fault):
     return "calls" in fault.data
 
 
-@stage.suspect("all weights are equal, so all units stay equal for ever: draw them at random")
+@stage.suspect("all weights are equal, so all units stay equal forever: draw them at random")
 def equal(door, fault):
     return fault.data.get("equal") == "weights" or (
         "ratio" in fault.data and np.ptp(weights_of(door)) == 0
@@ -490,13 +490,13 @@ def modules_missed(missed, containers):
 
 
 @suspect_places(
-    "modules in modules in modules are not reached: let the walk go on in what it finds"
+    "modules in modules in modules are not reached: let the walk continue into what it finds"
 )
 def nests_missed(missed, containers):
     return missed["a module"] and not any(missed[c] for c in ("an attribute", *CONTAINERS))
 
 
-@suspect_places("a list in a list is not searched: let the walk go on in what it finds")
+@suspect_places("a list in a list is not searched: let the walk continue into what it finds")
 def nested_lists_missed(missed, containers):
     places = ("an attribute", "a module", *CONTAINERS)
     return missed["a list in a list"] and not any(missed[place] for place in places)

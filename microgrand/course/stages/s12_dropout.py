@@ -359,7 +359,7 @@ def mask_gone(door, fault):
 
 
 @stage.suspect(
-    "the mask is drawn once and kept: draw one in each call, with a generator that goes on"
+    "the mask is drawn once and kept: draw one in each call, with one generator for all calls"
 )
 def drawn_once(door, fault):
     return fault.data.get("same") == "calls" and mask_is_kept(door)
@@ -379,13 +379,13 @@ def mask_is_kept(door):
 
 
 @stage.suspect(
-    "each call makes a generator of the same seed, which begins anew: make it once, in `__init__`"
+    "each call makes a generator from the same seed, which starts over: make it once, in `__init__`"
 )
 def new_generator(door, fault):
-    return fault.data.get("same") == "calls" and begins_anew(door)
+    return fault.data.get("same") == "calls" and starts_over(door)
 
 
-def begins_anew(door):
+def starts_over(door):
     """Tell whether a smaller mask is the beginning of a larger one, as one seed would have it."""
     run = door.start(x=np.ones((6, 40)), x2=np.ones((3, 40)))("layer = Dropout(0.5, rng=1)")
     run("y = layer(x)", "w = layer(x2)")

@@ -137,7 +137,7 @@ def other_nets(door, draw):
         if not drops(run, "other"):
             raise Fault(
                 "eval() of one net reaches another",
-                "the other goes on dropping",
+                "the other keeps dropping",
                 "Module.eval",
                 shared=True,
             )
@@ -145,7 +145,7 @@ def other_nets(door, draw):
         if not drops(run, "net") or not drops(run, "third"):
             raise Fault(
                 "eval() of one net reaches another",
-                "the others go on dropping",
+                "the others keep dropping",
                 "Module.eval",
                 shared=True,
             )
@@ -266,7 +266,7 @@ def tuples_not_searched(seen):
     return seen["a list"] == "fine" and seen["a tuple"] == "missed"
 
 
-@suspect_places("a list in a list is not searched: let the walk go on in what it finds")
+@suspect_places("a list in a list is not searched: let the walk continue into what it finds")
 def lists_in_lists(seen):
     last = "a list in a list"
     return seen[last] == "missed" and all_are(seen, "fine", *(set(seen) - {last}))

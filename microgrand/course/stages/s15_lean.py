@@ -333,8 +333,8 @@ def grown(door, name, *lines):
 
 
 @stage.suspect(
-    "something that is made in every step is kept for ever: a list or dict of the engine's own, "
-    "outside the Tensors"
+    "something that is made in every step is kept forever: a list or dict of the engine's "
+    "own, outside the Tensors"
 )
 def kept_for_ever(door, fault):
     return "grows" in fault.data and grown(door, fault.data["grows"])

@@ -16,7 +16,7 @@ And they apply the same mask on the way back, because what was dropped had no pa
 The relatives differ in what an element of the mask stands for: a unit, a channel, a whole time
 series, a weight, a word, a branch of the net. In evaluation none of them drops anything; only
 ``scaling="classic"`` scales there, and not in training. Two relatives differ more:
-`GaussianDropout` draws factors instead of a mask, and `AlphaDropout` puts another value than zero
+`GaussianDropout` draws factors instead of a mask, and `AlphaDropout` puts a value other than zero
 in a dropped unit's place.
 """
 

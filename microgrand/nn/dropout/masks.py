@@ -89,10 +89,10 @@ defvjp(apply_mask, lambda g, out, x, mask, scale=1.0: apply_mask(g, mask, scale)
 def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generator) -> Mask:
     """Draw a boolean mask whose elements are True with exactly the given probability.
 
-    A random byte decides each unit, as it is drawn faster than a float. 256 times the probability
-    is a whole number plus a rest: a byte below the whole number keeps its unit, a byte above drops
-    it. A byte equal to it is a tie, which a second draw decides by the rest. Without that, the
-    probability would be rounded to a multiple of 1/256.
+    A random byte decides each unit: bytes are faster to draw than floats. 256 times the probability
+    is a whole number plus a fraction: a byte below the whole number keeps its unit, a byte above it
+    drops it. A byte equal to it is a tie, which a second draw decides by the fraction. Without
+    that, the probability would be rounded to a multiple of 1/256.
 
     Examples
     --------
@@ -103,12 +103,12 @@ def bernoulli_mask(shape: Shape, keep_probability: float, rng: np.random.Generat
     if not isinstance(rng, np.random.Generator):  # another library's: they all have `random`
         return rng.random(shape) < keep_probability
     whole = int(256 * keep_probability)
-    rest = 256 * keep_probability - whole
+    fraction = 256 * keep_probability - whole
     draws = random_bytes(math.prod(shape), rng)
     mask = draws < whole
-    if rest:
+    if fraction:
         ties = np.flatnonzero(draws == whole)
-        mask[ties] = rng.random(ties.size) < rest
+        mask[ties] = rng.random(ties.size) < fraction
     return read_only(mask).reshape(shape)
 
 
@@ -135,13 +135,13 @@ def read_only(mask: Mask) -> Mask:
 
 
 class MaskSource:
-    """What gives dropout its masks. This one draws them, each with its layer's generator.
+    """What gives dropout its masks. This one lets each layer draw, with the layer's generator.
 
-    `mask_of_call` asks it for a layer's next mask. It says with which generator, `draw_mask`, and
-    the layer of what kind, ``layer.draw``. Blocks put other sources in its place:
-    ``with DropoutMasks():`` (replay.py) replays masks, `mc_dropout` draws them with one generator,
-    `compile` writes down how they are drawn. A block within another asks the outer source for what
-    it does not decide itself.
+    `mask_of_call` asks it for a layer's next mask: `next_mask` chooses the generator, `draw_mask`
+    passes it on, and ``layer.draw`` draws a mask of the layer's kind. Blocks put other sources in
+    its place: ``with DropoutMasks():`` (replay.py) replays masks, `mc_dropout` draws them with one
+    generator, `compile` writes down how they are drawn. A block within another asks the outer
+    source for what it does not decide itself.
     """
 
     #: Whether layers in evaluation mode drop, too, as in Monte Carlo dropout.

@@ -41,7 +41,7 @@ def linear_schedule(start: float, stop: float, steps: int, delay: int = 0) -> Sc
     Raises
     ------
     TypeError, ValueError
-        If `start` or `stop` is no probability, or a number of steps is negative, here or in a
+        If `start` or `stop` is not a probability, or a number of steps is negative, here or in a
         call of the schedule.
 
     References
@@ -134,7 +134,7 @@ def set_dropout(model: Module, p: float) -> None:
     Raises
     ------
     ValueError
-        If there is no layer to set, or `p` is no probability. Then nothing was changed.
+        If there is no layer to set, or `p` is not a probability. Then nothing was changed.
     TypeError
         If `model` is not a module.
 

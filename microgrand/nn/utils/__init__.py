@@ -1,4 +1,4 @@
-"""What training needs beside modules, by PyTorch's names."""
+"""What training needs besides modules, under PyTorch's names."""
 
 from . import rnn
 from .parameters import (

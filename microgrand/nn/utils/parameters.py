@@ -136,7 +136,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If they are no tensors, or there are none.
+        If they are not tensors, or there are none.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def pad_sequence(
     array([[ 5,  7,  2],
            [ 4, -1, -1]])
 
-    The mask of what is no padding, and the lengths, are one line each:
+    The mask of what is not padding, and the lengths, are one line each:
 
     >>> lengths = np.array([len(sequence) for sequence in words])
     >>> np.arange(3) < lengths[:, None]

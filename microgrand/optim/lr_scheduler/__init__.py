@@ -1,9 +1,9 @@
-"""Schedules of the learning rate, by PyTorch's names: after each step or epoch, another one.
+"""Schedules of the learning rate, under PyTorch's names: it changes after each step or epoch.
 
     lr = scheduler.rate(step, initial_lr),    step = 0, 1, 2, ...
 
-Each is a function of the number of calls of its `step`, so that a run goes on at any of them. Only
-`ReduceLROnPlateau` looks at how the training goes.
+Each is a function of the number of calls of its `step`, so that a run can resume at any of them.
+Only `ReduceLROnPlateau` looks at the training's progress.
 
     for epoch in range(epochs):
         train_one_epoch()

@@ -18,7 +18,7 @@ class SequentialLR(LRScheduler):
     Parameters
     ----------
     optimizer
-        The optimizer, which is that of the schedulers, too.
+        The schedulers' optimizer.
     schedulers
         A list of schedulers. Do not call their `step`.
     milestones
@@ -57,7 +57,7 @@ class SequentialLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, step: int, initial: float, index: int = 0) -> float:
-        """Return that of the scheduler whose turn it is."""
+        """Return the learning rate of the scheduler whose turn it is."""
         turn = bisect.bisect_right(self.milestones, step)
         begin = self.milestones[turn - 1] if turn else 0
         scheduler: LRScheduler = self.schedulers[turn]

@@ -30,7 +30,7 @@ class Cycle(LRScheduler):
 
     @abstractmethod
     def momentum(self, step: int) -> float:
-        """Return the momentum after so many steps."""
+        """Return the momentum after a number of steps."""
 
 
 class OneCycleLR(Cycle):
@@ -42,13 +42,13 @@ class OneCycleLR(Cycle):
     Parameters
     ----------
     optimizer
-        The optimizer. Its own learning rate is of no importance.
+        The optimizer. Its own learning rate is not used.
     max_lr
         The highest learning rate, or a list with one for each group.
     total_steps
         The number of steps of the whole training; or give `epochs` and `steps_per_epoch`.
     pct_start
-        Which part of the steps goes up, from 0 to 1.
+        The fraction of the steps spent going up, from 0 to 1.
     anneal_strategy
         ``"cos"`` or ``"linear"``: the way from one value to the next.
     cycle_momentum
@@ -111,7 +111,7 @@ class OneCycleLR(Cycle):
         self.momentum_option = checks.option_of_momentum(self, optimizer, cycle_momentum)
         turn = checks.checked_part("pct_start", pct_start) * self.total_steps - 1
         last = self.total_steps - 1
-        # The steps at which something is reached, and what: a learning rate, a momentum.
+        # The steps at which a learning rate and a momentum are reached, and these.
         first = (0.0, "first", "max_momentum")
         if three_phase:
             peaks = [(turn, "max", "base_momentum"), (2 * turn, "first", "max_momentum")]
@@ -121,7 +121,7 @@ class OneCycleLR(Cycle):
         super().__init__(optimizer)
 
     def begin(self) -> None:
-        """Note the learning rates that the groups begin with: those of the cycle."""
+        """Note the groups' initial learning rates: those of the cycle."""
         for group, max_lr in zip(self.optimizer.param_groups, self.max_lrs, strict=True):
             group["initial_lr"] = max_lr / self.div_factor
 
@@ -136,7 +136,7 @@ class OneCycleLR(Cycle):
         return value_between(getattr(self, start[2]), getattr(self, stop[2]), t, self.curve)
 
     def way(self, step: int) -> tuple[Any, Any, float]:
-        """Return the point left, the point ahead, and the part of the way that is done."""
+        """Return the last point, the next one, and how far it is in between."""
         reached = [point[0] for point in self.points[1:-1]]
         at = bisect.bisect_left(reached, step)
         start, stop = self.points[at : at + 2]
@@ -162,7 +162,7 @@ class CyclicLR(Cycle):
     Parameters
     ----------
     optimizer
-        The optimizer. Its own learning rate is of no importance.
+        The optimizer. Its own learning rate is not used.
     base_lr, max_lr
         The lowest learning rate, and the highest of the first cycle; or lists with one for each
         group.

@@ -25,7 +25,7 @@ class LambdaLR(LRScheduler):
     Raises
     ------
     TypeError, ValueError
-        If it is not a function, or not one for each group, or returns what is no factor.
+        If it is not a function, or not one for each group, or returns what is not a factor.
 
     Examples
     --------
@@ -75,8 +75,8 @@ class MultiplicativeLR(LambdaLR):
 
     Notes
     -----
-    The function is called once for each step, and again for all steps so far where a training goes
-    on from a checkpoint: it should depend on the step alone.
+    The function is called once for each step, and again for all steps so far when a run resumes
+    from a checkpoint: it should depend on the step alone.
 
     Examples
     --------
@@ -321,7 +321,7 @@ class PolynomialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Go down from the initial learning rate along half a cosine, and up again if it goes on.
+    """Go down from the initial learning rate along half a cosine, and then up again.
 
         eta_min + (initial - eta_min) (1 + cos(pi step / T_max)) / 2
 
@@ -392,7 +392,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     T_0
         How many steps the first way down takes, at least 1.
     T_mult
-        How many times as long each is as the one before, at least 1.
+        By what factor each way down is longer than the one before, at least 1.
     eta_min
         The smallest learning rate, at least 0.
 

@@ -23,16 +23,16 @@ class ReduceLROnPlateau(LRScheduler):
     factor
         What the learning rate is multiplied by, below 1.
     patience
-        How many epochs without progress are waited for.
+        How many epochs without progress to wait for.
     threshold, threshold_mode
         What counts as progress: better by this part of the best metric, ``"rel"``, or by this much,
         ``"abs"``.
     cooldown
-        How many epochs after a change are not counted.
+        How many epochs to ignore after a change.
     min_lr
         The smallest learning rate, or a list with one for each group.
     eps
-        A smaller change of the learning rate is not made.
+        Smaller changes of the learning rate are not made.
 
     Raises
     ------
@@ -91,7 +91,7 @@ class ReduceLROnPlateau(LRScheduler):
     def is_better(self, metric: float) -> bool:
         """Tell whether a metric is better than the best one, by the threshold."""
         margin = self.threshold * (self.best if self.is_relative else 1)
-        # Of the worst possible metric, an infinity, no part is taken.
+        # The worst possible metric is infinite: no fraction of it is added.
         least = self.best if math.isinf(self.best) else self.best - self.sign * margin
         return bool(self.sign * metric < self.sign * least)
 

@@ -13,7 +13,7 @@ from ..optimizer import Optimizer
 class LRScheduler(ABC):
     """What the schedulers share: they set the learning rates of an optimizer's groups.
 
-    A subclass says in `rate` which one follows. The first is set when the scheduler is made.
+    A subclass computes it in `rate`. The first is set when the scheduler is made.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class LRScheduler(ABC):
 
     @abstractmethod
     def rate(self, step: int, initial: float, index: int = 0) -> float:
-        """Return the learning rate of a group after so many steps, from its initial one."""
+        """Return the learning rate of a group after a number of steps, from its initial one."""
 
     def step(self) -> None:
         """Count a step, and set the learning rates of the next."""
@@ -83,7 +83,7 @@ class LRScheduler(ABC):
         return {name: getattr(self, name) for name in self.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on as the scheduler did whose `state_dict` this is; PyTorch's will do.
+        """Continue as the scheduler whose `state_dict` this is; PyTorch's will do.
 
         Raises
         ------

@@ -9,12 +9,17 @@ from microgrand.dispatch import data_of
 from microgrand.nn import (
     activations,
     attention,
+    distances,
     functional,
+    hard,
+    likelihoods,
     linear,
     losses,
     normal,
+    piecewise,
     recurrences,
     shrinking,
+    similarity,
     smooth,
 )
 from microgrand.nn.dropout import masks
@@ -84,6 +89,48 @@ def products_with_logarithms(draw, function):
 )  # fmt: skip
 def units(function):
     return st.builds(lambda x: Case(function, [x]), arrays(shapes(), -4, 4))
+
+
+@covers(hard.hard_swish)
+def units_with_bends(function):
+    between, beyond = arrays(shapes(), -2.9, 2.9), arrays(shapes(), 3.1, 5)
+    return (between | beyond | beyond.map(np.negative)).map(lambda x: Case(function, [x]))
+
+
+@covers(smooth.bent_line, piecewise.decay)
+@st.composite
+def units_with_numbers(draw, function):
+    first, second = draw(st.sampled_from([(0.5, 20.0), (2.0, 8.0), (-1.0, 20.0)]))
+    return Case(lambda x: function(x, first, second), [draw(arrays(shapes(), -4, 4))])
+
+
+@covers(distances.bowl)
+@st.composite
+def bowls(draw, function):
+    width = draw(st.sampled_from([0.5, 2.5]))  # within, or beyond
+    x = draw(arrays(shapes(), 0.6, 2))
+    return Case(lambda x: function(x, width, 0.3), [x * draw(st.sampled_from([1, -1]))])
+
+
+@covers(likelihoods.square_over)
+@st.composite
+def squares_over(draw, function):
+    values = [draw(arrays(shape, 0.5, 2)) for shape in draw(broadcastable_shapes(2))]
+    return draw(some_constant(function, values, ["array"]))
+
+
+@covers(similarity.length)
+@st.composite
+def lengths(draw, function):
+    p = draw(st.sampled_from([1, 2, 3, 0.5]))
+    return Case(lambda x: function(x, p), [draw(arrays(shapes(1), 0.5, 2))])
+
+
+@covers(losses.logistic_surprise)
+@st.composite
+def logistic_surprises(draw, function):
+    values = [draw(arrays(shape)) for shape in draw(broadcastable_shapes(3))]
+    return draw(some_constant(function, values, ["array"]))
 
 
 @covers(smooth.gaussian_unit)
