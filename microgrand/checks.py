@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, Array, Shape
+from .kinds import FLOAT_CLASSES, NUMPY_CLASSES, PLAIN_CLASSES, Array, Shape
 from .traced import is_view
 
 # ------------------------------------------------------------------------------ what things are
@@ -77,6 +77,9 @@ class Accepts:
 
 # ------------------------------------------------------------------------------- the engine
 
+#: In which a primitive's arguments are looked for tensors.
+CONTAINERS = (list, tuple, dict)
+
 
 def check_function(who: str, function: Any) -> None:
     """Raise if what should be a function is none."""
@@ -113,10 +116,10 @@ def accepted_by_vjps(vjps: tuple[Any, ...], joint: Any) -> Accepts:
 def check_keywords(function: Any, kwargs: Mapping[str, Any]) -> None:
     """Raise if a primitive was given a tensor by keyword."""
     for name, arg in kwargs.items():
-        if is_tensor(arg):
+        if is_tensor(arg) or holds_gradient(arg):
             raise TypeError(
-                f"{name_of(function)} was given a tensor as the keyword argument {name!r}; "
-                "give tensors to a primitive by position"
+                f"{name_of(function)} was given a tensor as the keyword argument {name!r}, or in "
+                "it; give tensors to a primitive by position"
             )
     known = Accepts(function).keywords
     if known is not None:
@@ -124,11 +127,21 @@ def check_keywords(function: Any, kwargs: Mapping[str, Any]) -> None:
         check_keywords_are_numpys(function, kwargs.keys() - known)
 
 
+def holds_gradient(arg: Any) -> bool:
+    """Tell whether there is a tensor that requires a gradient in a container, at any depth."""
+    if not isinstance(arg, CONTAINERS):
+        return False
+    for item in arg.values() if isinstance(arg, dict) else arg:
+        if type(item) not in PLAIN_CLASSES and (
+            getattr(item, "_requires_grad", False) or holds_gradient(item)
+        ):
+            return True
+    return False
+
+
 def check_sequence(function: Any, arg: Any) -> None:
-    """Raise if a primitive was given a list of tensors, whose gradients would be lost."""
-    if isinstance(arg, (list, tuple)) and any(
-        getattr(item, "_requires_grad", False) for item in arg
-    ):
+    """Raise if a primitive was given a container of tensors, whose gradients would be lost."""
+    if holds_gradient(arg):
         raise TypeError(
             f"{name_of(function)} was given a {type(arg).__name__} of tensors; give each "
             "tensor as an argument of its own, f(*tensors)"
@@ -265,6 +278,28 @@ def check_same_again(function: Any, data: Any, before: Any) -> None:
             f"remat: {name_of(function)} computed other values in the backward pass than before; "
             "what it depends on has changed, or it draws numbers of its own: draw them outside, "
             "and give them as arguments"
+        )
+
+
+def check_constants_are_unchanged(function: Any, constants: Iterable[tuple[Any, int]]) -> None:
+    """Raise if a tensor that a function of `remat` has used is another one by now."""
+    for reference, version in constants:
+        tensor = reference()
+        if tensor is not None and tensor.version != version:
+            raise RuntimeError(
+                f"remat: a tensor that {name_of(function)} used was changed in place after the "
+                "call, so the gradients would be wrong; call backward() before the change, or "
+                "recompute the loss"
+            )
+
+
+def check_same_tensors(function: Any, others: Iterable[Any]) -> None:
+    """Raise if a function of `remat` has used tensors at one time and not at the other."""
+    if any(True for _ in others):
+        raise RuntimeError(
+            f"remat: {name_of(function)} used other tensors in the backward pass than before, so "
+            "gradients would be lost; a parameter has been replaced since, or a variable of a loop "
+            "names another layer by now: write remat(layer), or `lambda x, layer=layer: layer(x)`"
         )
 
 

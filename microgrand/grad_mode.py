@@ -11,6 +11,8 @@ from . import checks
 
 # A context variable rather than a global: it holds for one thread or asyncio task only.
 grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+#: What it was before each open block, also when threads enter one and the same object.
+before: ContextVar[tuple[bool, ...]] = ContextVar("before", default=())
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,14 +34,16 @@ class GradMode:
 
     def __init__(self, *misplaced: Any) -> None:
         checks.check_no_argument(self, misplaced)
-        self.before: list[bool] = []  # a list: one object may be entered within itself
 
     def __enter__(self) -> None:
-        self.before.append(grad_enabled.get())
+        before.set((*before.get(), grad_enabled.get()))
         grad_enabled.set(self.enabled)
 
     def __exit__(self, *exception: Any) -> None:
-        grad_enabled.set(self.before.pop())
+        blocks = before.get()
+        if blocks:  # or a generator that holds the block is closed by another thread
+            before.set(blocks[:-1])
+            grad_enabled.set(blocks[-1])
 
     def __call__(self, function: Function) -> Function:
         """Return `function` with its whole body inside such a block."""

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import types
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from . import checks, engine
-from .dispatch import data_of
+from .dispatch import data_of, tensors_in
 from .engine import NO_KEYWORDS, Node, backpropagate, defvjp, new_tensor, primitive
 from .flatten_util import as_one
 from .grad_mode import enable_grad, is_grad_enabled
 from .nn.dropout.replay import DropoutMasks
 from .nn.module import Module
 from .tensor import Tensor
-from .transforms import leaves_of, map_tree
+from .transforms import computing_again, is_left_over, leaves_of, map_tree
 from .watching import watch_recording
 
 
@@ -41,6 +43,7 @@ def remat(function: Callable[..., Any]) -> Callable[..., Any]:
     function
         A function or module. It takes tensors, also in lists, tuples and dicts, and returns one or
         several. It may use parameters and other tensors from elsewhere, which get their gradients.
+        To be found as part of another module, a module must be held there by itself, too.
 
     Returns
     -------
@@ -50,16 +53,18 @@ def remat(function: Callable[..., Any]) -> Callable[..., Any]:
     Raises
     ------
     RuntimeError
-        In the backward pass, if the function gives other values the second time: if it draws
-        numbers of its own, or depends on something that has changed.
+        In the backward pass, if the function gives other values the second time, or uses other
+        tensors that require a gradient: if it draws numbers of its own, or depends on something
+        that has changed.
     TypeError
         If `function` cannot be called, or returns tensors of several dtypes.
 
     Notes
     -----
     The second time, dropout has the masks of the first, which are kept, and the buffers of modules
-    are put back as they were, if the function is a module, or a method or function that refers to
-    one.
+    are put back as they were, if the function is a module, or one refers to a module: by an
+    argument, an attribute of the object whose method it is, its closure, a default or a global
+    name.
 
     Examples
     --------
@@ -76,20 +81,27 @@ def remat(function: Callable[..., Any]) -> Callable[..., Any]:
     (2, 4)
     """
     checks.check_function("remat", function)
+    if not isinstance(function, types.FunctionType):
+        return functools.partial(call_for_now, function)  # in which copies, and modules, find it
 
-    @functools.wraps(function, updated=())
+    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not is_grad_enabled():
-            return function(*args, **kwargs)
-        return Call(function, args, kwargs).first_time()
+        return call_for_now(function, *args, **kwargs)
 
     return call
 
 
+def call_for_now(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function that is to be computed again in the backward pass, if there will be one."""
+    if not is_grad_enabled():
+        return function(*args, **kwargs)
+    return Call(function, args, kwargs).first_time()
+
+
 #: The calls that are being computed in this thread, one within the other.
 open_calls: ContextVar[tuple[Call, ...]] = ContextVar("open_calls", default=())
-#: What stands for a result in a nest of outputs.
-RESULT = object()
+#: What stands in a nest for a tensor that wants a gradient: it may want none the second time.
+PLACE = object()
 
 
 class Call:
@@ -97,86 +109,86 @@ class Call:
 
     def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
         self.function = function
-        self.arguments = args, kwargs
+        self.arguments = with_places((args, kwargs))
+        self.given = variables_in((args, kwargs))
+        self.is_result: list[bool] = []  # for each leaf of the output
         self.masks = DropoutMasks()
-        self.given = variables_in(self.arguments)
         self.captured: list[Any] = []  # what the function uses besides its arguments
-        self.inside: set[Node] = set()  # the values that it computes
+        self.constants: list[tuple[Any, int]] = []  # without gradients, weakly, and their versions
         self.data: Any = None
 
     def first_time(self) -> Any:
         """Compute the function; return its output as that of one node of the graph."""
         copies = [alias_of(tensor) for tensor in self.given]
-        tree = self.compute(copies)
+        inside = set(copies)
+        tree = self.compute(copies, inside)
         outputs = variables_in(tree)
         if not outputs:
             return tree
         checks.check_one_dtype(outputs)
-        self.captured = self.find_captured(outputs, set(copies))
-        self.inside.clear()
+        self.captured, constants = find_used(outputs, copies, inside)
+        self.constants = [(weakref.ref(tensor), tensor.version) for tensor in constants]
         one, split = as_one(outputs)
         self.data = one._array
-        tree = map_tree(lambda leaf: RESULT if is_variable(leaf) else leaf, tree)
+        self.is_result = [is_variable(leaf) for leaf in leaves_of(tree)]
+        tree = with_places(tree)
         # With these, the graph of the call and its memory are freed.
-        del outputs, one, copies
+        del outputs, one, copies, inside, constants
         node = remat_output(*self.given, *self.captured, call=self)
         self.data = None
         parts = iter(split(node))
-        return map_tree(lambda leaf: next(parts) if leaf is RESULT else leaf, tree)
+        return map_tree(lambda leaf: next(parts) if leaf is PLACE else leaf, tree)
 
     def second_time(self, g: Any, out: Any, needed: Any) -> list[Any]:
         """Compute the function again, and its VJP on the new graph."""
+        if not any(needed):  # a parameter has been frozen since
+            return [None for _ in needed]
         create_graph = isinstance(out, Node)
+        checks.check_constants_are_unchanged(self.function, self.constants)
         token = engine.observer.set(None)  # what observes this backward pass knows one node only
+        again = computing_again.set(True)
         try:
             copies = [alias_of(tensor) for tensor in self.given]
+            inside = set(copies)
             with buffers_kept([self.function, self.arguments]):
-                output, _ = as_one(variables_in(self.compute(copies)))
-            self.inside.clear()
+                leaves = leaves_of(self.compute(copies, inside))
+            outputs = list(itertools.compress(leaves, self.is_result))
+            captured, _ = find_used(outputs, copies, inside)
+            output, _ = as_one(outputs)
             checks.check_same_again(self.function, output._array, data_of(out))
+            wanted = {tensor for tensor in self.captured if tensor._requires_grad}
+            others = wanted.symmetric_difference(captured)
+            checks.check_same_tensors(self.function, itertools.filterfalse(is_left_over, others))
             sources = [*copies, *self.captured]
             found = backpropagate(output, g, set(sources), create_graph)
         finally:
+            computing_again.reset(again)
             engine.observer.reset(token)
         return [
             found.get(source, np.zeros_like(source._array)) if is_needed else None
             for source, is_needed in zip(sources, needed, strict=True)
         ]
 
-    def compute(self, copies: list[Any]) -> Any:
-        """Call the function on other tensors than those that it was given, with the same masks."""
+    def compute(self, copies: list[Any], inside: set[Any]) -> Any:
+        """Call the function on other tensors than those that it was given, with the same masks.
+
+        What it computes is added to `inside`, where the copies are.
+        """
         left = iter(copies)
-        args, kwargs = map_tree(
-            lambda leaf: next(left) if is_variable(leaf) else leaf, self.arguments
-        )
+        args, kwargs = map_tree(lambda leaf: next(left) if leaf is PLACE else leaf, self.arguments)
+
+        def watch(node: Node) -> Node:
+            # Another thread's, too, if it is computed from these.
+            if self in open_calls.get() or any(arg in inside for arg in tensors_in(node.args)):
+                inside.add(node)
+            return node
+
         token = open_calls.set((*open_calls.get(), self))
         try:
-            with enable_grad(), self.masks, watch_recording(self.watch):
+            with enable_grad(), self.masks, watch_recording(watch):
                 return self.function(*args, **kwargs)
         finally:
             open_calls.reset(token)
-
-    def watch(self, node: Node) -> Node:
-        """Note a value that is computed in this call."""
-        if self in open_calls.get():
-            self.inside.add(node)
-        return node
-
-    def find_captured(self, outputs: list[Any], copies: set[Any]) -> list[Any]:
-        """List the tensors that the function has used besides its arguments: parameters, say."""
-        found = []
-        seen = set(outputs)
-        stack = list(outputs)
-        while stack:
-            node = stack.pop()
-            if node not in self.inside:
-                found += [node] * (node not in copies)
-                continue
-            for arg in node.args:
-                if isinstance(arg, Node) and arg._requires_grad and arg not in seen:
-                    seen.add(arg)
-                    stack.append(arg)
-        return found
 
 
 @primitive
@@ -191,6 +203,31 @@ defvjp(
 )
 
 
+def find_used(
+    outputs: list[Any], copies: list[Any], inside: set[Any]
+) -> tuple[list[Any], list[Any]]:
+    """List the tensors that the function has used besides its arguments: parameters, say.
+
+    Those that require no gradient are the second list.
+    """
+    captured = []
+    constants = []
+    seen = {*outputs, *copies}
+    stack = [output for output in outputs if output not in set(copies)]
+    while stack:
+        node = stack.pop()
+        if not node._requires_grad:
+            constants.append(node)
+        elif node not in inside:
+            captured.append(node)
+        else:
+            for arg in tensors_in(node.args):
+                if arg not in seen:
+                    seen.add(arg)
+                    stack.append(arg)
+    return captured, constants
+
+
 def is_variable(leaf: Any) -> bool:
     """Tell whether something requires a gradient."""
     return isinstance(leaf, Tensor) and leaf.requires_grad
@@ -201,6 +238,11 @@ def variables_in(tree: Any) -> list[Any]:
     return [leaf for leaf in leaves_of(tree) if is_variable(leaf)]
 
 
+def with_places(tree: Any) -> Any:
+    """Return a nest with nothing but places where there were tensors that want a gradient."""
+    return map_tree(lambda leaf: PLACE if is_variable(leaf) else leaf, tree)
+
+
 def alias_of(tensor: Any) -> Any:
     """Make a tensor of the same array that is computed from another one: the graph's way out."""
     return new_tensor(tensor._array, np.positive, (tensor,), NO_KEYWORDS, tensor.version)
@@ -209,31 +251,60 @@ def alias_of(tensor: Any) -> Any:
 @contextlib.contextmanager
 def buffers_kept(places: Any) -> Iterator[None]:
     """Put the buffers of modules back as they are now: running statistics count a batch once."""
-    modules = [module for place in places for module in modules_in(place)]
+    modules = modules_in(places, set())
     buffers = dict.fromkeys(buffer for module in modules for buffer in module.buffers())
     before = [(buffer, buffer._array, buffer._array.copy(), buffer.version) for buffer in buffers]
     try:
         yield
     finally:
         for buffer, array, values, version in before:
-            array[...] = values
+            if getattr(array.flags, "writeable", True):
+                array[...] = values
             buffer._array, buffer.version = array, version
 
 
-def modules_in(place: Any) -> Iterator[Module]:
+def modules_in(place: Any, seen: set[int]) -> Iterator[Module]:
     """Yield the modules that a function refers to."""
     if isinstance(place, Module):
         yield place
-    elif isinstance(place, (list, tuple)):
-        for item in place:
-            yield from modules_in(item)
-    elif isinstance(place, dict):
-        yield from modules_in(list(place.values()))
-    elif isinstance(place, functools.partial):
-        yield from modules_in((place.func, place.args, place.keywords))
-    elif isinstance(place, types.MethodType):
-        yield from modules_in(place.__self__)
-    elif isinstance(place, types.FunctionType):
-        for cell in place.__closure__ or ():
-            with contextlib.suppress(ValueError):  # it has no value yet
-                yield from modules_in(cell.cell_contents)
+    elif id(place) not in seen:
+        seen.add(id(place))
+        for part in parts_of(place):
+            yield from modules_in(part, seen)
+
+
+def parts_of(place: Any) -> Iterable[Any]:
+    """List what a container holds, or what a function refers to."""
+    if isinstance(place, (list, tuple)):
+        return place
+    if isinstance(place, dict):
+        return list(place.values())
+    if isinstance(place, functools.partial):
+        return place.func, place.args, place.keywords
+    if isinstance(place, types.MethodType):
+        owner = place.__self__
+        return place.__func__, owner if isinstance(owner, Module) else attributes_of(owner)
+    if isinstance(place, types.FunctionType):
+        return referred_to(place)
+    return [attributes_of(place)] if callable(place) else ()
+
+
+def attributes_of(owner: Any) -> dict[str, Any]:
+    """Return an object's attributes by name."""
+    return getattr(owner, "__dict__", {})
+
+
+def referred_to(function: types.FunctionType) -> Iterator[Any]:
+    """Yield what a function refers to: by its closure, its defaults, and global names."""
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # it has no value yet
+            yield cell.cell_contents
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    codes = [function.__code__]
+    for code in codes:  # and those of functions that it makes
+        codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
+        for name in code.co_names:
+            value = function.__globals__.get(name)
+            if not isinstance(value, types.FunctionType):  # which may lead through the whole file
+                yield value

@@ -466,7 +466,8 @@ class Tensor(Node):
 
     def __reduce__(self) -> Any:
         checks.check_can_be_copied(self)
-        return rebuild, (type(self), self._array, self._requires_grad, self._grad)
+        attributes = getattr(self, "__dict__", None)  # which a subclass may have
+        return rebuild, (type(self), self._array, self._requires_grad, self._grad), attributes
 
     # ---- array methods: each is the NumPy function of its name
 

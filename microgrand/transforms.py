@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,9 @@ def map_tree(function: Function, tree: Tree, *others: Tree) -> Tree:
     if tree is None:
         return None
     if isinstance(tree, dict):
+        for other in others:
+            if other.keys() != tree.keys():
+                raise ValueError(f"expected arrays named {[*tree]} in this place, got {[*other]}")
         return {key: map_tree(function, tree[key], *(o[key] for o in others)) for key in tree}
     if isinstance(tree, (list, tuple)):
         for other in others:
@@ -61,6 +65,11 @@ def leaves_of(tree: Tree) -> list[Value]:
     leaves: list[Value] = []
     map_tree(leaves.append, tree)
     return leaves
+
+
+def same_nest(tree: Tree) -> Tree:
+    """Return new dicts, lists and tuples with the same arrays: others may change the old ones."""
+    return map_tree(lambda leaf: leaf, tree)
 
 
 # --------------------------------------------------------------------------- vector-Jacobian
@@ -83,17 +92,26 @@ def make_variable(x: ArrayLike) -> Any:
     return variable
 
 
+#: Is a function computed again in a backward pass, by `remat`, to have its graph once more?
+computing_again: ContextVar[bool] = ContextVar("computing_again", default=False)
+
+
+def is_left_over(node: Node) -> bool:
+    """Tell whether a node is the variable of a transform that is done with it."""
+    return isinstance(node, Variable) and not node.active
+
+
 def depends_on_others(output: Tensor, variables: Sequence[Tensor]) -> bool:
     """Tell whether a derivative of `output` is itself to be differentiated by someone else.
 
     This is the case if the graph has leaves besides our `variables`: a parameter that the function
-    closes over, or the variable of a transform around us that is still at work.
+    closes over, or the variable of a transform around us that is still at work; or has come back to
+    it, if this is computed again.
     """
     own = set(variables)
+    again = computing_again.get()
     return any(
-        node.primitive is None
-        and node not in own
-        and not (isinstance(node, Variable) and not node.active)
+        node.primitive is None and node not in own and (again or not is_left_over(node))
         for node in count_uses(output)
     )
 
@@ -142,7 +160,7 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
     in_outer_graph = is_grad_enabled()
     with enable_grad():
         trees = tuple(map_tree(make_variable, primal) for primal in primals)
-        output = f(*trees)
+        output = same_nest(f(*same_nest(trees)))
     variables = leaves_of(trees)
     outputs = leaves_of(output)
     for value in outputs:
@@ -189,6 +207,8 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
 
 def check_cotangent(value: Tensor, cotangent: ArrayLike) -> Value:
     """Return the cotangent of an output as an array or tensor, of the output's shape."""
+    if cotangent is None:
+        raise TypeError("the cotangent is None, expected an array; give zeros for no gradient")
     if not isinstance(cotangent, Tensor):
         library = library_of(value)
         if library is None:

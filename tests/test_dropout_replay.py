@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import copy
 import threading
 
 import numpy as np
@@ -464,3 +465,26 @@ def test_one_mask_over_the_steps_of_a_loop():
     run(x)
     assert not np.array_equal(seen[0], seen[-1])
     assert gradcheck(nn.DropoutMasks().hold(run), x, order=2)
+
+
+class Held(nn.Module):
+    def __init__(self, layer, registered=True):
+        if registered:
+            self.layer = layer
+        self.call = nn.DropoutMasks().hold(layer)
+
+    def forward(self, x):
+        return self.call(x)
+
+
+def test_a_copy_of_a_module_holds_its_own_layer():
+    net = Held(nn.Linear(2, 2, dtype=float))
+    other = copy.deepcopy(net)
+    other(np.ones((1, 2))).sum().backward()
+    np.testing.assert_array_equal(other.layer.bias.grad, [1, 1])
+    assert net.layer.bias.grad is None
+
+
+def test_a_layer_that_is_held_here_only_is_an_error():
+    with pytest.raises(TypeError, match="holds a Linear that is not found there"):
+        list(Held(nn.Linear(2, 2), registered=False).parameters())

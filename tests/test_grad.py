@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgrand import Tensor, defvjp, primitive
+from microgrand.nn import Buffer, Parameter
 from microgrand.nn.functional import linear
 from microgrand.optim import SGD
 
@@ -54,6 +55,29 @@ def test_a_shallow_copy_has_values_and_a_gradient_of_its_own():
     assert (w.grad, twin.grad) == ([2.0], [4.0])
     SGD([w], lr=0.5).step()
     assert (w.data, twin.data) == ([0.0], [1.0]), "a step of one does not change the other"
+
+
+class Tagged(Parameter):
+    """A parameter with attributes."""
+
+    def __init__(self, data, rate):
+        super().__init__(data)
+        self.rate = rate
+
+
+class TaggedBuffer(Buffer):
+    """A buffer with attributes."""
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, by_pickle])
+def test_a_copy_has_the_attributes_of_a_subclass(duplicate):
+    new = duplicate(Tagged([1.0], rate=0.5))
+    assert type(new) is Tagged
+    assert (new.rate, new.tolist(), new.requires_grad) == (0.5, [1.0], True)
+    buffer = TaggedBuffer([1.0], persistent=False)
+    buffer.source = "data"
+    new = duplicate(buffer)
+    assert (new.source, new.persistent) == ("data", False)
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])

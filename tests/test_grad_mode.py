@@ -1,6 +1,7 @@
 """Whether operations are recorded: `no_grad` and `enable_grad`, in blocks, threads and tasks."""
 
 import asyncio
+import contextvars
 import functools
 import threading
 
@@ -88,6 +89,63 @@ def test_no_grad_holds_for_its_own_thread():
         inside.set()
         thread.join()
     assert seen == [True]
+
+
+def test_threads_may_share_one_object():
+    mode, entered, left = no_grad(), threading.Event(), threading.Event()
+    seen = []
+
+    def other():
+        with mode:
+            entered.set()
+            left.wait()
+        seen.append(is_grad_enabled())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait()
+    with no_grad():
+        with mode:
+            left.set()
+            thread.join()
+        assert not is_grad_enabled()
+    assert seen == [True]
+    assert is_grad_enabled()
+
+
+def begun():
+    """Begin a generator that holds a block."""
+
+    def evaluations():
+        with no_grad():
+            yield
+
+    generator = evaluations()
+    next(generator)
+    return generator
+
+
+def test_a_block_in_a_generator_that_is_left_inside_another_one_leaves_no_trace():
+    generator = begun()
+    with no_grad():
+        generator.close()
+        assert not is_grad_enabled()
+    assert is_grad_enabled()
+
+
+def test_a_block_in_a_generator_that_another_thread_leaves_does_not_matter_to_it():
+    seen = []
+
+    def other(generator):
+        generator.close()
+        seen.append(is_grad_enabled())
+
+    context = contextvars.copy_context()  # where the block stays open
+    thread = threading.Thread(target=other, args=(context.run(begun),))
+    thread.start()
+    thread.join()
+    assert seen == [True]
+    assert is_grad_enabled()
 
 
 def test_no_grad_holds_for_its_own_task():

@@ -171,3 +171,15 @@ def test_a_view_of_a_frozen_parameter_keeps_its_own_values():
     layer.half()
     assert isinstance(view, Tensor)
     assert view.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", [nn.Parameter, nn.Buffer])
+def test_a_loaded_state_does_not_change_a_view_of_what_is_not_learned(kind):
+    layer = nn.Module()
+    layer.weight = kind(np.eye(2)).requires_grad_(False)
+    x = Tensor(np.ones((1, 2)), requires_grad=True)
+    loss = (x @ layer.weight.T).sum()
+    layer.load_state_dict({"weight": np.full((2, 2), 7.0)})
+    loss.backward()
+    np.testing.assert_array_equal(x.grad, [[1.0, 1.0]])
+    np.testing.assert_array_equal(layer.weight.data, np.full((2, 2), 7.0))

@@ -123,6 +123,14 @@ def test_tensors_must_be_arguments_of_their_own():
         add(leaf(1.0), (1.0, w))
     with pytest.raises(TypeError, match=r"keyword argument 'scale'.*by position"):
         add(leaf(1.0), [1.0], scale=w)
+    for others, kind in ({"a": w}, "dict"), ([[1.0], [w]], "list"), (({"a": [w]},), "tuple"):
+        straight_through = make(lambda x, others: np.round(x), identity_vjp)
+        with pytest.raises(TypeError, match=f"given a {kind} of tensors"):
+            straight_through(others, 1.0)
+        with pytest.raises(TypeError, match=f"given a {kind} of tensors"):
+            add(leaf(1.0), others)
+        with pytest.raises(TypeError, match=r"keyword argument 'scale', or in it;.*by position"):
+            add(leaf(1.0), [1.0], scale=others)
     closure = make(lambda x: x * w, identity_vjp)
     with pytest.raises(TypeError, match="not among its arguments"):
         closure(leaf(1.0))

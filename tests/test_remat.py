@@ -1,5 +1,7 @@
 """`remat`: the same values and derivatives from less memory."""
 
+import copy
+import pickle
 import threading
 import tracemalloc
 
@@ -184,11 +186,15 @@ def test_only_what_is_needed_is_computed_again():
     assert len(calls) == 5
 
 
-def test_running_statistics_count_a_batch_once():
+the_net = None  # a global name
+
+
+def test_running_statistics_count_a_batch_once(monkeypatch):
     class Center(nn.Module):
         def __init__(self):
             self.mean, self.count = nn.Buffer(np.zeros(2)), nn.Buffer(0)
             self.weight = nn.Parameter(np.ones(2))
+            self.constant = nn.Buffer(np.broadcast_to(1.0, 2))  # read-only
 
         def forward(self, x):
             self.mean.data = 0.9 * self.mean.data + 0.1 * np.mean(x, axis=0).data
@@ -196,8 +202,29 @@ def test_running_statistics_count_a_batch_once():
             return (x - np.mean(x, axis=0)) * self.weight
 
     x = Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
-    for call in (lambda net: net), (lambda net: net.forward), (lambda net: lambda x: net(x)):
+
+    class Owner:
+        def __init__(self, net):
+            self.nets = [net]
+
+        def __call__(self, x):
+            return self.nets[0](x)
+
+    def again(net):
+        def f(x, more=True):
+            return f(x, False) if more else net(x)
+
+        return f
+
+    calls = [
+        *(lambda net: net, lambda net: net.forward, lambda net: lambda x: net(x), again),
+        *(lambda net: lambda x, net=net: net(x), lambda net: lambda x, *, net=net: net(x)),
+        *(lambda net: Owner(net), lambda net: Owner(net).__call__),
+        *(lambda net: lambda x: the_net(x), lambda net: lambda x: (lambda: the_net(x))()),
+    ]
+    for call in calls:
         net = Center()
+        monkeypatch.setitem(globals(), "the_net", net)
         (remat(call(net))(x) ** 2).sum().backward()
         assert net.count.item() == 1
         np.testing.assert_allclose(net.mean.data, [0.2, 0.3])
@@ -296,3 +323,240 @@ def test_compiled():
         return [*found, net.state_dict()]
 
     assert_same_bits(train(True), train(False))
+
+
+def gates():
+    """Layers whose values at first are all the same."""
+    return [nn.Parameter(np.ones(2)) for _ in range(3)]
+
+
+def in_a_loop(x, layers):
+    for layer in layers:
+        x = remat(lambda x: np.sin(x * layer))(x)  # noqa: B023  # the mistake
+    return x
+
+
+def as_a_function_of_parameters(x, layers):
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(2, 2, dtype=float)
+
+        def forward(self, x):
+            return remat(self.layer)(x)
+
+    net = Net()
+    parameters = {name: leaf(value) for name, value in net.state_dict().items()}
+    return nn.utils.functional_call(net, parameters, x)
+
+
+def with_a_parameter_replaced(x, layers):
+    out = remat(lambda x: x * layers[0])(x)
+    layers[0] = nn.Parameter(layers[0].detach())
+    return out
+
+
+def with_another_threads_graph(x, layers):
+    found = []
+
+    def f(x):
+        thread = threading.Thread(target=lambda: found.append(layers[0] * layers[0]))
+        thread.start()
+        thread.join()
+        return x * found.pop()
+
+    return remat(f)(x)
+
+
+def leaf(value):
+    return Tensor(value, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        in_a_loop,
+        as_a_function_of_parameters,
+        with_a_parameter_replaced,
+        with_another_threads_graph,
+    ],
+)
+def test_other_tensors_of_the_same_values_are_an_error(function):
+    x = leaf(np.ones(2))
+    with pytest.raises(RuntimeError, match=r"used other tensors .* layer=layer"):
+        function(x, gates()).sum().backward()
+    assert x.grad is None
+
+
+def test_the_layer_of_a_loop_is_kept_where_it_is_given():
+    x, layers = np.ones(2), gates()
+    for layer in layers:
+        x = remat(lambda x, layer=layer: np.sin(x * layer))(x)
+    x.sum().backward()
+    assert all(np.all(layer.grad) for layer in layers)
+
+
+def test_a_parameter_may_be_frozen_and_variables_made_inside_are_new_ones():
+    x, frozen, w = leaf(np.ones(2)), leaf(np.ones(2)), leaf(2.0)
+
+    def f(x):
+        return np.tanh(x * frozen) * grad(lambda z: np.sin(z) * w)(1.0)
+
+    loss = remat(f)(x).sum()
+    frozen.requires_grad = False
+    loss.backward()
+    np.testing.assert_allclose(w.grad, 2 * np.tanh(1) * np.cos(1))
+    np.testing.assert_allclose(x.grad, 2 * np.cos(1) * (1 - np.tanh(1) ** 2))
+    assert frozen.grad is None
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_constant_tensor_that_has_changed_is_an_error_whatever_the_values(given):
+    x, constant = leaf(0.0), Tensor(2.0)
+    loss = remat(np.multiply)(x, constant) if given else remat(lambda x: x * constant)(x)
+    constant += 1  # the value is 0 as before, its derivative is not
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+    assert x.grad is None
+
+
+def test_a_list_that_is_changed_after_the_call_changes_no_gradient():
+    x, factors = leaf(0.0), [2.0]
+    loss = remat(lambda x, factors: x * factors[0])(x, factors)
+    factors[0] = 3.0
+    loss.backward()
+    assert x.grad == 2
+
+
+def test_threads_inside_are_computed_again_with_the_call():
+    def f(x, w):
+        parts = []
+        threads = [threading.Thread(target=lambda: parts.append(x * w)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+            thread.join()
+        return parts[0] * parts[1]
+
+    w, x = leaf(2.0), leaf(3.0)
+    remat(lambda x: f(x, w))(x).backward()
+    assert (w.grad, x.grad) == (36, 24)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, wrap, layer, held=True):
+        if held:
+            self.layer = layer
+        self.call = wrap(layer)
+
+    def forward(self, x):
+        return self.call(x)
+
+
+@pytest.mark.parametrize("wrap", [remat, lambda layer: remat(layer.forward)])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_of_a_module_computes_its_own_layers_again(wrap, duplicate):
+    net = Wrapped(wrap, nn.Linear(2, 2, dtype=float))
+    other = duplicate(net)
+    other(np.ones((1, 2))).sum().backward()
+    np.testing.assert_array_equal(other.layer.bias.grad, [1, 1])
+    assert net.layer.bias.grad is None
+
+
+def test_a_layer_that_a_module_holds_nowhere_else_is_an_error():
+    with pytest.raises(TypeError, match="holds a Linear that is not found there"):
+        list(Wrapped(remat, nn.Linear(2, 2), held=False).parameters())
+    assert len(list(Wrapped(remat, nn.Linear(2, 2)).parameters())) == 2
+
+
+def test_methods_may_be_decorated():
+    class Scale:
+        factor = 3.0
+
+        @remat
+        def times(self, x):
+            """Multiply."""
+            return x * self.factor
+
+    x = leaf(2.0)
+    Scale().times(x).backward()
+    assert x.grad == 3
+    assert Scale.times.__doc__ == "Multiply."
+
+
+@pytest.mark.parametrize("frozen", ["a", "b", "c", "ab", "bc", "abc"])
+@pytest.mark.parametrize("pick", [slice(None), slice(1), slice(1, 2)])
+def test_arguments_and_parameters_may_be_frozen_meanwhile(frozen, pick):
+    found = []
+    for wrap in (lambda f: f), remat:
+        tensors = a, b, c = leaf(1.0), leaf(1.0), leaf(1.0)
+        z = leaf(2.0)
+        outputs = wrap(lambda pair, c=c: [pair[0] * pair[1] ** 2, np.exp(pair[1]), c**3])([a, b])
+        loss = z * sum(outputs[pick])
+        for name in frozen:
+            {"a": a, "b": b, "c": c}[name].requires_grad = False
+        loss.backward()
+        found.append([tensor.grad for tensor in (*tensors, z)])
+    if pick == slice(None):
+        assert found[1] == found[0]
+    for eager, other in zip(*found, strict=True):  # remat gives zeros where nothing was used
+        assert (0 if eager is None else eager) == (0 if other is None else other)
+
+
+def test_threads_may_go_back_through_one_graph_at_once():
+    begun, may_go_on, errors = threading.Event(), threading.Event(), []
+
+    def f(x):
+        y = np.sin(x)
+        if threading.current_thread() is slow:
+            begun.set()
+            may_go_on.wait()
+        return y * x
+
+    def go_back():
+        try:
+            loss.backward(retain_graph=True)
+        except RuntimeError as error:
+            errors.append(error)
+
+    slow = threading.Thread(target=go_back)
+    x = leaf(1.0)
+    loss = remat(f)(x)
+    slow.start()
+    begun.wait()
+    loss.backward(retain_graph=True)
+    may_go_on.set()
+    slow.join()
+    assert not errors
+    np.testing.assert_allclose(x.grad, 2 * (np.sin(1) + np.cos(1)))
+
+
+TRANSFORMED = {
+    "of its argument": lambda x, wrap: wrap(lambda y: slope_at_1(lambda z: np.sin(z * y)))(x),
+    "and more": lambda x, wrap: wrap(lambda y: y * y + slope_at_1(lambda z: np.sin(z * y)))(x),
+    "of what is around": lambda x, wrap: wrap(lambda y: y * slope_at_1(lambda z: np.sin(z * x)))(
+        3.0
+    ),
+    "of both": lambda x, wrap: wrap(lambda y: slope_at_1(lambda z: np.sin(z * y * x)))(np.exp(x)),
+    "nested": lambda x, wrap: wrap(lambda y: wrap(lambda z: slope_at_1(lambda u: u**3 * x * z))(y))(
+        x
+    ),
+}
+
+
+def slope_at_1(function):
+    return grad(function)(1.0)
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_transforms_inside(name):
+    def once(x):
+        return TRANSFORMED[name](x, lambda function: function)
+
+    def again(x):
+        return TRANSFORMED[name](x, remat)
+
+    for _ in range(3):
+        once, again = grad(once), grad(again)
+        np.testing.assert_allclose(again(0.7), once(0.7), rtol=1e-12)
+    x = leaf(0.7)
+    TRANSFORMED[name](x, remat).backward()
+    np.testing.assert_allclose(x.grad, grad(lambda x: TRANSFORMED[name](x, remat))(0.7))

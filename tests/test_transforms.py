@@ -184,6 +184,36 @@ def test_several_arguments_and_nested_containers():
     assert grad(g, -1)(params, 2.0) == 17.0
 
 
+def replace_item(nest):
+    nest["w"][0] = nest["w"][0] * 2
+    return nest["w"][0] ** 2
+
+
+def take_out(nest):
+    return (2 * nest.pop("w")[0]) ** 2
+
+
+@pytest.mark.parametrize("function", [replace_item, take_out])
+def test_a_function_may_change_the_containers_that_it_is_given(function):
+    nest = {"w": [np.array(3.0)]}
+    assert grad(function)(nest) == {"w": [24.0]}
+    assert hessian(function)(nest) == {"w": [{"w": [8.0]}]}
+    assert jvp(function, [nest], [{"w": [1.0]}]) == (36.0, 24.0)
+    assert nest == {"w": [3.0]}
+
+
+def test_a_container_of_results_may_be_used_again():
+    results = {}
+
+    def power(x, n):
+        results["y"] = x**n
+        return results
+
+    _, pullback = vjp(lambda x: power(x, 2), np.ones(2))
+    power(np.ones(3), 3)
+    np.testing.assert_array_equal(pullback({"y": np.ones(2)})[0], [2.0, 2.0])
+
+
 def test_blocks_of_a_hessian_of_two_arguments():
     (xx, xy), (yx, yy) = hessian(lambda x, y: np.sum(x**2 * y), (0, 1))(np.ones(2), np.full(2, 3.0))
     np.testing.assert_array_equal(xx, 6 * np.eye(2))
@@ -251,6 +281,10 @@ def test_dtype_of_the_argument_is_kept():
     assert grad(lambda x: np.sum(x * np.ones(2)))(np.ones(2, np.float32)).dtype == np.float32
 
 
+def two_results(cotangent):
+    return vjp(lambda x: {"a": x, "b": x}, 1.0)[1](cotangent)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -263,6 +297,9 @@ def test_dtype_of_the_argument_is_kept():
         (lambda: vjp(np.sin, np.ones(3))[1](np.ones(2)), ValueError, r"\(2,\), expected \(3,\)"),
         (lambda: grad(np.sin, -2)(1.0), ValueError, "argument -2.*1 positional"),
         (lambda: vjp(lambda x: (x, x), 1.0)[1]((1.0,)), ValueError, "expected 2 arrays .* got 1"),
+        (lambda: two_results({"a": 1.0}), ValueError, r"named \['a', 'b'\] .* got \['a'\]"),
+        (lambda: two_results({"a": 1.0, "b": 1.0, "c": 1.0}), ValueError, r"got \['a', 'b', 'c'\]"),
+        (lambda: two_results({"a": 1.0, "b": None}), TypeError, "is None.*give zeros"),
         (lambda: jvp(np.sin, [1.0], [1.0, 1.0]), ValueError, "expected 1 arrays .* got 2"),
         (lambda: jvp(np.sin, 1.0, 1.0), TypeError, "list or tuple"),
         (lambda: hvp(np.sum, np.ones(1), [np.ones(1)]), TypeError, r"primals as a list .*\[x\]"),

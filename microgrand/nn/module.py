@@ -81,7 +81,8 @@ class Buffer(Tensor):
         self.persistent = bool(persistent)
 
     def __reduce__(self) -> Any:
-        return (*super().__reduce__(), (None, {"persistent": self.persistent}))
+        *how, attributes = super().__reduce__()
+        return (*how, (attributes, {"persistent": self.persistent}))
 
 
 class Module:
@@ -511,9 +512,8 @@ class Module:
     ) -> IncompatibleKeys:
         """Write the values of a `state_dict` into the parameters and buffers, in place.
 
-        A loss that was computed before is out of date, and its ``backward`` raises an error. One
-        computed from a view of a frozen parameter, such as ``weight.T``, does not: its gradient
-        would be wrong.
+        A loss that was computed before is out of date, and its ``backward`` raises an error; but a
+        view of a frozen parameter, such as ``weight.T``, keeps its values, and a loss of it.
 
         Parameters
         ----------
@@ -586,8 +586,11 @@ class Module:
     def write_values(self, values: tuple[dict[Tensor, Any], Any]) -> None:
         """Write what `values_to_load` has returned, which cannot fail."""
         for tensor, value in values[0].items():
-            tensor.version += 1  # tells graphs that have saved the values
-            tensor.data[...] = value
+            if tensor._requires_grad:
+                tensor.version += 1  # tells graphs that have saved the values
+                tensor.data[...] = value
+            else:  # of this, there may be views outside any graph
+                tensor.data = value
 
     # ---- hooks
 

@@ -101,14 +101,16 @@ def put_back(g: Value, numbers: Array, shape: Shape) -> Value:
 
 
 def add_up(numbers: Array, values: Value, length: int) -> Value:
-    """Add each value to the sum with its number, in float64."""
+    """Add each value to the sum with its number, in float64 or a longer dtype."""
     numbers, values = np.ravel(numbers), np.ravel(values)
     if values.dtype.kind == "c":
         real, imag = (add_up(numbers, part, length) for part in (values.real, values.imag))
         return real + 1j * imag
-    if values.__class__ in NUMPY_CLASSES:
+    dtype = np.result_type(values.dtype, np.float64)
+    if values.__class__ in NUMPY_CLASSES and dtype == np.float64:
         return np.bincount(numbers, values, length)
-    total = np.zeros(length, like=library_of(values))  # whose bincount may look at the numbers
+    # NumPy's knows float64 only, another library's may look at the numbers.
+    total = np.zeros(length, dtype, like=library_of(values))
     np.add.at(total, numbers, values)
     return total
 

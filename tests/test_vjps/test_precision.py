@@ -226,3 +226,19 @@ def test_infinities_end(function):
 def test_where_lapack_does_not_end_is_an_error(function):
     with pytest.raises(np.linalg.LinAlgError, match="infinite or missing"):
         function(Tensor([[np.inf, 1.0], [1.0, 1.0]], requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    "select",
+    [np.flip, np.triu, np.tril, np.diag, lambda x: np.take(x, [0, 0, 2], 1), np.trace],
+)
+@pytest.mark.parametrize("dtype", [np.longdouble, np.clongdouble])
+def test_selections_add_up_in_the_longest_dtype(select, dtype):
+    values = np.arange(9, dtype=np.longdouble).reshape(3, 3)
+    gradients = []
+    for unit in np.longdouble(1), 1 + np.finfo(np.longdouble).eps:
+        x = Tensor(values.copy(), requires_grad=True)
+        np.sum(np.real(select(x.astype(dtype)) * unit)).backward()
+        gradients.append(x.grad)
+    assert gradients[0].any()
+    np.testing.assert_array_equal(gradients[1], gradients[0] * unit)

@@ -9,6 +9,7 @@ later pass: inside its block it is the source that masks.py asks for masks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -122,12 +123,12 @@ class DropoutMasks:
         Raises TypeError if `function` cannot be called.
         """
         checks.check_can_be_held(function)
+        return functools.partial(self.run, function)  # copies, and modules, look into it
 
-        def held(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return function(*args, **kwargs)
-
-        return held
+    def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function inside ``with self:``."""
+        with self:
+            return function(*args, **kwargs)
 
     def __len__(self) -> int:
         return len(self.masks or ())
