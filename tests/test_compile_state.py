@@ -15,7 +15,15 @@ from compiled import assert_same_bits
 from test_compile_changes import Scaled, X
 
 from microgrand import Tensor, compile, manual_seed, no_grad
-from microgrand.nn import Dropout, DropoutMasks, GaussianDropout, Parameter
+from microgrand.nn import (
+    Dropout,
+    DropoutMasks,
+    GaussianDropout,
+    Linear,
+    Parameter,
+    ReLU,
+    Sequential,
+)
 from microgrand.nn.dropout.layers import DropoutBase
 from microgrand.optim import SGD, Adam, project_max_norm
 
@@ -522,6 +530,23 @@ def test_recording_takes_as_long_for_each_of_many_parameters(kind):
 
     few, more, many = map(recorded, (5, 10, 15))
     assert abs((many - more) - (more - few)) < (many - more) / 1000
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_a_recording_is_dropped_without_a_search_for_cycles(kind, monkeypatch):
+    monkeypatch.setattr("gc.collect", lambda: pytest.fail("a cycle refers to recorded values"))
+    layers = Sequential(Linear(3, 4), ReLU(), Dropout(0.5), Linear(4, 2))
+    optimizer = kind(layers.parameters(), lr=0.1)
+
+    @compile
+    def step(x):
+        optimizer.zero_grad()
+        (layers(x) ** 2).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step(np.ones((2, 3), np.float32))
+    assert step.traces
 
 
 @pytest.mark.parametrize("kind", [Dropout, GaussianDropout])

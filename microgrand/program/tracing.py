@@ -327,6 +327,7 @@ class Tracing:
         self.args, self.kwargs, self.given = (), {}, None
         self.copies, self.names = {}, []
         self.effects = []
+        self.replacing.put.clear()  # an optimizer's class, while it was recorded, refers to it
         del self.replacing
         self.state.before = self.state.slots = []
         self.state.lists = self.state.wholes = self.state.attributes = self.state.fixed = []
