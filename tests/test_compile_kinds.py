@@ -115,7 +115,8 @@ def test_few_are_refused():
             compile(function)(x)
         except TypeError:
             refused.append(name)
-    assert refused == []
+    is_dispatched = isinstance(np.strings.replace, type(np.sum))  # not in NumPy 2.2
+    assert refused == ([] if is_dispatched else ["texts"])
 
 
 def test_a_draw_of_a_length_that_depends_on_values():
