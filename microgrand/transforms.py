@@ -48,8 +48,9 @@ def map_tree(function: Function, tree: Tree, *others: Tree) -> Tree:
         return None
     if isinstance(tree, dict):
         for other in others:
-            if other.keys() != tree.keys():
-                raise ValueError(f"expected arrays named {[*tree]} in this place, got {[*other]}")
+            if not isinstance(other, dict) or other.keys() != tree.keys():
+                got = [*other] if isinstance(other, dict) else f"a {type(other).__name__}"
+                raise ValueError(f"expected arrays named {[*tree]} in this place, got {got}")
         return {key: map_tree(function, tree[key], *(o[key] for o in others)) for key in tree}
     if isinstance(tree, (list, tuple)):
         for other in others:
