@@ -41,7 +41,7 @@ class GradMode:
 
     def __exit__(self, *exception: Any) -> None:
         blocks = before.get()
-        if blocks:  # or a generator that holds the block is closed by another thread
+        if blocks:  # there are none if another thread closes a generator that holds the block
             before.set(blocks[:-1])
             grad_enabled.set(blocks[-1])
 
