@@ -68,8 +68,8 @@ def leaves_of(tree: Tree) -> list[Value]:
     return leaves
 
 
-def same_nest(tree: Tree) -> Tree:
-    """Return new dicts, lists and tuples with the same arrays: others may change the old ones."""
+def copy_of_nest(tree: Tree) -> Tree:
+    """Return new dicts, lists and tuples with the same arrays: a function may change its own."""
     return map_tree(lambda leaf: leaf, tree)
 
 
@@ -161,7 +161,7 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
     in_outer_graph = is_grad_enabled()
     with enable_grad():
         trees = tuple(map_tree(make_variable, primal) for primal in primals)
-        output = same_nest(f(*same_nest(trees)))
+        output = copy_of_nest(f(*copy_of_nest(trees)))
     variables = leaves_of(trees)
     outputs = leaves_of(output)
     for value in outputs:
