@@ -38,7 +38,8 @@ def name_of(function: Any) -> str:
     module = getattr(function, "__module__", None) or ""
     # A script's own need no module, and Python's in C are in such as _operator.
     module = "" if module == "__main__" else module.removeprefix("_")
-    name = getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
+    named = getattr(function, "__wrapped__", function)  # without a name, a primitive inherits none
+    name = getattr(named, "__qualname__", getattr(named, "__name__", repr(named)))
     if isinstance(function, np.ufunc):  # which does not know its module
         for where, library in ("np", np), ("scipy.special", sys.modules.get("scipy.special")):
             if getattr(library, name, None) is function:

@@ -11,8 +11,8 @@ from . import checks
 
 # A context variable rather than a global: it holds for one thread or asyncio task only.
 grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-#: What it was before each open block, also when threads enter one and the same object.
-before: ContextVar[tuple[bool, ...]] = ContextVar("before", default=())
+#: The blocks that are open in the thread or task, the innermost one first: that decides.
+open_blocks: ContextVar[tuple[GradMode, ...]] = ContextVar("open_blocks", default=())
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -36,14 +36,16 @@ class GradMode:
         checks.check_no_argument(self, misplaced)
 
     def __enter__(self) -> None:
-        before.set((*before.get(), grad_enabled.get()))
+        open_blocks.set((self, *open_blocks.get()))
         grad_enabled.set(self.enabled)
 
     def __exit__(self, *exception: Any) -> None:
-        blocks = before.get()
-        if blocks:  # or a generator that holds the block is closed by another thread
-            before.set(blocks[:-1])
-            grad_enabled.set(blocks[-1])
+        # A generator may leave a block that is not the innermost one, or is another thread's.
+        blocks = list(open_blocks.get())
+        if self in blocks:
+            blocks.remove(self)
+            open_blocks.set(tuple(blocks))
+            grad_enabled.set(blocks[0].enabled if blocks else True)
 
     def __call__(self, function: Function) -> Function:
         """Return `function` with its whole body inside such a block."""

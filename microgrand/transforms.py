@@ -48,8 +48,9 @@ def map_tree(function: Function, tree: Tree, *others: Tree) -> Tree:
         return None
     if isinstance(tree, dict):
         for other in others:
-            if other.keys() != tree.keys():
-                raise ValueError(f"expected arrays named {[*tree]} in this place, got {[*other]}")
+            if not isinstance(other, dict) or other.keys() != tree.keys():
+                got = [*other] if isinstance(other, dict) else f"a {type(other).__name__}"
+                raise ValueError(f"expected arrays named {[*tree]} in this place, got {got}")
         return {key: map_tree(function, tree[key], *(o[key] for o in others)) for key in tree}
     if isinstance(tree, (list, tuple)):
         for other in others:
@@ -67,8 +68,8 @@ def leaves_of(tree: Tree) -> list[Value]:
     return leaves
 
 
-def same_nest(tree: Tree) -> Tree:
-    """Return new dicts, lists and tuples with the same arrays: others may change the old ones."""
+def copy_of_nest(tree: Tree) -> Tree:
+    """Return new dicts, lists and tuples with the same arrays: a function may change its own."""
     return map_tree(lambda leaf: leaf, tree)
 
 
@@ -160,7 +161,7 @@ def vjp(f: Function, *primals: Tree) -> tuple[Tree, Function]:
     in_outer_graph = is_grad_enabled()
     with enable_grad():
         trees = tuple(map_tree(make_variable, primal) for primal in primals)
-        output = same_nest(f(*same_nest(trees)))
+        output = copy_of_nest(f(*copy_of_nest(trees)))
     variables = leaves_of(trees)
     outputs = leaves_of(output)
     for value in outputs:

@@ -10,7 +10,7 @@ def with_mistake(function, right, wrong):
     Fails if the source has not exactly one such place, so that a mistake cannot get lost when
     the library changes.
     """
-    function = inspect.unwrap(getattr(function, "raw", function))
+    function = inspect.unwrap(function)
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(right) == 1, f"{function.__name__} has {source.count(right)} of {right!r}"
     lines = source.replace(right, wrong).splitlines()

@@ -117,6 +117,12 @@ def test_numbers_of_numpy_change_no_dtype(function):
         assert function(np.array([-1.0, 1.0], dtype), np.float64(0.25)).dtype == dtype
 
 
+@pytest.mark.parametrize("make", [nn.Softplus, nn.Threshold, nn.LeakyReLU, nn.ELU, nn.CELU])
+def test_layers_with_numbers_of_numpy_are_compiled(make):
+    layer = make(*[np.float32(0.25)] * (1 if make in (nn.LeakyReLU, nn.ELU, nn.CELU) else 2))
+    assert_runs_as_eager(layer, lambda i: np.arange(-2.0, 2.0) + i)
+
+
 # --------------------------------------------------------------------------- any number
 
 

@@ -133,18 +133,29 @@ def test_a_block_in_a_generator_that_is_left_inside_another_one_leaves_no_trace(
     assert is_grad_enabled()
 
 
+@pytest.mark.parametrize("inner", [no_grad, enable_grad])
+def test_the_innermost_block_decides_also_after_a_generator_has_left_an_outer_one(inner):
+    generator = begun()
+    with inner():
+        generator.close()
+        assert is_grad_enabled() is inner.enabled
+    assert is_grad_enabled()
+
+
 def test_a_block_in_a_generator_that_another_thread_leaves_does_not_matter_to_it():
     seen = []
 
     def other(generator):
-        generator.close()
+        with enable_grad(), no_grad():
+            generator.close()
+            seen.append(is_grad_enabled())
         seen.append(is_grad_enabled())
 
     context = contextvars.copy_context()  # where the block stays open
     thread = threading.Thread(target=other, args=(context.run(begun),))
     thread.start()
     thread.join()
-    assert seen == [True]
+    assert seen == [False, True]
     assert is_grad_enabled()
 
 

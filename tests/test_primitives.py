@@ -1,5 +1,7 @@
 """Primitives and their VJPs: what is refused, and when; what they are called."""
 
+import functools
+
 import numpy as np
 import pytest
 from helpers import leaf, make
@@ -262,5 +264,6 @@ def test_functions_are_named_as_users_write_them():
     assert name_of(f) == "mine.numpy.f"
     assert name_of(np.add) == "np.add"
     assert name_of(np.sum) == "np.sum"
+    assert name_of(primitive(functools.partial(f))).endswith(repr(functools.partial(f)))
     assert name_of(np.linalg.norm) == "np.linalg.norm"
     assert name_of(np.add.at) == "np.add.at"

@@ -299,6 +299,7 @@ def two_results(cotangent):
         (lambda: vjp(lambda x: (x, x), 1.0)[1]((1.0,)), ValueError, "expected 2 arrays .* got 1"),
         (lambda: two_results({"a": 1.0}), ValueError, r"named \['a', 'b'\] .* got \['a'\]"),
         (lambda: two_results({"a": 1.0, "b": 1.0, "c": 1.0}), ValueError, r"got \['a', 'b', 'c'\]"),
+        (lambda: two_results(np.ones(2)), ValueError, r"named \['a', 'b'\] .* got a ndarray"),
         (lambda: two_results({"a": 1.0, "b": None}), TypeError, "is None.*give zeros"),
         (lambda: jvp(np.sin, [1.0], [1.0, 1.0]), ValueError, "expected 1 arrays .* got 2"),
         (lambda: jvp(np.sin, 1.0, 1.0), TypeError, "list or tuple"),

@@ -10,7 +10,7 @@ import os
 import struct
 from io import BufferedIOBase
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 

@@ -512,8 +512,8 @@ class Module:
     ) -> IncompatibleKeys:
         """Write the values of a `state_dict` into the parameters and buffers, in place.
 
-        A loss that was computed before is out of date, and its ``backward`` raises an error; but a
-        view of a frozen parameter, such as ``weight.T``, keeps its values, and a loss of it.
+        A loss that was computed before is out of date, and its ``backward`` raises an error. Frozen
+        parameters and buffers get new arrays: views, such as ``weight.T``, keep the old values.
 
         Parameters
         ----------

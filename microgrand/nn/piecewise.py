@@ -31,7 +31,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, inplace: bool = False
     x
         Tensor or array of any shape and float dtype.
     negative_slope
-        What negative elements are multiplied by.
+        What negative elements are multiplied by, a number; slopes that are trained are `prelu`'s.
 
     References
     ----------

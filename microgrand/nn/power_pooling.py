@@ -74,9 +74,9 @@ def lp_pool2d(
     """Take the root of the sum of powers of each window of an image: ``(sum of x^p)^(1/p)``.
 
     Where the sum is 0, so is the derivative; for a power below 1 also where an element is 0, as a
-    norm's. Where the sum is negative, as sums of odd powers may be,
-    there is no root, but nan. A window that reaches out, by `ceil_mode`, counts as if the rest of
-    it were like what it meets, as in PyTorch.
+    norm's. Where the sum is negative, as sums of odd powers may be, there is no root, but nan. A
+    window that reaches out, by `ceil_mode`, counts as if the rest of it were like what it meets, as
+    in PyTorch.
 
     Parameters
     ----------

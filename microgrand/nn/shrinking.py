@@ -206,9 +206,8 @@ class Threshold(Activation):
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__(inplace)
-        layer_checks.number("Threshold's threshold", threshold)
-        layer_checks.number("Threshold's value", value)
-        self.threshold, self.value = threshold, value
+        self.threshold = layer_checks.number("Threshold's threshold", threshold)
+        self.value = layer_checks.number("Threshold's value", value)
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Apply it to each element."""

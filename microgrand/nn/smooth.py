@@ -444,7 +444,7 @@ class Softplus(Module):
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self.beta = layer_checks.positive("Softplus's beta", beta)
-        self.threshold = threshold
+        self.threshold = layer_checks.number("Softplus's threshold", threshold)
 
     def forward(self, x: ArrayLike) -> Tensor:
         """Apply it to each element."""

@@ -65,8 +65,7 @@ def covers(*functions):
                 if not hasattr(np, function):
                     continue
                 function = getattr(np, function)
-            key = getattr(function, "raw", function)
-            CHECKS[key], FILES[key] = strategy(function), strategy.__module__
+            CHECKS[function], FILES[function] = strategy(function), strategy.__module__
         return strategy
 
     return register
