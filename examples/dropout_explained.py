@@ -213,35 +213,26 @@ def statistics(make):
     }
 
 
-TESTS = ("gradient check", *statistics(Dropout))
-
-
-def examine(make):
-    """Return for each test what it found, and whether it passed."""
-    found = complaint(held_still(make(P, None)), BATCH)
-    results = {"gradient check": (found.splitlines()[:3] if found else "no complaint", not found)}
-    for name, (value, expected, bound) in statistics(make).items():
-        results[name] = (value, abs(value - expected) <= bound)
-    return results
-
-
-board = {}
+versions = {}
+board = {}  # whether each version passes each test
 
 
 def report(title, make):
     """Run all tests on a version of dropout, and print what they find."""
-    board[title] = results = examine(make)
-    wrong = {name: value for name, (value, right) in results.items() if not right}
-    if not wrong:
-        print(f"   {title}: all {len(results)} tests pass")
-        return
-    for name, value in wrong.items():
-        if name == "gradient check":
-            print(f"   {title}: the gradient check fails:", *value, sep="\n      ")
-        else:
-            expected = statistics(Dropout)[name][1]
+    found = complaint(held_still(make(P, None)), BATCH)
+    versions[title] = make
+    results = board[title] = {"gradient check": not found}
+    if found:
+        print(f"   {title}: the gradient check fails:", *found.splitlines()[:3], sep="\n      ")
+    for name, (value, expected, bound) in statistics(make).items():
+        results[name] = abs(value - expected) <= bound
+        if not results[name]:
             print(f"   {title}: {name} is {value:.3f}, expected {expected}")
-    print(f"   The other {len(results) - len(wrong)} tests pass.")
+    passed = sum(results.values())
+    all_pass = passed == len(results)
+    print(
+        f"   {title}: all {passed} tests pass" if all_pass else f"   The other {passed} tests pass."
+    )
 
 
 print()
@@ -411,20 +402,17 @@ for examples in (3, 4):
 # If only backward forgets it, all statistics pass, and the gradient check fails.
 
 
-class NoScale(Dropout):
+class NoScaleInBackward(Dropout):
+    def backward(self, g):
+        return g * self.mask
+
+
+class NoScale(NoScaleInBackward):
     def forward(self, x):
         if not self.training:
             return x
         self.mask = self.rng.random(x.shape) >= self.p
         return x * self.mask
-
-    def backward(self, g):
-        return g * self.mask
-
-
-class NoScaleInBackward(Dropout):
-    def backward(self, g):
-        return g * self.mask
 
 
 print("\n7. The scale forgotten:\n")
@@ -473,17 +461,11 @@ report("keeps with probability p", KeepsWithProbabilityP)
 # check, for all its power, is blind to six of the nine: forward and backward are wrong together.
 
 print("\n10. Which test finds which mistake:\n")
-
-
-def print_board():
-    short = ("gradient", "share", "mean", "two rows", "evaluation")
-    print(" " * 28 + "".join(f"{name:>12}" for name in short))
-    for title, results in board.items():
-        marks = ("pass" if right else "FAIL" for _, right in results.values())
-        print(f"   {title:25}" + "".join(f"{mark:>12}" for mark in marks))
-
-
-print_board()
+short = ("gradient", "share", "mean", "two rows", "evaluation")
+print(" " * 28 + "".join(f"{name:>12}" for name in short))
+for title, results in board.items():
+    marks = ("pass" if right else "FAIL" for right in results.values())
+    print(f"   {title:25}" + "".join(f"{mark:>12}" for mark in marks))
 
 # %% 11. Why they live so long
 #
@@ -530,28 +512,11 @@ def train(make, seed):
     return accuracy, nn.functional.cross_entropy(logits, test_set[1]).item()
 
 
-class NoDropout(Dropout):
-    def __init__(self, p, rng):
-        super().__init__(0.0, rng)
-
-
-VERSIONS = {
-    "without dropout": NoDropout,
-    "ten lines": Dropout,
-    "one mask for the batch": OneMaskForTheBatch,
-    "mask of the labels' shape": MaskOfTheLabels,
-    "no mask in backward": NoMaskInBackward,
-    "redrawn in backward": RedrawnInBackward,
-    "result not used": ResultNotUsed,
-    "no scale": NoScale,
-    "no scale in backward": NoScaleInBackward,
-    "ignores the mode": IgnoresTheMode,
-    "keeps with probability p": KeepsWithProbabilityP,
-}
+versions = {"without dropout": lambda p, rng: Dropout(0.0, rng), **versions}
 costs = {}
 print("\n11. What they cost, on digits, p = 0.3:\n")
 print("                              test accuracy   test loss")
-for title, make in VERSIONS.items():
+for title, make in versions.items():
     costs[title] = np.mean([train(make, seed) for seed in range(options.seeds)], axis=0)
     print(f"   {title:25} {costs[title][0]:14.1%} {costs[title][1]:11.3f}")
 
@@ -611,8 +576,8 @@ print("\n13. The library's module:\n")
 report("nn.Dropout", FromTheLibrary)
 
 dropout = nn.Dropout(P)
-masks = nn.DropoutMasks()
-found = complaint(masks.hold(lambda x: dropout(x) + 10 * dropout(x)), BATCH)
+called_twice = nn.DropoutMasks().hold(lambda x: dropout(x) + 10 * dropout(x))
+found = complaint(called_twice, BATCH)
 finite = nn.Dropout(P, rng=np.random.default_rng(2))(np.full(8, np.inf)).data
 print(f"   called twice before backward: {found or 'no complaint'}")
 print("   eight units whose values were inf:", *finite)
