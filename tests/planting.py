@@ -4,6 +4,17 @@ import inspect
 import textwrap
 
 
+def plant(monkeypatch, mistake, **names):
+    """Put a function with a mistake in its place; the mistake may use other names.
+
+    It is given as the owner of the function, its name there, what is right and what is wrong.
+    """
+    owner, name, right, wrong = mistake
+    planted = with_mistake(getattr(owner, name), right, wrong)
+    planted.__globals__.update(names)
+    monkeypatch.setattr(owner, name, planted)
+
+
 def with_mistake(function, right, wrong):
     """Return `function` as it would be if its source had `wrong` where it has `right`.
 

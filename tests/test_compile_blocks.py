@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from compiled import assert_runs_as_eager, rejects
-from planting import with_mistake
+from planting import plant
 from test_compile_mistakes import train
 
 from microgrand import Tensor
@@ -174,6 +174,5 @@ def test_without_mistakes(function):
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_caught(mistake, monkeypatch):
-    owner, name, right, wrong = MISTAKES[mistake]
-    monkeypatch.setattr(owner, name, with_mistake(getattr(owner, name), right, wrong))
+    plant(monkeypatch, MISTAKES[mistake])
     assert any(rejects(function) for function in BATTERY)

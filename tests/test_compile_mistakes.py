@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from compiled import assert_runs_as_eager, assert_same_bits, rejects
-from planting import with_mistake
+from planting import plant
 from test_compile_steps import Training, batch, copies
 
 from microgrand import Tensor, compile, manual_seed, nn, value_and_grad
@@ -316,8 +316,5 @@ def test_without_mistakes(function):
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_caught(mistake, monkeypatch):
-    owner, name, right, wrong = MISTAKES[mistake]
-    planted = with_mistake(getattr(owner, name), right, wrong)
-    planted.__globals__["expect_of"] = expect
-    monkeypatch.setattr(owner, name, planted)
+    plant(monkeypatch, MISTAKES[mistake], expect_of=expect)
     assert any(rejects(function) for function in BATTERY)

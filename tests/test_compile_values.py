@@ -5,7 +5,7 @@ import operator
 import numpy as np
 import pytest
 from compiled import assert_runs_as_eager, rejects
-from planting import with_mistake
+from planting import plant
 from test_compile_passes import functions, variable
 
 from microgrand import grad
@@ -236,6 +236,5 @@ def test_without_mistakes(function):
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_caught(mistake, monkeypatch):
-    owner, name, right, wrong = MISTAKES[mistake]
-    monkeypatch.setattr(owner, name, with_mistake(getattr(owner, name), right, wrong))
+    plant(monkeypatch, MISTAKES[mistake])
     assert any(rejects(function) for function in BATTERY)

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 from helpers import REJECTED
-from planting import with_mistake
+from planting import plant
 
 from microgrand import Tensor, manual_seed, nn
 from microgrand.nn import checks
@@ -197,9 +197,8 @@ def test_masks_held_still(check):
     ],
 )
 def test_the_checks_of_held_masks_reject(check, mistake, monkeypatch):
-    name, right, wrong = mistake
-    owner = checks if hasattr(checks, name) else Pass
-    monkeypatch.setattr(owner, name, with_mistake(getattr(owner, name), right, wrong))
+    owner = checks if hasattr(checks, mistake[0]) else Pass
+    plant(monkeypatch, (owner, *mistake))
     with pytest.raises((*REJECTED, RuntimeError)):
         check()
 

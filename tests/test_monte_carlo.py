@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from planting import with_mistake
+from planting import plant
 
 from microgrand import Tensor, manual_seed, nn
 from microgrand.dispatch import data_of
@@ -195,7 +195,7 @@ MISTAKES = [
 def test_mistakes_are_noticed(check, method, right, wrong, monkeypatch):
     check(a_net())
     monkeypatch.setattr(monte_carlo, "contextlib", contextlib, raising=False)
-    monkeypatch.setattr(Sampler, method, with_mistake(getattr(Sampler, method), right, wrong))
+    plant(monkeypatch, (Sampler, method, right, wrong))
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         check(a_net())
 
