@@ -191,8 +191,8 @@ def power_vjp_base(g: Value, out: Value, x: Value, y: Value) -> Value:
     if isinstance(y, (int, float)):  # as in x**2
         return g * (y * wide(as_in(out, x)) ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     x, y = wide(as_in(out, as_array(x, g))), as_in(out, y)
-    # Where y is 0, any finite power will do. But x^-1, where it is finite, is needed for
-    # the derivative of this with respect to y.
+    # Where y is 0, any finite power will do. But x^-1, where it is finite, is needed for the
+    # derivative of this with respect to y.
     has_reciprocal = (np.abs(x) >= np.finfo(x.dtype).tiny) & np.isfinite(x)
     return g * (y * x ** np.where(np.equal(y, 0) & ~has_reciprocal, 0, y - 1))
 
