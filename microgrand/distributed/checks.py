@@ -124,11 +124,21 @@ def abort(comm: Any) -> None:
 
 
 def say_that_it_ends(comm: Any) -> None:
-    """Tell the other ranks that this one takes part in nothing any more."""
+    """Tell the other ranks that this one takes part in nothing any more, and hear it from them.
+
+    A message that nobody has received when MPI ends may kill the process. A rank that goes on, or
+    sends none, is waited for no longer than `GRACE`.
+    """
     if import_mpi().Is_finalized():
         return
     others = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
     unfinished.extend([comm.Isend(np.zeros(0), dest=rank, tag=ENDED) for rank in others])
+    latest = time.monotonic() + GRACE
+    while others and time.monotonic() < latest:
+        for rank in [rank for rank in others if comm.Iprobe(source=rank, tag=ENDED)]:
+            comm.Recv(np.zeros(0), source=rank, tag=ENDED)
+            others.remove(rank)
+        time.sleep(0.001)
 
 
 def wait(comm: Any, request: Any, buffers: Any, doing: str) -> None:
